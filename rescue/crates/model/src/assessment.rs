@@ -1,0 +1,147 @@
+//! What the evidence supports: four facets, each with its value, how sure, and the evidence for and against.
+
+use crate::evidence::{EndKind, Evidence, EvidenceId, PackageState};
+use crate::id::SnapshotId;
+use crate::inspection::{Inspection, System};
+use crate::text::DisplayText;
+use serde::{Deserialize, Serialize};
+
+/// How sure a facet is. A confident wrong answer is the worst bug in this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// A hint.
+    Weak,
+    /// More likely than not, by independent signs.
+    Likely,
+    /// It cannot have been otherwise unless the evidence was forged.
+    Certain,
+}
+
+/// How the last session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Termination {
+    /// Shut down in order.
+    Clean,
+    /// Cut off: power, crash, reset.
+    Abrupt,
+    /// Asleep on disk.
+    Hibernated,
+    /// Never ran.
+    Never,
+    /// The evidence does not say.
+    Unknown,
+}
+
+/// How far the last start got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Reached its default target.
+    Reached,
+    /// Did not: stopped on the way, or cannot.
+    Failed,
+    /// Never started.
+    Never,
+    /// The evidence does not say.
+    Unknown,
+}
+
+/// What the package manager was doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Installation {
+    /// Nothing recent.
+    Idle,
+    /// The last operation is complete.
+    Completed,
+    /// Cut off in the middle.
+    Interrupted,
+    /// Ended, and left packages that are not in order.
+    Broken,
+    /// The evidence does not say.
+    Unknown,
+}
+
+/// Whether data changed since the last snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// No file system was written since.
+    Unchanged,
+    /// Something was written.
+    Changed,
+    /// There is nothing to compare with, or it cannot be told.
+    Unknown,
+}
+
+/// One facet: a value and its argument.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facet<T> {
+    /// What is held to be so.
+    pub value: T,
+    /// How sure.
+    pub confidence: Confidence,
+    /// The rule that decided, by name.
+    pub rule: String,
+    /// Evidence for it.
+    #[serde(rename = "for")]
+    pub evidence_for: Vec<EvidenceId>,
+    /// Evidence against it.
+    #[serde(rename = "against")]
+    pub evidence_against: Vec<EvidenceId>,
+}
+
+/// What happened to one system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assessment {
+    /// One sentence a tired person understands.
+    pub headline: DisplayText,
+    /// What to do next; never more certain than the facets.
+    pub advice: DisplayText,
+    /// How the last session ended.
+    pub termination: Facet<Termination>,
+    /// By what kind of shutdown, where it was clean and is known.
+    pub how: Option<EndKind>,
+    /// How far the last start got.
+    pub start: Facet<Start>,
+    /// What the package manager was doing.
+    pub installation: Facet<Installation>,
+    /// The packages that are not in order.
+    pub packages: Vec<PackageState>,
+    /// Whether data changed since the last snapshot.
+    pub change: Facet<Change>,
+    /// The snapshot `change` compares with.
+    pub since: Option<SnapshotId>,
+}
+
+impl Assessment {
+    /// Good, defined once: termination clean or never, installation idle or completed, start not failed.
+    pub fn is_good(&self) -> bool {
+        matches!(self.termination.value, Termination::Clean | Termination::Never)
+            && matches!(self.installation.value, Installation::Idle | Installation::Completed)
+            && self.start.value != Start::Failed
+    }
+}
+
+/// An installed system, what happened to it, and the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemReport {
+    /// The system.
+    #[serde(flatten)]
+    pub system: System,
+    /// What happened to it.
+    pub assessment: Assessment,
+    /// Every fact read of it.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Everything a look at the disks gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Disks, volumes, findings.
+    pub inspection: Inspection,
+    /// Each installed system with what happened to it, in the order of `inspection.systems`.
+    pub systems: Vec<SystemReport>,
+}

@@ -1,0 +1,122 @@
+//! What a front end can ask of the engine, and how a run ends.
+
+use crate::id::{PlanId, SnapRef, VolumePath};
+use crate::text::DisplayText;
+use serde::{Deserialize, Serialize};
+
+/// What a front end can ask. One job runs at a time; a command that needs another job's end is refused with a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Command {
+    /// Look at the disks and say what happened.
+    Inspect,
+    /// List the store's snapshots again.
+    ListSnapshots,
+    /// Save the present state.
+    Snapshot {
+        /// Compare everything by hash, whatever the evidence says.
+        full: bool,
+    },
+    /// Work out a rollback and ask for approval.
+    PlanRollback {
+        /// To which snapshot.
+        to: SnapRef,
+        /// Only these volumes; all of the boot set where empty.
+        only: Vec<VolumePath>,
+    },
+    /// Work out the way back from the last write-back, and ask for approval.
+    PlanUndo,
+    /// Work out the completion of a write-back that was cut off, and ask for approval.
+    PlanResume,
+    /// Answer a [`crate::event::Question`]. The first answer counts.
+    Answer {
+        /// The plan the answer is about.
+        plan: PlanId,
+        /// Go ahead, or not.
+        approve: bool,
+    },
+    /// Check the store.
+    Check {
+        /// Read and hash every byte.
+        read_data: bool,
+    },
+    /// Stop the running job as soon as nothing is lost by it.
+    Cancel,
+    /// Leave the rescue.
+    Power(PowerAction),
+}
+
+/// How to leave the rescue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerAction {
+    /// Start again, into the target.
+    Reboot,
+    /// Switch off.
+    Poweroff,
+}
+
+/// Exit codes of the machine contract (docs/scripting.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCode {
+    /// 0: done.
+    Ok,
+    /// 1: failed; the sentence says why.
+    Failed,
+    /// 2: the command line makes no sense.
+    Usage,
+    /// 3: done, and damage was found.
+    Damage,
+    /// 4: refused, or a decision is needed.
+    Refused,
+    /// 5: interrupted, and can be resumed.
+    Interrupted,
+    /// 6: written by a newer version.
+    Newer,
+}
+
+impl ExitCode {
+    /// The number the process ends with.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Damage => 3,
+            Self::Refused => 4,
+            Self::Interrupted => 5,
+            Self::Newer => 6,
+        }
+    }
+}
+
+/// Something went wrong: what happened, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind.
+    pub code: ExitCode,
+    /// What happened, one sentence without a full stop.
+    pub says: DisplayText,
+    /// What is safe and what to do.
+    pub advice: DisplayText,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.says)?;
+        if !self.advice.as_str().is_empty() {
+            write!(f, "; {}", self.advice)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    /// A failure of a kind, with what to do about it.
+    pub fn new(code: ExitCode, says: impl AsRef<str>, advice: impl AsRef<str>) -> Self {
+        Self { code, says: DisplayText::new(says.as_ref()), advice: DisplayText::new(advice.as_ref()) }
+    }
+}

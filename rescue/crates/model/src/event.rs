@@ -1,0 +1,174 @@
+//! What the engine tells its front ends.
+
+use crate::assessment::Report;
+use crate::command::{Failure, PowerAction};
+use crate::id::{PlanId, SnapshotId};
+use crate::plan::RollbackPlan;
+use crate::run_state::RunState;
+use crate::snapshot::{Cost, Receipt, SnapshotSummary};
+use crate::text::DisplayText;
+use crate::units::ByteLen;
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened, numbered from 1 without gaps; all front ends see the same sequence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number.
+    pub seq: u64,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happening {
+    /// The whole state, for a front end that just joined. Its `seq` is that of the last event folded into it.
+    State(Box<RunState>),
+    /// A job began.
+    Started(JobKind),
+    /// How far it is.
+    Progress(Progress),
+    /// A job ended.
+    Ended {
+        /// Which.
+        job: JobKind,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The disks were looked at.
+    Report(Box<Report>),
+    /// The store was listed.
+    Snapshots(StoreView),
+    /// A person must decide; the job waits.
+    DecisionNeeded(Box<Question>),
+    /// Somebody decided.
+    Decided {
+        /// About which plan.
+        plan: PlanId,
+        /// Go ahead, or not.
+        approved: bool,
+    },
+    /// A line for the log.
+    Log(DisplayText),
+    /// The rescue is being left.
+    Leaving(PowerAction),
+}
+
+/// The jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Look.
+    Inspect,
+    /// List the store.
+    List,
+    /// Save.
+    Snapshot,
+    /// Go to a saved point.
+    Rollback,
+    /// Go back from a write-back.
+    Undo,
+    /// Finish a write-back.
+    Resume,
+    /// Check the store.
+    Check,
+}
+
+impl JobKind {
+    /// The verb, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inspect => "inspect",
+            Self::List => "list",
+            Self::Snapshot => "snapshot",
+            Self::Rollback => "rollback",
+            Self::Undo => "undo",
+            Self::Resume => "resume",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done: `saving d0/p2`, `writing`, `verifying`.
+    pub phase: DisplayText,
+    /// Which of how many phases, from 1.
+    pub step: (u32, u32),
+    /// Bytes of this phase done.
+    pub done: ByteLen,
+    /// Bytes of this phase in all; zero where not known.
+    pub total: ByteLen,
+    /// Bytes a second over the last seconds; zero where not known.
+    pub rate: ByteLen,
+    /// Seconds left of this phase, where that can be told.
+    pub remaining: Option<u64>,
+    /// True where cutting the power now would leave a fence (resumable), false where it would leave nothing.
+    pub fenced: bool,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Looked, or listed.
+    Looked,
+    /// A snapshot is in the store.
+    Saved {
+        /// Its id.
+        id: SnapshotId,
+        /// What it cost.
+        cost: Cost,
+    },
+    /// The disks hold the snapshot of the receipt.
+    WroteBack(Receipt),
+    /// The store was checked.
+    Checked(CheckReport),
+    /// A person said no; nothing was written.
+    Declined,
+    /// Cancelled; the sentence says what is left.
+    Cancelled(DisplayText),
+    /// Failed.
+    Failed(Failure),
+}
+
+/// What a check of the store found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Objects looked at.
+    pub objects: u64,
+    /// Bytes read and hashed.
+    pub read: ByteLen,
+    /// What is wrong, a sentence each. Leftovers of a killed snapshot are not.
+    pub damage: Vec<DisplayText>,
+    /// Snapshots that cannot be restored whole.
+    pub affected: Vec<SnapshotId>,
+    /// Bytes of leftovers no snapshot names.
+    pub unused: ByteLen,
+}
+
+/// The store as a front end shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreView {
+    /// The id of the store.
+    pub id: String,
+    /// Bytes free, where known.
+    pub free: Option<ByteLen>,
+    /// Every snapshot, newest last (by counter).
+    pub snapshots: Vec<SnapshotSummary>,
+    /// Manifests that could not be read.
+    pub damage: Vec<DisplayText>,
+}
+
+/// A decision that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// What a person approves.
+    pub id: PlanId,
+    /// The plan.
+    pub plan: RollbackPlan,
+}

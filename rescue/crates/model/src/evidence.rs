@@ -1,0 +1,238 @@
+//! Evidence: single facts read off a target, each with where it was read and how far its time can be trusted.
+
+use crate::id::VolumePath;
+use crate::ports::UnixMicros;
+use crate::text::{DisplayText, RawName};
+use crate::units::Extent;
+use serde::{Deserialize, Serialize};
+
+/// Names one piece of evidence within an inspection, for example `journal:1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EvidenceId(pub String);
+
+/// Where a fact was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The volume.
+    pub volume: VolumePath,
+    /// The file, or `None` for the volume's own structures.
+    pub path: Option<RawName>,
+    /// The bytes within the file (or the volume), where known.
+    pub range: Option<Extent>,
+}
+
+/// How far a time can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockTrust {
+    /// UTC, from the kernel's clock.
+    Utc,
+    /// Local time without a zone; up to 14 hours off.
+    LocalNoZone,
+    /// Impossible or improbable (before 2000, after the present); order by counters only.
+    Suspect,
+}
+
+/// A time, with how far it can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The time as written, read as if it were UTC.
+    pub at: UnixMicros,
+    /// How far that is true.
+    pub trust: ClockTrust,
+}
+
+/// One fact, and where it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Its name in this inspection.
+    pub id: EvidenceId,
+    /// Where it was read.
+    pub origin: Origin,
+    /// The fact, for the rules.
+    pub fact: Fact,
+    /// The fact, for people: one sentence.
+    pub says: DisplayText,
+    /// When it happened, where that is known.
+    pub time: Option<Stamp>,
+}
+
+/// How a session was ended on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndKind {
+    /// Powered off.
+    Poweroff,
+    /// Rebooted.
+    Reboot,
+    /// Halted.
+    Halt,
+    /// Another kernel was started.
+    Kexec,
+}
+
+/// A package that is not in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageState {
+    /// Its name.
+    pub name: DisplayText,
+    /// Its version as the database has it.
+    pub version: DisplayText,
+    /// The database's own word: `half-configured`, `unpacked`, `half-installed`, `triggers-pending`.
+    pub state: DisplayText,
+}
+
+/// The facts this version can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Fact {
+    /// The superblock of the ext file system of this root.
+    ExtState {
+        /// `needs_recovery` is set.
+        needs_recovery: bool,
+        /// The file system has a journal (without one only `valid` tells).
+        has_journal: bool,
+        /// `s_state` bit 0.
+        valid: bool,
+        /// `s_error_count` or `s_state` bit 1.
+        errors: bool,
+        /// `s_mnt_count`.
+        mount_count: u16,
+        /// `s_mtime`, seconds since 1970.
+        mounted_at: i64,
+    },
+    /// The newest commit in the file system's journal: last sign of life.
+    LastCommit {
+        /// Transaction number.
+        sequence: u32,
+    },
+    /// A FAT volume of the boot set has its dirty bit set (or not).
+    FatState {
+        /// The bit.
+        dirty: bool,
+    },
+    /// A swap area of this system.
+    SwapState {
+        /// A hibernation image stands in it.
+        hibernated: bool,
+    },
+    /// A systemd journal file's header.
+    JournalFile {
+        /// `state` of the header: 0 offline, 1 online, 2 archived.
+        state: u8,
+        /// Renamed with `~`: found not closed by a later boot.
+        disordered: bool,
+    },
+    /// One boot, as the system journal tells it.
+    Boot {
+        /// Its boot id, 32 hexadecimal digits.
+        boot_id: String,
+        /// 0 for the newest, 1 for the one before, ...
+        age: u32,
+        /// First entry.
+        first: UnixMicros,
+        /// Last entry.
+        last: UnixMicros,
+        /// The journal was stopped and nothing follows.
+        journal_stopped: bool,
+        /// `Startup finished` was logged.
+        startup_finished: bool,
+        /// Reached multi-user, graphical or another default target.
+        reached_target: Option<DisplayText>,
+        /// Fell into emergency or rescue mode.
+        emergency: bool,
+        /// Reached the final target of this kind of shutdown.
+        ended: Option<EndKind>,
+        /// Was going to sleep and nothing says that it woke.
+        asleep: bool,
+        /// Kernel panic or oops lines are in it.
+        panicked: bool,
+    },
+    /// The newest boot in wtmp and whether a shutdown follows it.
+    WtmpLastBoot {
+        /// A `shutdown` record follows.
+        shutdown_follows: bool,
+        /// The run level reached, as ASCII (`5` graphical), where recorded.
+        run_level: Option<char>,
+    },
+    /// The machine id file says that the first boot never completed.
+    FirstBootPending,
+    /// dpkg's database: its state now.
+    DpkgState {
+        /// Installed packages.
+        installed: u32,
+        /// Packages that are not in order.
+        broken: Vec<PackageState>,
+        /// Records in `updates/` not yet merged.
+        updates: u32,
+    },
+    /// The end of dpkg's log: the last line about an action.
+    DpkgLogTail {
+        /// The last line, shortened.
+        line: DisplayText,
+    },
+    /// A transaction in apt's history.
+    AptTransaction {
+        /// 0 for the newest, 1 for the one before, ...
+        age: u32,
+        /// The command line.
+        command: DisplayText,
+        /// Has an `End-Date`.
+        ended: bool,
+        /// Has an `Error`.
+        failed: bool,
+        /// Packages named, at most 64.
+        packages: Vec<DisplayText>,
+    },
+    /// Files half replaced by dpkg (`.dpkg-new`, `.dpkg-tmp`).
+    HalfReplaced {
+        /// How many were seen.
+        count: u32,
+        /// The first of them.
+        example: RawName,
+    },
+    /// A run of NUL bytes in a log: the scar of a crash some time ago.
+    NulRun {
+        /// How many bytes.
+        len: u64,
+        /// It is the end of the file.
+        at_end: bool,
+    },
+    /// Something that starting needs: there, or not.
+    BootPart {
+        /// Which part.
+        part: BootPart,
+        /// What is wrong, or `None` where it is in order.
+        broken: Option<DisplayText>,
+    },
+    /// A source that was looked for and gave nothing; `unknown` must be able to say what was looked at.
+    NotThere,
+    /// A source that is there and could not be understood.
+    Unreadable {
+        /// Why, with numbers.
+        why: DisplayText,
+    },
+}
+
+/// What a system needs to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootPart {
+    /// A kernel image.
+    Kernel,
+    /// The initial RAM file system that belongs to it.
+    Initramfs,
+    /// Its modules.
+    Modules,
+    /// The boot loader on the ESP.
+    Loader,
+    /// The boot loader's configuration.
+    LoaderConfig,
+    /// The init program.
+    Init,
+    /// The C library and its loader.
+    Libc,
+    /// fstab.
+    Fstab,
+}

@@ -1,0 +1,269 @@
+//! Names of things: digests, snapshots, plans, volumes.
+
+use crate::text::DisplayText;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// A SHA-256, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The first `n` hexadecimal digits, for people.
+    pub fn short(&self, n: usize) -> String {
+        let mut s = self.to_string();
+        s.truncate(n);
+        s
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.short(12))
+    }
+}
+
+/// Text that is not the name it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} expected, got {got:?}")]
+pub struct BadName {
+    /// What was wanted, in words.
+    pub what: &'static str,
+    /// What came.
+    pub got: DisplayText,
+}
+
+impl FromStr for Digest {
+    type Err = BadName;
+
+    fn from_str(s: &str) -> Result<Self, BadName> {
+        let bad = || BadName { what: "64 hexadecimal digits", got: DisplayText::new(s) };
+        let b = s.as_bytes();
+        if b.len() != 64 || !b.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(bad());
+        }
+        let nibble = |c: u8| if c <= b'9' { c - b'0' } else { c - b'a' + 10 };
+        let mut out = [0; 32];
+        for (o, pair) in out.iter_mut().zip(b.chunks_exact(2)) {
+            *o = nibble(pair[0]) << 4 | nibble(pair[1]);
+        }
+        Ok(Self(out))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.collect_str(self) } else { self.0.serialize(s) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if d.is_human_readable() {
+            String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        } else {
+            <[u8; 32]>::deserialize(d).map(Self)
+        }
+    }
+}
+
+macro_rules! digest_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Digest);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0.short(12))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadName;
+            fn from_str(s: &str) -> Result<Self, BadName> {
+                s.parse().map(Self)
+            }
+        }
+    };
+}
+
+digest_id!(
+    /// Names a snapshot: the SHA-256 of its manifest's bytes. People type a unique prefix of at least four digits.
+    SnapshotId
+);
+digest_id!(
+    /// Names a chunk: the SHA-256 of its plain bytes.
+    ChunkId
+);
+digest_id!(
+    /// Names a map node: the SHA-256 of its encoded bytes.
+    NodeId
+);
+digest_id!(
+    /// Names a plan: the SHA-256 of its canonical JSON. What a person approves.
+    PlanId
+);
+digest_id!(
+    /// Names a write-back that was begun: the SHA-256 of its intent record.
+    IntentId
+);
+
+/// What a person means by SNAP on a command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapRef {
+    /// The newest snapshot of this machine that is not an undo snapshot.
+    Latest,
+    /// The newest good one.
+    LatestGood,
+    /// A prefix of an id, 4 to 64 hexadecimal digits.
+    Prefix(String),
+}
+
+impl FromStr for SnapRef {
+    type Err = BadName;
+
+    fn from_str(s: &str) -> Result<Self, BadName> {
+        match s {
+            "latest" => Ok(Self::Latest),
+            "latest:good" => Ok(Self::LatestGood),
+            _ if (4..=64).contains(&s.len()) && s.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) => {
+                Ok(Self::Prefix(s.to_owned()))
+            }
+            _ => Err(BadName {
+                what: "latest, latest:good, or 4 to 64 digits of a snapshot id",
+                got: DisplayText::new(s),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for SnapRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::LatestGood => f.write_str("latest:good"),
+            Self::Prefix(p) => f.write_str(p),
+        }
+    }
+}
+
+/// The number of a disk within one inspection: the `0` of `d0`. Never stored as an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DiskNo(pub u16);
+
+impl fmt::Display for DiskNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "d{}", self.0)
+    }
+}
+
+/// A volume by path: `d0` (a file system straight on the disk), `d0/p3`. Layers add components later (`d0/p3/luks/vg0/root`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VolumePath {
+    disk: DiskNo,
+    /// Partition number as the table has it (GPT: entry index from 1; MBR: 1 to 4, logical from 5).
+    partition: Option<u32>,
+}
+
+impl VolumePath {
+    /// The whole disk as one volume.
+    pub fn whole(disk: DiskNo) -> Self {
+        Self { disk, partition: None }
+    }
+
+    /// Partition `number` of a disk.
+    pub fn partition(disk: DiskNo, number: u32) -> Self {
+        Self { disk, partition: Some(number) }
+    }
+
+    /// The disk it lies on.
+    pub fn disk(&self) -> DiskNo {
+        self.disk
+    }
+
+    /// The partition number, or `None` where the volume is the whole disk.
+    pub fn number(&self) -> Option<u32> {
+        self.partition
+    }
+}
+
+impl fmt::Display for VolumePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.partition {
+            None => write!(f, "{}", self.disk),
+            Some(n) => write!(f, "{}/p{n}", self.disk),
+        }
+    }
+}
+
+impl FromStr for VolumePath {
+    type Err = BadName;
+
+    fn from_str(s: &str) -> Result<Self, BadName> {
+        let parse = || {
+            let mut parts = s.split('/');
+            let disk = DiskNo(parts.next()?.strip_prefix('d')?.parse().ok()?);
+            let partition = match parts.next() {
+                None => None,
+                Some(p) => Some(p.strip_prefix('p')?.parse().ok()?),
+            };
+            parts.next().is_none().then_some(Self { disk, partition })
+        };
+        parse().ok_or_else(|| BadName { what: "a volume like d0 or d0/p3", got: DisplayText::new(s) })
+    }
+}
+
+impl TryFrom<String> for VolumePath {
+    type Error = BadName;
+    fn try_from(s: String) -> Result<Self, BadName> {
+        s.parse()
+    }
+}
+
+impl From<VolumePath> for String {
+    fn from(v: VolumePath) -> Self {
+        v.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for s in ["d0", "d12/p3"] {
+            assert_eq!(s.parse::<VolumePath>().expect("a volume").to_string(), s);
+        }
+        for s in ["", "d", "p3", "d0/3", "d0/p3/x", "d0/p-1"] {
+            assert!(s.parse::<VolumePath>().is_err(), "{s}");
+        }
+        let d = Digest::of(b"");
+        assert_eq!(d.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(d.to_string().parse::<Digest>(), Ok(d));
+        assert!("E3b0".repeat(16).parse::<Digest>().is_err());
+    }
+}

@@ -1,0 +1,386 @@
+//! What was seen on the disks: tables, volumes, file systems, installed systems, and what is wrong with them.
+
+use crate::id::{Digest, DiskNo, IntentId, VolumePath};
+use crate::text::{DisplayText, RawName};
+use crate::units::{ByteLen, Extent, SectorSize};
+use serde::{Deserialize, Serialize};
+
+/// What the operating system says of a disk, without reading it. The part of its identity that lies outside its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Vendor and model, for people.
+    pub model: DisplayText,
+    /// Serial number; `None` for an image file or a device that does not tell.
+    pub serial: Option<DisplayText>,
+    /// World-wide name or NVMe EUI/NGUID.
+    pub wwn: Option<DisplayText>,
+    /// Size in bytes.
+    pub size: ByteLen,
+    /// Logical sector size.
+    pub sector: SectorSize,
+    /// How it is attached (`nvme`, `sata`, `usb`, `virtio`, `image`, ...), for people.
+    pub transport: DisplayText,
+    /// True where the system says it can be taken out.
+    pub removable: bool,
+    /// Where it was found this time, for people only (`/dev/sda`). Never compared, never stored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shown_as: Option<DisplayText>,
+}
+
+/// One disk, looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Its number in this inspection.
+    pub no: DiskNo,
+    /// What the system says of it.
+    pub hardware: Hardware,
+    /// SHA-256 of its first [`crate::ports::HEAD_LEN`] bytes (of all of it where smaller).
+    pub head: Digest,
+    /// Its partition table, or `None` where it has none that could be read.
+    pub table: Option<Table>,
+    /// Its volumes, in order of place. A disk without a table is one volume.
+    pub volumes: Vec<Volume>,
+}
+
+/// A partition table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// GPT or MBR.
+    pub kind: TableKind,
+    /// GPT disk GUID (lower-case, hyphenated) or MBR disk signature (8 hexadecimal digits).
+    pub id: String,
+    /// Its partitions, by rising number.
+    pub partitions: Vec<Partition>,
+    /// The bytes of the disk that make up the table: protective MBR, headers and entry arrays (primary and backup), MBR and
+    /// every EBR. Also the boot code in sector 0 and the gap up to the first partition (at most 1 MiB), which a
+    /// BIOS boots from.
+    pub raw: Vec<Extent>,
+    /// True where the primary was damaged and this was read from the backup.
+    pub from_backup: bool,
+}
+
+/// Which kind of table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableKind {
+    /// GUID partition table (UEFI specification, chapter 5).
+    Gpt,
+    /// Master boot record, with logical partitions in an extended one.
+    Mbr,
+}
+
+/// A partition as the table has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// GPT: entry index from 1. MBR: 1 to 4, logical ones from 5.
+    pub number: u32,
+    /// Where it lies on the disk, in bytes.
+    pub extent: Extent,
+    /// GPT type GUID (lower-case) or MBR type as two hexadecimal digits.
+    pub type_id: String,
+    /// GPT unique GUID (lower-case).
+    pub guid: Option<String>,
+    /// GPT name.
+    pub name: Option<DisplayText>,
+    /// MBR active flag, or GPT attribute bit 2 (legacy BIOS bootable).
+    pub bootable: bool,
+}
+
+/// GPT type of an EFI system partition.
+pub const GPT_ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+/// GPT type of the area a BIOS GRUB keeps its core image in.
+pub const GPT_BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
+/// GPT type of the store partition on a rescue stick: Holdfast's own.
+pub const GPT_STORE: &str = "ad53fb9e-1f4d-4a3f-9f34-7d8ed2a6d3f1";
+
+/// Anything a file system can lie on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its path, for example `d0/p2`.
+    pub path: VolumePath,
+    /// Where it lies on its disk, in bytes.
+    pub extent: Extent,
+    /// What is on it.
+    pub content: Content,
+}
+
+impl Volume {
+    /// A short word for what is on it: `ext4`, `vfat`, `swap`, `fenced`, `unknown`.
+    pub fn kind(&self) -> &'static str {
+        match &self.content {
+            Content::Ext(e) => e.kind.name(),
+            Content::Fat(_) => "vfat",
+            Content::Swap(_) => "swap",
+            Content::Fenced(_) => "fenced",
+            Content::Damaged { kind, .. } => kind.name(),
+            Content::Recognised { .. } => "other",
+            Content::BiosBoot => "bios-boot",
+            Content::Empty => "empty",
+            Content::Unknown => "unknown",
+        }
+    }
+
+    /// The file system's UUID or volume id, where it has one.
+    pub fn uuid(&self) -> Option<&str> {
+        match &self.content {
+            Content::Ext(e) => Some(&e.uuid),
+            Content::Fat(f) => Some(&f.volume_id),
+            Content::Swap(s) => s.uuid.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// What lies on a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Content {
+    /// ext2, ext3 or ext4.
+    Ext(ExtInfo),
+    /// FAT12, FAT16 or FAT32.
+    Fat(FatInfo),
+    /// Linux swap.
+    Swap(SwapInfo),
+    /// An unfinished rollback of ours stands here.
+    Fenced(FenceInfo),
+    /// A known kind whose structures do not hold together.
+    Damaged {
+        /// Which kind it looks like.
+        kind: FsKind,
+        /// What is wrong, with numbers.
+        why: DisplayText,
+    },
+    /// Recognised by its signature, not read: XFS, btrfs, NTFS, LUKS, LVM, md, ...
+    Recognised {
+        /// Its name.
+        name: String,
+    },
+    /// The core image of a BIOS GRUB.
+    BiosBoot,
+    /// The first MiB (or all of it) is zero bytes.
+    Empty,
+    /// Nothing known.
+    Unknown,
+}
+
+/// The kinds of file system this version reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FsKind {
+    /// No journal.
+    Ext2,
+    /// Journal, block maps.
+    Ext3,
+    /// Any ext4 feature.
+    Ext4,
+    /// FAT of any width.
+    Vfat,
+    /// Linux swap.
+    Swap,
+}
+
+impl FsKind {
+    /// The name the kernel uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext2 => "ext2",
+            Self::Ext3 => "ext3",
+            Self::Ext4 => "ext4",
+            Self::Vfat => "vfat",
+            Self::Swap => "swap",
+        }
+    }
+}
+
+/// The superblock of an ext file system, as far as others need it (kernel `fs/ext4/ext4.h`, `struct ext4_super_block`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtInfo {
+    /// ext2, ext3 or ext4, by its features.
+    pub kind: FsKind,
+    /// `s_uuid`, lower-case, hyphenated.
+    pub uuid: String,
+    /// `s_volume_name`.
+    pub label: DisplayText,
+    /// Bytes per block.
+    pub block_size: u32,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks free, as the superblock says.
+    pub free_blocks: u64,
+    /// `needs_recovery` (incompat 0x4): mounted, or not unmounted cleanly.
+    pub needs_recovery: bool,
+    /// `s_state`.
+    pub state: u16,
+    /// `s_error_count`.
+    pub errors: u32,
+    /// Has a journal (compat 0x4).
+    pub has_journal: bool,
+    /// `s_mnt_count`.
+    pub mount_count: u16,
+    /// `s_mtime`: last mount for writing, seconds since 1970.
+    pub mounted_at: i64,
+    /// `s_wtime`: last superblock write, seconds since 1970.
+    pub written_at: i64,
+    /// `s_mkfs_time`.
+    pub made_at: i64,
+    /// `s_lastcheck`.
+    pub checked_at: i64,
+    /// `s_last_mounted`.
+    pub last_mounted: DisplayText,
+    /// `s_kbytes_written`, in KiB.
+    pub kbytes_written: u64,
+    /// jbd2 `s_sequence`, where there is an internal journal that can be read.
+    pub journal_sequence: Option<u32>,
+    /// Time of the newest commit block found in the journal, seconds since 1970.
+    pub last_commit_at: Option<i64>,
+    /// Feature bits outside those this version understands, by word: (compat, incompat, ro_compat). Not zero: captured raw.
+    pub unknown_features: (u32, u32, u32),
+}
+
+/// A FAT file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FatInfo {
+    /// 12, 16 or 32.
+    pub width: u8,
+    /// Volume serial as `XXXX-XXXX`.
+    pub volume_id: String,
+    /// Label from the root directory or the boot sector.
+    pub label: DisplayText,
+    /// Bytes per cluster.
+    pub cluster_size: u32,
+    /// Data clusters.
+    pub clusters: u32,
+    /// The dirty bit of the boot sector.
+    pub dirty: bool,
+}
+
+/// A swap area.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapInfo {
+    /// UUID, lower-case, hyphenated.
+    pub uuid: Option<String>,
+    /// Label.
+    pub label: DisplayText,
+    /// Page size its header was written with.
+    pub page_size: u32,
+    /// A hibernation image stands in it (`S1SUSPEND` and its like).
+    pub hibernated: bool,
+}
+
+/// The marker that stands in a volume's identifying sectors while a rollback is unfinished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceInfo {
+    /// The write-back that put it there.
+    pub intent: IntentId,
+    /// The id of the store that holds the intent.
+    pub store: String,
+    /// What stood here, for people: `ext4 root of Debian ...`.
+    pub was: DisplayText,
+}
+
+/// An installed operating system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// `PRETTY_NAME` of os-release.
+    pub name: DisplayText,
+    /// `ID` and `VERSION_ID` of os-release, for example `debian` and `12`.
+    pub os: (DisplayText, DisplayText),
+    /// `/etc/hostname`.
+    pub hostname: Option<DisplayText>,
+    /// `/etc/machine-id`, where it is 32 hexadecimal digits.
+    pub machine_id: Option<String>,
+    /// The volume of `/`.
+    pub root: VolumePath,
+    /// The volumes of the boot set besides root, by mount point (`/boot`, `/boot/efi`), as fstab names them or as they were found.
+    pub boot: Vec<(String, VolumePath)>,
+    /// Other volumes fstab names (`/home`, swap), by mount point.
+    pub other: Vec<(String, VolumePath)>,
+}
+
+/// Something worth telling that is not as it should be. Damage is a finding, not an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// Where: a disk or volume.
+    pub volume: VolumePath,
+    /// What is wrong, one clear sentence.
+    pub says: DisplayText,
+    /// What to do about it.
+    pub advice: DisplayText,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Something is wrong, and can be worked with.
+    Warning,
+    /// Something is damaged. Exit code 3.
+    Damage,
+}
+
+/// Everything seen on the disks of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Inspection {
+    /// The disks, by number.
+    pub disks: Vec<Disk>,
+    /// The installed systems found.
+    pub systems: Vec<System>,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+impl Inspection {
+    /// The disk of that number.
+    pub fn disk(&self, no: DiskNo) -> Option<&Disk> {
+        self.disks.iter().find(|d| d.no == no)
+    }
+
+    /// The volume of that path.
+    pub fn volume(&self, path: &VolumePath) -> Option<&Volume> {
+        self.disk(path.disk())?.volumes.iter().find(|v| v.path == *path)
+    }
+
+    /// Every volume, with its disk.
+    pub fn volumes(&self) -> impl Iterator<Item = (&Disk, &Volume)> {
+        self.disks.iter().flat_map(|d| d.volumes.iter().map(move |v| (d, v)))
+    }
+
+    /// The fences that stand, with the volumes they stand in.
+    pub fn fences(&self) -> impl Iterator<Item = (&Volume, &FenceInfo)> {
+        self.volumes().filter_map(|(_, v)| match &v.content {
+            Content::Fenced(f) => Some((v, f)),
+            _ => None,
+        })
+    }
+}
+
+/// A file in a directory listing of a target, as evidence needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    /// Its name, without its directory.
+    pub name: RawName,
+    /// What it is.
+    pub kind: FileKind,
+    /// Size in bytes.
+    pub size: ByteLen,
+    /// Change of data, nanoseconds since 1970; `None` where the file system does not tell.
+    pub modified: Option<i64>,
+}
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// Regular file.
+    File,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Device, pipe, socket.
+    Special,
+}

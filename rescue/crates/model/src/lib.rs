@@ -1,0 +1,17 @@
+//! The words Holdfast thinks in. Pure data, and the ports (traits) through which it meets the outside.
+//!
+//! Nothing here opens, reads or writes anything. Every other crate depends on this one; it depends on none of them.
+
+pub mod assessment;
+pub mod command;
+pub mod coverage;
+pub mod event;
+pub mod evidence;
+pub mod id;
+pub mod inspection;
+pub mod plan;
+pub mod ports;
+pub mod run_state;
+pub mod snapshot;
+pub mod text;
+pub mod units;

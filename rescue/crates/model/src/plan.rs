@@ -1,0 +1,150 @@
+//! Plans: values that say exactly what a run will read or write. Shown first, approved by their id, then run.
+
+use crate::coverage::CaptureMethod;
+use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
+use crate::inspection::Hardware;
+use crate::snapshot::{MapRoot, Purpose};
+use crate::text::DisplayText;
+use crate::units::{ByteLen, Extent};
+use serde::{Deserialize, Serialize};
+
+/// What a snapshot will read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotPlan {
+    /// Why it is taken.
+    pub purpose: Purpose,
+    /// The snapshot of the same machine before it.
+    pub parent: Option<SnapshotId>,
+    /// The volumes, in order.
+    pub volumes: Vec<VolumeCapture>,
+    /// Disks whose tables are saved.
+    pub tables: Vec<DiskNo>,
+    /// Why this, in one sentence.
+    pub why: DisplayText,
+}
+
+/// One volume of a snapshot to be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeCapture {
+    /// Which volume.
+    pub path: VolumePath,
+    /// How its bytes will be chosen.
+    pub method: CaptureMethod,
+    /// Why so.
+    pub why: DisplayText,
+}
+
+/// What a rollback will write. Made from a snapshot and a fresh inspection; the same inputs give the same plan, and any
+/// change of the disks gives another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackPlan {
+    /// What for.
+    pub action: Action,
+    /// The snapshot the disks will hold.
+    pub to: SnapshotId,
+    /// What that snapshot is, for people.
+    pub to_says: DisplayText,
+    /// What will be written, in the order in which the volumes become valid again: root first, the boot set after it, the ESP last.
+    pub volumes: Vec<VolumeRollback>,
+    /// What happens to each disk's table.
+    pub tables: Vec<TableRollback>,
+    /// Volumes left alone, with the reason.
+    pub kept: Vec<(VolumePath, DisplayText)>,
+    /// What had to be so, and whether it is. One that failed makes the plan unusable.
+    pub checks: Vec<Check>,
+    /// What a person must agree to beyond the plan itself.
+    pub warnings: Vec<DisplayText>,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Action {
+    /// Go to a saved point, after an undo snapshot.
+    Rollback,
+    /// Go back to what was before a write-back, finished or not.
+    Undo {
+        /// The write-back to be undone.
+        of: IntentId,
+    },
+    /// Finish a write-back that was cut off.
+    Resume {
+        /// The write-back to be finished.
+        of: IntentId,
+    },
+}
+
+/// One volume of a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRollback {
+    /// Where it is now.
+    pub path: VolumePath,
+    /// What it was called in the snapshot.
+    pub saved_as: VolumePath,
+    /// Where it lies on its disk now.
+    pub extent: Extent,
+    /// The disk it must lie on: re-checked on the descriptor.
+    pub hardware: Hardware,
+    /// SHA-256 of the disk's head at inspection, and of the first 64 KiB of the volume: what makes a plan stale.
+    pub disk_head: Digest,
+    /// See `disk_head`.
+    pub volume_head: Digest,
+    /// What is on it, for people: `ext4, root of Debian GNU/Linux 12`.
+    pub says: DisplayText,
+    /// The content it will have.
+    pub map: MapRoot,
+    /// The most that can be written: bytes the snapshot holds of it. Only what differs is.
+    pub at_most: ByteLen,
+}
+
+/// What happens to a disk's table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum TableRollback {
+    /// It is as the snapshot has it, or no planned volume depends on the difference.
+    Untouched {
+        /// The disk.
+        disk: DiskNo,
+    },
+    /// The raw bytes of the saved table are written: the disk has the same partitions and only a damaged copy.
+    Repair {
+        /// The disk.
+        disk: DiskNo,
+        /// What is wrong now.
+        why: DisplayText,
+        /// The saved bytes, from the start of the disk.
+        map: MapRoot,
+        /// The disk it must be.
+        hardware: Hardware,
+        /// SHA-256 of the disk's head at inspection.
+        disk_head: Digest,
+    },
+}
+
+/// A precondition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What had to be so.
+    pub what: DisplayText,
+    /// Whether it is.
+    pub ok: bool,
+    /// The numbers or names behind it.
+    pub says: DisplayText,
+}
+
+impl RollbackPlan {
+    /// The plan's name: the SHA-256 of its encoding.
+    pub fn id_of(encoded: &[u8]) -> PlanId {
+        PlanId(Digest::of(encoded))
+    }
+
+    /// True where every check passed and there is something to write.
+    pub fn is_usable(&self) -> bool {
+        self.checks.iter().all(|c| c.ok) && !self.volumes.is_empty()
+    }
+
+    /// The most that can be written.
+    pub fn at_most(&self) -> ByteLen {
+        ByteLen(self.volumes.iter().map(|v| v.at_most.0).fold(0, u64::saturating_add))
+    }
+}

@@ -1,0 +1,106 @@
+//! The state of a run, folded from its events: what every front end shows.
+
+use crate::assessment::Report;
+use crate::command::PowerAction;
+use crate::event::{Event, Happening, JobKind, Outcome, Progress, Question, StoreView};
+use crate::text::DisplayText;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// How many log lines are kept.
+pub const LOG_LINES: usize = 500;
+
+/// Everything a front end needs to draw. Two front ends that saw the same events show the same thing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunState {
+    /// Number of the last event folded in.
+    pub seq: u64,
+    /// The running job and how far it is.
+    pub job: Option<(JobKind, Option<Progress>)>,
+    /// The last look at the disks.
+    pub report: Option<Report>,
+    /// The store, where there is one.
+    pub store: Option<StoreView>,
+    /// What waits for a decision.
+    pub question: Option<Question>,
+    /// The last job that ended, and how. Inspections and listings that went well do not count.
+    pub last: Option<(JobKind, Outcome)>,
+    /// The log, oldest first.
+    pub log: VecDeque<DisplayText>,
+    /// The rescue is being left.
+    pub leaving: Option<PowerAction>,
+}
+
+impl RunState {
+    /// Folds one event in. An event seen already (by number) changes nothing.
+    pub fn apply(&mut self, event: &Event) {
+        if let Happening::State(whole) = &event.what {
+            self.clone_from(whole);
+            return;
+        }
+        if event.seq <= self.seq {
+            return;
+        }
+        self.seq = event.seq;
+        match &event.what {
+            Happening::State(_) => {}
+            Happening::Started(kind) => self.job = Some((*kind, None)),
+            Happening::Progress(p) => {
+                if let Some((_, progress)) = &mut self.job {
+                    *progress = Some(p.clone());
+                }
+            }
+            Happening::Ended { job, outcome } => {
+                self.job = None;
+                self.question = None;
+                if *outcome != Outcome::Looked {
+                    self.last = Some((*job, outcome.clone()));
+                }
+            }
+            Happening::Report(r) => self.report = Some((**r).clone()),
+            Happening::Snapshots(s) => self.store = Some(s.clone()),
+            Happening::DecisionNeeded(q) => self.question = Some((**q).clone()),
+            Happening::Decided { plan, .. } => {
+                if self.question.as_ref().is_some_and(|q| q.id == *plan) {
+                    self.question = None;
+                }
+            }
+            Happening::Log(line) => {
+                if self.log.len() == LOG_LINES {
+                    self.log.pop_front();
+                }
+                self.log.push_back(line.clone());
+            }
+            Happening::Leaving(action) => self.leaving = Some(*action),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_joiners_show_the_same() {
+        let events = [
+            Happening::Started(JobKind::Inspect),
+            Happening::Log("hello".into()),
+            Happening::Ended { job: JobKind::Inspect, outcome: Outcome::Looked },
+            Happening::Started(JobKind::Snapshot),
+            Happening::Ended { job: JobKind::Snapshot, outcome: Outcome::Declined },
+        ];
+        let events: Vec<Event> = (1..).zip(events).map(|(seq, what)| Event { seq, what }).collect();
+        let mut first = RunState::default();
+        let mut late = RunState::default();
+        for (i, e) in events.iter().enumerate() {
+            first.apply(e);
+            if i == 2 {
+                late.apply(&Event { seq: e.seq, what: Happening::State(Box::new(first.clone())) });
+            }
+            late.apply(e);
+        }
+        assert_eq!(first.seq, 5);
+        assert_eq!(late, first);
+        assert_eq!(first.last, Some((JobKind::Snapshot, Outcome::Declined)));
+    }
+}

@@ -1,0 +1,214 @@
+//! Snapshots: a saved point in time of one machine, as its manifest tells it.
+
+use crate::assessment::SystemReport;
+use crate::coverage::CaptureMethod;
+use crate::id::{Digest, DiskNo, IntentId, NodeId, SnapshotId, VolumePath};
+use crate::inspection::{Content, Hardware, Table};
+use crate::ports::UnixMicros;
+use crate::text::DisplayText;
+use crate::units::{ByteLen, Extent, ExtentSet};
+use serde::{Deserialize, Serialize};
+
+/// Version of the manifest written by this program. Format 0 is unstable: it may change without a way to read it.
+pub const FORMAT: u32 = 0;
+
+/// The root of a map from volume addresses to content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MapRoot {
+    /// The top node.
+    pub node: NodeId,
+    /// Levels below it: 0 where the node itself is a leaf.
+    pub height: u8,
+}
+
+/// Which machine a snapshot is of. Two snapshots are of one machine where the machine id is known and equal, or else where
+/// they share a disk's table id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Machine {
+    /// `/etc/machine-id` of the first system found.
+    pub machine_id: Option<String>,
+    /// Table id of every disk that has one, else the UUID of the file system straight on it.
+    pub disks: Vec<String>,
+    /// Host name, for people.
+    pub hostname: Option<DisplayText>,
+}
+
+impl Machine {
+    /// True where both are the same machine.
+    pub fn is(&self, other: &Self) -> bool {
+        match (&self.machine_id, &other.machine_id) {
+            (Some(a), Some(b)) => a == b,
+            _ => self.disks.iter().any(|d| other.disks.contains(d)),
+        }
+    }
+}
+
+/// Why a snapshot was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Purpose {
+    /// To keep the state of the machine.
+    Keep,
+    /// Taken by a rollback before it wrote anything: what `undo` goes back to.
+    Undo {
+        /// The snapshot the rollback went to.
+        before: SnapshotId,
+    },
+}
+
+/// A disk as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedDisk {
+    /// Its number then.
+    pub no: DiskNo,
+    /// What the system said of it.
+    pub hardware: Hardware,
+    /// Its table.
+    pub table: Option<Table>,
+    /// The raw bytes of the table (the extents of `table.raw`), addressed from the start of the disk.
+    pub table_map: Option<MapRoot>,
+}
+
+/// A volume as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedVolume {
+    /// Its path then.
+    pub path: VolumePath,
+    /// Where it lay on its disk.
+    pub extent: Extent,
+    /// What was on it.
+    pub content: Content,
+    /// How its bytes were chosen.
+    pub method: CaptureMethod,
+    /// Why so.
+    pub why: DisplayText,
+    /// Bytes saved (the rest are holes).
+    pub captured: ByteLen,
+    /// Bytes that could not be read: holes with a reason.
+    pub unreadable: ExtentSet,
+    /// Its content.
+    pub map: MapRoot,
+}
+
+/// What a run cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// Bytes read from the target.
+    pub read: ByteLen,
+    /// Bytes found in the store already.
+    pub shared: ByteLen,
+    /// Bytes of new content, before compression.
+    pub new: ByteLen,
+    /// Bytes added to the store.
+    pub stored: ByteLen,
+}
+
+/// The record of a snapshot: written last, after everything it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Rises by one with each snapshot of a store: what orders them. Clocks do not.
+    pub counter: u64,
+    /// The snapshot of the same machine before it.
+    pub parent: Option<SnapshotId>,
+    /// Why it was taken.
+    pub purpose: Purpose,
+    /// Which machine.
+    pub machine: Machine,
+    /// When, by the clock of the machine that took it.
+    pub taken: UnixMicros,
+    /// What was known of each installed system, with the evidence.
+    pub systems: Vec<SystemReport>,
+    /// The disks.
+    pub disks: Vec<SavedDisk>,
+    /// The volumes.
+    pub volumes: Vec<SavedVolume>,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+impl Manifest {
+    /// True where every system in it was good then (and there is one).
+    pub fn is_good(&self) -> bool {
+        !self.systems.is_empty() && self.systems.iter().all(|s| s.assessment.is_good())
+    }
+
+    /// The line of a timeline.
+    pub fn summary(&self, id: SnapshotId) -> SnapshotSummary {
+        SnapshotSummary {
+            id,
+            counter: self.counter,
+            purpose: self.purpose,
+            machine: self.machine.clone(),
+            taken: self.taken,
+            system: self.systems.first().map(|s| s.system.name.clone()),
+            headline: self.systems.first().map(|s| s.assessment.headline.clone()),
+            good: self.is_good(),
+            captured: ByteLen(self.volumes.iter().map(|v| v.captured.0).fold(0, u64::saturating_add)),
+            cost: self.cost,
+        }
+    }
+}
+
+/// A snapshot in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotSummary {
+    /// Its id.
+    pub id: SnapshotId,
+    /// What orders it.
+    pub counter: u64,
+    /// Why it was taken.
+    pub purpose: Purpose,
+    /// Which machine.
+    pub machine: Machine,
+    /// When.
+    pub taken: UnixMicros,
+    /// The first system in it.
+    pub system: Option<DisplayText>,
+    /// What was known of it then.
+    pub headline: Option<DisplayText>,
+    /// Good then.
+    pub good: bool,
+    /// Bytes it holds.
+    pub captured: ByteLen,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// A write-back that was begun: everything needed to finish or to undo it, put into the store before the first byte is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The plan that was approved.
+    pub plan: crate::plan::RollbackPlan,
+    /// The undo snapshot taken before it.
+    pub undo: SnapshotId,
+    /// When it began.
+    pub begun: UnixMicros,
+}
+
+impl Intent {
+    /// The name of an intent, from its encoded bytes.
+    pub fn id(encoded: &[u8]) -> IntentId {
+        IntentId(Digest::of(encoded))
+    }
+}
+
+/// How a write-back ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The intent it ends.
+    pub intent: IntentId,
+    /// The snapshot the disks now hold: the plan's, or the undo snapshot.
+    pub holds: SnapshotId,
+    /// Bytes written, tables and heads included.
+    pub written: ByteLen,
+    /// Bytes read back and compared.
+    pub verified: ByteLen,
+    /// When it ended.
+    pub ended: UnixMicros,
+}
