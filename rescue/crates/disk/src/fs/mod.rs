@@ -1,0 +1,69 @@
+//! File systems: one trait to read them by, and the kinds that are read.
+
+pub mod ext4;
+pub mod fat;
+
+use model::coverage::Coverage;
+use model::inspection::{Content, ListedFile};
+use model::ports::{ReadAt, ReadError};
+use std::sync::Arc;
+
+/// Reading a file system failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    /// The volume could not be read.
+    #[error(transparent)]
+    Io(#[from] ReadError),
+    /// It is what it should be, but uses something this version does not read.
+    #[error("{0}")]
+    Incompatible(String),
+    /// It does not hold together; the text says where, with the numbers.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+/// A file system, read-only.
+///
+/// Paths are absolute bytes, components joined by `/`. Symbolic links on the way are followed inside the file system, up
+/// to a bound; what a path does not lead to is `None` (or an empty list), never an error.
+pub trait FileSystem {
+    /// What stands at `path`. A symbolic link at the end is not followed.
+    ///
+    /// # Errors
+    /// [`FsError`] where the way there cannot be read.
+    fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError>;
+
+    /// The entries of a directory without `.` and `..`, at most the first `most` of them in the order they lie there; empty
+    /// where there is no such directory.
+    ///
+    /// # Errors
+    /// [`FsError`] where the directory or the way there cannot be read.
+    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError>;
+
+    /// The content of a regular file: holes and unwritten parts read as zeros. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`FsError`] where the file's metadata cannot be read.
+    fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError>;
+
+    /// The target of the symbolic link at `path`, or `None` where there is none.
+    ///
+    /// # Errors
+    /// [`FsError`] where the way there cannot be read.
+    fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>, FsError>;
+
+    /// Which bytes of the volume are in use.
+    fn coverage(&self) -> Coverage;
+}
+
+/// Opens the file system found on a volume; `bytes` is the volume's window.
+///
+/// # Errors
+/// [`FsError::Incompatible`] where `content` is not a file system this version reads; else as its reader.
+pub fn open(content: &Content, bytes: Arc<dyn ReadAt>) -> Result<Box<dyn FileSystem>, FsError> {
+    match content {
+        Content::Ext(_) => Ok(Box::new(ext4::Ext4::load(bytes)?)),
+        Content::Fat(_) => Ok(Box::new(fat::Fat::load(bytes)?)),
+        _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
+    }
+}

@@ -1,0 +1,165 @@
+//! Views of bytes: a sparse overlay in memory over something readable.
+
+use model::ports::{ReadAt, ReadError, check_range};
+use model::units::{ByteLen, ByteOffset};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Blocks in memory laid over something readable: how a journal is replayed without writing, and where a library that
+/// insists on writing may write.
+///
+/// Memory is bounded: a write that would need more than `most` bytes of blocks is refused.
+#[derive(Clone)]
+pub struct Overlay {
+    inner: Arc<dyn ReadAt>,
+    block: usize,
+    most: ByteLen,
+    blocks: BTreeMap<u64, Box<[u8]>>,
+}
+
+/// A write to an [`Overlay`] was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum OverlayError {
+    /// The block under the write could not be read, or the write lies outside.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The overlay may not grow further.
+    #[error("an overlay of more than {most} bytes would be needed")]
+    Full {
+        /// The bound.
+        most: u64,
+    },
+}
+
+impl Overlay {
+    /// An overlay that so far changes nothing, in blocks of `block` bytes (at least 1), holding at most `most` bytes.
+    pub fn new(inner: Arc<dyn ReadAt>, block: u32, most: ByteLen) -> Self {
+        let block = usize::try_from(block.max(1)).unwrap_or(usize::MAX);
+        Self { inner, block, most, blocks: BTreeMap::new() }
+    }
+
+    /// Lays `bytes` over the bytes from `at`. What was written later wins.
+    ///
+    /// # Errors
+    /// [`OverlayError::Read`] where the range lies outside or the rest of a block cannot be read; [`OverlayError::Full`]
+    /// where the bound is reached. Blocks before the failing one are changed then.
+    pub fn write(&mut self, at: ByteOffset, bytes: &[u8]) -> Result<(), OverlayError> {
+        check_range(at, bytes.len(), self.size())?;
+        let mut at = at.0;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (no, within) = self.locate(at);
+            let n = rest.len().min(self.block - within);
+            let (now, later) = rest.split_at(n);
+            self.block_mut(no)?[within..within + n].copy_from_slice(now);
+            rest = later;
+            at += n as u64;
+        }
+        Ok(())
+    }
+
+    /// Number of bytes held in memory.
+    pub fn held(&self) -> ByteLen {
+        ByteLen(self.blocks.len() as u64 * self.block as u64)
+    }
+
+    /// The block numbers (in units of the block size) that differ from what lies below, in rising order.
+    pub fn changed(&self) -> impl Iterator<Item = u64> + '_ {
+        self.blocks.keys().copied()
+    }
+
+    /// The block that holds byte `at`, and the place within it.
+    fn locate(&self, at: u64) -> (u64, usize) {
+        let block = self.block as u64;
+        (at / block, usize::try_from(at % block).expect("less than the block size, which is a usize"))
+    }
+
+    fn block_mut(&mut self, no: u64) -> Result<&mut [u8], OverlayError> {
+        if !self.blocks.contains_key(&no) {
+            if self.held().0.saturating_add(self.block as u64) > self.most.0 {
+                return Err(OverlayError::Full { most: self.most.0 });
+            }
+            // The last block may be shorter than the others; its tail past the end is never read.
+            let start = no * self.block as u64;
+            let there = usize::try_from(self.size().0 - start).unwrap_or(usize::MAX).min(self.block);
+            let mut fresh = vec![0; self.block].into_boxed_slice();
+            self.inner.read_exact_at(ByteOffset(start), &mut fresh[..there])?;
+            self.blocks.insert(no, fresh);
+        }
+        Ok(self.blocks.get_mut(&no).expect("inserted above"))
+    }
+}
+
+impl ReadAt for Overlay {
+    fn size(&self) -> ByteLen {
+        self.inner.size()
+    }
+
+    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+        check_range(at, buf.len(), self.size())?;
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let (first, _) = self.locate(at.0);
+        let (last, _) = self.locate(at.0 + (buf.len() as u64 - 1));
+        // Reads what lies below between the changed blocks only: a changed block may be unreadable there.
+        let mut done = 0;
+        for (no, block) in self.blocks.range(first..=last) {
+            let start = (no * self.block as u64).max(at.0);
+            let end = (no * self.block as u64).saturating_add(self.block as u64).min(at.0 + buf.len() as u64);
+            let from = usize::try_from(start - at.0).expect("inside the buffer");
+            let to = usize::try_from(end - at.0).expect("inside the buffer");
+            if from > done {
+                self.inner.read_exact_at(ByteOffset(at.0 + done as u64), &mut buf[done..from])?;
+            }
+            let (_, within) = self.locate(start);
+            buf[from..to].copy_from_slice(&block[within..within + (to - from)]);
+            done = to;
+        }
+        if done < buf.len() {
+            self.inner.read_exact_at(ByteOffset(at.0 + done as u64), &mut buf[done..])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Reads and writes agree with a plain vector, whatever the block size.
+        #[test]
+        fn an_overlay_is_a_vector(
+            size in 1usize..300,
+            block in 1u32..40,
+            writes in prop::collection::vec((0usize..300, prop::collection::vec(any::<u8>(), 0..60)), 0..12),
+            reads in prop::collection::vec((0usize..300, 0usize..300), 0..12),
+        ) {
+            let base: Vec<u8> = (0..size).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let mut plain = base.clone();
+            let mut overlay = Overlay::new(Arc::new(base), block, ByteLen(10_000));
+            for (at, bytes) in writes {
+                let fits = at + bytes.len() <= size;
+                prop_assert_eq!(overlay.write(ByteOffset(at as u64), &bytes).is_ok(), fits);
+                if fits {
+                    plain[at..at + bytes.len()].copy_from_slice(&bytes);
+                }
+            }
+            for (at, len) in reads {
+                let got = overlay.read_vec(ByteOffset(at as u64), len).ok();
+                prop_assert_eq!(got.as_deref(), plain.get(at..at + len));
+            }
+        }
+    }
+
+    #[test]
+    fn an_overlay_has_a_bound() {
+        let mut o = Overlay::new(Arc::new(vec![0u8; 100]), 10, ByteLen(20));
+        o.write(ByteOffset(5), &[1; 10]).unwrap();
+        assert!(matches!(o.write(ByteOffset(50), &[1]), Err(OverlayError::Full { most: 20 })));
+        assert_eq!(o.changed().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(o.held(), ByteLen(20));
+    }
+}
