@@ -293,6 +293,9 @@ pub enum ObjectError {
         /// How much was asked for.
         len: u64,
     },
+    /// Another process (or another run of this one) holds the store for writing.
+    #[error("the store is in use: {0}")]
+    InUse(String),
     /// No room is left where the store lies. Nothing torn was left under the name.
     #[error("the store is full: {0}")]
     Full(io::Error),
@@ -343,6 +346,15 @@ pub trait ObjectStore: Send + Sync {
 
     /// Bytes free where the store lies, or `None` where that cannot be known.
     fn free(&self) -> Option<ByteLen>;
+
+    /// Holds the store for one writer until the value returned is dropped. The lock of a process that died is free.
+    /// A backend that cannot be reached by two writers at once may leave this as it is.
+    ///
+    /// # Errors
+    /// [`ObjectError::InUse`] at once, without waiting, where another holds it; [`ObjectError::Io`].
+    fn lock(&self) -> Result<Box<dyn Send>, ObjectError> {
+        Ok(Box::new(()))
+    }
 }
 
 /// A point in time, in microseconds since 1970-01-01 UTC.
