@@ -1,11 +1,174 @@
 //! What lies on a volume.
 
+mod signature;
+
+use crate::fs::{FsError, ext4, fat};
+use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
-use model::inspection::{Content, Finding};
+use model::inspection::{Content, Finding, FsKind, Severity};
 use model::ports::ReadAt;
+use model::text::DisplayText;
+use model::units::ByteOffset;
 use std::sync::Arc;
 
-/// Says what lies on the volume whose window is `bytes`.
-pub fn identify(_path: &VolumePath, _bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Finding>) {
-    (Content::Unknown, Vec::new())
+/// How much of a volume has to be zero for it to be called empty.
+const EMPTY: u64 = 1 << 20;
+const RESTORE: &str = "a rollback to a snapshot that holds this volume can restore it";
+
+/// Says what lies on the volume whose window is `bytes`, and what is wrong with it.
+pub fn identify(path: &VolumePath, bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let content = guarded(|| look(path, bytes, &mut findings)).unwrap_or_else(|| {
+        findings.clear();
+        Content::Unknown
+    });
+    match &content {
+        Content::Fenced(f) => findings.push(finding(
+            Severity::Damage,
+            path,
+            format!("an unfinished rollback stands here, over {}", f.was),
+            "run `holdfast resume` to finish it, or `holdfast undo` to go back",
+        )),
+        Content::Damaged { kind, why } => findings.push(finding(
+            Severity::Damage,
+            path,
+            format!("it looks like {}, but {why}", kind.name()),
+            RESTORE,
+        )),
+        Content::Ext(e) if e.unknown_features != (0, 0, 0) => {
+            let (compat, incompat, ro) = e.unknown_features;
+            findings.push(finding(
+                Severity::Note,
+                path,
+                format!("it uses features of ext4 that are not known here ({compat:#x}, {incompat:#x}, {ro:#x})"),
+                "every byte of it is saved",
+            ));
+        }
+        _ => {}
+    }
+    (content, findings)
+}
+
+fn look(path: &VolumePath, bytes: &Arc<dyn ReadAt>, findings: &mut Vec<Finding>) -> Content {
+    // A volume smaller than a fence holds nothing that is known here; a read error shows in what follows.
+    if let Ok(head) = bytes.read_vec(ByteOffset(0), 4096)
+        && let Some(fence) = fence::decode(&head)
+    {
+        return Content::Fenced(fence);
+    }
+    match probe(bytes) {
+        Ok(Probe { content, wrong }) => {
+            if let Some(wrong) = wrong {
+                findings.push(finding(Severity::Warning, path, wrong, "the kernel may refuse to use it"));
+            }
+            if content == Content::Empty
+                && let Some((at, kind)) = backup_superblock(bytes)
+            {
+                let says = format!("it begins with zeros, but a backup superblock of {} stands at byte {at}", kind.name());
+                findings.push(finding(Severity::Warning, path, says, RESTORE));
+            }
+            content
+        }
+        Err(e) => {
+            let says = format!("what lies on it cannot be told: {e}");
+            findings.push(finding(Severity::Damage, path, says, "the disk may be failing; save what can be read"));
+            Content::Unknown
+        }
+    }
+}
+
+struct Probe {
+    content: Content,
+    /// What is wrong with it, where it can still be used.
+    wrong: Option<String>,
+}
+
+/// Asks every reader. What holds together goes before what only looks like something.
+fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
+    let plain = |content| Ok(Probe { content, wrong: None });
+    // A member of a mirror may look like the file system on it: writing to one leg alone would split it.
+    if let Some(name) = signature::at_end(bytes.as_ref())? {
+        return plain(Content::Recognised { name: name.into() });
+    }
+    let mut damaged = None;
+    match ext4::identify(bytes) {
+        Ok(Some(info)) => return plain(Content::Ext(info)),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => {
+            return Ok(Probe { content: Content::Recognised { name: "ext".into() }, wrong: Some(why) });
+        }
+        Err(FsError::Corrupt(why)) => {
+            let backup = match backup_superblock(bytes) {
+                Some((at, _)) => format!("; the backup superblock at byte {at} is still there"),
+                None => String::new(),
+            };
+            damaged = Some((FsKind::Ext4, format!("{why}{backup}")));
+        }
+    }
+    match fat::identify(bytes) {
+        Ok(Some(info)) => return plain(Content::Fat(info)),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(e) => damaged = damaged.or(Some((FsKind::Vfat, e.to_string()))),
+    }
+    if let Some((info, wrong)) = swap::identify(bytes.as_ref())? {
+        return Ok(Probe { content: Content::Swap(info), wrong });
+    }
+    if let Some(name) = signature::at_start(bytes.as_ref())? {
+        return plain(Content::Recognised { name: name.into() });
+    }
+    if let Some((kind, why)) = damaged {
+        return plain(Content::Damaged { kind, why: DisplayText::new(&why) });
+    }
+    if is_empty(bytes.as_ref())? {
+        return plain(Content::Empty);
+    }
+    if let Some((at, kind)) = backup_superblock(bytes) {
+        let why = format!("its superblock is gone; the backup superblock at byte {at} is still there");
+        return plain(Content::Damaged { kind, why: DisplayText::new(&why) });
+    }
+    if let Some(at) = fat::backup_boot(bytes.as_ref()) {
+        let why = format!("its boot sector is gone; the backup boot sector at byte {at} is still there");
+        return plain(Content::Damaged { kind: FsKind::Vfat, why: DisplayText::new(&why) });
+    }
+    plain(Content::Unknown)
+}
+
+fn is_empty(bytes: &dyn ReadAt) -> Result<bool, FsError> {
+    let end = bytes.size().0.min(EMPTY);
+    let mut at = 0;
+    while at < end {
+        let len = (end - at).min(64 << 10);
+        let piece = bytes.read_vec(ByteOffset(at), usize::try_from(len).unwrap_or(0))?;
+        if piece.iter().any(|b| *b != 0) {
+            return Ok(false);
+        }
+        at += len;
+    }
+    Ok(true)
+}
+
+/// The first backup superblock of an ext file system (kernel Documentation/filesystems/ext4: group 1 always has one), and the
+/// kind it says. Only what ties it to its place is looked at.
+fn backup_superblock(bytes: &Arc<dyn ReadAt>) -> Option<(u64, FsKind)> {
+    for log in 0..=6u32 {
+        let block = 1024u64 << log;
+        // Blocks per group as mke2fs has it: one bitmap block's worth. With 1 KiB blocks the first group begins at block 1.
+        let at = (block * 8 + u64::from(log == 0)) * block;
+        let Ok(sb) = bytes.read_vec(ByteOffset(at), 1024) else { continue };
+        let u32_at = |at: usize| u32::from_le_bytes(sb[at..at + 4].try_into().expect("four bytes"));
+        let magic = sb[0x38..0x3a] == [0x53, 0xef];
+        let group = u16::from_le_bytes([sb[0x5a], sb[0x5b]]);
+        if magic && group == 1 && u32_at(0x18) == log {
+            // s_feature_incompat: extents or 64bit; s_feature_compat: has_journal.
+            let kind = match (u32_at(0x60) & 0xc0 != 0, u32_at(0x5c) & 4 != 0) {
+                (true, _) => FsKind::Ext4,
+                (false, true) => FsKind::Ext3,
+                (false, false) => FsKind::Ext2,
+            };
+            return Some((at, kind));
+        }
+    }
+    None
 }

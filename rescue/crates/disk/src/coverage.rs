@@ -1,6 +1,6 @@
 //! Which bytes of a volume are worth saving.
 
-use crate::fs;
+use crate::{fs, guarded};
 use model::coverage::{CaptureMethod, Coverage};
 use model::inspection::Content;
 use model::ports::ReadAt;
@@ -12,14 +12,29 @@ pub fn raw(size: ByteLen, why: &str) -> Coverage {
     Coverage { method: CaptureMethod::Raw, why: why.into(), used: [Extent::whole(size)].into_iter().collect() }
 }
 
-/// The bytes of a volume that a snapshot is to hold; `bytes` is the volume's window. Whatever is not proven unused is used.
+/// The bytes of a volume that a snapshot is to hold; `bytes` is the volume's window. Whatever is not proven unused is used, and
+/// nothing past the end of the volume is.
 pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
     let size = bytes.size();
-    match content {
-        Content::Ext(_) | Content::Fat(_) => match fs::open(content, bytes) {
-            Ok(fs) => fs.coverage(),
-            Err(e) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
+    let mut coverage = match content {
+        Content::Ext(_) | Content::Fat(_) => match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
+            Some(Ok(coverage)) => coverage,
+            Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
+            None => raw(size, "its allocation maps do not hold together: captured raw"),
         },
-        _ => raw(size, "not known: captured raw"),
-    }
+        Content::Swap(s) if s.hibernated => raw(size, "swap with a hibernation image in it: captured raw"),
+        Content::Swap(s) => Coverage {
+            method: CaptureMethod::HeaderOnly,
+            why: "swap: its header".into(),
+            used: [Extent::whole(ByteLen(u64::from(s.page_size)))].into_iter().collect(),
+        },
+        Content::Fenced(_) => raw(size, "an unfinished rollback: captured raw"),
+        Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),
+        Content::Recognised { name } => raw(size, &format!("{name} is not read by this version: captured raw")),
+        Content::BiosBoot => raw(size, "boot loader"),
+        Content::Empty => raw(size, "nothing known on it: captured raw"),
+        Content::Unknown => raw(size, "unknown: captured raw"),
+    };
+    coverage.used = coverage.used.clip(Extent::whole(size));
+    coverage
 }

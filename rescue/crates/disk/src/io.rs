@@ -1,4 +1,4 @@
-//! Views of bytes: a sparse overlay in memory over something readable.
+//! Views of bytes: a sparse overlay in memory over something readable, and a stream for libraries that want to seek.
 
 use model::ports::{ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset};
@@ -120,6 +120,82 @@ impl ReadAt for Overlay {
             self.inner.read_exact_at(ByteOffset(at.0 + done as u64), &mut buf[done..])?;
         }
         Ok(())
+    }
+}
+
+/// A seekable stream over something readable, for libraries that know no positional reads. What is written stays in a bounded
+/// overlay; nothing below is changed.
+///
+/// It answers a bounded number of calls, so that a chain on the disk that runs in a circle ends in an error rather than never.
+pub struct Stream {
+    over: Overlay,
+    at: u64,
+    end: u64,
+    calls: u64,
+}
+
+/// Calls a [`Stream`] answers in its life.
+const STREAM_CALLS: u64 = 8_000_000;
+
+impl Stream {
+    /// A stream over `bytes` that keeps at most `most` bytes of writes.
+    pub fn new(bytes: Arc<dyn ReadAt>, most: ByteLen) -> Self {
+        let end = bytes.size().0;
+        Self { over: Overlay::new(bytes, 512, most), at: 0, end, calls: STREAM_CALLS }
+    }
+
+    /// Nothing from `end` on is read or written from now on.
+    #[must_use]
+    pub fn ending_at(mut self, end: u64) -> Self {
+        self.end = self.end.min(end);
+        self
+    }
+
+    fn spend(&mut self, len: usize) -> std::io::Result<usize> {
+        self.calls = self.calls.checked_sub(1).ok_or_else(|| {
+            std::io::Error::other("reading took too long: a chain on the disk runs in a circle")
+        })?;
+        Ok(usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(len))
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream({} of {})", self.at, self.end)
+    }
+}
+
+impl std::io::Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.spend(buf.len())?;
+        self.over.read_exact_at(ByteOffset(self.at), &mut buf[..n]).map_err(std::io::Error::other)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl std::io::Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let n = self.spend(buf.len())?;
+        self.over.write(ByteOffset(self.at), &buf[..n]).map_err(std::io::Error::other)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::io::Seek for Stream {
+    fn seek(&mut self, pos: std::io::SeekFrom) -> std::io::Result<u64> {
+        let to = match pos {
+            std::io::SeekFrom::Start(n) => Some(n),
+            std::io::SeekFrom::End(n) => self.end.checked_add_signed(n),
+            std::io::SeekFrom::Current(n) => self.at.checked_add_signed(n),
+        };
+        self.at = to.ok_or_else(|| std::io::Error::other("seek before the start or past 64 bits"))?;
+        Ok(self.at)
     }
 }
 

@@ -18,3 +18,17 @@ pub mod system;
 pub mod table;
 
 pub use inspect::inspect;
+
+use model::id::VolumePath;
+use model::inspection::{Finding, Severity};
+
+/// A finding about a disk or volume.
+fn finding(severity: Severity, at: &VolumePath, says: impl AsRef<str>, advice: impl AsRef<str>) -> Finding {
+    Finding { severity, volume: at.clone(), says: says.as_ref().into(), advice: advice.as_ref().into() }
+}
+
+/// Runs a library's parser and turns a panic of it into `None`. The belt to the braces of validating first: hostile bytes must
+/// cost an answer, never the process.
+fn guarded<T>(parse: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(parse)).ok()
+}

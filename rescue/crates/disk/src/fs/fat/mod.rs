@@ -1,53 +1,83 @@
-//! FAT12, FAT16 and FAT32.
+//! FAT12, FAT16 and FAT32: the facts and the allocation by our own reading, files through the `fatfs` crate.
+
+mod boot;
+mod files;
+mod usage;
 
 use super::{FileSystem, FsError};
+use crate::coverage::raw;
 use model::coverage::{CaptureMethod, Coverage};
 use model::inspection::{FatInfo, ListedFile};
 use model::ports::ReadAt;
-use model::units::Extent;
+use model::units::ByteOffset;
 use std::sync::Arc;
 
 /// The facts of a FAT file system, or `None` where there is no FAT boot sector.
 ///
 /// # Errors
 /// [`FsError::Corrupt`] where it is one, but its numbers do not hold together.
-pub fn identify(_bytes: &Arc<dyn ReadAt>) -> Result<Option<FatInfo>, FsError> {
-    Ok(None)
+pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<FatInfo>, FsError> {
+    let Some(mut boot) = boot::read(bytes.as_ref(), ByteOffset(0))? else { return Ok(None) };
+    // Linux and Windows show the root directory's label where there is one.
+    if let Some(label) = boot::root_label(bytes.as_ref(), &boot.geometry)? {
+        boot.info.label = label;
+    }
+    Ok(Some(boot.info))
+}
+
+/// Where a good copy of a FAT32 boot sector stands, if the first one is lost: sector 6, as every formatter has it.
+pub(crate) fn backup_boot(bytes: &dyn ReadAt) -> Option<ByteOffset> {
+    let places = [512, 4096].map(|sector| ByteOffset(6 * sector));
+    places.into_iter().find(|at| boot::read(bytes, *at).is_ok_and(|b| b.is_some_and(|b| b.info.width == 32)))
 }
 
 /// A FAT file system, opened.
 pub struct Fat {
     bytes: Arc<dyn ReadAt>,
+    boot: boot::Boot,
+    files: files::Files,
 }
 
 impl Fat {
     /// Opens it.
     ///
     /// # Errors
-    /// [`FsError::Corrupt`] where it does not hold together.
+    /// [`FsError::Corrupt`] where its boot sector does not hold together, or is none.
     pub fn load(bytes: Arc<dyn ReadAt>) -> Result<Self, FsError> {
-        Ok(Self { bytes })
+        let boot = boot::read(bytes.as_ref(), ByteOffset(0))?
+            .ok_or_else(|| FsError::Corrupt("there is no FAT boot sector".into()))?;
+        let files = files::Files::new(bytes.clone(), &boot.geometry);
+        Ok(Self { bytes, boot, files })
     }
 }
 
 impl FileSystem for Fat {
-    fn stat(&self, _path: &[u8]) -> Result<Option<ListedFile>, FsError> {
-        Ok(None)
+    fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError> {
+        self.files.stat(path)
     }
-    fn read_dir(&self, _path: &[u8], _most: usize) -> Result<Vec<ListedFile>, FsError> {
-        Ok(vec![])
+
+    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
+        self.files.read_dir(path, most)
     }
-    fn open(&self, _path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
-        Ok(None)
+
+    fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
+        self.files.open(path)
     }
+
+    /// FAT has no symbolic links.
     fn read_link(&self, _path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
         Ok(None)
     }
+
     fn coverage(&self) -> Coverage {
-        Coverage {
-            method: CaptureMethod::Raw,
-            why: "vfat".into(),
-            used: [Extent::whole(self.bytes.size())].into_iter().collect(),
+        let (info, size) = (&self.boot.info, self.bytes.size());
+        match usage::used(self.bytes.as_ref(), &self.boot.geometry) {
+            Ok(used) => {
+                let state = if info.dirty { "not unmounted cleanly, but its allocation table holds together" } else { "clean" };
+                let why = format!("vfat (FAT{}), {state}", info.width);
+                Coverage { method: CaptureMethod::UsedBlocks, why: why.as_str().into(), used }
+            }
+            Err(e) => raw(size, &format!("vfat (FAT{}), whose allocation cannot be trusted ({e}): captured raw", info.width)),
         }
     }
 }
