@@ -98,6 +98,7 @@ pub struct VolumeRollback {
 }
 
 /// What happens to a disk's table.
+#[expect(clippy::large_enum_variant, reason = "a plan has one of these for each disk")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum TableRollback {
