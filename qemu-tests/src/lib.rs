@@ -1,1 +1,18 @@
-//! (skeleton)
+//! Machines in QEMU: what they boot, what they show, and what is typed into them.
+//!
+//! [`target`] makes real Debian systems from packages, [`machine`] runs them and the rescue image, [`console`] watches a
+//! serial line and types on it. The scenarios in `tests/` and the demo are built of these.
+
+pub mod console;
+pub mod guest;
+pub mod history;
+pub mod machine;
+pub mod rescue;
+pub mod target;
+pub mod workspace;
+
+/// What went wrong, in words. The scenarios stop at the first.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

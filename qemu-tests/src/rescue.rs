@@ -1,0 +1,159 @@
+//! The rescue image, and driving its terminal UI over the serial line as a person would.
+
+use crate::machine::{Machine, Parts, overlay, run};
+use crate::{Result, workspace};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Memory of the machines the rescue runs on, in MiB: what it promises to work in.
+pub const MEMORY: u32 = 384;
+
+/// How long the rescue may take to its first screen without hardware acceleration.
+const START: Duration = Duration::from_secs(180);
+/// How long a snapshot or a rollback of a test target may take without hardware acceleration.
+const WORK: Duration = Duration::from_secs(900);
+/// How long a screen may take to answer a key.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Builds the USB image with the builder's own command, and gives its path.
+///
+/// # Errors
+/// Where the builder fails.
+pub fn image() -> Result<PathBuf> {
+    let file = workspace::cache()?.join("holdfast.img");
+    let built =
+        Command::new(env!("CARGO")).args(["image", "usb", "-o"]).arg(&file).current_dir(workspace::root()).status()?;
+    if built.success() { Ok(file) } else { Err("the rescue image could not be built".into()) }
+}
+
+/// A 4 GB stick with the image on it: larger than the image, as sticks are, so that the store has to grow.
+///
+/// # Errors
+/// Where qemu-img fails.
+pub fn stick(image: &Path, file: &Path) -> Result<PathBuf> {
+    let stick = overlay(image, file)?;
+    run(Command::new("qemu-img").args(["resize", "-q"]).arg(&stick).arg("4G"))?;
+    Ok(stick)
+}
+
+/// What tells one build of an image from another: size and time of the file.
+///
+/// # Errors
+/// Where it is not there.
+pub fn fingerprint(file: &Path) -> Result<String> {
+    let meta = fs::metadata(file)?;
+    Ok(format!("{} {} {:?}", file.display(), meta.len(), meta.modified()?))
+}
+
+/// The rescue, started, seen through its serial line.
+pub struct Session {
+    machine: Machine,
+}
+
+impl Session {
+    /// Starts the machine and waits until the first screen has said what happened.
+    ///
+    /// # Errors
+    /// Where that does not come in time.
+    pub fn start(parts: &Parts) -> Result<Self> {
+        let mut machine = parts.start()?;
+        machine.console.expect_screen("the rescue's first screen", START, |s| {
+            s.contains("HOLDFAST") && s.contains("What to do next") && !s.contains("were not looked at yet")
+        })?;
+        Ok(Self { machine })
+    }
+
+    /// The screen as it is now, once it has not changed for a moment.
+    pub fn screen(&self) -> String {
+        let mut before = self.machine.console.screen();
+        for _ in 0..40 {
+            std::thread::sleep(Duration::from_millis(500));
+            let now = self.machine.console.screen();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        before
+    }
+
+    /// Everything that came over the serial line.
+    pub fn transcript(&self) -> String {
+        self.machine.console.transcript()
+    }
+
+    /// Presses keys and waits for a screen with all of these words on it.
+    ///
+    /// # Errors
+    /// Where it does not come within half a minute.
+    pub fn press(&mut self, keys: &str, words: &[&str]) -> Result<String> {
+        self.machine.console.send(keys)?;
+        self.expect(words, ANSWER)
+    }
+
+    fn expect(&mut self, words: &[&str], limit: Duration) -> Result<String> {
+        self.machine.console.expect_screen(&format!("{words:?}"), limit, |s| words.iter().all(|w| s.contains(w)))
+    }
+
+    /// Waits for the end of the running work.
+    fn ended(&mut self) -> Result<String> {
+        let screen = self.expect(&["how it ended"], WORK)?;
+        if screen.contains("DONE.") { Ok(screen) } else { Err(format!("it did not end well:\n{screen}").into()) }
+    }
+
+    /// Saves a snapshot; gives the screen that says so.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn snapshot(&mut self) -> Result<String> {
+        self.machine.console.send("s")?;
+        self.ended()
+    }
+
+    /// Goes to the timeline, where the last good state is chosen, and asks for the plan; gives the plan's screen.
+    ///
+    /// # Errors
+    /// Where a screen does not come.
+    pub fn plan_rollback(&mut self) -> Result<String> {
+        self.press("r", &["saved states", "last good"])?;
+        self.press("\r", &["please read, then decide", "ROLLBACK"])
+    }
+
+    /// Types the word that approves the plan shown, and waits for the end; gives the screen that says so.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn approve(&mut self, word: &str) -> Result<String> {
+        self.machine.console.send(word)?;
+        self.expect(&["now press Enter"], ANSWER)?;
+        self.machine.console.send("\r")?;
+        self.ended()
+    }
+
+    /// Types the word and cuts the power as soon as the screen says that writing has begun.
+    ///
+    /// # Errors
+    /// Where it never says so.
+    pub fn approve_and_cut(mut self, word: &str) -> Result<()> {
+        self.machine.console.send(word)?;
+        self.expect(&["now press Enter"], ANSWER)?;
+        self.machine.console.send("\r")?;
+        self.expect(&["Please leave the power on"], WORK)?;
+        self.machine.cut_power();
+        Ok(())
+    }
+
+    /// Powers off through the power menu.
+    ///
+    /// # Errors
+    /// Where the machine does not switch off.
+    pub fn poweroff(mut self) -> Result<()> {
+        self.press("p", &["restart or power off", "Power off"])?;
+        self.machine.console.send("jj")?;
+        self.expect(&["\u{25b8} 2"], ANSWER).or_else(|_| self.expect(&["> 2"], ANSWER))?;
+        self.machine.console.send("\r")?;
+        self.machine.wait_off(Duration::from_secs(90))
+    }
+}

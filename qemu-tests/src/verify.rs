@@ -1,0 +1,147 @@
+//! `cargo verify`: every check and test, in the order in which a mistake shows soonest.
+
+use qemu_tests::{Result, target, workspace};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// One step: a name, what it shows, and the cargo command that runs it.
+struct Step {
+    name: &'static str,
+    shows: &'static str,
+    cargo: &'static [&'static str],
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "format", shows: "the sources are formatted", cargo: &["fmt", "--all", "--check"] },
+    Step {
+        name: "lints",
+        shows: "no warning anywhere",
+        cargo: &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    },
+    Step { name: "tests", shows: "unit, property, crash and hostile-input tests", cargo: &["test", "--workspace"] },
+    Step {
+        name: "image",
+        shows: "the USB image is built within its budget",
+        cargo: &["image", "usb", "-o", "target/qemu/holdfast.img"],
+    },
+    Step {
+        name: "spine",
+        shows: "a real Debian, broken twice, comes back by keystrokes over the serial line",
+        cargo: &["test", "-p", "qemu-tests", "--test", "spine"],
+    },
+    Step {
+        name: "uefi",
+        shows: "the USB image starts on UEFI from a USB stick",
+        cargo: &["test", "-p", "qemu-tests", "--test", "uefi"],
+    },
+    Step {
+        name: "netboot",
+        shows: "the netboot bundle starts over PXE",
+        cargo: &["test", "-p", "qemu-tests", "--test", "netboot"],
+    },
+];
+
+/// What a full run has done so far, so that it can be taken up again.
+#[derive(Default, Serialize, Deserialize)]
+struct Record {
+    commit: String,
+    passed: BTreeMap<String, u64>,
+}
+
+/// Names the steps.
+pub fn list() {
+    for step in STEPS {
+        println!("{:<10}{}", step.name, step.shows);
+    }
+}
+
+/// Runs the steps. A full run sets `HOLDFAST_FULL=1`, leaves out what passed already at this commit, and writes
+/// `docs/results`.
+pub fn run(full: bool, only: Option<&str>) -> Result<ExitCode> {
+    if let Some(name) = only
+        && !STEPS.iter().any(|s| s.name == name)
+    {
+        return Err(format!("there is no step {name:?}; cargo verify --list names them").into());
+    }
+    image_builder::host::require(&host_packages())?;
+    let kept = workspace::cache()?.join("full-run.json");
+    let commit = commit()?;
+    let mut record: Record = fs::read(&kept)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .filter(|r: &Record| r.commit == commit)
+        .unwrap_or_default();
+    record.commit.clone_from(&commit);
+    let (mut passed, mut failed) = (0, 0);
+    for step in STEPS.iter().filter(|s| only.is_none_or(|o| o == s.name)) {
+        if full && record.passed.contains_key(step.name) {
+            println!("== {}: passed already at this commit", step.name);
+            passed += 1;
+            continue;
+        }
+        println!("== {}: {}", step.name, step.shows);
+        let began = Instant::now();
+        let ok = run_step(step, full)?;
+        let seconds = began.elapsed().as_secs();
+        println!("== {}: {} after {seconds} s", step.name, if ok { "passed" } else { "FAILED" });
+        if ok {
+            passed += 1;
+            record.passed.insert(step.name.to_owned(), seconds);
+            if full {
+                fs::write(&kept, serde_json::to_vec(&record)?)?;
+            }
+        } else {
+            failed += 1;
+        }
+    }
+    if full && failed == 0 && only.is_none() {
+        write_results(&record)?;
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_step(step: &Step, full: bool) -> Result<bool> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(step.cargo).current_dir(workspace::root());
+    if full {
+        cargo.env("HOLDFAST_FULL", "1");
+    }
+    Ok(cargo.status()?.success())
+}
+
+/// What the tests call on the host besides what the target recipe needs.
+fn host_packages() -> Vec<&'static str> {
+    let mut packages = target::HOST_PACKAGES.to_vec();
+    packages.extend(["gdisk", "systemd-journal-remote", "dpkg-dev"]);
+    packages
+}
+
+fn commit() -> Result<String> {
+    let git = |args: &[&str]| -> Result<String> {
+        let out = Command::new("git").args(args).current_dir(workspace::root()).output()?;
+        Ok(String::from_utf8(out.stdout)?.trim().to_owned())
+    };
+    let changes = git(&["status", "--porcelain"])?;
+    Ok(format!("{}{}", git(&["rev-parse", "HEAD"])?, if changes.is_empty() { "" } else { " with uncommitted changes" }))
+}
+
+fn write_results(record: &Record) -> Result<()> {
+    let out = Command::new("date").args(["-u", "+%Y-%m-%d"]).output()?;
+    let day = String::from_utf8(out.stdout)?.trim().to_owned();
+    let folder = workspace::root().join("docs/results");
+    fs::create_dir_all(&folder)?;
+    let mut text = format!(
+        "# Full run of {day}\n\nAt {}. Every step passed.\n\n| step | shows | seconds |\n| --- | --- | --- |\n",
+        record.commit
+    );
+    for step in STEPS {
+        let seconds = record.passed.get(step.name).copied().unwrap_or_default();
+        text.push_str(&format!("| {} | {} | {seconds} |\n", step.name, step.shows));
+    }
+    fs::write(folder.join(format!("{day}.md")), text)?;
+    Ok(())
+}
