@@ -1,1 +1,24 @@
-//! (skeleton)
+//! Gathers evidence, plans and runs: capture, write-back, resume, undo. One handle for every front end.
+//!
+//! The flow: [`parser`] answers everything that needs bytes of a target or a store interpreted (in a sandboxed process);
+//! [`gather`] makes a report of it; [`plan`] makes values that say what a run will do; [`run`] does it. [`Engine`] runs one
+//! job at a time on a thread of its own and tells every front end the same sequence of events.
+//!
+//! **Architecture invariant.** The engine never asks anybody anything: it emits a question and waits for a command.
+//!
+//! **Architecture invariant.** Only [`run`] takes a lease, and only for an approved plan.
+
+mod frame;
+mod handle;
+mod hub;
+pub mod gather;
+pub mod link;
+pub mod machine;
+pub mod parser;
+pub mod plan;
+pub mod run;
+mod store_place;
+mod worker;
+
+pub use handle::{Config, Engine, Handle};
+pub use store_place::StorePlace;
