@@ -1,46 +1,251 @@
-//! ext2, ext3 and ext4.
+//! ext2, ext3 and ext4: a reader of our own, which never mounts and never writes.
+//!
+//! A file system that was not unmounted is read as it is once its journal is replayed; that happens in memory
+//! ([`Ext4::load`]). What is in use is the union of the file system before and after the replay, with its own structure
+//! and its journal. Where the replay is in doubt, or the allocation maps are, everything is in use.
+//!
+//! Facts are from the kernel's `fs/ext4`, `fs/jbd2` and `Documentation/filesystems/ext4`; each file names its source.
 
+mod browse;
+mod dir;
+mod file;
+mod group;
+mod inode;
+mod log;
+mod map;
+mod raw;
+mod reader;
+mod replay;
+mod superblock;
+mod tree;
+mod used;
+
+use self::browse::Browser;
+use self::dir::Entry;
+use self::file::File;
+use self::inode::Inode;
+use self::log::Log;
+use self::reader::Reader;
+use self::superblock::{JournalPlace, Superblock, incompat};
 use super::{FileSystem, FsError};
-use model::coverage::Coverage;
-use model::inspection::{ExtInfo, ListedFile};
+use model::coverage::{CaptureMethod, Coverage};
+use model::inspection::{ExtInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
+use model::text::RawName;
+use model::units::{ByteLen, Extent, ExtentSet};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// The facts of an ext file system, or `None` where there is no ext magic.
+/// Blocks of the journal that are read to find when it was last committed.
+const MOST_LOG_BLOCKS: u32 = 1 << 16;
+
+/// The facts of an ext file system, or `None` where there is no ext magic. Of the journal, what can be read is given:
+/// its sequence, and the time of the newest commit still to be seen in it, carried out or not.
 ///
 /// # Errors
-/// [`FsError::Corrupt`] where its superblock does not hold together.
-pub fn identify(_bytes: &Arc<dyn ReadAt>) -> Result<Option<ExtInfo>, FsError> {
-    Ok(None)
+/// [`FsError::Corrupt`] where its superblock does not hold together or says more than the volume holds,
+/// [`FsError::Incompatible`] where it is of a kind that cannot be understood, [`FsError::Io`] where it cannot be read.
+pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<ExtInfo>, FsError> {
+    let Some(sb) = Superblock::read(&**bytes)? else { return Ok(None) };
+    not_a_journal(&sb)?;
+    let mut info = sb.info();
+    if let JournalPlace::Inode(inode) = sb.journal() {
+        let reader = Arc::new(Reader::new(bytes.clone(), sb));
+        // What is wrong with a journal is said by `Ext4::doubt`; here it is only not known.
+        if let Ok(mut log) = Log::open(&reader, inode) {
+            info.journal_sequence = Some(log.sequence);
+            info.last_commit_at = log.last_commit(MOST_LOG_BLOCKS).unwrap_or(None);
+        }
+    }
+    Ok(Some(info))
 }
 
-/// An ext file system, opened.
-pub struct Ext4;
+fn not_a_journal(sb: &Superblock) -> Result<(), FsError> {
+    if sb.has_incompat(incompat::JOURNAL_DEV) {
+        return Err(FsError::Incompatible("it is the journal of a file system on another volume".to_owned()));
+    }
+    Ok(())
+}
+
+/// An ext file system, opened: as it is once its journal is replayed.
+pub struct Ext4 {
+    /// As it lies on the volume.
+    raw: Arc<Reader>,
+    /// With its journal replayed.
+    now: Arc<Reader>,
+    journal: ExtentSet,
+    transactions: u32,
+    doubt: Option<String>,
+    browser: OnceCell<Option<Browser>>,
+}
 
 impl Ext4 {
-    /// Opens it.
+    /// Opens it; replays its journal in memory where it was not unmounted.
     ///
     /// # Errors
-    /// As [`identify`].
-    pub fn load(_bytes: Arc<dyn ReadAt>) -> Result<Self, FsError> {
-        Err(FsError::Incompatible("not read yet".into()))
+    /// As [`identify`]; also [`FsError::Corrupt`] where there is no ext file system, and [`FsError::Incompatible`] where it
+    /// uses incompatible features this version does not know, or needs a journal that is on another device.
+    pub fn load(bytes: Arc<dyn ReadAt>) -> Result<Self, FsError> {
+        let Some(sb) = Superblock::read(&*bytes)? else {
+            return Err(FsError::Corrupt("there is no ext file system here".to_owned()));
+        };
+        not_a_journal(&sb)?;
+        let (_, unknown, _) = sb.unknown_features();
+        if unknown != 0 {
+            return Err(FsError::Incompatible(format!("it has unknown incompatible features {unknown:#x}")));
+        }
+        let raw = Arc::new(Reader::new(bytes, sb));
+        let replay = replay::replay(&raw)?;
+        Ok(Self {
+            raw,
+            now: replay.reader,
+            journal: replay.journal,
+            transactions: replay.transactions,
+            doubt: replay.doubt,
+            browser: OnceCell::new(),
+        })
     }
+
+    /// Why what is read may not be what the installed system would see, where that is so: its journal could not be
+    /// replayed whole, or holds what it should not. Worth a finding; everything is captured then.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+
+    /// Transactions of the journal that were replayed in memory.
+    pub fn replayed(&self) -> u32 {
+        self.transactions
+    }
+
+    /// Why the allocation maps do not prove what is free, where that is so.
+    fn not_proven(&self) -> Option<String> {
+        let sb = &self.now.sb;
+        let (compat, _, ro_compat) = sb.unknown_features();
+        if (compat, ro_compat) != (0, 0) {
+            return Some(format!("unknown features {compat:#x} (compatible), {ro_compat:#x} (read-only)"));
+        }
+        if let Some(doubt) = &self.doubt {
+            return Some(doubt.clone());
+        }
+        if sb.has_errors() || self.raw.sb.has_errors() {
+            return Some("it is marked as having errors".to_owned());
+        }
+        // Without a journal nothing brings its maps up to date.
+        if sb.journal() == JournalPlace::None && !sb.was_unmounted() {
+            return Some("it has no journal and was not unmounted".to_owned());
+        }
+        None
+    }
+
+    /// A directory's entries as `ext4-view` lists them, with our own times; `None` where it does not read this file
+    /// system, or sees anything else than our own reader does.
+    fn browse(&self, names: &[Vec<u8>], most: usize, own: &[(Vec<u8>, Option<Inode>)]) -> Option<Vec<ListedFile>> {
+        let browser = self.browser.get_or_init(|| Browser::load(&self.now)).as_ref()?;
+        let seen = browser.list(names, most).ok()?;
+        let own: BTreeMap<&[u8], &Option<Inode>> = own.iter().map(|(name, inode)| (&name[..], inode)).collect();
+        if own.len() != seen.len() {
+            return None;
+        }
+        seen.into_iter()
+            .map(|entry| {
+                let inode = own.get(&entry.name[..])?.as_ref()?;
+                (entry.kind == inode.kind && (entry.size == inode.size || entry.kind == FileKind::Special)).then(|| {
+                    let size = if entry.kind == FileKind::Special { 0 } else { entry.size };
+                    ListedFile {
+                        name: RawName(entry.name),
+                        kind: entry.kind,
+                        size: ByteLen(size),
+                        modified: inode.modified(),
+                    }
+                })
+            })
+            .collect()
+    }
+}
+
+/// What stands under a name.
+fn listed(name: &[u8], inode: &Inode) -> ListedFile {
+    let size = if inode.kind == FileKind::Special { 0 } else { inode.size };
+    ListedFile { name: RawName(name.to_vec()), kind: inode.kind, size: ByteLen(size), modified: inode.modified() }
+}
+
+/// What stands under a name whose inode is damaged, as far as the directory knows it.
+fn damaged(name: &[u8], file_type: u8) -> ListedFile {
+    let kind = match file_type {
+        1 => FileKind::File,
+        2 => FileKind::Directory,
+        7 => FileKind::Symlink,
+        _ => FileKind::Special,
+    };
+    ListedFile { name: RawName(name.to_vec()), kind, size: ByteLen::ZERO, modified: None }
 }
 
 impl FileSystem for Ext4 {
-    fn stat(&self, _path: &[u8]) -> Result<Option<ListedFile>, FsError> {
-        Ok(None)
+    fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError> {
+        let found = tree::find(&self.now, path, false)?;
+        Ok(found.map(|f| listed(f.names.last().map_or(&[], |name| &name[..]), &f.inode)))
     }
-    fn read_dir(&self, _path: &[u8], _most: usize) -> Result<Vec<ListedFile>, FsError> {
-        Ok(vec![])
+
+    /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
+    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
+        let Some(dir) = tree::find(&self.now, path, true)?.filter(|f| f.inode.kind == FileKind::Directory) else {
+            return Ok(Vec::new());
+        };
+        let mut own: Vec<(Vec<u8>, Option<Inode>)> = Vec::new();
+        let mut files = Vec::new();
+        if most == 0 {
+            return Ok(files);
+        }
+        dir::each(&self.now, &dir.inode, &mut |Entry { name, inode, file_type }| {
+            let inode = self.now.inode(inode).ok();
+            files.push(inode.as_ref().map_or_else(|| damaged(name, file_type), |inode| listed(name, inode)));
+            own.push((name.to_vec(), inode));
+            if files.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(self.browse(&dir.names, most, &own).unwrap_or(files))
     }
-    fn open(&self, _path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
-        Ok(None)
+
+    fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
+        match tree::find(&self.now, path, true)? {
+            Some(found) if found.inode.kind == FileKind::File => {
+                Ok(Some(Box::new(File::open(self.now.clone(), found.inode)?)))
+            }
+            _ => Ok(None),
+        }
     }
-    fn read_link(&self, _path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
-        Ok(None)
+
+    fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
+        match tree::find(&self.now, path, false)? {
+            Some(found) if found.inode.kind == FileKind::Symlink => tree::target(&self.now, &found.inode).map(Some),
+            _ => Ok(None),
+        }
     }
+
     fn coverage(&self) -> Coverage {
-        crate::coverage::raw(model::units::ByteLen::ZERO, "not read yet")
+        let size = self.raw.bytes().size();
+        let kind = self.raw.sb.kind().name();
+        if let Some(why) = self.not_proven() {
+            return crate::coverage::raw(size, &format!("{kind}, {why}: captured raw"));
+        }
+        let dirty = self.raw.sb.needs_recovery();
+        let used = used::used(&self.now, dirty.then_some(&*self.raw));
+        let mut why = if dirty {
+            format!("{kind}, not unmounted: {} transactions of its journal counted in", self.transactions)
+        } else {
+            format!("{kind}, clean")
+        };
+        if used.whole_groups > 0 {
+            why += &format!("; {} of {} groups kept whole, their maps are damaged", used.whole_groups, self.now.sb.groups);
+        }
+        let mut bytes = used.bytes.union(&self.journal);
+        // What lies behind the file system is nobody's to call free.
+        let end = self.raw.sb.blocks * u64::from(self.raw.sb.block_size);
+        if let Some(behind) = Extent::between(end, size.0).filter(|e| !e.is_empty()) {
+            why += &format!("; {} behind it kept", behind.len());
+            bytes.insert(behind);
+        }
+        Coverage { method: CaptureMethod::UsedBlocks, why: why.as_str().into(), used: bytes.clip(Extent::whole(size)) }
     }
 }

@@ -1,0 +1,163 @@
+//! Inodes (kernel `fs/ext4/ext4.h`, `struct ext4_inode`; `fs/ext4/inode.c`), with what lies inside them.
+
+use super::raw::{crc32c, le16, le32, without};
+use super::superblock::{Superblock, incompat, ro_compat};
+use crate::fs::FsError;
+use model::inspection::FileKind;
+use std::ops::Range;
+
+/// `i_block`: block map, extent tree root, symbolic link or inline data.
+const BLOCK: Range<usize> = 0x28..0x64;
+const CHECKSUM_LOW: Range<usize> = 0x7c..0x7e;
+const CHECKSUM_HIGH: Range<usize> = 0x82..0x84;
+
+/// Bits of `i_flags`.
+mod flag {
+    pub(super) const ENCRYPT: u32 = 0x800;
+    pub(super) const INDEX: u32 = 0x1000;
+    pub(super) const EXTENTS: u32 = 0x8_0000;
+    pub(super) const INLINE_DATA: u32 = 0x1000_0000;
+}
+
+/// An inode.
+#[derive(Debug, Clone)]
+pub(super) struct Inode {
+    /// Its number.
+    pub(super) number: u32,
+    /// What it is.
+    pub(super) kind: FileKind,
+    /// Size in bytes, as it says; not more than a file can have.
+    pub(super) size: u64,
+    /// What checksums of its own metadata blocks are seeded with.
+    pub(super) seed: u32,
+    flags: u32,
+    bytes: Box<[u8]>,
+}
+
+impl Inode {
+    /// Checks an inode.
+    ///
+    /// # Errors
+    /// [`FsError::Corrupt`] where it is not in use, its checksum is wrong, or its size cannot be.
+    pub(super) fn parse(sb: &Superblock, number: u32, b: &[u8]) -> Result<Self, FsError> {
+        let seed = crc32c(crc32c(sb.seed, &number.to_le_bytes()), &le32(b, 0x64).to_le_bytes());
+        let mode = le16(b, 0);
+        let kind = match mode & 0xf000 {
+            0x8000 => FileKind::File,
+            0x4000 => FileKind::Directory,
+            0xa000 => FileKind::Symlink,
+            0x1000 | 0x2000 | 0x6000 | 0xc000 => FileKind::Special,
+            _ => return Err(FsError::Corrupt(format!("inode {number} is not in use (mode {mode:#o})"))),
+        };
+        if sb.has_ro_compat(ro_compat::METADATA_CSUM) && !checksum_holds(seed, b) {
+            return Err(FsError::Corrupt(format!("inode {number} has a wrong checksum")));
+        }
+        // `ext4_isize`: the upper half meant something else in directories before large_dir.
+        let high = kind == FileKind::File || sb.has_incompat(incompat::LARGEDIR);
+        let size = super::raw::wide(if high { le32(b, 0x6c) } else { 0 }, le32(b, 4));
+        if size > u64::from(sb.block_size) << 32 {
+            return Err(FsError::Corrupt(format!("inode {number} says it is {size} bytes long, more than can be")));
+        }
+        Ok(Self { number, kind, size, seed, flags: le32(b, 0x20), bytes: b.into() })
+    }
+
+    /// Its blocks are in an extent tree, not in a block map.
+    pub(super) fn has_extents(&self) -> bool {
+        self.flags & flag::EXTENTS != 0
+    }
+
+    /// A directory with an index over its names.
+    pub(super) fn is_indexed(&self) -> bool {
+        self.flags & flag::INDEX != 0
+    }
+
+    /// Its content lies in the inode itself.
+    pub(super) fn is_inline(&self) -> bool {
+        self.flags & flag::INLINE_DATA != 0
+    }
+
+    /// Its content (names, in a directory) is encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.flags & flag::ENCRYPT != 0
+    }
+
+    /// `i_block`.
+    pub(super) fn block(&self) -> &[u8] {
+        self.bytes.get(BLOCK).unwrap_or_default()
+    }
+
+    /// A symbolic link whose target lies in `i_block`, as libext2fs decides it (`ext2fs_is_fast_symlink`).
+    pub(super) fn is_fast_symlink(&self) -> bool {
+        self.kind == FileKind::Symlink
+            && self.size < BLOCK.len() as u64
+            && !self.has_extents()
+            && !self.is_inline()
+            && !self.is_encrypted()
+    }
+
+    /// Nanoseconds since 1970 of the last change of its data; `None` where they do not fit 64 bits.
+    pub(super) fn modified(&self) -> Option<i64> {
+        let low = i64::from(le32(&self.bytes, 0x10).cast_signed());
+        // i_mtime_extra, where the inode reaches so far: two bits of seconds, thirty of nanoseconds.
+        let extra = if self.extra_end() >= 0x8c { le32(&self.bytes, 0x88) } else { 0 };
+        let seconds = low + (i64::from(extra & 3) << 32);
+        seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(extra >> 2))
+    }
+
+    /// Where the fixed fields end and attributes begin: 128 plus `i_extra_isize`.
+    fn extra_end(&self) -> usize {
+        extra_end(&self.bytes)
+    }
+
+    /// The parts of inline data: those in `i_block`, and those in the attribute `system.data` behind the inode
+    /// (kernel `fs/ext4/inline.c`).
+    ///
+    /// # Errors
+    /// [`FsError::Corrupt`] where the attributes do not hold together.
+    pub(super) fn inline_parts(&self) -> Result<(&[u8], &[u8]), FsError> {
+        let bad = || FsError::Corrupt(format!("the attributes in inode {} do not hold together", self.number));
+        let area = self.bytes.get(self.extra_end()..).unwrap_or_default();
+        // EXT4_XATTR_MAGIC; without it there are no attributes.
+        if le32(area, 0) != 0xea02_0000 {
+            return Ok((self.block(), &[]));
+        }
+        let entries = &area[4..];
+        let mut at = 0;
+        // The entries end at four zero bytes; each takes at least 16 bytes of the inode.
+        while at + 4 <= entries.len() && le32(entries, at) != 0 {
+            let entry = entries.get(at..at + 16).ok_or_else(bad)?;
+            let name_len = usize::from(entry[0]);
+            let name = entries.get(at + 16..at + 16 + name_len).ok_or_else(bad)?;
+            // EXT4_XATTR_INDEX_SYSTEM.
+            if entry[1] == 7 && name == b"data" {
+                if le32(entry, 4) != 0 {
+                    return Err(bad());
+                }
+                let from = usize::from(le16(entry, 2));
+                let len = usize::try_from(le32(entry, 8)).map_err(|_| bad())?;
+                let end = from.checked_add(len).ok_or_else(bad)?;
+                let value = entries.get(from..end).ok_or_else(bad)?;
+                return Ok((self.block(), value));
+            }
+            at += (16 + name_len).next_multiple_of(4);
+        }
+        Ok((self.block(), &[]))
+    }
+}
+
+/// Where the fixed fields of an inode end: 128 plus `i_extra_isize`, within the inode.
+fn extra_end(b: &[u8]) -> usize {
+    if b.len() > 128 { (128 + usize::from(le16(b, 0x80))).min(b.len()) } else { b.len() }
+}
+
+/// `ext4_inode_csum_verify`: the upper half is there only where the inode reaches so far.
+fn checksum_holds(seed: u32, b: &[u8]) -> bool {
+    let whole = b.len() > 128 && extra_end(b) >= CHECKSUM_HIGH.end;
+    let mut bytes = without(b, CHECKSUM_LOW);
+    if whole {
+        bytes = without(&bytes, CHECKSUM_HIGH);
+    }
+    let is = crc32c(seed, &bytes);
+    let low = u32::from(le16(b, CHECKSUM_LOW.start));
+    if whole { is == u32::from(le16(b, CHECKSUM_HIGH.start)) << 16 | low } else { is & 0xffff == low }
+}
