@@ -1,0 +1,48 @@
+//! The bytes of an open disk.
+
+use model::ports::{ReadAt, ReadError, check_range};
+use model::units::{ByteLen, ByteOffset};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+/// The bytes of a disk or image file through a descriptor, read by position.
+#[derive(Debug)]
+pub struct DiskBytes {
+    file: File,
+    size: ByteLen,
+}
+
+impl DiskBytes {
+    pub(super) fn new(file: File, size: ByteLen) -> Self {
+        Self { file, size }
+    }
+
+    /// The bytes behind an inherited descriptor: how the parser role, which cannot open anything, reads a disk. Its
+    /// size is where the end can be sought (a block device tells it so too).
+    ///
+    /// # Errors
+    /// What the system says of a descriptor that cannot be sought.
+    pub fn from_descriptor(fd: OwnedFd) -> io::Result<Self> {
+        let mut file = File::from(fd);
+        let size = ByteLen(file.seek(SeekFrom::End(0))?);
+        Ok(Self { file, size })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl ReadAt for DiskBytes {
+    fn size(&self) -> ByteLen {
+        self.size
+    }
+
+    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+        check_range(at, buf.len(), self.size)?;
+        let len = buf.len() as u64;
+        self.file.read_exact_at(buf, at.0).map_err(|source| ReadError::Io { at: at.0, len, source })
+    }
+}
