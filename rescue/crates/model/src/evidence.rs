@@ -83,6 +83,17 @@ pub struct PackageState {
     pub state: DisplayText,
 }
 
+/// The journal's own numbers of a run of entries (`seqnum_id` and `seqnum` of systemd's journal file format).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalOrder {
+    /// The counter the numbers come from, 32 hexadecimal digits.
+    pub counter: String,
+    /// Number of the first entry.
+    pub first: u64,
+    /// Number of the last entry.
+    pub last: u64,
+}
+
 /// The facts this version can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
@@ -148,6 +159,9 @@ pub enum Fact {
         asleep: bool,
         /// Kernel panic or oops lines are in it.
         panicked: bool,
+        /// The journal's own numbers of its entries: what orders boots, across files too.
+        #[serde(default)]
+        order: Option<JournalOrder>,
     },
     /// The newest boot in wtmp and whether a shutdown follows it.
     WtmpLastBoot {
@@ -166,6 +180,11 @@ pub enum Fact {
         broken: Vec<PackageState>,
         /// Records in `updates/` not yet merged.
         updates: u32,
+    },
+    /// One record of dpkg's `updates/`: what a package's state in the database is about to become.
+    DpkgRecord {
+        /// The packages in it (one, as dpkg writes them).
+        packages: Vec<PackageState>,
     },
     /// The end of dpkg's log: the last line about an action.
     DpkgLogTail {
