@@ -1,0 +1,187 @@
+//! What to look at in a target: a table of files and directories, each with how much of it is needed.
+//!
+//! Reading a file or listing a directory follows symbolic links inside the target. What a plain path does not lead to is told
+//! by [`crate::absent`], with the pattern as the path of its origin.
+
+use serde::{Deserialize, Serialize};
+
+/// Which kind of evidence a file or directory is a source of. One parser each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A system journal file of systemd.
+    Journal,
+    /// `/var/log/wtmp`.
+    Wtmp,
+    /// `/etc/machine-id`.
+    MachineId,
+    /// `/var/lib/dpkg/status`.
+    DpkgStatus,
+    /// A record of `/var/lib/dpkg/updates/`.
+    DpkgRecord,
+    /// `/var/log/dpkg.log`.
+    DpkgLog,
+    /// `/var/log/apt/history.log`.
+    AptHistory,
+    /// Any text log: looked at for runs of NUL bytes.
+    TextLog,
+    /// A directory in which dpkg leaves files when it is cut off (listing).
+    Leftovers,
+    /// `/boot` (listing).
+    BootDir,
+    /// A kernel image (its head).
+    Kernel,
+    /// An initial RAM file system (its head).
+    Initramfs,
+    /// The directory of the modules of all kernels (listing).
+    ModuleDirs,
+    /// The modules' index of one kernel.
+    ModulesDep,
+    /// The init program (its head).
+    Init,
+    /// The C library (its head).
+    Libc,
+    /// The dynamic loader (its head).
+    Loader,
+    /// `/etc/fstab`.
+    Fstab,
+    /// GRUB's configuration.
+    GrubConfig,
+    /// A directory of boot loaders on the ESP (listing).
+    EspLoaders,
+}
+
+/// How to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "look")]
+pub enum Look {
+    /// Read a file.
+    Read {
+        /// Most bytes the parser reads of it.
+        most_bytes: u64,
+        /// True where it reads anywhere in the file (the end, or by offsets), so that it must be given all of it. Else the
+        /// first `most_bytes` will do.
+        from_end: bool,
+    },
+    /// List a directory.
+    List {
+        /// Most entries to list.
+        most: usize,
+    },
+}
+
+/// One thing to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// What it is a source of.
+    pub source: Source,
+    /// Its absolute path in the target; `*` stands for any run of bytes within one component.
+    pub pattern: &'static str,
+    /// How to look at it.
+    pub look: Look,
+    /// Most files the pattern may give: the newest by time of change.
+    pub most: usize,
+}
+
+/// Bytes of a program or kernel image that its parser needs.
+const HEAD: u64 = 4096;
+/// Bytes at the end of a text log that are looked at.
+pub(crate) const LOG_TAIL: u64 = 256 << 10;
+/// Bytes of dpkg's database that are read. A large desktop has 6 MB.
+pub(crate) const DPKG_STATUS: u64 = 64 << 20;
+/// Bytes of one record of dpkg's that are read.
+pub(crate) const DPKG_RECORD: u64 = 1 << 20;
+/// Bytes of one journal file that are read. They are 8 to 128 MiB long; a boot's beginning and end are a few of them.
+pub(crate) const JOURNAL_READS: u64 = 96 << 20;
+/// Bytes at the end of wtmp that are read.
+pub(crate) const WTMP_TAIL: u64 = 4 << 20;
+
+const fn read(source: Source, pattern: &'static str, most_bytes: u64) -> Want {
+    Want { source, pattern, look: Look::Read { most_bytes, from_end: false }, most: 1 }
+}
+
+const fn tail(source: Source, pattern: &'static str, most_bytes: u64) -> Want {
+    Want { source, pattern, look: Look::Read { most_bytes, from_end: true }, most: 1 }
+}
+
+const fn list(source: Source, pattern: &'static str, most: usize) -> Want {
+    Want { source, pattern, look: Look::List { most }, most: 1 }
+}
+
+const fn several(want: Want, most: usize) -> Want {
+    Want { source: want.source, pattern: want.pattern, look: want.look, most }
+}
+
+/// Everything this version looks at. The order is part of nothing: wants may be looked at in any order, or all at once.
+pub fn wants() -> &'static [Want] {
+    WANTS
+}
+
+static WANTS: &[Want] = &[
+    several(tail(Source::Journal, "/var/log/journal/*/system*.journal", JOURNAL_READS), 4),
+    several(tail(Source::Journal, "/var/log/journal/*/system*.journal~", JOURNAL_READS), 2),
+    tail(Source::Wtmp, "/var/log/wtmp", WTMP_TAIL),
+    read(Source::MachineId, "/etc/machine-id", 64),
+    read(Source::DpkgStatus, "/var/lib/dpkg/status", DPKG_STATUS),
+    several(read(Source::DpkgRecord, "/var/lib/dpkg/updates/*", DPKG_RECORD), 512),
+    tail(Source::DpkgLog, "/var/log/dpkg.log", LOG_TAIL),
+    tail(Source::AptHistory, "/var/log/apt/history.log", LOG_TAIL),
+    tail(Source::TextLog, "/var/log/apt/term.log", LOG_TAIL),
+    tail(Source::TextLog, "/var/log/syslog", LOG_TAIL),
+    tail(Source::TextLog, "/var/log/kern.log", LOG_TAIL),
+    list(Source::Leftovers, "/var/lib/dpkg/tmp.ci", 256),
+    list(Source::Leftovers, "/usr/bin", 20_000),
+    list(Source::Leftovers, "/usr/sbin", 20_000),
+    list(Source::Leftovers, "/usr/lib/x86_64-linux-gnu", 20_000),
+    list(Source::Leftovers, "/usr/lib/aarch64-linux-gnu", 20_000),
+    list(Source::Leftovers, "/usr/lib/systemd", 5_000),
+    list(Source::BootDir, "/boot", 2_000),
+    several(read(Source::Kernel, "/boot/vmlinuz-*", HEAD), 16),
+    several(read(Source::Initramfs, "/boot/initrd.img-*", HEAD), 16),
+    list(Source::ModuleDirs, "/usr/lib/modules", 256),
+    list(Source::ModuleDirs, "/lib/modules", 256),
+    several(read(Source::ModulesDep, "/usr/lib/modules/*/modules.dep", HEAD), 16),
+    several(read(Source::ModulesDep, "/lib/modules/*/modules.dep", HEAD), 16),
+    read(Source::Init, "/sbin/init", HEAD),
+    read(Source::Init, "/usr/sbin/init", HEAD),
+    read(Source::Init, "/usr/lib/systemd/systemd", HEAD),
+    read(Source::Init, "/lib/systemd/systemd", HEAD),
+    several(read(Source::Libc, "/usr/lib/*-linux-*/libc.so.6", HEAD), 8),
+    several(read(Source::Libc, "/lib/*-linux-*/libc.so.6", HEAD), 8),
+    read(Source::Libc, "/usr/lib64/libc.so.6", HEAD),
+    read(Source::Libc, "/lib64/libc.so.6", HEAD),
+    read(Source::Libc, "/usr/lib/libc.so.6", HEAD),
+    several(read(Source::Libc, "/lib/ld-musl-*.so.1", HEAD), 2),
+    read(Source::Loader, "/lib64/ld-linux-x86-64.so.2", HEAD),
+    read(Source::Loader, "/usr/lib64/ld-linux-x86-64.so.2", HEAD),
+    read(Source::Loader, "/lib/ld-linux-aarch64.so.1", HEAD),
+    read(Source::Loader, "/usr/lib/ld-linux-aarch64.so.1", HEAD),
+    read(Source::Fstab, "/etc/fstab", 64 << 10),
+    read(Source::GrubConfig, "/boot/grub/grub.cfg", 1 << 20),
+    read(Source::GrubConfig, "/boot/grub2/grub.cfg", 1 << 20),
+    list(Source::EspLoaders, "/boot/efi/EFI", 64),
+    several(list(Source::EspLoaders, "/boot/efi/EFI/*", 64), 16),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_absolute_and_bounded() {
+        for w in wants() {
+            assert!(w.pattern.starts_with('/') && !w.pattern.ends_with('/') && !w.pattern.contains(".."), "{w:?}");
+            assert!(!w.pattern.starts_with("/run"), "a tmpfs is never evidence");
+            assert!((1..=512).contains(&w.most), "{w:?}");
+            assert!(w.most == 1 || w.pattern.contains('*'), "{w:?}");
+        }
+    }
+
+    #[test]
+    fn sources_cross_a_pipe() {
+        for w in wants() {
+            let text = serde_json::to_string(&w.source).unwrap();
+            assert_eq!(serde_json::from_str::<Source>(&text).unwrap(), w.source);
+        }
+    }
+}
