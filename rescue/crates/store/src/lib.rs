@@ -1,1 +1,36 @@
-//! (skeleton)
+//! The snapshot store: where saved points in time live, and how they come back.
+//!
+//! docs/store-format.md is the normative description of every byte written here. In one paragraph: a volume's used bytes
+//! are cut on a fixed grid into chunks named by their SHA-256; chunks lie compressed in packs; a map (a Merkle tree over
+//! volume addresses) says which chunk lies where; a manifest names the maps of one snapshot and is written last. Objects
+//! are only ever added, each under the hash of its bytes, so a run that is cut off leaves leftovers and never damage.
+//!
+//! Everything that interprets bytes of a store goes through [`Decode`], which the program runs in a sandboxed process;
+//! what comes back is checked again here: hashes, bounds, order, sums.
+
+pub mod backend;
+mod cache;
+mod check;
+mod decode;
+mod error;
+mod format;
+mod index;
+mod layout;
+mod map;
+mod node;
+mod pack;
+mod snapshots;
+mod store;
+mod writer;
+
+pub use check::{CheckFinding, CheckReport};
+pub use decode::{Decode, DecodeError, LocalDecoder};
+pub use error::StoreError;
+pub use format::FORMAT;
+pub use layout::{CELL, LEAF};
+pub use map::{Changes, MapReader, Slice, SliceContent, Slices};
+pub use node::{Cell, Child, Inner, Leaf, Node, Run};
+pub use pack::{Encoding, Kind, PackEntry};
+pub use snapshots::Listing;
+pub use store::Store;
+pub use writer::Writer;

@@ -1,0 +1,7 @@
+//! Where objects lie: in memory, or in a directory of a save disk.
+
+mod local_dir;
+mod memory;
+
+pub use local_dir::LocalDir;
+pub use memory::Memory;

@@ -1,0 +1,135 @@
+//! The one door through which bytes of a store are interpreted.
+
+use crate::format::FORMAT;
+use crate::layout::MAX_NODE;
+use crate::node::Node;
+use crate::pack::{self, PackEntry};
+use model::snapshot::{Intent, Manifest, Receipt};
+use model::text::DisplayText;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Interprets bytes of a store. The program answers these in a sandboxed process, the way [`LocalDecoder`] does; this crate
+/// checks every answer again (hashes, bounds, order, sums), so that a decoder that was taken over can refuse, not lie.
+pub trait Decode: Send + Sync {
+    /// A snapshot's manifest.
+    ///
+    /// # Errors
+    /// [`DecodeError::Newer`] before anything else of it is read; [`DecodeError::Bad`].
+    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError>;
+
+    /// The record of a write-back that was begun.
+    ///
+    /// # Errors
+    /// As [`Decode::manifest`].
+    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError>;
+
+    /// The record of a write-back that ended.
+    ///
+    /// # Errors
+    /// As [`Decode::manifest`].
+    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError>;
+
+    /// A map node from its plain bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Bad`] where they are not the one encoding of a valid node.
+    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError>;
+
+    /// The entries of a pack, from its footer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Bad`] where an entry breaks a limit.
+    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError>;
+
+    /// Decompresses a chunk. Never takes more memory than `plain_len`, which is bounded itself.
+    ///
+    /// # Errors
+    /// [`DecodeError::Bad`] where the bytes are no zstd frame of exactly `plain_len` bytes.
+    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError>;
+}
+
+/// Bytes that could not be interpreted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum DecodeError {
+    /// A newer program wrote them.
+    #[error("format {found} is newer than this program")]
+    Newer {
+        /// Their format.
+        found: u32,
+    },
+    /// They are not what they should be.
+    #[error("{why}")]
+    Bad {
+        /// What is wrong, with the numbers.
+        why: DisplayText,
+    },
+    /// Nobody could be asked: the decoding process is gone.
+    #[error("{why}")]
+    Unavailable {
+        /// What happened to it.
+        why: DisplayText,
+    },
+}
+
+impl DecodeError {
+    /// Bytes that are not what they should be.
+    pub fn bad(why: impl AsRef<str>) -> Self {
+        Self::Bad { why: DisplayText::new(why.as_ref()) }
+    }
+}
+
+/// Decodes in this process: for tests, and inside the parser process itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalDecoder;
+
+impl Decode for LocalDecoder {
+    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
+        record(bytes)
+    }
+
+    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
+        record(bytes)
+    }
+
+    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
+        record(bytes)
+    }
+
+    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
+        Node::decode(bytes)
+    }
+
+    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
+        pack::decode_entries(bytes)
+    }
+
+    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        if plain_len > MAX_NODE {
+            return Err(DecodeError::bad(format!("a chunk of {plain_len} bytes; the most is {MAX_NODE}")));
+        }
+        // The destination's capacity bounds what zstd writes, whatever the frame declares; a frame decoded in one call
+        // needs no window of its own.
+        let capacity = usize::try_from(plain_len).map_err(|e| DecodeError::bad(e.to_string()))?;
+        let plain = zstd::bulk::decompress(stored, capacity).map_err(|e| DecodeError::bad(format!("zstd: {e}")))?;
+        if plain.len() != capacity {
+            return Err(DecodeError::bad(format!("{} plain bytes where {plain_len} were declared", plain.len())));
+        }
+        Ok(plain)
+    }
+}
+
+/// A JSON record: its format is read first, so that a newer one is called newer, not damaged.
+fn record<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    #[derive(Deserialize)]
+    struct Probe {
+        format: u32,
+    }
+    let bad = |e: serde_json::Error| DecodeError::bad(format!("not a record: {e}"));
+    let probe: Probe = serde_json::from_slice(bytes).map_err(bad)?;
+    if probe.format > FORMAT {
+        return Err(DecodeError::Newer { found: probe.format });
+    }
+    serde_json::from_slice(bytes).map_err(bad)
+}

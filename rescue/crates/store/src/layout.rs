@@ -1,0 +1,89 @@
+//! The numbers and names everything else agrees on (docs/store-format.md, "Limits" and "Objects").
+
+use model::id::Digest;
+use model::ports::ObjectName;
+
+/// The grid on which volumes are cut: a chunk holds the used bytes of one cell.
+pub const CELL: u32 = 128 * 1024;
+/// Cells of a leaf.
+pub(crate) const LEAF_CELLS: u64 = 128;
+/// Addresses of a leaf: 16 MiB.
+pub const LEAF: u64 = CELL as u64 * LEAF_CELLS;
+/// Bits of an address below a leaf.
+pub(crate) const LEAF_BITS: u32 = 24;
+/// Bits of an address that each level above the leaves decides.
+pub(crate) const FAN_BITS: u32 = 8;
+/// The highest a map can be: 24 + 5 * 8 = 64 bits of address.
+pub(crate) const MAX_HEIGHT: u8 = 5;
+/// Most runs of used bytes within one cell: 256 is what a 512-byte allocation unit can need, twice over.
+pub(crate) const MAX_RUNS: usize = 256;
+
+/// Longest data chunk in plain bytes.
+pub(crate) const MAX_DATA: u32 = CELL;
+/// Longest map node in plain bytes (a leaf with 256 runs in every cell is 267 kB).
+pub(crate) const MAX_NODE: u32 = 512 * 1024;
+/// A pack is put when its chunks reach this many bytes ...
+pub(crate) const PACK_TARGET: usize = 16 * 1024 * 1024;
+/// ... or this many chunks, so that a footer stays small.
+pub(crate) const MAX_ENTRIES: usize = 8192;
+/// No valid pack is longer.
+pub(crate) const MAX_PACK: u64 = 32 * 1024 * 1024;
+/// An index object is put when it reaches this many bytes; no valid one is longer than twice that.
+pub(crate) const INDEX_TARGET: usize = 4 * 1024 * 1024;
+/// No valid manifest, intent or receipt is longer.
+pub(crate) const MAX_RECORD: u64 = 32 * 1024 * 1024;
+
+/// `packs/3f/3fa4...`: a fan-out of 256 keeps a FAT32 directory below the 10,900 long names it holds.
+pub(crate) fn pack_name(id: &Digest) -> ObjectName {
+    fanned("packs", id)
+}
+
+/// `snapshots/3f/3fa4...`
+pub(crate) fn snapshot_name(id: &Digest) -> ObjectName {
+    fanned("snapshots", id)
+}
+
+/// `index/3f/3fa4...`
+pub(crate) fn index_name(id: &Digest) -> ObjectName {
+    fanned("index", id)
+}
+
+/// `intents/3fa4...`
+pub(crate) fn intent_name(id: &Digest) -> ObjectName {
+    name(&format!("intents/{id}"))
+}
+
+/// `receipts/3fa4...`, under the id of the intent.
+pub(crate) fn receipt_name(id: &Digest) -> ObjectName {
+    name(&format!("receipts/{id}"))
+}
+
+/// `format`
+pub(crate) fn format_name() -> ObjectName {
+    name("format")
+}
+
+fn fanned(kind: &str, id: &Digest) -> ObjectName {
+    let hex = id.to_string();
+    name(&format!("{kind}/{}/{hex}", &hex[..2]))
+}
+
+fn name(s: &str) -> ObjectName {
+    ObjectName::new(s).expect("made of lower-case words and hexadecimal digits")
+}
+
+/// The digest a name ends in, where the name is the one this module gives to it.
+pub(crate) fn digest_in(found: &ObjectName, expected: fn(&Digest) -> ObjectName) -> Option<Digest> {
+    let digest: Digest = found.as_str().rsplit('/').next()?.parse().ok()?;
+    (expected(&digest) == *found).then_some(digest)
+}
+
+/// A length known to be small.
+pub(crate) fn small(n: usize) -> u32 {
+    u32::try_from(n).expect("bounded far below 4 GiB by the limits above")
+}
+
+/// A length that fits memory, as an index.
+pub(crate) fn big(n: u32) -> usize {
+    usize::try_from(n).expect("usize has at least 32 bits")
+}
