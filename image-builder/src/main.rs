@@ -112,8 +112,8 @@ fn parse() -> std::result::Result<Option<Arguments>, lexopt::Error> {
         _ => return Err("--kernel and --modules belong together".into()),
     };
     // Less has no room for a journal; more is a mistake: the rescue grows it.
-    if !(32..=1 << 20).contains(&store) {
-        return Err(format!("--store-size {store}: give 32 to {} MiB", 1 << 20).into());
+    if !(40..=1 << 20).contains(&store) {
+        return Err(format!("--store-size {store}: give 40 to {} MiB", 1 << 20).into());
     }
     let output = output.ok_or("say where to put it: -o FILE")?;
     Ok(Some(Arguments { verb, output, sources: Sources { kernel, programs }, store: ByteLen(store << 20), fresh_ids }))
