@@ -3,13 +3,14 @@
 use crate::Result;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Rows and columns of the terminal that the line is taken to end in.
-pub const SCREEN: (u16, u16) = (25, 80);
+pub const SCREEN: (NonZeroU16, NonZeroU16) = (NonZeroU16::new(25).unwrap(), NonZeroU16::new(80).unwrap());
 
 /// The console of a running machine.
 pub struct Console {

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 /// Builds what is missing, then hands the terminal to the rescue.
-pub fn run(fresh: bool) -> Result<()> {
+pub(crate) fn run(fresh: bool) -> Result<()> {
     let began = Instant::now();
     let mut say = |text: &str| println!("[{:>3} s] {text}", began.elapsed().as_secs());
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {

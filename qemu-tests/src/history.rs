@@ -22,7 +22,7 @@ pub fn first_start(machine: &Parts) -> Result<()> {
 /// Where any of it fails.
 pub fn install_package(machine: &Parts) -> Result<()> {
     let mut guest = Guest::login(machine.start()?)?;
-    guest.run("apt-get -q -y --no-download install /opt/packages/install/*.deb", PACKAGES)?;
+    guest.run("apt-get -q -y install /opt/packages/install/*.deb", PACKAGES)?;
     let said = guest.run("hello", Duration::from_secs(30))?;
     if !said.contains("Hello, world!") {
         return Err(format!("the installed package does not work: {said}").into());
@@ -36,7 +36,7 @@ pub fn install_package(machine: &Parts) -> Result<()> {
 /// Where the upgrade never gets there.
 pub fn cut_upgrade(machine: &Parts) -> Result<String> {
     let mut guest = Guest::login(machine.start()?)?;
-    guest.start("apt-get -q -y --no-download --allow-downgrades --reinstall install /opt/packages/upgrade/*.deb")?;
+    guest.start("apt-get -q -y --allow-downgrades --reinstall install /opt/packages/upgrade/*.deb")?;
     for _ in 0..3 {
         guest.machine.console.expect("Unpacking ", PACKAGES)?;
     }

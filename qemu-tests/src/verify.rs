@@ -52,7 +52,7 @@ struct Record {
 }
 
 /// Names the steps.
-pub fn list() {
+pub(crate) fn list() {
     for step in STEPS {
         println!("{:<10}{}", step.name, step.shows);
     }
@@ -60,7 +60,7 @@ pub fn list() {
 
 /// Runs the steps. A full run sets `HOLDFAST_FULL=1`, leaves out what passed already at this commit, and writes
 /// `docs/results`.
-pub fn run(full: bool, only: Option<&str>) -> Result<ExitCode> {
+pub(crate) fn run(full: bool, only: Option<&str>) -> Result<ExitCode> {
     if let Some(name) = only
         && !STEPS.iter().any(|s| s.name == name)
     {
