@@ -283,10 +283,7 @@ fn kvm_works(cache: &Path) -> Result<bool> {
     if let Ok(said) = fs::read_to_string(&verdict) {
         return Ok(said.trim() == "yes");
     }
-    let kernel = cache.join("rescue/vmlinuz");
-    if !kernel.exists() {
-        return Ok(false);
-    }
+    let kernel = image_builder::kernel::Kernel::newest()?.image;
     let mut child = Command::new("qemu-system-x86_64")
         .args([
             "-nodefaults",
