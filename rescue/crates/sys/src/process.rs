@@ -135,7 +135,8 @@ impl Launch {
             moves.push((high(fd.as_fd())?, target));
         }
         let (failure, child_end) = io::pipe()?;
-        let child_end = high(child_end.as_fd())?;
+        // The low original is dropped by this: while it is open, the end of the pipe would never come.
+        let child_end = { high(OwnedFd::from(child_end).as_fd())? };
         let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
             list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
         };
