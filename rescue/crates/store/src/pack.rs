@@ -5,8 +5,10 @@ use crate::layout::{MAX_DATA, MAX_ENTRIES, MAX_NODE, MAX_PACK, PACK_TARGET, big,
 use model::id::Digest;
 use serde::{Deserialize, Serialize};
 
-/// What a pack begins with; the last byte is the format.
+/// What a pack begins with: 13 bytes of magic, a salt of two bytes, the format.
 const HEADER: [u8; 16] = *b"holdfast pack\0\0\0";
+/// Where the salt lies.
+const SALT: usize = 13;
 /// What a pack ends with.
 const MAGIC: [u8; 8] = *b"packends";
 /// Bytes of an entry of the footer.
@@ -142,7 +144,7 @@ pub(crate) fn decode_trailer(pack_len: u64, trailer: &[u8; TRAILER]) -> Option<(
 
 /// True where a pack begins as one of this format does.
 pub(crate) fn has_header(bytes: &[u8]) -> bool {
-    bytes.starts_with(&HEADER)
+    bytes.len() > 16 && bytes[..SALT] == HEADER[..SALT] && bytes[15] == HEADER[15]
 }
 
 /// A pack being filled in memory.
@@ -155,6 +157,13 @@ pub(crate) struct PackBuilder {
 pub(crate) struct Sealed {
     pub(crate) bytes: Vec<u8>,
     pub(crate) entries: Vec<PackEntry>,
+}
+
+impl Sealed {
+    /// The same chunks under another name: for when an object of the first name is there and damaged.
+    pub(crate) fn salt(&mut self, salt: u8) {
+        self.bytes[SALT] = salt;
+    }
 }
 
 impl PackBuilder {

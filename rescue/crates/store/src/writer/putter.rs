@@ -38,7 +38,7 @@ impl Putter {
             let usable = self.common.check();
             match parcel {
                 Parcel::Pack(pack) => {
-                    if let Err(e) = usable.and_then(|()| self.put(&pack)) {
+                    if let Err(e) = usable.and_then(|()| self.put(pack)) {
                         self.common.fail(e);
                     }
                 }
@@ -49,17 +49,31 @@ impl Putter {
         }
     }
 
-    fn put(&mut self, pack: &Sealed) -> Result<(), StoreError> {
-        let id = Digest::of(&pack.bytes);
-        let name = pack_name(&id);
-        match self.store.objects().put(&name, &pack.bytes) {
-            Err(ObjectError::Exists(_)) => {
-                let text = format!("{} is there with other bytes than its name says", name.as_str());
-                return Err(StoreError::damaged(text));
+    fn put(&mut self, mut pack: Sealed) -> Result<(), StoreError> {
+        let mut id = Digest::of(&pack.bytes);
+        for salt in 1..=u8::MAX {
+            match self.store.objects().put(&pack_name(&id), &pack.bytes) {
+                // Something damaged has this name; it may still hold the only copy of other chunks, and stays.
+                Err(ObjectError::Exists(_)) => {
+                    pack.salt(salt);
+                    id = Digest::of(&pack.bytes);
+                }
+                put => {
+                    put?;
+                    break;
+                }
             }
-            put => put?,
         }
-        self.store.whole_pack(&id)?;
+        if let Err(e) = self.store.whole_pack(&id) {
+            // Nothing names it yet, and the next attempt must not find it in its way.
+            let _ = self.store.objects().delete(&pack_name(&id));
+            return Err(match e {
+                StoreError::Damaged { what } => {
+                    StoreError::damaged(format!("{what}: the save disk does not give back what was written"))
+                }
+                e => e,
+            });
+        }
         self.common.stored.fetch_add(pack.bytes.len() as u64, Ordering::Relaxed);
         self.store.index_mut().add(id, Trust::Verified, &pack.entries);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
