@@ -29,12 +29,9 @@ pub fn identify(path: &VolumePath, bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Fin
             format!("an unfinished rollback stands here, over {}", f.was),
             "run `holdfast resume` to finish it, or `holdfast undo` to go back",
         )),
-        Content::Damaged { kind, why } => findings.push(finding(
-            Severity::Damage,
-            path,
-            format!("it looks like {}, but {why}", kind.name()),
-            RESTORE,
-        )),
+        Content::Damaged { kind, why } => {
+            findings.push(finding(Severity::Damage, path, format!("it looks like {}, but {why}", kind.name()), RESTORE))
+        }
         Content::Ext(e) if e.unknown_features != (0, 0, 0) => {
             let (compat, incompat, ro) = e.unknown_features;
             findings.push(finding(
@@ -64,7 +61,8 @@ fn look(path: &VolumePath, bytes: &Arc<dyn ReadAt>, findings: &mut Vec<Finding>)
             if content == Content::Empty
                 && let Some((at, kind)) = backup_superblock(bytes)
             {
-                let says = format!("it begins with zeros, but a backup superblock of {} stands at byte {at}", kind.name());
+                let says =
+                    format!("it begins with zeros, but a backup superblock of {} stands at byte {at}", kind.name());
                 findings.push(finding(Severity::Warning, path, says, RESTORE));
             }
             content

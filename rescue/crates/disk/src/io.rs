@@ -132,7 +132,11 @@ pub struct Stream {
     at: u64,
     end: u64,
     calls: u64,
+    /// The block read last: libraries ask for two bytes at a time.
+    cache: Option<(u64, Vec<u8>)>,
 }
+
+const CACHE: u64 = 4096;
 
 /// Calls a [`Stream`] answers in its life.
 const STREAM_CALLS: u64 = 8_000_000;
@@ -141,7 +145,7 @@ impl Stream {
     /// A stream over `bytes` that keeps at most `most` bytes of writes.
     pub fn new(bytes: Arc<dyn ReadAt>, most: ByteLen) -> Self {
         let end = bytes.size().0;
-        Self { over: Overlay::new(bytes, 512, most), at: 0, end, calls: STREAM_CALLS }
+        Self { over: Overlay::new(bytes, 512, most), at: 0, end, calls: STREAM_CALLS, cache: None }
     }
 
     /// Nothing from `end` on is read or written from now on.
@@ -152,10 +156,33 @@ impl Stream {
     }
 
     fn spend(&mut self, len: usize) -> std::io::Result<usize> {
-        self.calls = self.calls.checked_sub(1).ok_or_else(|| {
-            std::io::Error::other("reading took too long: a chain on the disk runs in a circle")
-        })?;
+        self.calls = self
+            .calls
+            .checked_sub(1)
+            .ok_or_else(|| std::io::Error::other("reading took too long: a chain on the disk runs in a circle"))?;
         Ok(usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(len))
+    }
+
+    /// Fills `buf`, which ends before the end, or a part of it.
+    fn read_some(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let start = self.at - self.at % CACHE;
+        let len = ByteLen(CACHE.min(self.over.size().0.saturating_sub(start))).to_usize().unwrap_or(0);
+        let within = usize::try_from(self.at - start).expect("less than a block");
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        if buf.len() >= len {
+            self.over.read_exact_at(ByteOffset(self.at), buf)?;
+            return Ok(buf.len());
+        }
+        let block = match self.cache.take() {
+            Some((at, block)) if at == start => block,
+            _ => self.over.read_vec(ByteOffset(start), len)?,
+        };
+        let n = buf.len().min(block.len() - within);
+        buf[..n].copy_from_slice(&block[within..within + n]);
+        self.cache = Some((start, block));
+        Ok(n)
     }
 }
 
@@ -168,7 +195,7 @@ impl std::fmt::Debug for Stream {
 impl std::io::Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let n = self.spend(buf.len())?;
-        self.over.read_exact_at(ByteOffset(self.at), &mut buf[..n]).map_err(std::io::Error::other)?;
+        let n = self.read_some(&mut buf[..n]).map_err(std::io::Error::other)?;
         self.at += n as u64;
         Ok(n)
     }
@@ -177,6 +204,7 @@ impl std::io::Read for Stream {
 impl std::io::Write for Stream {
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
         let n = self.spend(buf.len())?;
+        self.cache = None;
         self.over.write(ByteOffset(self.at), &buf[..n]).map_err(std::io::Error::other)?;
         self.at += n as u64;
         Ok(n)
@@ -226,6 +254,39 @@ mod tests {
             for (at, len) in reads {
                 let got = overlay.read_vec(ByteOffset(at as u64), len).ok();
                 prop_assert_eq!(got.as_deref(), plain.get(at..at + len));
+            }
+        }
+    }
+
+    proptest! {
+        /// A stream reads, writes and seeks as a cursor over a vector does, up to its end.
+        #[test]
+        fn a_stream_is_a_cursor(
+            size in 1usize..20_000,
+            cut in 0u64..9000,
+            steps in prop::collection::vec((0u64..20_000, 0usize..6000, any::<bool>()), 0..20),
+        ) {
+            use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+            let base: Vec<u8> = (0..size).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let end = (size as u64).saturating_sub(cut);
+            let mut cursor = Cursor::new(base[..usize::try_from(end).unwrap()].to_vec());
+            let mut stream = Stream::new(Arc::new(base), ByteLen(1 << 20)).ending_at(end);
+            for (at, len, write) in steps {
+                prop_assert_eq!(stream.seek(SeekFrom::Start(at)).unwrap(), at);
+                cursor.seek(SeekFrom::Start(at)).unwrap();
+                if write {
+                    // A vector would grow; a disk does not.
+                    let fits = usize::try_from(end.saturating_sub(at)).unwrap().min(len);
+                    if fits > 0 {
+                        cursor.write_all(&vec![7; fits]).unwrap();
+                    }
+                    prop_assert_eq!(stream.write_all(&vec![7; len]).is_ok(), fits == len);
+                } else {
+                    let (mut a, mut b) = (Vec::new(), Vec::new());
+                    (&mut stream).take(len as u64).read_to_end(&mut a).unwrap();
+                    (&mut cursor).take(len as u64).read_to_end(&mut b).unwrap();
+                    prop_assert_eq!(a, b);
+                }
             }
         }
     }

@@ -48,7 +48,8 @@ const MD: &[u8] = &[0xfc, 0x4e, 0x2b, 0xa9];
 /// What the volume's beginning says it is.
 pub(super) fn at_start(bytes: &dyn ReadAt) -> Result<Option<&'static str>, FsError> {
     for m in &MARKS {
-        if bytes.size().0 >= m.at + m.bytes.len() as u64 && bytes.read_vec(ByteOffset(m.at), m.bytes.len())? == m.bytes {
+        if bytes.size().0 >= m.at + m.bytes.len() as u64 && bytes.read_vec(ByteOffset(m.at), m.bytes.len())? == m.bytes
+        {
             return Ok(Some(m.name));
         }
     }

@@ -93,7 +93,8 @@ fn source(spec: &str) -> Option<Source> {
     let unquoted = |v: &str| v.trim_matches('"').to_owned();
     // udev writes odd bytes of a label as \xNN in the names of its links.
     let linked = |v: &str| decode(v, "\\x", 2, 16);
-    let tags: [(&str, &str, fn(String) -> Source); 4] = [
+    type Make = fn(String) -> Source;
+    let tags: [(&str, &str, Make); 4] = [
         ("UUID=", "/dev/disk/by-uuid/", Source::Uuid),
         ("LABEL=", "/dev/disk/by-label/", Source::Label),
         ("PARTUUID=", "/dev/disk/by-partuuid/", Source::PartUuid),

@@ -116,7 +116,8 @@ fn resolve_all(inspection: &Inspection, lines: &[Line], system: &mut System, fin
         match fstab::resolve(inspection, source, &system.root) {
             Ok(path) if line.target == "/" => {
                 if path != system.root {
-                    let says = format!("its fstab names {path} as the root, not this volume: it may be a copy of that system");
+                    let says =
+                        format!("its fstab names {path} as the root, not this volume: it may be a copy of that system");
                     findings.push(finding(Severity::Note, &system.root, says, "check which of them starts"));
                 }
             }
@@ -131,7 +132,12 @@ fn resolve_all(inspection: &Inspection, lines: &[Line], system: &mut System, fin
             Err(why) => {
                 let severity = if in_set && !line.optional { Severity::Warning } else { Severity::Note };
                 let says = format!("its fstab names {} for {target}: {why}", line.shown);
-                findings.push(finding(severity, &system.root, says, "what is there is not part of this system's snapshots"));
+                findings.push(finding(
+                    severity,
+                    &system.root,
+                    says,
+                    "what is there is not part of this system's snapshots",
+                ));
             }
         }
     }
@@ -150,9 +156,10 @@ fn add_esp(inspection: &Inspection, fs: &dyn FileSystem, system: &mut System) {
         wanted.filter_map(|p| disk.volumes.iter().find(|v| v.path.number() == Some(p.number))).collect()
     };
     let esps = of_type(&[GPT_ESP, "ef"]);
-    let named = system.boot.iter().any(|(_, path)| {
-        inspection.volume(path).is_some_and(|v| matches!(v.content, Content::Fat(_)))
-    });
+    let named = system
+        .boot
+        .iter()
+        .any(|(_, path)| inspection.volume(path).is_some_and(|v| matches!(v.content, Content::Fat(_))));
     // Of two, which one is meant cannot be told.
     if let ([esp], false) = (esps.as_slice(), named)
         && !system.boot.iter().any(|(_, path)| *path == esp.path)

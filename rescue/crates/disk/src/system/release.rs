@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn os_release_reads_as_a_shell_would() {
-        let n = parse("# x\nNAME='A B'\nPRETTY_NAME=\"Debian \\\"12\\\"\"\nID=debian\nVERSION_ID=\"12\"\nID=late\n").unwrap();
+        let n = parse("# x\nNAME='A B'\nPRETTY_NAME=\"Debian \\\"12\\\"\"\nID=debian\nVERSION_ID=\"12\"\nID=late\n")
+            .unwrap();
         assert_eq!((n.pretty.as_str(), n.id.as_str(), n.version.as_str()), ("Debian \"12\"", "late", "12"));
         let n = parse("NAME=Arch\n").unwrap();
         assert_eq!((n.pretty.as_str(), n.id.as_str(), n.version.as_str()), ("Arch", "linux", ""));

@@ -133,8 +133,7 @@ fn decode(header: &Header, array: &[u8]) -> Option<Vec<(u32, Entry)>> {
     // The first 128 bytes of each entry are what the specification defines.
     let compact: Vec<u8> = array.chunks_exact(entry).flat_map(|e| &e[..ENTRY_LEN]).copied().collect();
     let header = Header { part_start: 0, part_size: 128, crc32_parts: crc32(&compact), ..header.clone() };
-    let entries =
-        guarded(|| file_read_partitions(&mut Cursor::new(compact), &header, LogicalBlockSize::Lb512).ok())??;
+    let entries = guarded(|| file_read_partitions(&mut Cursor::new(compact), &header, LogicalBlockSize::Lb512).ok())??;
     Some(entries.into_iter().filter(|(_, e)| e.is_used()).collect())
 }
 
@@ -194,7 +193,8 @@ impl Found {
             Err(bad) => bad.alternate,
         };
         // Sector 1 is the primary itself; a hint that points there or past the end is no place for a backup.
-        let (mut backup_at, mut backup) = (last, Err(Bad { absent: true, ..Bad::new("the disk is too small for one") }));
+        let (mut backup_at, mut backup) =
+            (last, Err(Bad { absent: true, ..Bad::new("the disk is too small for one") }));
         let places = alternate.filter(|a| a.0 > 1 && *a < last).into_iter().chain((last.0 > 1).then_some(last));
         for place in places {
             let copy = read_copy(bytes, sector, place);
@@ -214,10 +214,26 @@ impl Found {
     }
 }
 
-/// CRC-32 as GPT uses it (ISO 3309; reflected polynomial 0xEDB88320).
+/// CRC-32 as GPT uses it (ISO 3309; reflected polynomial 0xEDB88320), a byte at a time.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut i = 0u32;
+        while i < 256 {
+            let (mut crc, mut bit) = (i, 0);
+            while bit < 8 {
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+                bit += 1;
+            }
+            table[i as usize] = crc;
+            i += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        let [low, ..] = crc.to_le_bytes();
+        (crc >> 8) ^ TABLE[usize::from(low ^ byte)]
+    })
 }
 
 #[cfg(test)]

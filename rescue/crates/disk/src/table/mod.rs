@@ -72,7 +72,8 @@ impl Reader<'_> {
             let other = if self.sector == SectorSize::B4096 { SectorSize::B512 } else { SectorSize::B4096 };
             let elsewhere = Found::look(self.bytes.as_ref(), other);
             if elsewhere.primary.is_ok() || (found.backup.is_err() && elsewhere.backup.is_ok()) {
-                let says = format!("the partition table is written for sectors of {} bytes, not {}", other.0, self.sector.0);
+                let says =
+                    format!("the partition table is written for sectors of {} bytes, not {}", other.0, self.sector.0);
                 self.report(Severity::Note, says, "it is read as written");
                 self.sector = other;
                 found = elsewhere;
@@ -111,13 +112,7 @@ impl Reader<'_> {
         self.judge(&found);
         let Found { primary, backup, .. } = found;
         let from_backup = primary.is_err();
-        // The other copy's place is part of the table even where it is damaged: it is to be saved and repaired too.
-        let other_raw = match (&primary, &backup) {
-            (Ok(_), Ok(other)) => other.raw.clone(),
-            (Ok(copy), Err(_)) => copy.other_place(self.bytes.size()),
-            (Err(_), Ok(copy)) => copy.other_place(self.bytes.size()),
-            (Err(_), Err(_)) => Vec::new(),
-        };
+        let other = primary.as_ref().ok().and(backup.as_ref().ok()).map(|copy| copy.raw.clone());
         let Ok(copy) = primary.or(backup) else {
             return self.whole(Some(Content::Unknown));
         };
@@ -126,12 +121,22 @@ impl Reader<'_> {
             match partition {
                 Ok(p) => partitions.push(p),
                 Err(what) if self.findings.len() < MOST_PARTITIONS => {
-                    self.report(Severity::Damage, format!("the partition table is wrong: {what}; it is left out"), REPAIR);
+                    self.report(
+                        Severity::Damage,
+                        format!("the partition table is wrong: {what}; it is left out"),
+                        REPAIR,
+                    );
                 }
                 Err(_) => {}
             }
         }
-        let raw = copy.raw.iter().copied().chain(other_raw);
+        // The other copy's place is part of the table even where that copy is damaged: it is to be saved and repaired too. A
+        // place that is only guessed gives way to what the table says lies there.
+        let other = other.unwrap_or_else(|| {
+            let free = |e: &Extent| partitions.iter().all(|p| p.extent.intersect(*e).is_none());
+            copy.other_place(self.bytes.size()).into_iter().filter(free).collect()
+        });
+        let raw = copy.raw.iter().copied().chain(other);
         let table = self.table(TableKind::Gpt, copy.id(), partitions, raw, from_backup);
         let volumes = self.volumes(&table);
         (Some(table), volumes)
@@ -162,7 +167,10 @@ impl Reader<'_> {
             ),
             (Ok(_), Err(bad)) => self.report(
                 Severity::Warning,
-                format!("the backup partition table at sector {} is damaged: {}; the primary is good", backup_at.0, bad.why),
+                format!(
+                    "the backup partition table at sector {} is damaged: {}; the primary is good",
+                    backup_at.0, bad.why
+                ),
                 REPAIR,
             ),
             (Err(bad), Ok(_)) => self.report(
@@ -233,8 +241,7 @@ impl Reader<'_> {
         let mut volumes = Volumes::new();
         for p in table.partitions.iter().filter(|p| !extended(p)) {
             let path = VolumePath::partition(self.path.disk(), p.number);
-            let content =
-                (table.kind == TableKind::Gpt && p.type_id == GPT_BIOS_BOOT).then_some(Content::BiosBoot);
+            let content = (table.kind == TableKind::Gpt && p.type_id == GPT_BIOS_BOOT).then_some(Content::BiosBoot);
             let inside = p.extent.intersect(disk);
             if inside != Some(p.extent) {
                 let what = if inside.is_some() { "what is there is shown" } else { "it is left out" };
@@ -245,11 +252,21 @@ impl Reader<'_> {
                     p.extent.end(),
                     disk.end()
                 );
-                self.report(Severity::Damage, says, "find the whole disk or image; what lies past the end cannot be saved");
+                self.report(
+                    Severity::Damage,
+                    says,
+                    "find the whole disk or image; what lies past the end cannot be saved",
+                );
             }
             volumes.extend(inside.map(|extent| (path, extent, content)));
         }
         volumes.sort_by_key(|(path, extent, _)| (*extent, path.clone()));
+        for (path, extent, _) in &volumes {
+            if table.raw.iter().any(|raw| raw.intersect(*extent).is_some()) {
+                let says = format!("{path} overlaps the partition table itself");
+                self.findings.push(finding(Severity::Damage, &self.path, says, REPAIR));
+            }
+        }
         for pair in volumes.windows(2) {
             if pair[0].1.intersect(pair[1].1).is_some() {
                 let says = format!("{} and {} overlap", pair[0].0, pair[1].0);

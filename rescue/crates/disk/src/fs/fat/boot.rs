@@ -177,7 +177,8 @@ fn parse(b: &[u8], size: ByteLen) -> Result<Boot, String> {
     let tail = if fat32 { 64 } else { 36 };
     let extended = matches!(b[tail + 2], 0x28 | 0x29);
     let id = u32_at(b, tail + 3);
-    let label = if extended && b[tail + 2] == 0x29 { label_text(&b[tail + 7..tail + 18]) } else { DisplayText::default() };
+    let label =
+        if extended && b[tail + 2] == 0x29 { label_text(&b[tail + 7..tail + 18]) } else { DisplayText::default() };
     Ok(Boot {
         geometry: Geometry {
             width,

@@ -35,6 +35,32 @@ pub(super) struct Files {
     most: u64,
 }
 
+/// The upper half of code page 437, which the kernel takes short names to be in (`CONFIG_FAT_DEFAULT_CODEPAGE`).
+const CP437: &str = "\
+    ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
+    └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
+
+/// How short names are written.
+#[derive(Debug)]
+struct Cp437;
+
+impl fatfs::OemCpConverter for Cp437 {
+    fn decode(&self, oem: u8) -> char {
+        match oem.checked_sub(0x80) {
+            None => char::from(oem),
+            Some(upper) => CP437.chars().nth(usize::from(upper)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        }
+    }
+
+    fn encode(&self, c: char) -> Option<u8> {
+        if c.is_ascii() {
+            return u8::try_from(c).ok();
+        }
+        let upper = CP437.chars().position(|x| x == c)?;
+        u8::try_from(upper + 0x80).ok()
+    }
+}
+
 type Entry<'a> = DirEntry<'a, Stream>;
 
 /// What is at a path.
@@ -52,7 +78,7 @@ impl Files {
     fn run<T>(&self, path: &[u8], f: impl FnOnce(&Inner<Stream>) -> std::io::Result<T>) -> Result<T, FsError> {
         let shown = || RawName(path.to_vec()).display();
         let stream = Stream::new(self.bytes.clone(), MOST_WRITTEN).ending_at(self.end);
-        guarded(move || match Inner::new(stream, FsOptions::new()) {
+        guarded(move || match Inner::new(stream, FsOptions::new().oem_cp_converter(&Cp437)) {
             Ok(fs) => Ok(f(&fs)),
             Err(e) => Err(FsError::Incompatible(format!("its files cannot be read: {e}"))),
         })
@@ -108,7 +134,10 @@ impl Files {
         let Some(size) = size else { return Ok(None) };
         if size > self.most {
             let name = RawName(path.to_vec()).display();
-            return Err(FsError::Corrupt(format!("{name} says it has {size} bytes, more than the {} there are", self.most)));
+            return Err(FsError::Corrupt(format!(
+                "{name} says it has {size} bytes, more than the {} there are",
+                self.most
+            )));
         }
         let file = File { files: self.clone(), parts, path: path.to_vec(), size: ByteLen(size) };
         if size > SLURP {
@@ -206,5 +235,20 @@ impl ReadAt for File {
         check_range(at, buf.len(), self.size)?;
         let len = buf.len() as u64;
         self.fill(at.0, buf).map_err(|e| ReadError::Io { at: at.0, len, source: std::io::Error::other(e) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cp437;
+    use fatfs::OemCpConverter;
+
+    #[test]
+    fn every_byte_has_its_character() {
+        assert_eq!(Cp437.decode(0x81), 'ü');
+        assert_eq!(Cp437.decode(0xff), '\u{a0}');
+        for byte in 0..=255 {
+            assert_eq!(Cp437.encode(Cp437.decode(byte)), Some(byte));
+        }
     }
 }

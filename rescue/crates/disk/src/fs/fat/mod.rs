@@ -73,11 +73,14 @@ impl FileSystem for Fat {
         let (info, size) = (&self.boot.info, self.bytes.size());
         match usage::used(self.bytes.as_ref(), &self.boot.geometry) {
             Ok(used) => {
-                let state = if info.dirty { "not unmounted cleanly, but its allocation table holds together" } else { "clean" };
+                let state =
+                    if info.dirty { "not unmounted cleanly, but its allocation table holds together" } else { "clean" };
                 let why = format!("vfat (FAT{}), {state}", info.width);
                 Coverage { method: CaptureMethod::UsedBlocks, why: why.as_str().into(), used }
             }
-            Err(e) => raw(size, &format!("vfat (FAT{}), whose allocation cannot be trusted ({e}): captured raw", info.width)),
+            Err(e) => {
+                raw(size, &format!("vfat (FAT{}), whose allocation cannot be trusted ({e}): captured raw", info.width))
+            }
         }
     }
 }

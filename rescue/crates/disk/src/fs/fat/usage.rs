@@ -127,8 +127,6 @@ fn values(piece: &[u8], width: u8) -> Box<dyn Iterator<Item = u32> + '_> {
             low.into_iter().chain(high)
         })),
         16 => Box::new(piece.chunks_exact(2).map(|c| u32::from(c[0]) | u32::from(c[1]) << 8)),
-        _ => Box::new(
-            piece.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]) & 0x0fff_ffff),
-        ),
+        _ => Box::new(piece.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]) & 0x0fff_ffff)),
     }
 }
