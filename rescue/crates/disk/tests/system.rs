@@ -4,11 +4,14 @@
 mod host;
 
 use disk::inspect;
+use disk::io::Overlay;
 use disk::system::BIOS_BOOT;
-use host::{blank, image, place, run, source, texts};
+use host::{Seeded, blank, image, place, run, source, texts};
 use model::id::VolumePath;
 use model::inspection::{Inspection, Severity, System};
+use model::units::{ByteLen, ByteOffset};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 const ROOT: &str = "aaaaaaaa-0000-4000-8000-000000000001";
@@ -168,4 +171,33 @@ fn a_system_without_a_table() {
     let data = ext(dir.path(), HOME, &[("me/etc/os-release", DEBIAN)]);
     assert_eq!(inspect(&[source(0, image(&data))]).systems, []);
     assert_eq!(inspect(&[]), Inspection::default());
+}
+
+/// Seeded mutations all over the metadata of a whole machine: an inspection always comes back, and survives the wire.
+#[test]
+fn a_mutated_machine_is_still_inspected() {
+    let dir = tempfile::tempdir().unwrap();
+    let fstab = format!("UUID={ROOT} / ext4 defaults\nUUID={BOOT} /boot ext4 defaults\n");
+    let base = image(&machine(dir.path(), "disk.img", &[("etc/os-release", DEBIAN), ("etc/fstab", &fstab)]));
+    let mut rng = Seeded(23);
+    let mut found = 0;
+    for _ in 0..150 {
+        let mut bytes = Overlay::new(base.clone(), 512, ByteLen(MIB));
+        for _ in 0..=rng.below(8) {
+            // The table; then the beginning of the ESP, of boot, root and swap.
+            let start = [0, 2 * MIB, 18 * MIB, 34 * MIB, 34 * MIB, 50 * MIB][usize::try_from(rng.below(6)).unwrap()];
+            let (from, span) = match (start, rng.below(2)) {
+                (0, _) => (440, 1500),
+                (_, 0) => (0, 4096),
+                _ => (0, 400_000),
+            };
+            let within = from + rng.below(span);
+            bytes.write(ByteOffset(start + within), &[rng.byte()]).unwrap();
+        }
+        let inspection = inspect(&[source(0, Arc::new(bytes))]);
+        found += inspection.systems.len();
+        let wire = serde_json::to_string(&inspection).unwrap();
+        assert_eq!(serde_json::from_str::<Inspection>(&wire).unwrap(), inspection);
+    }
+    assert!(found > 75, "most of them are still recognised: {found}");
 }
