@@ -478,7 +478,7 @@ impl Log {
             if at < self.most {
                 let b = self.block(at)?;
                 // EXT4_FC_TAG_HEAD, then its length, fc_features, fc_tid.
-                if le16(b, 0) == 0xa && le32(b, 8) == end {
+                if le16(b, 0) == 9 && le32(b, 8) == end {
                     return Ok(true);
                 }
             }

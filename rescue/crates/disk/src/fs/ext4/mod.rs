@@ -26,7 +26,7 @@ use self::file::File;
 use self::inode::Inode;
 use self::log::Log;
 use self::reader::Reader;
-use self::superblock::{JournalPlace, Superblock, incompat};
+use self::superblock::{JournalPlace, Superblock};
 use super::{FileSystem, FsError};
 use model::coverage::{CaptureMethod, Coverage};
 use model::inspection::{ExtInfo, FileKind, ListedFile};
@@ -49,7 +49,6 @@ const MOST_LOG_BLOCKS: u32 = 1 << 16;
 /// [`FsError::Incompatible`] where it is of a kind that cannot be understood, [`FsError::Io`] where it cannot be read.
 pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<ExtInfo>, FsError> {
     let Some(sb) = Superblock::read(&**bytes)? else { return Ok(None) };
-    not_a_journal(&sb)?;
     let mut info = sb.info();
     if let JournalPlace::Inode(inode) = sb.journal() {
         let reader = Arc::new(Reader::new(bytes.clone(), sb));
@@ -60,13 +59,6 @@ pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<ExtInfo>, FsError> {
         }
     }
     Ok(Some(info))
-}
-
-fn not_a_journal(sb: &Superblock) -> Result<(), FsError> {
-    if sb.has_incompat(incompat::JOURNAL_DEV) {
-        return Err(FsError::Incompatible("it is the journal of a file system on another volume".to_owned()));
-    }
-    Ok(())
 }
 
 /// An ext file system, opened: as it is once its journal is replayed.
@@ -91,8 +83,7 @@ impl Ext4 {
         let Some(sb) = Superblock::read(&*bytes)? else {
             return Err(FsError::Corrupt("there is no ext file system here".to_owned()));
         };
-        not_a_journal(&sb)?;
-        let (_, unknown, _) = sb.unknown_features();
+            let (_, unknown, _) = sb.unknown_features();
         if unknown != 0 {
             return Err(FsError::Incompatible(format!("it has unknown incompatible features {unknown:#x}")));
         }

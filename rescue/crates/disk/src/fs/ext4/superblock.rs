@@ -143,6 +143,9 @@ impl Superblock {
                 )));
             }
         }
+        if incompat & incompat::JOURNAL_DEV != 0 {
+            return Err(FsError::Incompatible("it is the journal of a file system on another volume".to_owned()));
+        }
         let revision = le32(b, 0x4c);
         if revision > 1 {
             return Err(FsError::Incompatible(format!("revision {revision} of the superblock is not known")));
@@ -181,7 +184,7 @@ impl Superblock {
         let wide_blocks = incompat & incompat::BIT64 != 0;
         let desc_size = if wide_blocks { u32::from(le16(b, 0xfe)) } else { 32 };
         if wide_blocks && !(desc_size.is_power_of_two() && (64..=1024).contains(&desc_size)) {
-            return bad(format!("s_desc_size is {desc_size}"));
+            return bad(format!("s_desc_size is {desc_size}, not a power of two from 64 to 1024"));
         }
         let blocks = wide(if wide_blocks { le32(b, 0x150) } else { 0 }, le32(b, 0x4));
         let first_data_block = u64::from(le32(b, 0x14));
