@@ -1,4 +1,5 @@
 //! What every backend promises, asked of each.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use model::ports::{ObjectError, ObjectName, ObjectStore};
 use model::units::{ByteLen, ByteOffset};

@@ -1,4 +1,5 @@
 //! What was saved comes back; equal content has one map; a difference is exactly the difference.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 mod common;
 
