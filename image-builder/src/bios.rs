@@ -38,8 +38,10 @@ pub struct Loader {
 }
 
 /// What the core image must know to read its menu and start a kernel.
-const MODULES: [&str; 15] = [
+const MODULES: [&str; 17] = [
     "biosdisk",
+    "chain",
+    "drivemap",
     "part_gpt",
     "fat",
     "normal",

@@ -56,10 +56,37 @@ if [ \"$grub_platform\" = pc ]; then
 fi
 ";
 
-/// `exit` hands back to the firmware: UEFI goes on with its next boot entry, a BIOS with its next disk (INT 18h).
+/// The installed system. On UEFI, the boot loader a distribution or Windows put on an ESP, then the one for removable
+/// media on any other partition: `exit` alone would not do, since firmware built on EDK II then shows its own menu instead
+/// of the next boot entry (UefiBootManagerLib, `EfiBootManagerBoot` that ends well). On a BIOS, the boot sector of the disk
+/// that would be first without the stick, put first by `drivemap`: INT 18h would go on to the network, since all
+/// disks are one entry of its boot order (BIOS Boot Specification 1.01, section 5).
 const TAIL: &str = "\
-menuentry \"Start the installed system (the next boot device)\" --id installed {
-	exit
+menuentry \"Start the installed system (key i)\" --hotkey=i --id installed {
+	if [ \"$grub_platform\" = efi ]; then
+		for loader in /EFI/debian/shimx64.efi /EFI/ubuntu/shimx64.efi /EFI/fedora/shimx64.efi /EFI/redhat/shimx64.efi \\
+			/EFI/rocky/shimx64.efi /EFI/almalinux/shimx64.efi /EFI/opensuse/shim.efi /EFI/debian/grubx64.efi \\
+			/EFI/systemd/systemd-bootx64.efi /EFI/Microsoft/Boot/bootmgfw.efi /EFI/BOOT/BOOTX64.EFI; do
+			for esp in (*); do
+				if [ \"$esp\" != \"($root)\" -a -f \"$esp$loader\" ]; then
+					echo \"Starting $esp$loader ...\"
+					chainloader \"$esp$loader\"
+					boot
+				fi
+			done
+		done
+		echo \"No boot loader of an installed system was found. The firmware's menu follows.\"
+		sleep 5
+		exit
+	fi
+	set disk=hd0
+	if [ \"$root\" = hd0,gpt2 ]; then
+		set disk=hd1
+		drivemap -s hd0 hd1
+	fi
+	echo \"Starting the disk $disk ...\"
+	set root=$disk
+	chainloader +1
 }
 if [ \"$grub_platform\" = efi ]; then
 	menuentry \"Firmware set-up\" --id firmware {

@@ -77,7 +77,7 @@ pub fn assemble(folder: &Path, boot: &Boot, loaders: &[(&str, Vec<u8>, Origin)])
     Ok(Report { folder: folder.to_path_buf(), budget })
 }
 
-/// Names without a folder are taken from where the script came from. `initrd=` tells a UEFI kernel which file it is.
+/// Where it fails, iPXE ends and the firmware goes on with its next boot device. Names without a folder are taken from where the script came from. `initrd=` tells a UEFI kernel which file it is.
 fn script() -> String {
     let line = loader::command_line(None, Screen::Both, true);
     format!(
@@ -88,7 +88,8 @@ fn script() -> String {
          boot || goto failed\n\
          :failed\n\
          echo Holdfast could not be started. Are {KERNEL} and {INITRAMFS} beside this script on the server?\n\
-         shell\n"
+         sleep 20\n\
+         exit 1\n"
     )
 }
 
@@ -99,8 +100,9 @@ Holdfast from the network
 Serve this folder over TFTP or HTTP. iPXE runs holdfast.ipxe, which loads the kernel (vmlinuz) and the rescue
 (initramfs.zst) from the same place. manifest.json lists every file with its SHA-256 and the package it came from.
 
-A machine started this way has no store partition: Holdfast shows what happened to the machine and can only look, unless
-a Holdfast stick is plugged in. With UEFI Secure Boot on, use the USB image: iPXE is not signed.
+A machine started this way has no store: Holdfast shows what happened to the machine and can only look. To use the store
+on a Holdfast stick, add holdfast.store=GUID to the line `kernel` of holdfast.ipxe; GUID is that of the stick's third
+partition (`lsblk -o NAME,PARTUUID`). With UEFI Secure Boot on, use the USB image: iPXE is not signed.
 
 Machines whose firmware is iPXE already (most virtual machines)
     DHCP option 67 (boot file name):  holdfast.ipxe     or a URL: http://SERVER/holdfast/holdfast.ipxe

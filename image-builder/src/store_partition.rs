@@ -32,7 +32,10 @@ pub fn make(file: &Path, at: ByteOffset, len: ByteLen, seed: &Seed) -> Result<()
             .env("MKE2FS_CONFIG", "/dev/null")
             .env("E2FSPROGS_FAKE_TIME", &time)
             .env("SOURCE_DATE_EPOCH", &time)
-            .args(["-q", "-F", "-t", "ext4", "-T", "default", "-b", "4096", "-I", "256", "-i", "65536", "-m", "0", "-J", "size=16"])
+            .args([
+                "-q", "-F", "-t", "ext4", "-T", "default", "-b", "4096", "-I", "256", "-i", "65536", "-m", "0", "-J",
+                "size=16",
+            ])
             .args(["-L", "holdfast-store", "-O", FEATURES, "-U", &seed.guid("store file system"), "-E"])
             .arg(format!(
                 "offset={},hash_seed={hash_seed},resize={GROW_TO_BLOCKS},root_owner=0:0,nodiscard,lazy_itable_init=0,\

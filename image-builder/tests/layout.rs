@@ -1,5 +1,7 @@
 //! The outputs from small fake parts: the same bytes twice, sound to independent tools, weighed against the budget.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test panics as the test does")]
+
 use image_builder::initramfs::{Boot, Initramfs, Sources};
 use image_builder::manifest::{Manifest, OutputManifest, SCHEMA};
 use image_builder::package::Origin;

@@ -1,13 +1,15 @@
 //! The loaders for real: SeaBIOS and OVMF start GRUB from the image, GRUB shows our menu and takes the default entry.
 //! The kernel is a fake: whether the rescue itself starts is seen where whole machines are tested.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test panics as the test does")]
+
 use image_builder::initramfs::{Boot, Initramfs, Sources};
 use image_builder::manifest::{Manifest, SCHEMA};
 use image_builder::package::Origin;
 use image_builder::usb::{self, Options};
 use image_builder::{host, tool};
 use model::units::ByteLen;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -24,7 +26,7 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    fn start(image: &Path, firmware: &[String]) -> Self {
+    fn start(image: &Path, more: &[String]) -> Self {
         let lacking = host::missing(&["qemu-system-x86", "ovmf"]).unwrap();
         assert!(lacking.is_empty(), "this test needs the Debian packages {}", lacking.join(", "));
         let mut qemu = Command::new(tool::find("qemu-system-x86_64").unwrap());
@@ -33,12 +35,12 @@ impl Machine {
         ])
         .args(["-device", "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0", "-drive"])
         .arg(format!("if=none,id=stick,format=raw,snapshot=on,file={}", image.display()))
-        .args(firmware);
-        Self(qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap())
+        .args(more);
+        Self(qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap())
     }
 
-    /// Waits until these words have come over the serial line, in this order.
-    fn expect(&mut self, words: &[&str]) {
+    /// Waits until these words have come over the serial line, in this order. `key` is pressed once the first has come.
+    fn expect(&mut self, words: &[&str], key: Option<u8>) {
         let mut line = self.0.stdout.take().unwrap();
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || {
@@ -51,7 +53,12 @@ impl Machine {
         });
         let start = Instant::now();
         let mut said = String::new();
+        let mut key = key;
         loop {
+            if let Some(byte) = key.filter(|_| said.contains(words[0])) {
+                self.0.stdin.as_mut().unwrap().write_all(&[byte]).unwrap();
+                key = None;
+            }
             let mut rest = said.as_str();
             let all = words.iter().all(|word| match rest.split_once(word) {
                 Some((_, after)) => {
@@ -98,7 +105,24 @@ const MENU: [&str; 3] = ["Holdfast rescue (Linux fake)", "Starting Holdfast", "e
 #[test]
 fn a_bios_starts_grub_from_the_stick() {
     let folder = tempfile::tempdir().unwrap();
-    Machine::start(&image(folder.path()), &[]).expect(&MENU);
+    Machine::start(&image(folder.path()), &[]).expect(&MENU, None);
+}
+
+#[test]
+fn a_bios_hands_over_to_the_installed_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    // Says "installed" on the serial line and halts: mov dx, 0x3f8; then mov al, letter; out dx, al for each; hlt.
+    let mut sector = vec![0xba, 0xf8, 0x03];
+    sector.extend(b"installed".iter().flat_map(|letter| [0xb0, *letter, 0xee]));
+    sector.extend([0xf4, 0xeb, 0xfd]);
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    sector.resize(1 << 20, 0);
+    let disk = folder.path().join("disk");
+    std::fs::write(&disk, sector).unwrap();
+    let more = ["-drive".to_owned(), format!("if=virtio,format=raw,file={}", disk.display())];
+    Machine::start(&image(folder.path()), &more)
+        .expect(&["executed automatically", "Starting the disk hd1", "installed"], Some(b'i'));
 }
 
 #[test]
@@ -114,5 +138,5 @@ fn uefi_starts_the_signed_grub_from_the_stick() {
         "-drive".to_owned(),
         format!("if=pflash,format=raw,file={}", variables.display()),
     ];
-    Machine::start(&image(folder.path()), &firmware).expect(&MENU);
+    Machine::start(&image(folder.path()), &firmware).expect(&MENU, None);
 }
