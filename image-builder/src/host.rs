@@ -68,11 +68,11 @@ pub fn require(packages: &[&str]) -> Result<()> {
 /// # Errors
 /// [`BuildError::Host`] where the host has no dpkg.
 pub fn missing<'a>(packages: &[&'a str]) -> Result<Vec<&'a str>> {
-    if tool::find("dpkg-query").is_none() {
+    let Some(query) = tool::find("dpkg-query") else {
         return Err(BuildError::Host { what: "this host has no dpkg".to_owned(), advice: NOT_DEBIAN.to_owned() });
-    }
+    };
     // It fails where it does not know a name, and answers for the others.
-    let answer = Command::new("dpkg-query")
+    let answer = Command::new(query)
         .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
         .args(packages)
         .output()

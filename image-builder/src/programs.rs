@@ -22,6 +22,12 @@ pub struct Programs {
 /// # Errors
 /// When cargo fails or a program is not static.
 pub fn build() -> Result<Programs> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Err(BuildError::Host {
+            what: format!("this host is {}, and the image is for x86_64", std::env::consts::ARCH),
+            advice: "build on an x86_64 machine, or give --programs DIR".to_owned(),
+        });
+    }
     host::require(&["gcc", "libc6-dev"])?;
     let target = place::target().join("image");
     eprintln!("image: building init and holdfast (static, small: this takes minutes the first time)");
