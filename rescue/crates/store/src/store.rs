@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     index: RwLock<Index>,
     /// Index objects read so far, good or not.
     seen: Mutex<HashSet<Digest>>,
-    /// What was wrong with packs and index objects when they were read: told by `check`.
+    /// The runs of a cell share a chunk: 8 are at most 1 MiB.
     chunks: Cache<ChunkId, Vec<u8>>,
     nodes: Cache<NodeId, Node>,
 }
