@@ -24,8 +24,13 @@ pub(crate) fn send(to: &mut impl Write, bytes: &[u8], most: usize) -> io::Result
 pub(crate) fn receive(from: &mut impl Read, most: usize) -> io::Result<Option<Vec<u8>>> {
     let mut len = [0; 4];
     // The first byte apart: an end before it is an ordinary end.
-    if from.read(&mut len[..1])? == 0 {
-        return Ok(None);
+    loop {
+        match from.read(&mut len[..1]) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) => return Ok(None),
+            Ok(_) => break,
+            Err(e) => return Err(e),
+        }
     }
     from.read_exact(&mut len[1..])?;
     let len = u32::from_le_bytes(len);

@@ -3,13 +3,14 @@
 use crate::hub::Hub;
 use crate::parser::Parser;
 use crate::store_place::StorePlace;
-use crate::worker::Worker;
+use crate::worker;
 use model::command::{Command, ExitCode, Failure};
 use model::event::{Event, Happening, Outcome};
-use model::plan::RollbackPlan;
 use model::id::PlanId;
+use model::plan::RollbackPlan;
 use model::ports::{Clock, Devices};
 use model::run_state::RunState;
+use model::text::DisplayText;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -32,7 +33,7 @@ impl Engine {
     /// Starts an engine on threads of its own. It ends when a job is not running and the last handle is dropped.
     pub fn start(config: Config) -> Handle {
         let hub = Arc::new(Hub::default());
-        let commands = Worker::start(config, hub.clone());
+        let commands = worker::start(config, hub.clone());
         Handle { hub, commands }
     }
 }
@@ -63,6 +64,11 @@ impl Handle {
     /// The state as it is now.
     pub fn state(&self) -> RunState {
         self.hub.state()
+    }
+
+    /// A line for the log that comes from outside the engine.
+    pub(crate) fn note(&self, line: DisplayText) {
+        self.hub.tell(Happening::Log(line));
     }
 
     /// Gives a command that starts a job and waits for its end. Every event on the way goes to `each`; `decide` answers a

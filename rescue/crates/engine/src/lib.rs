@@ -9,16 +9,18 @@
 //! **Architecture invariant.** Only [`run`] takes a lease, and only for an approved plan.
 
 mod frame;
+pub mod gather;
 mod handle;
 mod hub;
-pub mod gather;
+mod jobs;
 pub mod link;
 pub mod machine;
 pub mod parser;
 pub mod plan;
 pub mod run;
-mod store_place;
+pub mod store_place;
 mod worker;
 
 pub use handle::{Config, Engine, Handle};
+pub use jobs::exit_code;
 pub use store_place::StorePlace;

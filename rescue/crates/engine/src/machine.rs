@@ -37,9 +37,9 @@ pub fn discover(store: Option<&Path>) -> Result<Opened, Failure> {
 }
 
 fn opened(machine: sys::device::Machine) -> Result<Opened, Failure> {
-    let descriptors = machine
-        .descriptors()
-        .map_err(|e| Failure::new(ExitCode::Failed, format!("no more descriptors can be had: {e}"), "name fewer disks"))?;
+    let descriptors = machine.descriptors().map_err(|e| {
+        Failure::new(ExitCode::Failed, format!("no more descriptors can be had: {e}"), "name fewer disks")
+    })?;
     let problems = machine.problems().iter().map(|p| DisplayText::new(&p.to_string())).collect();
     Ok(Opened { devices: Arc::new(machine), descriptors, problems })
 }

@@ -1,10 +1,10 @@
 //! Where the store is, and opening it.
 
-use crate::parser::Parser;
-use model::command::Failure;
+use model::command::{ExitCode, Failure};
 use model::ports::ObjectStore;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use store::backend::LocalDir;
 use store::{Decode, Store, StoreError};
 
 /// Where the store is.
@@ -24,4 +24,56 @@ pub enum StorePlace {
         /// Make a store there on first use.
         create: bool,
     },
+}
+
+impl StorePlace {
+    /// Opens the store; `decode` interprets its bytes.
+    ///
+    /// # Errors
+    /// [`Failure`] where there is none, or it cannot be read.
+    pub fn open(&self, decode: Arc<dyn Decode>) -> Result<Store, Failure> {
+        let (objects, create): (Arc<dyn ObjectStore>, bool) = match self {
+            Self::Dir { path, create } => (directory(path, *create)?, *create),
+            Self::Objects { objects, create } => (objects.clone(), *create),
+        };
+        match Store::open(objects.clone(), decode.clone()) {
+            Err(StoreError::NotAStore { .. }) if create && is_empty(&*objects)? => {
+                Store::init(objects.clone()).map_err(|e| e.failure())?;
+                Store::open(objects, decode).map_err(|e| StoreError::failure(&e))
+            }
+            Err(StoreError::NotAStore { .. }) if !create => Err(no_store(self)),
+            Err(e) => Err(e.failure()),
+            Ok(store) => Ok(store),
+        }
+    }
+}
+
+fn no_store(place: &StorePlace) -> Failure {
+    let where_ = match place {
+        StorePlace::Dir { path, .. } => format!("in {}", path.display()),
+        StorePlace::Objects { .. } => "here".to_owned(),
+    };
+    Failure::new(ExitCode::Failed, format!("there is no store {where_}"), "make one with `holdfast store init`")
+}
+
+fn directory(path: &Path, create: bool) -> Result<Arc<dyn ObjectStore>, Failure> {
+    let opened = if create { LocalDir::create(path) } else { LocalDir::open(path) };
+    opened.map(|dir| Arc::new(dir) as Arc<dyn ObjectStore>).map_err(|e| {
+        let advice = "name the directory of a store, or attach the save disk";
+        Failure::new(ExitCode::Failed, format!("the store in {} cannot be opened: {e}", path.display()), advice)
+    })
+}
+
+/// A store whose `format` was lost is not made anew over its own objects.
+fn is_empty(objects: &dyn ObjectStore) -> Result<bool, Failure> {
+    objects.list("").map(|names| names.is_empty()).map_err(|e| StoreError::from(e).failure())
+}
+
+/// Makes a store in a directory, which is made where there is none. Returns the store's id.
+///
+/// # Errors
+/// [`Failure`] where there is one already, or it cannot be written.
+pub fn init(path: &Path) -> Result<String, Failure> {
+    let objects = directory(path, true)?;
+    Store::init(objects).map(|s| s.id().to_owned()).map_err(|e| e.failure())
 }

@@ -1,10 +1,82 @@
 //! Everything that interprets bytes of a target or of a store, behind one trait.
+//!
+//! [`Local`] answers in this process: for tests. [`Child`] asks a process that can do nothing but compute and read the
+//! disks it inherited (`sys::sandbox`); [`serve()`] is that process's main loop. Whoever answered, the answer is looked at
+//! again (the `checked` module): ranges lie on the disk, names were asked for, counts are bounded.
 
-/// Answers what needs bytes interpreted.
-pub trait Parser: store::Decode {}
+mod checked;
+mod child;
+mod desk;
+mod role;
+mod wire;
 
-/// The main loop of the parser role: answers on the socket it was started with until that closes. Returns the exit code of
-/// the process.
-pub fn serve() -> u8 {
-    0
+pub use child::Child;
+pub use desk::Local;
+pub use role::serve;
+
+use disk::table::TableReading;
+use model::coverage::Coverage;
+use model::evidence::Evidence;
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::text::DisplayText;
+use model::units::Extent;
+use serde::{Deserialize, Serialize};
+
+/// A question was not answered: the parser refused, panicked, died or took too long. Costs one finding.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct ParserError {
+    /// What happened.
+    pub why: DisplayText,
+}
+
+impl ParserError {
+    pub(crate) fn new(why: impl AsRef<str>) -> Self {
+        Self { why: DisplayText::new(why.as_ref()) }
+    }
+}
+
+/// A system and the volumes its paths lead to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scene {
+    /// The system.
+    pub system: System,
+    /// Its volumes.
+    pub volumes: Vec<Volume>,
+}
+
+impl Scene {
+    /// The scene of a system of an inspection.
+    pub fn of(system: &System, inspection: &Inspection) -> Self {
+        let named = |v: &Volume| {
+            v.path == system.root || system.boot.iter().chain(&system.other).any(|(_, path)| *path == v.path)
+        };
+        let volumes = inspection.volumes().map(|(_, v)| v).filter(|v| named(v)).cloned().collect();
+        Self { system: system.clone(), volumes }
+    }
+}
+
+/// Answers what needs bytes interpreted. Small questions: one that ends in a crash costs one answer.
+pub trait Parser: store::Decode {
+    /// The partition table of a disk.
+    ///
+    /// # Errors
+    /// [`ParserError`], here and below.
+    fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError>;
+
+    /// What lies on a part of a disk.
+    fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError>;
+
+    /// The systems installed on the volumes of an inspection.
+    fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError>;
+
+    /// The evidence of one of [`infer::wants`], by its place in that list.
+    fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError>;
+
+    /// Which bytes of a volume are worth saving.
+    fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError>;
+
+    /// The disks may have changed: nothing remembered of them holds.
+    fn forget(&self) {}
 }

@@ -1,1 +1,87 @@
-//! Runs.
+//! Runs: what reads and writes. A run is given a plan and does exactly that.
+//!
+//! **Architecture invariant.** The order of a write-back is in one function, [`write_back::carry_out`], as a list of phases.
+
+pub mod capture;
+mod fences;
+mod leases;
+mod meter;
+mod payload;
+pub mod pending;
+mod reader;
+mod tables;
+pub mod write_back;
+
+pub(crate) use meter::Meter;
+
+use crate::parser::Parser;
+use model::command::{ExitCode, Failure};
+use model::event::Progress;
+use model::ports::{Clock, Devices};
+use model::text::DisplayText;
+use store::{Store, StoreError};
+
+/// Who watches a run: told how far it is, and asked whether to go on.
+pub trait Observer: Sync {
+    /// How far it is.
+    fn progress(&self, progress: Progress);
+
+    /// A line for the log.
+    fn log(&self, line: &str);
+
+    /// True where somebody wants it to stop.
+    fn cancelled(&self) -> bool;
+}
+
+/// Watches nothing.
+pub struct Unwatched;
+
+impl Observer for Unwatched {
+    fn progress(&self, _: Progress) {}
+    fn log(&self, _: &str) {}
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// What every run works with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The disks.
+    pub devices: &'a dyn Devices,
+    /// Who interprets bytes.
+    pub parser: &'a dyn Parser,
+    /// The store.
+    pub store: &'a Store,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// Who watches.
+    pub observer: &'a dyn Observer,
+}
+
+/// A run that did not reach its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Somebody wanted it; the sentence says what is left.
+    Cancelled(DisplayText),
+    /// Something went wrong.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(f: Failure) -> Self {
+        Self::Failed(f)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(e: StoreError) -> Self {
+        Self::Failed(e.failure())
+    }
+}
+
+impl Stop {
+    pub(crate) fn failed(code: ExitCode, says: impl AsRef<str>, advice: impl AsRef<str>) -> Self {
+        Self::Failed(Failure::new(code, says, advice))
+    }
+}

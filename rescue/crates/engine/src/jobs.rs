@@ -1,0 +1,376 @@
+//! The jobs: each takes a fresh look, makes its plan, asks where it must, and runs.
+
+use crate::gather::{self, Since, VOLUME_HEAD};
+use crate::handle::Config;
+use crate::plan::disks::{Pair, pair};
+use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
+use crate::plan::{self as plans, snapshot};
+use crate::run::capture::{MoreTable, capture};
+use crate::run::pending::{self, Unfinished};
+use crate::run::write_back;
+use crate::run::{Context, Observer, Stop};
+use crate::worker::Desk;
+use model::assessment::Report;
+use model::command::{Command, ExitCode};
+use model::event::{CheckReport, Happening, Outcome, Progress, Question, StoreView};
+use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
+use model::inspection::Severity;
+use model::plan::{Action, RollbackPlan};
+use model::ports::{ReadAt, Window};
+use model::snapshot::{Machine, Manifest, Purpose, Receipt};
+use model::text::DisplayText;
+use model::units::{ByteLen, Extent};
+use std::sync::{Mutex, PoisonError};
+use store::Store;
+
+/// What the jobs work with.
+pub(crate) struct Jobs {
+    config: Config,
+    store: Mutex<Option<Store>>,
+}
+
+type Done<T = Outcome> = Result<T, Stop>;
+
+impl Jobs {
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config, store: Mutex::new(None) }
+    }
+
+    /// Runs a command that is a job, to its end.
+    pub(crate) fn run(&self, command: &Command, desk: &Desk) -> Outcome {
+        let done = match command {
+            Command::ListSnapshots => self.list(desk),
+            Command::Snapshot { full } => self.snapshot(*full, desk),
+            Command::PlanRollback { to, only } => self.rollback(to, only, desk),
+            Command::PlanUndo => self.undo(desk),
+            Command::PlanResume => self.resume(desk),
+            Command::Check { read_data } => self.check(*read_data, desk),
+            Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
+        };
+        match done {
+            Ok(outcome) => outcome,
+            Err(Stop::Cancelled(says)) => Outcome::Cancelled(says),
+            Err(Stop::Failed(failure)) => Outcome::Failed(failure),
+        }
+    }
+
+    fn store(&self) -> Done<Store> {
+        let mut open = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*open {
+            return Ok(store.clone());
+        }
+        let place = self.config.store.as_ref().ok_or_else(|| {
+            Stop::failed(ExitCode::Failed, "there is no store", "attach a save disk, or name a store with --store")
+        })?;
+        let store = place.open(self.config.parser.clone())?;
+        *open = Some(store.clone());
+        Ok(store)
+    }
+
+    fn context<'a>(&'a self, store: &'a Store, desk: &'a Desk) -> Context<'a> {
+        Context {
+            devices: &*self.config.devices,
+            parser: &*self.config.parser,
+            store,
+            clock: &*self.config.clock,
+            observer: desk,
+        }
+    }
+
+    /// Looks at everything and tells it.
+    fn look(&self, store: Option<&Store>, desk: &Desk) -> Report {
+        let since = |machine: &Machine| {
+            let (id, manifest) = store?.find(&SnapRef::Latest, Some(machine)).ok()?;
+            Some(Since { id, volumes: manifest.volumes })
+        };
+        let mut step = |phase: &str, at: u32, of: u32| {
+            desk.progress(Progress {
+                phase: DisplayText::new(phase),
+                step: (at, of),
+                done: ByteLen::ZERO,
+                total: ByteLen::ZERO,
+                rate: ByteLen::ZERO,
+                remaining: None,
+                fenced: false,
+            });
+        };
+        let disks = self.config.devices.disks();
+        let report = gather::report_by_step(&disks, &*self.config.parser, &since, &mut step);
+        desk.tell(Happening::Report(Box::new(report.clone())));
+        report
+    }
+
+    fn show(&self, store: &Store, desk: &Desk) -> Done<()> {
+        let listing = store.list()?;
+        let snapshots = listing.snapshots.iter().map(|(id, m)| m.summary(*id)).collect();
+        let view = StoreView { id: store.id().to_owned(), free: store.free(), snapshots, damage: listing.damage };
+        desk.tell(Happening::Snapshots(view));
+        Ok(())
+    }
+
+    /// After something changed: what there is now, for every screen. Its failure does not undo what was done.
+    fn show_all(&self, store: &Store, desk: &Desk) {
+        self.look(Some(store), desk);
+        if self.show(store, desk).is_err() {
+            desk.log("the store could not be listed again");
+        }
+    }
+
+    fn inspect(&self, desk: &Desk) -> Done {
+        let store = match &self.config.store {
+            None => None,
+            Some(_) => match self.store() {
+                Ok(store) => Some(store),
+                Err(stop) => {
+                    // Looking needs no store.
+                    if let Stop::Failed(failure) = stop {
+                        desk.log(&failure.to_string());
+                    }
+                    None
+                }
+            },
+        };
+        self.look(store.as_ref(), desk);
+        Ok(Outcome::Looked)
+    }
+
+    fn list(&self, desk: &Desk) -> Done {
+        self.show(&self.store()?, desk)?;
+        Ok(Outcome::Looked)
+    }
+
+    fn snapshot(&self, full: bool, desk: &Desk) -> Done {
+        let store = self.store()?;
+        let cx = self.context(&store, desk);
+        let report = self.look(Some(&store), desk);
+        if let Some((volume, _)) = report.inspection.fences().next() {
+            let says = format!("an unfinished rollback stands on {}", volume.path);
+            let advice = "finish it with `holdfast resume` or go back with `holdfast undo`, then save";
+            return Err(Stop::failed(ExitCode::Refused, says, advice));
+        }
+        let machine = gather::machine(&report.inspection);
+        let parent = store.find(&SnapRef::Latest, Some(&machine)).ok().map(|(id, _)| id);
+        let planned = snapshot::keep(&report.inspection, parent, full);
+        for (path, why) in &planned.left_out {
+            desk.log(&format!("{path} is not saved: {why}"));
+        }
+        if planned.plan.volumes.is_empty() {
+            let advice = "check that the right disk was named; `--full` saves what is not understood";
+            return Err(Stop::failed(ExitCode::Failed, "there is nothing on these disks that can be saved", advice));
+        }
+        let (id, manifest) = capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1))?;
+        self.show_all(&store, desk);
+        Ok(Outcome::Saved { id, cost: manifest.cost })
+    }
+
+    fn rollback(&self, to: &SnapRef, only: &[VolumePath], desk: &Desk) -> Done {
+        let store = self.store()?;
+        let cx = self.context(&store, desk);
+        let report = self.look(Some(&store), desk);
+        if let Some(unfinished) = pending::unfinished(&store, &report.inspection)? {
+            return Err(stands(&unfinished));
+        }
+        let machine = gather::machine(&report.inspection);
+        let (to, manifest) = store.find(to, Some(&machine))?;
+        let set = match (only, manifest.purpose) {
+            ([], Purpose::Keep) => Set::Boot,
+            // An undo snapshot, named by its id, holds what was written over and nothing else.
+            ([], Purpose::Undo { .. }) => Set::All,
+            (only, _) => Set::Only(only),
+        };
+        let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
+        let plan = self.make(&cx, &report, &making)?;
+        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        self.ended(receipt, &store, desk)
+    }
+
+    fn undo(&self, desk: &Desk) -> Done {
+        let store = self.store()?;
+        let cx = self.context(&store, desk);
+        let report = self.look(Some(&store), desk);
+        if let Some(unfinished) = pending::unfinished(&store, &report.inspection)? {
+            let Unfinished { id, intent, fences } = &unfinished;
+            if matches!(intent.plan.action, Action::Undo { .. }) {
+                desk.log("the unfinished run is an undo already: it will be finished");
+                return self.finish(&cx, &report, &unfinished, desk);
+            }
+            let manifest = store.manifest(intent.undo)?;
+            let making = Making {
+                action: Action::Undo { of: *id },
+                to: intent.undo,
+                manifest: &manifest,
+                set: Set::All,
+                of: Some(&intent.plan),
+                pending: fences,
+            };
+            let plan = self.make(&cx, &report, &making)?;
+            let receipt = self.approved(&plan, desk, |plan| write_back::undo_unfinished(&cx, plan, &report, *id));
+            return self.ended(receipt, &store, desk);
+        }
+        let finished = pending::finished(&cx, &report.inspection)?;
+        let manifest = store.manifest(finished.intent.undo)?;
+        let making = Making {
+            action: Action::Undo { of: finished.id },
+            to: finished.intent.undo,
+            manifest: &manifest,
+            set: Set::All,
+            of: Some(&finished.intent.plan),
+            pending: &[],
+        };
+        let plan = self.make(&cx, &report, &making)?;
+        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        self.ended(receipt, &store, desk)
+    }
+
+    fn resume(&self, desk: &Desk) -> Done {
+        let store = self.store()?;
+        let cx = self.context(&store, desk);
+        let report = self.look(Some(&store), desk);
+        match pending::unfinished(&store, &report.inspection)? {
+            Some(unfinished) => self.finish(&cx, &report, &unfinished, desk),
+            None => {
+                let advice = "no fence stands on these disks; they can be used as they are";
+                Err(Stop::failed(ExitCode::Refused, "there is nothing to resume", advice))
+            }
+        }
+    }
+
+    fn finish(&self, cx: &Context<'_>, report: &Report, unfinished: &Unfinished, desk: &Desk) -> Done {
+        let Unfinished { id, intent, fences } = unfinished;
+        let manifest = cx.store.manifest(intent.plan.to)?;
+        let making = Making {
+            action: Action::Resume { of: *id },
+            to: intent.plan.to,
+            manifest: &manifest,
+            set: Set::Of(&intent.plan),
+            of: Some(&intent.plan),
+            pending: fences,
+        };
+        let plan = self.make(cx, report, &making)?;
+        let receipt = self.approved(&plan, desk, |plan| write_back::resume(cx, plan, report, *id));
+        self.ended(receipt, cx.store, desk)
+    }
+
+    /// Asks, and runs what was approved.
+    fn approved(
+        &self,
+        plan: &RollbackPlan,
+        desk: &Desk,
+        run: impl FnOnce(&RollbackPlan) -> Done<Receipt>,
+    ) -> Done<Option<Receipt>> {
+        let (id, _) = plans::encode(plan);
+        match desk.ask(Question { id, plan: plan.clone() }) {
+            None => Err(Stop::Cancelled("stopped before anything was written".into())),
+            Some(false) => Ok(None),
+            Some(true) => run(plan).map(Some),
+        }
+    }
+
+    fn ended(&self, receipt: Done<Option<Receipt>>, store: &Store, desk: &Desk) -> Done {
+        let outcome = match receipt? {
+            None => return Ok(Outcome::Declined),
+            Some(receipt) => Outcome::WroteBack(receipt),
+        };
+        self.show_all(store, desk);
+        Ok(outcome)
+    }
+
+    /// Makes a plan: reads what it needs to know of the disks, and lays the snapshot against them.
+    fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
+        let inspection = &report.inspection;
+        let pairs = pair(making.manifest, inspection, making.pending);
+        let facts = facts(cx, report, making.manifest, &pairs)?;
+        let machine = gather::machine(inspection);
+        Ok(plan(&Planning {
+            action: making.action,
+            to: making.to,
+            manifest: making.manifest,
+            inspection,
+            machine: &machine,
+            pairs: &pairs,
+            facts: &facts,
+            set: making.set,
+            of: making.of,
+            pending: making.pending,
+        }))
+    }
+
+    fn check(&self, read_data: bool, desk: &Desk) -> Done {
+        let store = self.store()?;
+        let mut meter =
+            crate::run::Meter::start(desk, &*self.config.clock, "checking the store", (1, 1), ByteLen::ZERO, false);
+        let mut before = 0;
+        let found = store.check(read_data, &mut |done, total| {
+            meter.set_total(total);
+            meter.add(done.0.saturating_sub(before));
+            before = done.0;
+            !desk.cancelled()
+        })?;
+        drop(meter);
+        if !found.complete {
+            return Err(Stop::Cancelled("stopped; not everything was checked".into()));
+        }
+        let report = CheckReport {
+            snapshots: found.snapshots as u64,
+            objects: found.packs as u64 + found.snapshots as u64,
+            read: found.read,
+            damage: found.findings.iter().map(|f| f.what.clone()).collect(),
+            affected: found.affected,
+            unused: found.leftover,
+        };
+        Ok(Outcome::Checked(report))
+    }
+}
+
+/// What a plan is made for.
+struct Making<'a> {
+    action: Action,
+    to: SnapshotId,
+    manifest: &'a Manifest,
+    set: Set<'a>,
+    of: Option<&'a RollbackPlan>,
+    pending: &'a [IntentId],
+}
+
+fn stands(unfinished: &Unfinished) -> Stop {
+    let says = format!("an earlier rollback is unfinished (to {})", unfinished.intent.plan.to_says);
+    Stop::failed(ExitCode::Refused, says, "finish it with `holdfast resume`, or go back with `holdfast undo`")
+}
+
+/// Reads what a plan needs besides the inspection: how each volume begins, and whether the tables' bytes are the saved ones.
+fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair]) -> Done<Facts> {
+    let sources = cx.devices.disks();
+    let mut facts = Facts::default();
+    for pair in pairs {
+        let Ok(no) = pair.present else { continue };
+        let (Some(source), Some(disk)) = (sources.iter().find(|s| s.no == no), report.inspection.disk(no)) else {
+            continue;
+        };
+        for volume in &disk.volumes {
+            let len = VOLUME_HEAD.0.min(volume.extent.len().0);
+            let head = Window::new(source.bytes.clone(), volume.extent)
+                .and_then(|w| w.read_vec(model::units::ByteOffset(0), usize::try_from(len).unwrap_or(0)));
+            // A volume that cannot be read has no digest: its plan is refused when its lease reads it again.
+            if let Ok(head) = head {
+                facts.heads.insert(volume.path.clone(), Digest::of(&head));
+            }
+        }
+        let saved = manifest.disks.iter().find(|d| d.no == pair.saved).and_then(|d| d.table_map);
+        let Some(map) = saved else { continue };
+        let mut differs = false;
+        for slice in cx.store.map(map).slices(Extent::whole(source.bytes.size())) {
+            let slice = slice?;
+            let len = slice.extent.len().to_usize().unwrap_or(0);
+            let now = source.bytes.read_vec(slice.extent.start(), len);
+            differs |= now.ok() != Some(cx.store.read(&slice)?);
+        }
+        facts.tables.insert(pair.saved, differs);
+    }
+    Ok(facts)
+}
+
+/// The exit code a look asks for: damage is found, or not.
+pub fn exit_code(report: &Report) -> ExitCode {
+    let damage = report.inspection.findings.iter().any(|f| f.severity == Severity::Damage);
+    if damage { ExitCode::Damage } else { ExitCode::Ok }
+}

@@ -1,0 +1,216 @@
+//! Answers looked at again: a parser that was taken over by what it read can be wrong, not dangerous.
+//!
+//! What is checked is what the engine relies on: ranges lie on their disk, volumes are ones there are, lists are bounded.
+//! Whether an ext4 is what it says it is cannot be checked here, nor does anything that writes depend on it.
+
+use super::{ParserError, Scene};
+use disk::table::TableReading;
+use model::coverage::Coverage;
+use model::evidence::Evidence;
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::units::{ByteLen, Extent};
+use std::collections::HashSet;
+
+/// Most partitions of a table.
+const MOST_PARTITIONS: usize = 1024;
+/// Most pieces of raw table: 128 logical partitions have as many boot records.
+const MOST_RAW: usize = 1024;
+/// Most bytes of raw table.
+const MOST_RAW_BYTES: u64 = 64 << 20;
+/// Most findings of one answer.
+const MOST_FINDINGS: usize = 1024;
+/// Most systems.
+const MOST_SYSTEMS: usize = 64;
+/// Most mount points of a system.
+const MOST_MOUNTS: usize = 256;
+/// Most pieces of evidence of one want.
+const MOST_EVIDENCE: usize = 4096;
+/// Longest text of an answer.
+const MOST_TEXT: usize = 64 << 10;
+
+fn refuse<T>(what: impl AsRef<str>) -> Result<T, ParserError> {
+    Err(ParserError::new(format!("the parser's answer was refused: {}", what.as_ref())))
+}
+
+fn check(ok: bool, what: impl FnOnce() -> String) -> Result<(), ParserError> {
+    if ok { Ok(()) } else { refuse(what()) }
+}
+
+fn findings(list: &[Finding], about: impl Fn(&VolumePath) -> bool) -> Result<(), ParserError> {
+    check(list.len() <= MOST_FINDINGS, || format!("{} findings", list.len()))?;
+    for f in list {
+        check(about(&f.volume), || format!("a finding about {}", f.volume))?;
+        check(f.says.as_str().len() + f.advice.as_str().len() <= MOST_TEXT, || "a finding without end".to_owned())?;
+    }
+    Ok(())
+}
+
+/// A table: everything inside a disk of `size` bytes, one volume a number, no two volumes on the same bytes.
+pub(super) fn table(reading: TableReading, disk: DiskNo, size: u64) -> Result<TableReading, ParserError> {
+    let whole = Extent::whole(ByteLen(size));
+    if let Some(table) = &reading.table {
+        check(table.partitions.len() <= MOST_PARTITIONS, || format!("{} partitions", table.partitions.len()))?;
+        check(table.raw.len() <= MOST_RAW, || format!("{} pieces of table", table.raw.len()))?;
+        let raw: u64 = table.raw.iter().map(|e| e.len().0).fold(0, u64::saturating_add);
+        check(raw <= MOST_RAW_BYTES, || format!("{raw} bytes of table"))?;
+        for extent in &table.raw {
+            check(whole.contains(*extent), || format!("a table at {} of a disk of {size}", extent.start()))?;
+        }
+        check(table.id.len() <= 64, || "an id without end".to_owned())?;
+    }
+    check(reading.volumes.len() <= MOST_PARTITIONS, || format!("{} volumes", reading.volumes.len()))?;
+    let mut seen = HashSet::new();
+    for (path, extent, content) in &reading.volumes {
+        check(path.disk() == disk && seen.insert(path.clone()), || format!("a volume {path} twice or elsewhere"))?;
+        check(whole.contains(*extent), || format!("{path} ends at {} of a disk of {size}", extent.end()))?;
+        if let Some(content) = content {
+            sound(content, path)?;
+        }
+    }
+    findings(&reading.findings, |v| v.disk() == disk)?;
+    Ok(reading)
+}
+
+fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
+    let short = |text: &str| text.len() <= MOST_TEXT;
+    let ok = match content {
+        Content::Ext(e) => e.uuid.len() <= 36 && short(e.label.as_str()) && short(e.last_mounted.as_str()),
+        Content::Fat(f) => f.volume_id.len() <= 16 && short(f.label.as_str()),
+        Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
+        Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
+        Content::Damaged { why, .. } => short(why.as_str()),
+        Content::Recognised { name } => name.len() <= 256,
+        Content::BiosBoot | Content::Empty | Content::Unknown => true,
+    };
+    check(ok, || format!("what is on {path} makes no sense"))
+}
+
+/// What is on a volume.
+pub(super) fn content(
+    content: Content,
+    found: Vec<Finding>,
+    volume: &VolumePath,
+) -> Result<(Content, Vec<Finding>), ParserError> {
+    sound(&content, volume)?;
+    findings(&found, |v| v == volume)?;
+    Ok((content, found))
+}
+
+/// Systems: all their volumes are ones there are.
+pub(super) fn systems(
+    systems: Vec<System>,
+    found: Vec<Finding>,
+    inspection: &Inspection,
+) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
+    check(systems.len() <= MOST_SYSTEMS, || format!("{} systems", systems.len()))?;
+    for system in &systems {
+        let mounts = system.boot.len() + system.other.len();
+        check(mounts <= MOST_MOUNTS, || format!("{mounts} mount points"))?;
+        let paths = system.boot.iter().chain(&system.other).map(|(_, path)| path);
+        for path in paths.chain([&system.root]) {
+            check(inspection.volume(path).is_some(), || format!("a system on {path}, which there is none"))?;
+        }
+        let texts = [system.name.as_str(), system.os.0.as_str(), system.os.1.as_str()];
+        check(texts.iter().all(|t| t.len() <= MOST_TEXT), || "a name without end".to_owned())?;
+        let id = system.machine_id.as_ref();
+        check(id.is_none_or(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())), || {
+            "a machine id that is none".to_owned()
+        })?;
+    }
+    findings(&found, |v| inspection.disk(v.disk()).is_some())?;
+    Ok((systems, found))
+}
+
+/// Evidence: of a volume of the scene.
+pub(super) fn evidence(evidence: Vec<Evidence>, scene: &Scene) -> Result<Vec<Evidence>, ParserError> {
+    check(evidence.len() <= MOST_EVIDENCE, || format!("{} pieces of evidence", evidence.len()))?;
+    for e in &evidence {
+        let known = scene.volumes.iter().any(|v| v.path == e.origin.volume);
+        check(known, || format!("evidence of {}", e.origin.volume))?;
+        let path = e.origin.path.as_ref().map_or(0, |p| p.0.len());
+        check(path + e.says.as_str().len() <= MOST_TEXT, || "evidence without end".to_owned())?;
+    }
+    Ok(evidence)
+}
+
+/// A coverage: inside its volume.
+pub(super) fn coverage(coverage: Coverage, volume: &Volume) -> Result<Coverage, ParserError> {
+    let len = volume.extent.len();
+    let end = coverage.used.iter().last().map_or(0, |e| e.end().0);
+    check(end <= len.0, || format!("used bytes up to {end} of {}, which has {}", volume.path, len.0))?;
+    check(coverage.why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned())?;
+    Ok(coverage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::coverage::CaptureMethod;
+    use model::inspection::{Partition, Severity, Table, TableKind};
+
+    fn volume() -> Volume {
+        let path = VolumePath::partition(DiskNo(0), 1);
+        Volume { path, extent: Extent::between(512, 1024).unwrap(), content: Content::Unknown }
+    }
+
+    fn reading(extent: Extent) -> TableReading {
+        let partition = Partition { number: 1, extent, type_id: "83".into(), guid: None, name: None, bootable: false };
+        let table = Table {
+            kind: TableKind::Mbr,
+            id: "00000001".into(),
+            partitions: vec![partition],
+            raw: vec![Extent::between(0, 512).unwrap()],
+            from_backup: false,
+        };
+        let volumes = vec![(volume().path, extent, None)];
+        TableReading { table: Some(table), volumes, findings: Vec::new() }
+    }
+
+    #[test]
+    fn a_table_stays_on_its_disk() {
+        let good = reading(Extent::between(512, 1024).unwrap());
+        assert!(table(good.clone(), DiskNo(0), 1024).is_ok());
+        assert!(table(good.clone(), DiskNo(0), 1023).is_err());
+        assert!(table(good.clone(), DiskNo(1), 1024).is_err());
+        let mut twice = good.clone();
+        twice.volumes.push(twice.volumes[0].clone());
+        assert!(table(twice, DiskNo(0), 1024).is_err());
+        let mut raw = good.clone();
+        raw.table.as_mut().unwrap().raw = vec![Extent::between(1024, 1536).unwrap()];
+        assert!(table(raw, DiskNo(0), 1024).is_err());
+        let mut elsewhere = good;
+        elsewhere.findings.push(Finding {
+            severity: Severity::Note,
+            volume: VolumePath::whole(DiskNo(3)),
+            says: "".into(),
+            advice: "".into(),
+        });
+        assert!(table(elsewhere, DiskNo(0), 1024).is_err());
+    }
+
+    #[test]
+    fn a_coverage_stays_in_its_volume() {
+        let of = |end| Coverage {
+            method: CaptureMethod::UsedBlocks,
+            why: "".into(),
+            used: [Extent::between(0, end).unwrap()].into_iter().collect(),
+        };
+        assert!(coverage(of(512), &volume()).is_ok());
+        assert!(coverage(of(513), &volume()).is_err());
+    }
+
+    #[test]
+    fn a_system_lies_on_volumes_there_are() {
+        let system = System {
+            name: "x".into(),
+            os: ("debian".into(), "12".into()),
+            hostname: None,
+            machine_id: None,
+            root: volume().path,
+            boot: Vec::new(),
+            other: Vec::new(),
+        };
+        assert!(systems(vec![system], Vec::new(), &Inspection::default()).is_err());
+    }
+}

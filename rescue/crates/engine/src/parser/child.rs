@@ -1,0 +1,269 @@
+//! The parser in a process of its own.
+
+use super::role::CPU_SECONDS;
+use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, decode_ranges};
+use super::{Parser, ParserError, Scene, checked};
+use crate::frame;
+use crate::machine::Opened;
+use disk::table::TableReading;
+use model::command::{ExitCode, Failure};
+use model::coverage::Coverage;
+use model::evidence::Evidence;
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::snapshot::{Intent, Manifest, Receipt};
+use model::units::Extent;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use store::{Decode, DecodeError, Node, PackEntry};
+use sys::process::{self, Launch};
+
+/// A process that was busy this long is replaced: well before its processor time is used up by honest work.
+const BUSY: Duration = Duration::from_secs(CPU_SECONDS / 2);
+/// How long a process may take to shut itself in.
+const START: Duration = Duration::from_secs(20);
+/// How long decoding one object may take.
+const DECODE: Duration = Duration::from_secs(60);
+/// How long looking may take: a dying disk retries for long, and a look reads many places.
+const LOOK: Duration = Duration::from_secs(300);
+/// How long reading all the allocation maps of a volume may take: a 20 TB disk has 5 GB of them.
+const COVERAGE: Duration = Duration::from_secs(1800);
+/// How long a process that was told to end may take before it is killed.
+const END: Duration = Duration::from_secs(1);
+
+/// A parser in a sandboxed process of our own executable, started as `holdfast parser`. One that dies or takes too long costs the
+/// answer it was asked for; the next question starts another.
+pub struct Child {
+    disks: Vec<Known>,
+    descriptors: Vec<OwnedFd>,
+    line: Mutex<Option<Line>>,
+}
+
+/// A running process and the way to it.
+struct Line {
+    process: process::Child,
+    socket: UnixStream,
+    busy: Duration,
+}
+
+impl Child {
+    /// A parser for these disks; its process is started to see that it can be.
+    ///
+    /// # Errors
+    /// [`Failure`] where no process can be started.
+    pub fn start(opened: &Opened) -> Result<Self, Failure> {
+        let failed = |what: &str, e: io::Error| {
+            let advice = "nothing was read or written; report this with the kernel's version";
+            Failure::new(ExitCode::Failed, format!("{what}: {e}"), advice)
+        };
+        let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
+        let descriptors = copies.map_err(|e| failed("no more descriptors can be had", e))?;
+        let known = opened.devices.disks().into_iter().map(|d| Known { no: d.no, hardware: d.hardware }).collect();
+        let child = Self { disks: known, descriptors, line: Mutex::new(None) };
+        let line = child.launch().map_err(|e| failed("the parser cannot be started", e))?;
+        *child.lock() = Some(line);
+        Ok(child)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Line>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn launch(&self) -> io::Result<Line> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let mut launch = Launch::own().arg("parser")?.inherit(theirs.into());
+        for fd in &self.descriptors {
+            launch = launch.inherit(fd.try_clone()?);
+        }
+        let mut line = Line { process: launch.spawn()?, socket, busy: Duration::ZERO };
+        let hello = Request::Hello { disks: self.disks.clone() };
+        match line.ask(&hello, &[], START) {
+            Ok((Answer::Ready, _)) => Ok(line),
+            Ok(_) => Err(io::Error::other("it said something else first")),
+            Err(e) => Err(io::Error::other(line.end(&e))),
+        }
+    }
+
+    /// Asks, starting a process where none runs.
+    fn ask(&self, request: &Request, bulk: &[u8], most: Duration) -> Result<(Answer, Vec<u8>), ParserError> {
+        let mut slot = self.lock();
+        let mut line = match slot.take().filter(|l| l.busy < BUSY) {
+            Some(line) => line,
+            None => self.launch().map_err(|e| ParserError::new(format!("the parser cannot be started: {e}")))?,
+        };
+        let began = Instant::now();
+        match line.ask(request, bulk, most) {
+            Ok(answered) => {
+                line.busy += began.elapsed();
+                *slot = Some(line);
+                Ok(answered)
+            }
+            Err(e) => Err(ParserError::new(line.end(&e))),
+        }
+    }
+
+    /// Asks something that is answered without plain bytes.
+    fn look(&self, request: &Request) -> Result<Answer, ParserError> {
+        match self.ask(request, &[], LOOK)? {
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            (answer, _) => Ok(answer),
+        }
+    }
+
+    fn decode(&self, request: &Request, bytes: &[u8]) -> Result<(Answer, Vec<u8>), DecodeError> {
+        if bytes.len() > MOST_BULK {
+            return Err(DecodeError::bad(format!("{} bytes; the most is {MOST_BULK}", bytes.len())));
+        }
+        match self.ask(request, bytes, DECODE) {
+            Ok((Answer::Undecodable { error }, _)) => Err(error),
+            Ok((Answer::Failed { why }, _)) => Err(DecodeError::Bad { why }),
+            Ok(answered) => Ok(answered),
+            Err(e) => Err(DecodeError::Unavailable { why: e.why }),
+        }
+    }
+
+    /// The id of the process that runs now: for tests that end it.
+    pub fn process_id(&self) -> Option<u32> {
+        self.lock().as_ref().map(|l| l.process.id())
+    }
+}
+
+impl Line {
+    fn ask(&mut self, request: &Request, bulk: &[u8], most: Duration) -> io::Result<(Answer, Vec<u8>)> {
+        self.socket.set_read_timeout(Some(most))?;
+        self.socket.set_write_timeout(Some(most))?;
+        frame::send_json(&mut self.socket, request, MOST_JSON)?;
+        frame::send(&mut self.socket, bulk, MOST_BULK)?;
+        let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok((answer, bytes))
+    }
+
+    /// Ends the process after a failure and says what became of it.
+    fn end(mut self, failure: &io::Error) -> String {
+        let late = matches!(failure.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+        // A process that died by itself is waited for, so that its own end is told and not ours.
+        if !late && let Ok(Some(status)) = self.process.wait_for(END) {
+            return format!("the parser {}", process::describe(status));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        match late {
+            true => "the parser took too long and was ended".to_owned(),
+            false => format!("the parser could not be understood and was ended: {failure}"),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+fn other<T>() -> Result<T, ParserError> {
+    Err(ParserError::new("the parser answered something else"))
+}
+
+fn undecoded<T>() -> Result<T, DecodeError> {
+    Err(DecodeError::bad("the parser answered something else"))
+}
+
+impl Parser for Child {
+    fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError> {
+        let size = self.disks.iter().find(|d| d.no == disk).map_or(0, |d| d.hardware.size.0);
+        match self.look(&Request::Table { disk })? {
+            Answer::Table(reading) => checked::table(reading.into(), disk, size),
+            _ => other(),
+        }
+    }
+
+    fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
+        match self.look(&Request::Content { volume: volume.clone(), extent })? {
+            Answer::Content { content, findings } => checked::content(content, findings, volume),
+            _ => other(),
+        }
+    }
+
+    fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
+        match self.look(&Request::Systems { inspection: inspection.clone() })? {
+            Answer::Systems { systems, findings } => checked::systems(systems, findings, inspection),
+            _ => other(),
+        }
+    }
+
+    fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
+        match self.look(&Request::Evidence { scene: scene.clone(), want })? {
+            Answer::Evidence { evidence } => checked::evidence(evidence, scene),
+            _ => other(),
+        }
+    }
+
+    fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
+        match self.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE)? {
+            (Answer::Coverage { method, why }, bytes) => match decode_ranges(&bytes) {
+                Some(used) => checked::coverage(Coverage { method, why, used }, volume),
+                None => other(),
+            },
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
+    /// Ends the process: the next one has nothing in memory.
+    fn forget(&self) {
+        let Some(Line { mut process, socket, .. }) = self.lock().take() else { return };
+        drop(socket);
+        if !matches!(process.wait_for(END), Ok(Some(_))) {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+impl Decode for Child {
+    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
+        match self.decode(&Request::Manifest, bytes)? {
+            (Answer::Manifest { manifest }, _) => Ok(*manifest),
+            _ => undecoded(),
+        }
+    }
+
+    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
+        match self.decode(&Request::Intent, bytes)? {
+            (Answer::Intent { intent }, _) => Ok(*intent),
+            _ => undecoded(),
+        }
+    }
+
+    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
+        match self.decode(&Request::Receipt, bytes)? {
+            (Answer::Receipt { receipt }, _) => Ok(receipt),
+            _ => undecoded(),
+        }
+    }
+
+    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
+        match self.decode(&Request::Node, bytes)? {
+            (Answer::Node { node }, _) => Ok(node),
+            _ => undecoded(),
+        }
+    }
+
+    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
+        match self.decode(&Request::PackIndex, bytes)? {
+            (Answer::PackIndex { entries }, _) => Ok(entries),
+            _ => undecoded(),
+        }
+    }
+
+    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        match self.decode(&Request::Chunk { plain: plain_len }, stored)? {
+            (Answer::Chunk, bytes) if bytes.len() as u64 == u64::from(plain_len) => Ok(bytes),
+            _ => undecoded(),
+        }
+    }
+}

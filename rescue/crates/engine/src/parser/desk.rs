@@ -1,0 +1,150 @@
+//! The answers themselves: what runs in the parser role, and in tests in this process.
+
+use super::{Parser, ParserError, Scene, checked};
+use crate::gather::look_for;
+use disk::fs::FileSystem;
+use disk::table::TableReading;
+use model::coverage::Coverage;
+use model::evidence::Evidence;
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::ports::{DiskSource, ReadAt, Window};
+use model::snapshot::{Intent, Manifest, Receipt};
+use model::units::Extent;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use store::{Decode, DecodeError, LocalDecoder, Node, PackEntry};
+
+/// File systems kept open between questions.
+type OpenFs = Rc<dyn FileSystem>;
+
+/// Most file systems kept open: each may hold a journal's blocks in memory.
+const MOST_OPEN: usize = 8;
+
+/// The disks, and the file systems opened on them so far.
+pub(super) struct Desk {
+    disks: Vec<DiskSource>,
+    open: RefCell<HashMap<VolumePath, OpenFs>>,
+}
+
+impl Desk {
+    pub(super) fn new(disks: Vec<DiskSource>) -> Self {
+        Self { disks, open: RefCell::new(HashMap::new()) }
+    }
+
+    fn disk(&self, no: DiskNo) -> Result<&DiskSource, ParserError> {
+        self.disks.iter().find(|d| d.no == no).ok_or_else(|| ParserError::new(format!("there is no disk {no}")))
+    }
+
+    fn window(&self, disk: DiskNo, extent: Extent) -> Result<Arc<dyn ReadAt>, ParserError> {
+        let bytes = self.disk(disk)?.bytes.clone();
+        Ok(Arc::new(Window::new(bytes, extent).map_err(|e| ParserError::new(e.to_string()))?))
+    }
+
+    pub(super) fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError> {
+        let source = self.disk(disk)?;
+        Ok(disk::table::read(disk, source.hardware.sector, &source.bytes))
+    }
+
+    pub(super) fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
+        Ok(disk::content::identify(volume, &self.window(volume.disk(), extent)?))
+    }
+
+    pub(super) fn systems(&self, inspection: &Inspection) -> (Vec<System>, Vec<Finding>) {
+        disk::system::find(inspection, &|path| {
+            let extent = inspection.volume(path)?.extent;
+            self.window(path.disk(), extent).ok()
+        })
+    }
+
+    pub(super) fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
+        let want = infer::wants().get(want).ok_or_else(|| ParserError::new(format!("there is no want {want}")))?;
+        Ok(look_for(scene, want, &|volume| self.file_system(volume)))
+    }
+
+    pub(super) fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
+        Ok(disk::coverage::of(&volume.content, self.window(volume.path.disk(), volume.extent)?))
+    }
+
+    fn file_system(&self, volume: &Volume) -> Result<OpenFs, ParserError> {
+        if let Some(fs) = self.open.borrow().get(&volume.path) {
+            return Ok(fs.clone());
+        }
+        let bytes = self.window(volume.path.disk(), volume.extent)?;
+        let fs = disk::fs::open(&volume.content, bytes).map_err(|e| ParserError::new(e.to_string()))?;
+        let fs: OpenFs = Rc::from(fs);
+        let mut open = self.open.borrow_mut();
+        if open.len() >= MOST_OPEN {
+            open.clear();
+        }
+        open.insert(volume.path.clone(), fs.clone());
+        Ok(fs)
+    }
+}
+
+/// A parser in this process: for tests, and nothing a real target's bytes may reach.
+pub struct Local {
+    disks: Vec<DiskSource>,
+}
+
+impl Local {
+    /// Answers about these disks.
+    pub fn new(disks: Vec<DiskSource>) -> Self {
+        Self { disks }
+    }
+
+    fn desk(&self) -> Desk {
+        Desk::new(self.disks.clone())
+    }
+
+    fn size(&self, disk: DiskNo) -> Result<u64, ParserError> {
+        Ok(self.desk().disk(disk)?.hardware.size.0)
+    }
+}
+
+impl Parser for Local {
+    fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError> {
+        checked::table(self.desk().table(disk)?, disk, self.size(disk)?)
+    }
+
+    fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
+        let (content, findings) = self.desk().content(volume, extent)?;
+        checked::content(content, findings, volume)
+    }
+
+    fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
+        let (systems, findings) = self.desk().systems(inspection);
+        checked::systems(systems, findings, inspection)
+    }
+
+    fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
+        checked::evidence(self.desk().evidence(scene, want)?, scene)
+    }
+
+    fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
+        checked::coverage(self.desk().coverage(volume)?, volume)
+    }
+}
+
+impl Decode for Local {
+    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
+        LocalDecoder.manifest(bytes)
+    }
+    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
+        LocalDecoder.intent(bytes)
+    }
+    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
+        LocalDecoder.receipt(bytes)
+    }
+    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
+        LocalDecoder.node(bytes)
+    }
+    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
+        LocalDecoder.pack_index(bytes)
+    }
+    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        LocalDecoder.chunk(stored, plain_len)
+    }
+}

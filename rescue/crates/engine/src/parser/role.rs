@@ -1,0 +1,126 @@
+//! The parser role: a process that answers on the socket it was started with, and can do nothing else.
+
+use super::desk::Desk;
+use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, encode_ranges};
+use super::{ParserError, checked};
+use crate::frame;
+use model::ports::DiskSource;
+use model::units::ByteLen;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use store::{Decode, DecodeError, LocalDecoder};
+use sys::device::DiskBytes;
+use sys::process::{FIRST_INHERITED, take_inherited};
+use sys::sandbox::{Limits, enter};
+
+/// Address space of the role: far above what any honest disk needs, far below what would hurt the engine.
+const MEMORY: ByteLen = ByteLen(1 << 30);
+/// Processor time of one process of the role. The engine starts a new one long before (`child::BUSY`).
+pub(super) const CPU_SECONDS: u64 = 3600;
+
+/// The main loop of the parser role: answers on the socket it was started with (descriptor 3, the disks from 4 on) until that
+/// closes. Returns the exit code of the process.
+pub fn serve() -> u8 {
+    match answer_all() {
+        Ok(()) => 0,
+        Err(e) => {
+            eprintln!("holdfast parser: {e}");
+            1
+        }
+    }
+}
+
+fn answer_all() -> io::Result<()> {
+    let mut socket = UnixStream::from(take_inherited(FIRST_INHERITED)?);
+    let Some((Request::Hello { disks }, _)) = next(&mut socket)? else {
+        return Err(io::Error::other("the first message must tell the disks"));
+    };
+    let desk = Desk::new(inherited(&disks)?);
+    let sizes: Vec<_> = disks.iter().map(|d| (d.no, d.hardware.size.0)).collect();
+    // From here on nothing can be opened, and the first hostile byte is still unread.
+    enter(Limits { memory: MEMORY, cpu_seconds: CPU_SECONDS })?;
+    send(&mut socket, &Answer::Ready, &[])?;
+    while let Some((request, bulk)) = next(&mut socket)? {
+        let (answer, bytes) = match catch_unwind(AssertUnwindSafe(|| answer(&desk, &sizes, &request, &bulk))) {
+            Ok(answered) => answered,
+            Err(panic) => (Answer::Failed { why: said(&*panic).as_str().into() }, Vec::new()),
+        };
+        send(&mut socket, &answer, &bytes)?;
+    }
+    Ok(())
+}
+
+/// What a panic said.
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the parser stumbled over it: {}", text.unwrap_or("no word of why"))
+}
+
+fn inherited(disks: &[Known]) -> io::Result<Vec<DiskSource>> {
+    let source = |(at, known): (i32, &Known)| {
+        let fd: OwnedFd = take_inherited(FIRST_INHERITED + 1 + at)?;
+        let bytes = DiskBytes::from_descriptor(fd)?;
+        Ok(DiskSource { no: known.no, hardware: known.hardware.clone(), bytes: Arc::new(bytes) })
+    };
+    (0..).zip(disks).map(source).collect()
+}
+
+fn next(socket: &mut UnixStream) -> io::Result<Option<(Request, Vec<u8>)>> {
+    let Some(request) = frame::receive_json(socket, MOST_JSON)? else { return Ok(None) };
+    match frame::receive(socket, MOST_BULK)? {
+        Some(bulk) => Ok(Some((request, bulk))),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn send(socket: &mut UnixStream, answer: &Answer, bytes: &[u8]) -> io::Result<()> {
+    frame::send_json(socket, answer, MOST_JSON)?;
+    frame::send(socket, bytes, MOST_BULK)
+}
+
+fn answer(desk: &Desk, sizes: &[(model::id::DiskNo, u64)], request: &Request, bulk: &[u8]) -> (Answer, Vec<u8>) {
+    let plain = |answer| (answer, Vec::new());
+    let or_failed = |r: Result<Answer, ParserError>| plain(r.unwrap_or_else(|e| Answer::Failed { why: e.why }));
+    let decoded = |r: Result<Answer, DecodeError>| plain(r.unwrap_or_else(|error| Answer::Undecodable { error }));
+    match request {
+        Request::Hello { .. } => plain(Answer::Failed { why: "the disks were told already".into() }),
+        Request::Table { disk } => {
+            let size = sizes.iter().find(|(no, _)| no == disk).map_or(0, |(_, size)| *size);
+            or_failed(desk.table(*disk).and_then(|r| checked::table(r, *disk, size)).map(|r| Answer::Table(r.into())))
+        }
+        Request::Content { volume, extent } => {
+            let content = desk.content(volume, *extent);
+            or_failed(content.map(|(content, findings)| Answer::Content { content, findings }))
+        }
+        Request::Systems { inspection } => {
+            let (systems, findings) = desk.systems(inspection);
+            plain(Answer::Systems { systems, findings })
+        }
+        Request::Evidence { scene, want } => {
+            or_failed(desk.evidence(scene, *want).map(|evidence| Answer::Evidence { evidence }))
+        }
+        Request::Coverage { volume } => match desk.coverage(volume) {
+            Ok(coverage) => {
+                let ranges = encode_ranges(&coverage);
+                if ranges.len() > MOST_BULK {
+                    let why = format!("its used bytes lie in {} pieces, more than can be told", coverage.used.ranges());
+                    return plain(Answer::Failed { why: why.as_str().into() });
+                }
+                (Answer::Coverage { method: coverage.method, why: coverage.why }, ranges)
+            }
+            Err(e) => plain(Answer::Failed { why: e.why }),
+        },
+        Request::Manifest => decoded(LocalDecoder.manifest(bulk).map(|m| Answer::Manifest { manifest: Box::new(m) })),
+        Request::Intent => decoded(LocalDecoder.intent(bulk).map(|i| Answer::Intent { intent: Box::new(i) })),
+        Request::Receipt => decoded(LocalDecoder.receipt(bulk).map(|receipt| Answer::Receipt { receipt })),
+        Request::Node => decoded(LocalDecoder.node(bulk).map(|node| Answer::Node { node })),
+        Request::PackIndex => decoded(LocalDecoder.pack_index(bulk).map(|entries| Answer::PackIndex { entries })),
+        Request::Chunk { plain: len } => match LocalDecoder.chunk(bulk, *len) {
+            Ok(bytes) => (Answer::Chunk, bytes),
+            Err(error) => plain(Answer::Undecodable { error }),
+        },
+    }
+}

@@ -1,0 +1,169 @@
+//! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
+//! record or a chunk on the way in, a chunk or the ranges of a coverage on the way out; else empty).
+
+use super::Scene;
+use disk::table::TableReading;
+use model::coverage::{CaptureMethod, Coverage};
+use model::evidence::Evidence;
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
+use model::snapshot::{Intent, Manifest, Receipt};
+use model::text::DisplayText;
+use model::units::{Extent, ExtentSet};
+use serde::{Deserialize, Serialize};
+use store::{DecodeError, Node, PackEntry};
+
+/// Longest frame of JSON: a record of a store is at most 32 MiB.
+pub(super) const MOST_JSON: usize = 64 << 20;
+/// Longest frame of plain bytes.
+pub(super) const MOST_BULK: usize = 128 << 20;
+/// Bytes of one range of a coverage on the wire: start and length, little-endian.
+const RANGE: usize = 16;
+
+/// A disk as the parser is told of it; its descriptors follow in the same order, from number 4 on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub(super) no: DiskNo,
+    pub(super) hardware: Hardware,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "ask")]
+pub(super) enum Request {
+    /// The first message.
+    Hello {
+        disks: Vec<Known>,
+    },
+    Table {
+        disk: DiskNo,
+    },
+    Content {
+        volume: VolumePath,
+        extent: Extent,
+    },
+    Systems {
+        inspection: Inspection,
+    },
+    Evidence {
+        scene: Scene,
+        want: usize,
+    },
+    Coverage {
+        volume: Volume,
+    },
+    Manifest,
+    Intent,
+    Receipt,
+    Node,
+    PackIndex,
+    Chunk {
+        plain: u32,
+    },
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub(super) enum Answer {
+    Ready,
+    Table(Reading),
+    Content {
+        content: Content,
+        findings: Vec<Finding>,
+    },
+    Systems {
+        systems: Vec<System>,
+        findings: Vec<Finding>,
+    },
+    Evidence {
+        evidence: Vec<Evidence>,
+    },
+    /// The ranges are the plain bytes.
+    Coverage {
+        method: CaptureMethod,
+        why: DisplayText,
+    },
+    Manifest {
+        manifest: Box<Manifest>,
+    },
+    Intent {
+        intent: Box<Intent>,
+    },
+    Receipt {
+        receipt: Receipt,
+    },
+    Node {
+        node: Node,
+    },
+    PackIndex {
+        entries: Vec<PackEntry>,
+    },
+    /// The chunk is the plain bytes.
+    Chunk,
+    /// A record could not be decoded.
+    Undecodable {
+        error: DecodeError,
+    },
+    /// Not answered; the parser goes on.
+    Failed {
+        why: DisplayText,
+    },
+}
+
+/// A [`TableReading`] on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reading {
+    table: Option<Table>,
+    volumes: Vec<(VolumePath, Extent, Option<Content>)>,
+    findings: Vec<Finding>,
+}
+
+impl From<TableReading> for Reading {
+    fn from(r: TableReading) -> Self {
+        Self { table: r.table, volumes: r.volumes, findings: r.findings }
+    }
+}
+
+impl From<Reading> for TableReading {
+    fn from(r: Reading) -> Self {
+        Self { table: r.table, volumes: r.volumes, findings: r.findings }
+    }
+}
+
+/// A coverage's ranges as plain bytes.
+pub(super) fn encode_ranges(coverage: &Coverage) -> Vec<u8> {
+    let mut out = Vec::with_capacity(coverage.used.ranges() * RANGE);
+    for extent in coverage.used.iter() {
+        out.extend_from_slice(&extent.start().0.to_le_bytes());
+        out.extend_from_slice(&extent.len().0.to_le_bytes());
+    }
+    out
+}
+
+/// The ranges of a coverage, or `None` where the bytes are none.
+pub(super) fn decode_ranges(bytes: &[u8]) -> Option<ExtentSet> {
+    if !bytes.len().is_multiple_of(RANGE) {
+        return None;
+    }
+    let number = |b: &[u8]| Some(u64::from_le_bytes(b.try_into().ok()?));
+    let range = |b: &[u8]| Extent::try_from((number(&b[..8])?, number(&b[8..])?)).ok();
+    bytes.chunks_exact(RANGE).map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_come_back() {
+        let used: ExtentSet =
+            [Extent::between(0, 4096), Extent::between(8192, 1 << 40)].into_iter().flatten().collect();
+        let coverage = Coverage { method: CaptureMethod::UsedBlocks, why: "".into(), used };
+        let mut bytes = encode_ranges(&coverage);
+        assert_eq!(decode_ranges(&bytes), Some(coverage.used));
+        bytes.pop();
+        assert_eq!(decode_ranges(&bytes), None);
+        assert_eq!(decode_ranges(&[0xff; 16]), None, "an end past 64 bits");
+    }
+}

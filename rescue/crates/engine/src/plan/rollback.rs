@@ -1,0 +1,494 @@
+//! What a rollback writes: a snapshot laid against the disks as they are now.
+
+use super::disks::{Pair, same_partitions};
+use super::snapshot::mount_point;
+use disk::fence::FENCE_LEN;
+use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
+use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, Volume};
+use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
+use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume};
+use model::text::DisplayText;
+use std::collections::BTreeMap;
+
+/// Which volumes of the snapshot are to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set<'a> {
+    /// Root and what it boots from; everything where the snapshot knows no system.
+    Boot,
+    /// These, by their path now.
+    Only(&'a [VolumePath]),
+    /// All that the snapshot holds: an undo snapshot holds what was written over and nothing else.
+    All,
+    /// Those of an earlier plan, by their path in the snapshot.
+    Of(&'a RollbackPlan),
+}
+
+/// What had to be read to plan, besides the snapshot and the inspection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// SHA-256 of the first 64 KiB of each volume.
+    pub heads: BTreeMap<VolumePath, Digest>,
+    /// For each disk of the snapshot that was found: whether the bytes of its saved table differ from those on the disk.
+    pub tables: BTreeMap<DiskNo, bool>,
+}
+
+/// Everything a plan is made of. The same question gives the same plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What for.
+    pub action: Action,
+    /// The snapshot to go to.
+    pub to: SnapshotId,
+    /// Its manifest.
+    pub manifest: &'a Manifest,
+    /// The disks now.
+    pub inspection: &'a Inspection,
+    /// Which machine they are.
+    pub machine: &'a Machine,
+    /// Which disk is which: [`super::disks::pair`].
+    pub pairs: &'a [Pair],
+    /// What was read of them.
+    pub facts: &'a Facts,
+    /// Which volumes.
+    pub set: Set<'a>,
+    /// The plan of the write-back that is undone or finished: its tables are treated likewise.
+    pub of: Option<&'a RollbackPlan>,
+    /// The write-backs whose fences may stand.
+    pub pending: &'a [IntentId],
+}
+
+/// Makes the plan. What stands against it is in its checks.
+pub fn plan(question: &Question<'_>) -> RollbackPlan {
+    let mut made = Planner { q: question, checks: Vec::new(), warnings: Vec::new(), kept: Vec::new() };
+    let mut volumes: Vec<(u8, VolumeRollback)> = Vec::new();
+    made.fences();
+    for saved in &question.manifest.volumes {
+        if let Some(volume) = made.volume(saved) {
+            volumes.push((made.rank(saved), volume));
+        }
+    }
+    volumes.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.path.cmp(&y.path)));
+    let volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
+    made.machine(&volumes);
+    made.state(&volumes);
+    made.swap(&volumes);
+    made.nothing_left_out(&volumes);
+    let tables = made.tables(&volumes);
+    let Planner { checks, warnings, kept, .. } = made;
+    let summary = question.manifest.summary(question.to);
+    let what = match (&summary.headline, &summary.system) {
+        (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
+        (_, _) => format!("snapshot of {} UTC", summary.taken),
+    };
+    RollbackPlan {
+        action: question.action,
+        to: question.to,
+        to_says: DisplayText::new(&what),
+        volumes,
+        tables,
+        kept,
+        checks,
+        warnings,
+    }
+}
+
+struct Planner<'a> {
+    q: &'a Question<'a>,
+    checks: Vec<Check>,
+    warnings: Vec<DisplayText>,
+    kept: Vec<(VolumePath, DisplayText)>,
+}
+
+impl<'a> Planner<'a> {
+    fn check(&mut self, what: impl AsRef<str>, ok: bool, says: impl AsRef<str>) {
+        let (what, says) = (DisplayText::new(what.as_ref()), DisplayText::new(says.as_ref()));
+        self.checks.push(Check { what, ok, says });
+    }
+
+    fn warn(&mut self, says: impl AsRef<str>) {
+        let says = DisplayText::new(says.as_ref());
+        if !self.warnings.contains(&says) {
+            self.warnings.push(says);
+        }
+    }
+
+    fn pair(&self, saved: DiskNo) -> Option<&'a Pair> {
+        self.q.pairs.iter().find(|p| p.saved == saved)
+    }
+
+    fn saved_disk(&self, no: DiskNo) -> Option<&'a SavedDisk> {
+        self.q.manifest.disks.iter().find(|d| d.no == no)
+    }
+
+    /// Fences that are not of this write-back make every plan unusable.
+    fn fences(&mut self) {
+        let q = self.q;
+        let foreign: Vec<String> = q
+            .inspection
+            .fences()
+            .filter(|(_, f)| !q.pending.contains(&f.intent))
+            .map(|(v, f)| format!("{} (begun from store {})", v.path, f.store))
+            .collect();
+        let what = "no other rollback is unfinished";
+        match foreign.is_empty() {
+            true => self.check(what, true, "no other fence stands"),
+            false => self.check(what, false, format!("finish it with its own store first: {}", foreign.join(", "))),
+        }
+    }
+
+    /// Where a saved volume lies now.
+    fn place(&self, saved: &SavedVolume) -> Result<(&'a Disk, &'a Volume), String> {
+        let pair = self.pair(saved.path.disk()).ok_or("the snapshot does not say on which disk it lay")?;
+        let no = pair.present.clone()?;
+        let disk = self.q.inspection.disk(no).ok_or_else(|| format!("{no} is gone"))?;
+        let by_number = disk.volumes.iter().find(|v| v.path.number() == saved.path.number());
+        match by_number {
+            Some(v) if v.extent == saved.extent => Ok((disk, v)),
+            Some(v) => Err(format!(
+                "{} was moved or resized: {} bytes at {} then, {} at {} now",
+                v.path,
+                saved.extent.len().0,
+                saved.extent.start(),
+                v.extent.len().0,
+                v.extent.start()
+            )),
+            None => match disk.volumes.iter().find(|v| v.extent == saved.extent) {
+                Some(v) => Err(format!("{} lies where it was: the partitions were numbered anew", v.path)),
+                None => Err(format!("{no} has no partition there any more")),
+            },
+        }
+    }
+
+    /// Whether a saved volume is of the set, and if not, why it is kept.
+    fn chosen(&self, saved: &SavedVolume, now: Option<&Volume>) -> Result<(), &'static str> {
+        let mount = self.role(saved);
+        match self.q.set {
+            Set::All => Ok(()),
+            Set::Of(plan) if plan.volumes.iter().any(|v| v.saved_as == saved.path) => Ok(()),
+            Set::Of(_) => Err("it was not part of what was begun"),
+            Set::Only(list) => {
+                let named = list.contains(now.map_or(&saved.path, |v| &v.path));
+                if named { Ok(()) } else { Err("it was not named") }
+            }
+            Set::Boot => match (mount, &saved.content) {
+                _ if self.woken(saved, now) => Ok(()),
+                (_, Content::Swap(_)) => Err("swap is kept as it is"),
+                (Role::Root | Role::Boot | Role::Esp, _) | (_, Content::BiosBoot) => Ok(()),
+                (Role::Other, _) => Err("its data is kept; name it to take it back too"),
+                (Role::None, _) if self.q.manifest.systems.is_empty() => Ok(()),
+                (Role::None, _) => Err("it belongs to no system; name it to take it back too"),
+            },
+        }
+    }
+
+    /// True where a swap area is part of the set after all: a hibernated system must not wake over another root, and one that
+    /// was saved asleep needs its image.
+    fn woken(&self, saved: &SavedVolume, now: Option<&Volume>) -> bool {
+        let asleep = |c: &Content| matches!(c, Content::Swap(s) if s.hibernated);
+        asleep(&saved.content) || now.is_some_and(|v| asleep(&v.content))
+    }
+
+    fn volume(&mut self, saved: &SavedVolume) -> Option<VolumeRollback> {
+        let place = self.place(saved);
+        let now = place.as_ref().ok().map(|(_, v)| *v);
+        if let Err(why) = self.chosen(saved, now) {
+            let path = now.map_or_else(|| saved.path.clone(), |v| v.path.clone());
+            self.kept.push((path, why.into()));
+            return None;
+        }
+        let what = format!("{} is where it was", saved.path);
+        let (disk, now) = match place {
+            Ok(found) => found,
+            Err(why) => {
+                self.check(what, false, why);
+                return None;
+            }
+        };
+        self.check(what, true, format!("{} bytes at {}", now.extent.len().0, now.extent.start()));
+        self.compare(saved, disk, now);
+        let says = match self.mount(saved) {
+            Some(mount) => format!("{}, {mount}", kind(&saved.content)),
+            None => kind(&saved.content).to_owned(),
+        };
+        Some(VolumeRollback {
+            path: now.path.clone(),
+            saved_as: saved.path.clone(),
+            extent: now.extent,
+            hardware: plain(&disk.hardware),
+            disk_head: disk.head,
+            volume_head: self.q.facts.heads.get(&now.path).copied().unwrap_or(Digest([0; 32])),
+            says: DisplayText::new(&says),
+            map: saved.map,
+            at_most: saved.captured,
+        })
+    }
+
+    /// What a person should know about a volume that will be written.
+    fn compare(&mut self, saved: &SavedVolume, disk: &Disk, now: &Volume) {
+        let path = &now.path;
+        if now.extent.len() < FENCE_LEN {
+            self.check(format!("{path} can be fenced"), false, format!("it has only {} bytes", now.extent.len().0));
+        }
+        if let Some(saved_disk) = self.saved_disk(saved.path.disk()) {
+            let (then, is) = (saved_disk.hardware.sector.0, disk.hardware.sector.0);
+            if then != is {
+                self.check(
+                    format!("{} has sectors of {then} bytes", disk.no),
+                    false,
+                    format!("it has sectors of {is}"),
+                );
+            }
+        }
+        if let Some(pair) = self.pair(saved.path.disk()) {
+            pair.notes.iter().for_each(|n| self.warn(n));
+        }
+        let uuid = |c: &Content| {
+            Volume { path: path.clone(), extent: now.extent, content: c.clone() }.uuid().map(str::to_owned)
+        };
+        let same = uuid(&saved.content).is_some() && uuid(&saved.content) == uuid(&now.content);
+        match &now.content {
+            Content::Fenced(_) => {}
+            _ if same => {}
+            Content::BiosBoot if saved.content == Content::BiosBoot => {}
+            Content::Damaged { kind, why } => {
+                self.warn(format!("{path} now holds a damaged {}: {why}; all of it is saved first", kind.name()));
+            }
+            _ => self.warn(format!(
+                "{path} now holds something else ({}) than the snapshot's {}; it is saved first, then written over",
+                now.kind(),
+                kind(&saved.content)
+            )),
+        }
+        if !saved.unreadable.is_empty() {
+            self.warn(format!(
+                "{} of {path} could not be read when the snapshot was taken; those bytes stay as they are now",
+                saved.unreadable.total()
+            ));
+        }
+    }
+
+    /// The snapshot is of this machine, or else every volume lies on a disk known again by its identity.
+    fn machine(&mut self, volumes: &[VolumeRollback]) {
+        let q = self.q;
+        let name = |m: &Machine| m.hostname.as_ref().map_or("a machine without a name".to_owned(), ToString::to_string);
+        let same = q.manifest.machine.is(q.machine);
+        let by_disk = !volumes.is_empty() && volumes.iter().all(|v| self.same_content_or_fence(v));
+        let says = match (same, by_disk) {
+            (true, _) => format!("{}, as in the snapshot", name(q.machine)),
+            (false, true) => "its machine id differs, but these are the very volumes of the snapshot".to_owned(),
+            (false, false) => format!("the snapshot is of {}, this is {}", name(&q.manifest.machine), name(q.machine)),
+        };
+        self.check("the snapshot is of this machine", same || by_disk, says);
+        if !same && by_disk {
+            self.warn(
+                "the machine id on the disk is not the one of the snapshot: the system was installed anew, or copied",
+            );
+        }
+    }
+
+    fn same_content_or_fence(&self, v: &VolumeRollback) -> bool {
+        let now = self.q.inspection.volume(&v.path);
+        let then = self.q.manifest.volumes.iter().find(|s| s.path == v.saved_as);
+        match (now, then) {
+            (Some(now), _) if matches!(now.content, Content::Fenced(_)) => true,
+            (Some(now), Some(then)) => {
+                let then = Volume { path: now.path.clone(), extent: now.extent, content: then.content.clone() };
+                now.uuid().is_some() && now.uuid() == then.uuid()
+            }
+            _ => false,
+        }
+    }
+
+    /// What was known of the system then, and whether it sleeps now.
+    fn state(&mut self, volumes: &[VolumeRollback]) {
+        let q = self.q;
+        if q.action == Action::Rollback {
+            for s in q.manifest.systems.iter().filter(|s| !s.assessment.is_good()) {
+                self.warn(format!("{} was not in order when it was saved: {}", s.system.name, s.assessment.headline));
+            }
+        }
+        for (_, volume) in q.inspection.volumes() {
+            if matches!(&volume.content, Content::Swap(s) if s.hibernated) {
+                let covered = volumes.iter().any(|v| v.path == volume.path);
+                let touches = volumes.iter().any(|v| v.path.disk() == volume.path.disk());
+                if covered {
+                    self.warn(format!(
+                        "the system is hibernated: what it had in memory is in {}; it is saved with the undo snapshot, \
+                         and gone from the machine",
+                        volume.path
+                    ));
+                } else if touches {
+                    let says = format!(
+                        "{} holds a hibernation image that the snapshot cannot replace; wake the \
+                                        system and shut it down first",
+                        volume.path
+                    );
+                    self.check("no sleeping system wakes over what is written", false, says);
+                }
+            }
+        }
+    }
+
+    /// Swap that was saved asleep and is not now, or the other way round, is told by [`Self::woken`]'s volumes.
+    fn swap(&mut self, volumes: &[VolumeRollback]) {
+        let q = self.q;
+        let asleep = |s: &&SavedVolume| matches!(&s.content, Content::Swap(i) if i.hibernated);
+        for saved in q.manifest.volumes.iter().filter(asleep) {
+            if volumes.iter().any(|v| v.saved_as == saved.path) {
+                self.warn("the snapshot is of a hibernated system: it will wake where it went to sleep");
+            }
+        }
+    }
+
+    /// A named volume that the snapshot does not hold, or half a boot set, is told.
+    fn nothing_left_out(&mut self, volumes: &[VolumeRollback]) {
+        let q = self.q;
+        if let Set::Only(list) = q.set {
+            for path in list {
+                let ok = volumes.iter().any(|v| v.path == *path);
+                let failed = self.checks.iter().any(|c| !c.ok);
+                if !ok && !failed {
+                    self.check(format!("the snapshot holds {path}"), false, "it does not");
+                }
+            }
+        }
+        for report in &q.manifest.systems {
+            let system = &report.system;
+            let parts: Vec<&VolumePath> =
+                std::iter::once(&system.root).chain(system.boot.iter().map(|(_, v)| v)).collect();
+            let has = |v: &&&VolumePath| volumes.iter().any(|p| p.saved_as == ***v);
+            let some = parts.iter().filter(has).count();
+            if q.action == Action::Rollback && some > 0 && some < parts.len() {
+                self.warn(format!(
+                    "root, /boot and the EFI partition of {} belong together, and only {some} of {} go back: it may not start",
+                    system.name,
+                    parts.len()
+                ));
+            }
+        }
+        if volumes.is_empty() && self.checks.iter().all(|c| c.ok) {
+            self.check("there is something to write", false, "the snapshot holds none of these volumes");
+        }
+        for (_, volume) in q.inspection.volumes() {
+            let told =
+                volumes.iter().any(|v| v.path == volume.path) || self.kept.iter().any(|(p, _)| *p == volume.path);
+            if !told {
+                self.kept.push((volume.path.clone(), "the snapshot does not hold it".into()));
+            }
+        }
+    }
+
+    fn tables(&mut self, volumes: &[VolumeRollback]) -> Vec<TableRollback> {
+        let q = self.q;
+        let mut tables = Vec::new();
+        for pair in q.pairs {
+            let Ok(no) = pair.present else { continue };
+            if !volumes.iter().any(|v| v.path.disk() == no) {
+                continue;
+            }
+            let (Some(saved), Some(disk)) = (self.saved_disk(pair.saved), q.inspection.disk(no)) else { continue };
+            tables.push(self.table(saved, disk, volumes));
+        }
+        tables
+    }
+
+    fn table(&mut self, saved: &SavedDisk, disk: &Disk, volumes: &[VolumeRollback]) -> TableRollback {
+        let q = self.q;
+        let untouched = TableRollback::Untouched { disk: disk.no };
+        let (Some(then), Some(now), Some(map)) = (&saved.table, &disk.table, saved.table_map) else { return untouched };
+        let differs = q.facts.tables.get(&saved.no).copied().unwrap_or(false);
+        let why = match q.of {
+            // An undo or a completion treats the table as the write-back did.
+            Some(of) => {
+                let repaired = |t: &TableRollback| matches!(t, TableRollback::Repair { disk: d, .. } if *d == disk.no);
+                if !of.tables.iter().any(repaired) {
+                    return untouched;
+                }
+                "the write-back rewrote it"
+            }
+            None if now.from_backup => "its first copy is damaged",
+            None if differs && self.boots(volumes, disk.no) => {
+                "a copy of it, or the boot code before the partitions, differs"
+            }
+            None => return untouched,
+        };
+        if !same_partitions(then, now) || then.raw != now.raw || saved.hardware.size != disk.hardware.size {
+            self.warn(format!("the partition table of {} differs from the snapshot's and is left as it is", disk.no));
+            return untouched;
+        }
+        let (hardware, disk_head) = (plain(&disk.hardware), disk.head);
+        TableRollback::Repair { disk: disk.no, why: why.into(), map, hardware, disk_head }
+    }
+
+    /// True where the plan writes part of a boot set on that disk: a BIOS boot loader's first stage belongs to it.
+    fn boots(&self, volumes: &[VolumeRollback], disk: DiskNo) -> bool {
+        volumes.iter().filter(|v| v.path.disk() == disk).any(|v| {
+            let saved = self.q.manifest.volumes.iter().find(|s| s.path == v.saved_as);
+            saved.is_some_and(|s| {
+                s.content == Content::BiosBoot || matches!(self.role(s), Role::Root | Role::Boot | Role::Esp)
+            })
+        })
+    }
+
+    fn mount(&self, saved: &SavedVolume) -> Option<String> {
+        let q = self.q;
+        let systems = q.manifest.systems.iter().map(|s| s.system.clone()).collect();
+        let then = Inspection { systems, ..Inspection::default() };
+        let volume = Volume { path: saved.path.clone(), extent: saved.extent, content: Content::Unknown };
+        let (at, system) = mount_point(&volume, &then)?;
+        Some(format!("{at} of {system}"))
+    }
+
+    fn role(&self, saved: &SavedVolume) -> Role {
+        let q = self.q;
+        let partition = self
+            .saved_disk(saved.path.disk())
+            .and_then(|d| d.table.as_ref())
+            .and_then(|t| t.partitions.iter().find(|p| Some(p.number) == saved.path.number()));
+        let esp = partition.is_some_and(|p| p.type_id == GPT_ESP);
+        for s in q.manifest.systems.iter().map(|s| &s.system) {
+            if s.root == saved.path {
+                return Role::Root;
+            }
+            if s.boot.iter().any(|(_, v)| *v == saved.path) {
+                return if esp || matches!(saved.content, Content::Fat(_)) { Role::Esp } else { Role::Boot };
+            }
+            if s.other.iter().any(|(_, v)| *v == saved.path) {
+                return Role::Other;
+            }
+        }
+        if esp && matches!(saved.content, Content::Fat(_)) { Role::Esp } else { Role::None }
+    }
+
+    /// The order in which volumes become valid again: what boots comes last.
+    fn rank(&self, saved: &SavedVolume) -> u8 {
+        match (self.role(saved), &saved.content) {
+            (Role::Root, _) => 0,
+            (Role::Boot, _) => 1,
+            (_, Content::Swap(_)) => 3,
+            (_, Content::BiosBoot) => 4,
+            (Role::Esp, _) => 5,
+            (Role::Other | Role::None, _) => 2,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Root,
+    Boot,
+    Esp,
+    Other,
+    None,
+}
+
+fn kind(content: &Content) -> &'static str {
+    let path = VolumePath::whole(DiskNo(0));
+    let extent = model::units::Extent::whole(model::units::ByteLen::ZERO);
+    Volume { path, extent, content: content.clone() }.kind()
+}
+
+/// Hardware as it is kept: without the name it had this time.
+pub(crate) fn plain(hardware: &Hardware) -> Hardware {
+    Hardware { shown_as: None, ..hardware.clone() }
+}

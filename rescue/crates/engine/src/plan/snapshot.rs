@@ -1,0 +1,136 @@
+//! What a snapshot reads, and why.
+
+use super::is_store_disk;
+use disk::fence::FENCE_LEN;
+use model::coverage::CaptureMethod;
+use model::id::{DiskNo, SnapshotId, VolumePath};
+use model::inspection::{Content, Disk, GPT_STORE, Inspection, Volume};
+use model::plan::{SnapshotPlan, VolumeCapture};
+use model::snapshot::Purpose;
+use model::text::DisplayText;
+use std::collections::BTreeSet;
+
+/// A BIOS GRUB's core area is about 1 MiB; a partition of that type which is larger holds something else.
+const MOST_BIOS_BOOT: u64 = 64 << 20;
+
+/// A snapshot's plan, and what it leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What will be read.
+    pub plan: SnapshotPlan,
+    /// Volumes that are not saved, with the reason.
+    pub left_out: Vec<(VolumePath, DisplayText)>,
+}
+
+/// Plans a snapshot of everything worth keeping. `full` also saves, byte for byte, what is not understood.
+pub fn keep(inspection: &Inspection, parent: Option<SnapshotId>, full: bool) -> Planned {
+    let mut volumes = Vec::new();
+    let mut left_out = Vec::new();
+    let mut tables = BTreeSet::new();
+    for (disk, volume) in inspection.volumes() {
+        match choose(disk, volume, inspection, full) {
+            Ok((method, why)) => {
+                tables.insert(disk.no);
+                volumes.push(VolumeCapture { path: volume.path.clone(), method, why: DisplayText::new(&why) });
+            }
+            Err(why) => left_out.push((volume.path.clone(), DisplayText::new(why))),
+        }
+    }
+    let why = match (inspection.systems.as_slice(), full) {
+        ([], _) => "no installed system was found: every file system is saved".to_owned(),
+        ([one], false) => format!("{} and every other file system of this machine", one.name),
+        ([one], true) => format!("{} and everything else on its disks, understood or not", one.name),
+        (many, _) => format!("{} systems and every other file system of this machine", many.len()),
+    };
+    let tables = with_table(inspection, tables);
+    let plan = SnapshotPlan { purpose: Purpose::Keep, parent, volumes, tables, why: DisplayText::new(&why) };
+    Planned { plan, left_out }
+}
+
+/// Plans the undo snapshot of a rollback: exactly the volumes and tables it may write.
+pub fn undo(inspection: &Inspection, plan: &model::plan::RollbackPlan) -> SnapshotPlan {
+    let planned = plan.volumes.iter().filter_map(|v| inspection.volume(&v.path));
+    let capture = |v: &Volume| {
+        let method = method(&v.content);
+        VolumeCapture { path: v.path.clone(), method, why: "what the rollback will write over".into() }
+    };
+    let disks: BTreeSet<DiskNo> = plan.volumes.iter().map(|v| v.path.disk()).collect();
+    SnapshotPlan {
+        purpose: Purpose::Undo { before: plan.to },
+        parent: None,
+        volumes: planned.map(capture).collect(),
+        tables: with_table(inspection, disks),
+        why: "taken before anything is written, so that the rollback can be undone".into(),
+    }
+}
+
+fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
+    let has = |no: &DiskNo| inspection.disk(*no).is_some_and(|d| d.table.is_some());
+    disks.into_iter().filter(has).collect()
+}
+
+/// How the bytes of a volume will be chosen, as far as that can be told before its maps are read.
+fn method(content: &Content) -> CaptureMethod {
+    match content {
+        Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
+        Content::Fat(_) => CaptureMethod::UsedBlocks,
+        Content::Swap(s) if !s.hibernated => CaptureMethod::HeaderOnly,
+        _ => CaptureMethod::Raw,
+    }
+}
+
+/// Whether a volume is saved: how and why, or why not.
+fn choose(
+    disk: &Disk,
+    volume: &Volume,
+    inspection: &Inspection,
+    full: bool,
+) -> Result<(CaptureMethod, String), &'static str> {
+    let partition =
+        disk.table.as_ref().and_then(|t| t.partitions.iter().find(|p| Some(p.number) == volume.path.number()));
+    if is_store_disk(disk, inspection) {
+        return Err("it is on the disk of the rescue and its store");
+    }
+    if partition.is_some_and(|p| p.type_id == GPT_STORE) {
+        return Err("it is the store itself");
+    }
+    if volume.extent.len() < FENCE_LEN {
+        return Err("it is smaller than 4096 bytes: no file system fits there");
+    }
+    let mounted = mount_point(volume, inspection);
+    let used = |what: &str| match &mounted {
+        Some((at, system)) => format!("{what}, {at} of {system}"),
+        None => what.to_owned(),
+    };
+    let method = method(&volume.content);
+    let known = |what: &str| Ok((method, used(what)));
+    let raw = |what: &str| Ok((CaptureMethod::Raw, used(&format!("{what}: every byte is saved"))));
+    match &volume.content {
+        Content::Ext(_) | Content::Fat(_) if method == CaptureMethod::UsedBlocks => known(volume.kind()),
+        Content::Ext(_) => raw("ext4 with features not known here"),
+        Content::Swap(s) if s.hibernated => raw("swap with a hibernation image"),
+        Content::Swap(_) => known("swap, its header only"),
+        Content::BiosBoot if volume.extent.len().0 <= MOST_BIOS_BOOT => raw("the core of a BIOS boot loader"),
+        Content::Damaged { kind, .. } => raw(&format!("a damaged {}", kind.name())),
+        Content::Recognised { name } if full || mounted.is_some() => raw(name),
+        Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
+            raw("content not understood")
+        }
+        Content::Fenced(_) => Err("an unfinished rollback stands there"),
+        Content::Recognised { .. } => Err("its kind is not read by this version; `--full` saves every byte of it"),
+        Content::Empty => Err("it is empty"),
+        Content::Unknown | Content::BiosBoot => Err("its content is not understood; `--full` saves every byte of it"),
+        Content::Fat(_) => Err("its content is not understood"),
+    }
+}
+
+/// Where a volume is mounted, and in which system.
+pub(crate) fn mount_point(volume: &Volume, inspection: &Inspection) -> Option<(String, DisplayText)> {
+    inspection.systems.iter().find_map(|s| {
+        if s.root == volume.path {
+            return Some(("root".to_owned(), s.name.clone()));
+        }
+        let (at, _) = s.boot.iter().chain(&s.other).find(|(_, v)| *v == volume.path)?;
+        Some((at.clone(), s.name.clone()))
+    })
+}

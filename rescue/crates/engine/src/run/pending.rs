@@ -1,0 +1,130 @@
+//! Which write-back is unfinished, and which is the last that finished: read from the fences and the store, never from memory.
+
+use super::{Context, Stop, fences};
+use model::command::ExitCode;
+use model::id::{IntentId, SnapshotId};
+use model::inspection::Inspection;
+use model::plan::Action;
+use model::ports::{ReadAt, Window};
+use model::snapshot::{Intent, Receipt};
+use model::units::ByteOffset;
+use std::collections::BTreeSet;
+use store::Store;
+
+/// A write-back whose fences stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The one to be finished or undone.
+    pub id: IntentId,
+    /// Its record.
+    pub intent: Intent,
+    /// It, and those whose fences it has not yet replaced.
+    pub fences: Vec<IntentId>,
+}
+
+/// The write-back that stands unfinished on these disks, if any. Where one has begun to undo another, it is the one that counts.
+///
+/// # Errors
+/// [`Stop`] where its record is not in this store, or two have nothing to do with each other.
+pub fn unfinished(store: &Store, inspection: &Inspection) -> Result<Option<Unfinished>, Stop> {
+    let ids: BTreeSet<IntentId> = inspection.fences().map(|(_, f)| f.intent).collect();
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    if let Some((volume, fence)) = inspection.fences().find(|(_, f)| f.store != store.id()) {
+        let says = format!("the unfinished rollback on {} was begun from another store ({})", volume.path, fence.store);
+        return Err(Stop::failed(ExitCode::Refused, says, "attach the save disk with that store and run this again"));
+    }
+    let mut found = Vec::new();
+    for id in &ids {
+        found.push((*id, store.intent(*id)?));
+    }
+    let superseded: BTreeSet<IntentId> = found.iter().filter_map(|(_, i)| superseded_by(i)).collect();
+    let mut last = found.into_iter().filter(|(id, _)| !superseded.contains(id));
+    match (last.next(), last.next()) {
+        (Some((id, intent)), None) => Ok(Some(Unfinished { id, intent, fences: ids.into_iter().collect() })),
+        _ => {
+            let says = "fences of rollbacks that have nothing to do with each other stand on these disks";
+            Err(Stop::failed(ExitCode::Refused, says, "name the disks of one machine only"))
+        }
+    }
+}
+
+/// The write-back that an intent undoes.
+fn superseded_by(intent: &Intent) -> Option<IntentId> {
+    match intent.plan.action {
+        Action::Undo { of } => Some(of),
+        Action::Rollback | Action::Resume { .. } => None,
+    }
+}
+
+/// The last write-back that ended: what `undo` goes back from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its intent.
+    pub id: IntentId,
+    /// Its record.
+    pub intent: Intent,
+}
+
+/// The last finished write-back of the machine on these disks. One whose record says nothing of its end, though its volumes all
+/// begin as they should, has ended too: the power went between the last byte and the record.
+///
+/// # Errors
+/// [`Stop`] where there is none, or it went back already.
+pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, Stop> {
+    let mut all = Vec::new();
+    let machine = crate::gather::machine(inspection);
+    for (id, intent, receipt) in cx.store.intents()? {
+        // Undo snapshots are numbered by the store: what orders write-backs. One that undoes an unfinished one shares its number.
+        let Ok(before) = cx.store.manifest(intent.undo) else { continue };
+        if before.machine.is(&machine) {
+            let again = superseded_by(&intent).is_some();
+            all.push(((before.counter, again), id, intent, receipt));
+        }
+    }
+    all.sort_by_key(|(order, id, ..)| (*order, *id));
+    while let Some((_, id, intent, receipt)) = all.pop() {
+        if receipt.is_none() && !stands(cx, inspection, &intent) {
+            continue;
+        }
+        return match went_back(&intent, receipt.as_ref()) {
+            false => Ok(Finished { id, intent }),
+            true => Err(Stop::failed(
+                ExitCode::Refused,
+                "there is nothing to undo: the last thing done was to go back",
+                "choose a snapshot to roll back to",
+            )),
+        };
+    }
+    let says = "there is nothing to undo: no rollback of this machine is recorded in this store";
+    Err(Stop::failed(ExitCode::Refused, says, "choose a snapshot to roll back to"))
+}
+
+fn went_back(intent: &Intent, receipt: Option<&Receipt>) -> bool {
+    let holds: SnapshotId = receipt.map_or(intent.plan.to, |r| r.holds);
+    holds == intent.undo
+}
+
+/// True where every volume of the intent begins as it was to begin in the end, and not as it began before.
+fn stands(cx: &Context<'_>, inspection: &Inspection, intent: &Intent) -> bool {
+    let Ok(before) = cx.store.manifest(intent.undo) else { return false };
+    let sources = cx.devices.disks();
+    let head = |v: &model::plan::VolumeRollback| {
+        let present = inspection.volume(&v.path).filter(|p| p.extent == v.extent)?;
+        let source = sources.iter().find(|d| d.no == present.path.disk())?;
+        let window = Window::new(source.bytes.clone(), present.extent).ok()?;
+        window.read_vec(ByteOffset(0), 4096).ok()
+    };
+    let mut differs = false;
+    for volume in &intent.plan.volumes {
+        let was = before.volumes.iter().find(|v| v.path == volume.path).map(|v| v.map);
+        let Ok(wanted) = fences::wanted_head(cx, was, volume.map) else { return false };
+        let was = was.and_then(|map| fences::wanted_head(cx, None, map).ok());
+        if head(volume).as_deref() != Some(&wanted[..]) {
+            return false;
+        }
+        differs |= was.is_some_and(|was| was != wanted);
+    }
+    differs
+}

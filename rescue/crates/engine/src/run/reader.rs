@@ -1,0 +1,244 @@
+//! Reading the bytes to be saved: large reads ahead of the one who takes them, and what to do where a sector is bad.
+
+use model::ports::{ReadAt, ReadError};
+use model::units::{ByteOffset, Extent, ExtentSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// One read: a window of the volume, aligned to its own length so that whole cells of the store come in one piece.
+const WINDOW: u64 = 1 << 20;
+/// Holes up to this length are read along: cheaper than another read, on any disk.
+const BRIDGE: u64 = 64 << 10;
+/// Pieces read ahead.
+const AHEAD: usize = 8;
+/// Sectors that may fail one by one within a window; after that the rest of it is given up, for each may take a dying disk
+/// many seconds.
+const MOST_BAD: u32 = 256;
+
+/// Something read, in rising order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Used bytes.
+    Bytes(ByteOffset, Vec<u8>),
+    /// Used bytes that cannot be read.
+    Bad(Extent),
+}
+
+/// Reads the used bytes of a volume on a thread of its own and hands them to `take` in rising order. `take` ends it early by
+/// an error.
+///
+/// # Errors
+/// The first of `take`.
+pub(crate) fn read_used<E>(
+    volume: &Arc<dyn ReadAt>,
+    used: &ExtentSet,
+    sector: u32,
+    mut take: impl FnMut(Piece) -> Result<(), E>,
+) -> Result<(), E> {
+    let (sender, receiver): (SyncSender<Piece>, Receiver<Piece>) = sync_channel(AHEAD);
+    let enough = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut reader = Reader { volume, sector: u64::from(sector.max(1)), bad: 0 };
+            for reads in windows(used) {
+                if enough.load(Ordering::Relaxed) || reader.window(&reads, &sender).is_none() {
+                    break;
+                }
+            }
+        });
+        let result = receiver.iter().try_for_each(&mut take);
+        enough.store(true, Ordering::Relaxed);
+        drop(receiver);
+        result
+    })
+}
+
+/// The reads of one window: each a range of bytes to read and the used ranges within it.
+type Reads = Vec<(Extent, Vec<Extent>)>;
+
+/// Cuts used ranges at windows, and joins those of a window that lie close together.
+fn windows(used: &ExtentSet) -> impl Iterator<Item = Reads> + '_ {
+    let mut parts = used.iter().flat_map(cut).peekable();
+    std::iter::from_fn(move || {
+        let first = parts.next()?;
+        let window = first.start().0 / WINDOW;
+        let mut reads: Reads = vec![(first, vec![first])];
+        while let Some(next) = parts.next_if(|p| p.start().0 / WINDOW == window) {
+            match reads.last_mut() {
+                Some((range, runs)) if next.start().0 - range.end().0 <= BRIDGE => {
+                    *range = Extent::between(range.start().0, next.end().0).unwrap_or(*range);
+                    runs.push(next);
+                }
+                _ => reads.push((next, vec![next])),
+            }
+        }
+        Some(reads)
+    })
+}
+
+/// The parts of a range, cut at window boundaries.
+fn cut(extent: Extent) -> impl Iterator<Item = Extent> {
+    let mut at = extent.start().0;
+    std::iter::from_fn(move || {
+        if at >= extent.end().0 {
+            return None;
+        }
+        let end = (at - at % WINDOW).saturating_add(WINDOW).min(extent.end().0);
+        let part = Extent::between(at, end);
+        at = end;
+        part
+    })
+}
+
+struct Reader<'a> {
+    volume: &'a Arc<dyn ReadAt>,
+    sector: u64,
+    /// Bad sectors of this window.
+    bad: u32,
+}
+
+impl Reader<'_> {
+    /// Reads a window and sends it; `None` where nobody takes any more.
+    fn window(&mut self, reads: &Reads, to: &SyncSender<Piece>) -> Option<()> {
+        self.bad = 0;
+        for (range, runs) in reads {
+            match self.read(*range) {
+                Ok(mut bytes) if runs.len() == 1 => {
+                    bytes.shrink_to_fit();
+                    to.send(Piece::Bytes(range.start(), bytes)).ok()?;
+                }
+                Ok(bytes) => {
+                    for run in runs {
+                        let from = usize::try_from(run.start().0 - range.start().0).ok()?;
+                        let len = run.len().to_usize()?;
+                        to.send(Piece::Bytes(run.start(), bytes.get(from..from + len)?.to_vec())).ok()?;
+                    }
+                }
+                Err(_) => {
+                    for run in runs {
+                        self.carefully(*run, to)?;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn read(&self, range: Extent) -> Result<Vec<u8>, ReadError> {
+        self.volume.read_vec(range.start(), range.len().to_usize().unwrap_or(usize::MAX))
+    }
+
+    /// Reads what could not be read in one go: again, then in halves down to single sectors.
+    fn carefully(&mut self, range: Extent, to: &SyncSender<Piece>) -> Option<()> {
+        // At most 11 halvings of a window, each leaving one more range: a stack, not a recursion.
+        let mut todo = vec![range];
+        while let Some(part) = todo.pop() {
+            if self.bad < MOST_BAD
+                && let Ok(bytes) = self.read(part)
+            {
+                to.send(Piece::Bytes(part.start(), bytes)).ok()?;
+                continue;
+            }
+            let sectors = part.len().0.div_ceil(self.sector);
+            if sectors <= 1 || self.bad >= MOST_BAD {
+                self.bad += 1;
+                to.send(Piece::Bad(part)).ok()?;
+                continue;
+            }
+            // Halves end at sector boundaries of the volume.
+            let middle = part.start().0 + sectors / 2 * self.sector;
+            let middle = middle - middle % self.sector;
+            let middle = if middle > part.start().0 { middle } else { part.start().0 + self.sector };
+            todo.extend(Extent::between(middle, part.end().0));
+            todo.extend(Extent::between(part.start().0, middle));
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::units::ByteLen;
+    use proptest::prelude::*;
+    use std::io;
+
+    /// A volume whose bytes tell their place, with bad sectors.
+    struct Pocked(u64, Vec<u64>);
+    impl ReadAt for Pocked {
+        fn size(&self) -> ByteLen {
+            ByteLen(self.0)
+        }
+        fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+            model::ports::check_range(at, buf.len(), self.size())?;
+            let end = at.0 + buf.len() as u64;
+            if self.1.iter().any(|s| s * 512 < end && (s + 1) * 512 > at.0) {
+                let source = io::Error::from_raw_os_error(5);
+                return Err(ReadError::Io { at: at.0, len: buf.len() as u64, source });
+            }
+            for (i, b) in (at.0..).zip(buf) {
+                *b = u8::try_from(i % 251).unwrap();
+            }
+            Ok(())
+        }
+    }
+
+    fn read(volume: Pocked, used: &ExtentSet) -> (ExtentSet, ExtentSet) {
+        let volume: Arc<dyn ReadAt> = Arc::new(volume);
+        let (mut good, mut bad) = (ExtentSet::new(), ExtentSet::new());
+        let mut at = 0;
+        let done: Result<(), ()> = read_used(&volume, used, 512, |piece| {
+            let extent = match &piece {
+                Piece::Bytes(start, bytes) => {
+                    for (i, b) in (start.0..).zip(bytes) {
+                        assert_eq!(*b, u8::try_from(i % 251).unwrap());
+                    }
+                    Extent::new(*start, ByteLen(bytes.len() as u64)).unwrap()
+                }
+                Piece::Bad(extent) => *extent,
+            };
+            assert!(extent.start().0 >= at, "rising");
+            at = extent.end().0;
+            if matches!(piece, Piece::Bad(_)) {
+                bad.insert(extent)
+            } else {
+                good.insert(extent)
+            }
+            Ok(())
+        });
+        done.unwrap();
+        (good, bad)
+    }
+
+    proptest! {
+        /// Everything used comes once, in order; exactly the bad sectors are bad.
+        #[test]
+        fn all_of_it_and_nothing_else(
+            ranges in prop::collection::vec((0u64..6000, 1u64..900), 0..20),
+            sectors in prop::collection::btree_set(0u64..6900, 0..6),
+        ) {
+            let used: ExtentSet = ranges.iter().filter_map(|(s, l)| Extent::between(s * 512, (s + l) * 512)).collect();
+            let bad: ExtentSet = sectors.iter().filter_map(|s| Extent::between(s * 512, (s + 1) * 512)).collect();
+            let (good, failed) = read(Pocked(7000 * 512, sectors.into_iter().collect()), &used);
+            prop_assert_eq!(good.union(&failed), used.clone());
+            let expected: ExtentSet = bad.iter().flat_map(|b| used.clip(b).iter().collect::<Vec<_>>()).collect();
+            prop_assert_eq!(failed, expected);
+        }
+    }
+
+    #[test]
+    fn a_dead_stretch_is_given_up() {
+        let used: ExtentSet = Extent::between(0, 3 << 20).into_iter().collect();
+        let (good, bad) = read(Pocked(3 << 20, (2048..4096).collect()), &used);
+        assert_eq!(bad, Extent::between(1 << 20, 2 << 20).into_iter().collect());
+        assert_eq!(good.total().0, 2 << 20);
+    }
+
+    #[test]
+    fn whoever_takes_can_stop() {
+        let volume: Arc<dyn ReadAt> = Arc::new(Pocked(64 << 20, Vec::new()));
+        let used: ExtentSet = Extent::between(0, 64 << 20).into_iter().collect();
+        assert_eq!(read_used(&volume, &used, 512, |_| Err("enough")), Err("enough"));
+    }
+}

@@ -1,0 +1,89 @@
+//! Repairing a partition table: the saved bytes, copy by copy, the one that is damaged first.
+
+use super::leases::{medium, refused};
+use super::payload::Done;
+use super::{Context, Stop};
+use model::command::ExitCode;
+use model::id::{Digest, DiskNo};
+use model::inspection::Hardware;
+use model::plan::TableRollback;
+use model::ports::{LeaseRequest, WriteLease};
+use model::snapshot::MapRoot;
+use model::units::{ByteLen, ByteOffset, Extent};
+
+/// Longest stretch leased and held in memory at once.
+const MOST: u64 = 2 << 20;
+
+/// Writes the tables that the plan repairs, while the fences stand and no volume is leased: the kernel gives the whole disk only
+/// then. `from_backup` tells of a disk whether its first copy is the damaged one.
+pub(crate) fn repair(
+    cx: &Context<'_>,
+    tables: &[TableRollback],
+    from_backup: &dyn Fn(DiskNo) -> bool,
+) -> Result<Done, Stop> {
+    let mut done = Done::default();
+    for table in tables {
+        let TableRollback::Repair { disk, map, hardware, disk_head, .. } = table else { continue };
+        let mut pieces = pieces(cx, *map)?;
+        // There is always one whole copy on the disk: the damaged one is written first, and each is durable before the next.
+        if !from_backup(*disk) {
+            pieces.reverse();
+        }
+        let mut head = Some(*disk_head);
+        for (extent, bytes) in pieces {
+            done = write(cx, *disk, hardware, head, extent, &bytes, done)?;
+            // From here on the head may be what was just written.
+            head = None;
+        }
+    }
+    Ok(done)
+}
+
+/// The saved bytes, joined where they touch.
+fn pieces(cx: &Context<'_>, map: MapRoot) -> Result<Vec<(Extent, Vec<u8>)>, Stop> {
+    let mut pieces: Vec<(Extent, Vec<u8>)> = Vec::new();
+    for slice in cx.store.map(map).slices(Extent::whole(ByteLen(u64::MAX))) {
+        let slice = slice?;
+        let bytes = cx.store.read(&slice)?;
+        match pieces.last_mut() {
+            Some((extent, open)) if extent.end() == slice.extent.start() && extent.len().0 < MOST => {
+                *extent = Extent::between(extent.start().0, slice.extent.end().0).unwrap_or(*extent);
+                open.extend_from_slice(&bytes);
+            }
+            _ => pieces.push((slice.extent, bytes)),
+        }
+    }
+    Ok(pieces)
+}
+
+fn write(
+    cx: &Context<'_>,
+    disk: DiskNo,
+    hardware: &Hardware,
+    head: Option<Digest>,
+    extent: Extent,
+    bytes: &[u8],
+    mut done: Done,
+) -> Result<Done, Stop> {
+    let request = LeaseRequest { disk, extent, hardware: hardware.clone(), head };
+    let mut lease: Box<dyn WriteLease> = cx.devices.lease(&request).map_err(refused)?;
+    let mut now = vec![0; bytes.len()];
+    let readable = lease.read_back(ByteOffset(0), &mut now).is_ok();
+    if !readable || now != bytes {
+        lease.write_all_at(ByteOffset(0), bytes).map_err(|e| medium(&e))?;
+        lease.sync().map_err(|e| medium(&e))?;
+        lease.read_back(ByteOffset(0), &mut now).map_err(|e| medium(&e))?;
+        done.written += bytes.len() as u64;
+    }
+    if now != bytes {
+        let says = format!("the partition table of {disk} did not read back as it was written");
+        return Err(Stop::failed(ExitCode::Failed, says, "the disk does not keep what it is given: replace it"));
+    }
+    done.verified += bytes.len() as u64;
+    Ok(done)
+}
+
+/// True where a plan writes a table.
+pub(crate) fn any(tables: &[TableRollback]) -> bool {
+    tables.iter().any(|t| matches!(t, TableRollback::Repair { .. }))
+}
