@@ -65,7 +65,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 store: arguments.store,
                 fresh_ids: arguments.fresh_ids,
             })?;
-            println!("{}", usb::describe(&report, &report.manifest));
+            println!("{report}");
         }
         "netboot" => {
             let report = netboot::build(&arguments.sources, &arguments.output)?;

@@ -12,7 +12,7 @@ use model::units::{ByteLen, ByteOffset};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,15 +210,12 @@ fn write_sparse(disk: &mut File, start: u64, bytes: &[u8]) -> std::io::Result<()
     Ok(())
 }
 
-/// Says what was built, for people.
-pub fn describe(report: &Report, manifest: &Path) -> String {
-    format!(
-        "{}\n\nunpacked in memory: {} bytes\nimage: {} ({} bytes), manifest: {}\nstore partition: {}",
-        report.budget,
-        report.unpacked.0,
-        report.output.display(),
-        report.len.0,
-        manifest.display(),
-        report.store_guid
-    )
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}\n", self.budget)?;
+        writeln!(f, "unpacked in memory: {} bytes", self.unpacked.0)?;
+        writeln!(f, "image: {} ({} bytes)", self.output.display(), self.len.0)?;
+        writeln!(f, "manifest: {}", self.manifest.display())?;
+        write!(f, "store partition: {}", self.store_guid)
+    }
 }
