@@ -2,6 +2,7 @@
 
 use nix::mount::{MntFlags, MsFlags};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// How a file system is mounted.
@@ -46,4 +47,12 @@ pub fn make_read_only(target: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     nix::mount::mount(None::<&Path>, target, None::<&str>, flags, None::<&str>)?;
     Ok(())
+}
+
+/// Bytes per block of the file system an open file lies on (`f_frsize`, statvfs(3)).
+///
+/// # Errors
+/// What the system says.
+pub fn block_size(file: impl AsFd) -> io::Result<u64> {
+    Ok(nix::sys::statvfs::fstatvfs(file)?.fragment_size().max(1))
 }

@@ -282,6 +282,14 @@ impl Child {
         self.signal(Signal::SIGTERM)
     }
 
+    /// Tells it of Ctrl-Alt-Del, as the kernel told us (SIGINT).
+    ///
+    /// # Errors
+    /// As [`Child::kill`].
+    pub fn interrupt(&self) -> io::Result<()> {
+        self.signal(Signal::SIGINT)
+    }
+
     fn signal(&self, signal: Signal) -> io::Result<()> {
         if self.ended.is_some() {
             return Ok(());
@@ -463,10 +471,10 @@ impl Channel {
         Ok((Self(a), Self(b)))
     }
 
-    /// Sends a message, with a copy of a descriptor.
+    /// Sends a message, with a copy of a descriptor. Never waits: a partner that does not read costs an error, not a hang.
     ///
     /// # Errors
-    /// What the system says (the other end is gone), or a message that is empty or above [`MOST_MESSAGE`].
+    /// What the system says (the other end is gone, or does not read), or a message that is empty or above [`MOST_MESSAGE`].
     pub fn send(&self, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
         if bytes.is_empty() || bytes.len() > MOST_MESSAGE {
@@ -475,8 +483,9 @@ impl Channel {
         let fds = fd.map(|fd| [fd.as_raw_fd()]);
         let rights = fds.as_ref().map(|fds| ControlMessage::ScmRights(fds));
         let parts = [IoSlice::new(bytes)];
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         loop {
-            match sendmsg::<()>(self.0.as_raw_fd(), &parts, rights.as_slice(), MsgFlags::MSG_NOSIGNAL, None) {
+            match sendmsg::<()>(self.0.as_raw_fd(), &parts, rights.as_slice(), flags, None) {
                 Err(nix::errno::Errno::EINTR) => {}
                 Ok(_) => return Ok(()),
                 Err(e) => return Err(e.into()),

@@ -1,0 +1,186 @@
+//! Finding, growing and mounting the store of the stick we came from.
+
+use crate::mounts;
+use crate::report::Report;
+use crate::store_partition::{self, Rewrite};
+use model::ports::{ReadAt, ReadError, check_range};
+use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use sys::block;
+use sys::sysfs::{self, BlockDir};
+
+/// Where the store's file system is mounted.
+pub(crate) const MOUNT_POINT: &str = "/store";
+
+/// The partition that holds the store, as it was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    disk: BlockDir,
+    number: u32,
+    extent: Extent,
+}
+
+/// A whole disk, opened to read its table.
+struct Disk {
+    file: File,
+    size: ByteLen,
+    sector: SectorSize,
+}
+
+impl Disk {
+    fn open(dir: &BlockDir, write: bool) -> io::Result<Self> {
+        let file = File::options().read(true).write(write).open(dir.node())?;
+        let (size, sector) = (block::size(&file)?, block::sector(&file)?);
+        Ok(Self { file, size, sector })
+    }
+}
+
+impl ReadAt for Disk {
+    fn size(&self) -> ByteLen {
+        self.size
+    }
+
+    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+        check_range(at, buf.len(), self.size)?;
+        let len = buf.len() as u64;
+        self.file.read_exact_at(buf, at.0).map_err(|source| ReadError::Io { at: at.0, len, source })
+    }
+}
+
+/// The partitions with that GUID on all disks. More than one: a stick was copied, and nobody can say which is meant.
+pub(crate) fn search(guid: &str) -> Vec<Place> {
+    let on = |dir: BlockDir| {
+        let disk = Disk::open(&dir, false).ok()?;
+        let found = store_partition::find(&disk, disk.sector, guid).ok()??;
+        // A target's partition that was given our GUID by whatever accident is not of our type, and not ours to grow.
+        found.is_store.then_some(Place { disk: dir, number: found.number, extent: found.extent })
+    };
+    sysfs::disks().into_iter().filter(BlockDir::is_real_disk).filter_map(on).collect()
+}
+
+/// Finds the store's partition, lets it fill its stick, mounts it. True where it is mounted in the end.
+pub(crate) fn bring_up(guid: &str, report: &mut Report) -> bool {
+    let ready = mounts::is_mounted(MOUNT_POINT) || {
+        let result = mount(guid, report);
+        if let Err(e) = &result {
+            report.store = format!("partition {guid}: {e}");
+            report.trouble(format!("the store: {e}"));
+        }
+        result.is_ok()
+    };
+    if ready {
+        report.store = format!("partition {guid}, mounted on {MOUNT_POINT}");
+        report.note("the store is mounted");
+    }
+    ready
+}
+
+fn mount(guid: &str, report: &mut Report) -> io::Result<()> {
+    let mut places = search(guid);
+    let place = match (places.pop(), places.first()) {
+        (None, _) => return Err(io::Error::other("no disk has that partition; is the stick plugged in?")),
+        (Some(a), Some(b)) => {
+            let (a, b) = (a.disk.name(), b.disk.name());
+            let says = format!("{a} and {b} both have that partition; take one of the two out and start again");
+            return Err(io::Error::other(says));
+        }
+        (Some(place), None) => place,
+    };
+    let extent = match grow(&place, guid, report) {
+        Ok(extent) => extent,
+        Err(e) => {
+            // A store that cannot grow is a store all the same.
+            report.trouble(format!("the store partition was not enlarged: {e}"));
+            place.extent
+        }
+    };
+    let partition = place.disk.partitions().into_iter().find(|p| p.number == place.number && p.extent == extent);
+    let Some(partition) = partition else {
+        let says =
+            format!("the kernel does not know partition {} of {} as its table has it", place.number, place.disk.name());
+        return Err(io::Error::other(says));
+    };
+    let node = PathBuf::from("/dev").join(&partition.name);
+    std::fs::create_dir_all(MOUNT_POINT)?;
+    let options = sys::mount::Options { noatime: true, inert: true, ..Default::default() };
+    // What the disk says and what the journal says may differ after a cut: the kernel's own replay settles it.
+    sys::mount::mount(&node, Path::new(MOUNT_POINT), "ext4", options, "errors=remount-ro")
+        .map_err(|e| io::Error::new(e.kind(), format!("mounting {} failed: {e}", node.display())))?;
+    if let Err(e) = resize(extent) {
+        report.trouble(format!("the store's file system was not enlarged: {e}"));
+    }
+    Ok(())
+}
+
+/// Rewrites the table where that is called for, and tells the kernel. Gives the partition's extent afterwards.
+fn grow(place: &Place, guid: &str, report: &Report) -> io::Result<Extent> {
+    let disk = Disk::open(&place.disk, false)?;
+    let text = |e: store_partition::TableError| io::Error::other(e.to_string());
+    let Some(rewrite) = store_partition::grow(&disk, disk.sector, guid).map_err(text)? else {
+        return kernel_agrees(place, &disk, place.extent);
+    };
+    drop(disk);
+    let from = place.extent.len();
+    report.note(&format!("enlarging the store partition from {from} to {}", rewrite.found.extent.len()));
+    write(&place.disk, &rewrite)?;
+    let disk = Disk::open(&place.disk, false)?;
+    kernel_agrees(place, &disk, rewrite.found.extent)
+}
+
+/// Writes and reads back, each part durable before the next begins.
+fn write(dir: &BlockDir, rewrite: &Rewrite) -> io::Result<()> {
+    let disk = Disk::open(dir, true)?;
+    for (at, bytes) in &rewrite.writes {
+        disk.file.write_all_at(bytes, at.0)?;
+        disk.file.sync_all()?;
+        block::drop_cache(&disk.file, Extent::whole(disk.size))?;
+        let mut back = vec![0; bytes.len()];
+        disk.file.read_exact_at(&mut back, at.0)?;
+        if back != *bytes {
+            return Err(io::Error::other(format!(
+                "the stick does not keep what is written at byte {at}; do not trust it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the kernel's idea of the partition that of the table.
+fn kernel_agrees(place: &Place, disk: &Disk, extent: Extent) -> io::Result<Extent> {
+    match place.disk.partitions().into_iter().find(|p| p.number == place.number) {
+        Some(p) if p.extent == extent => {}
+        Some(_) => block::resize_partition(&disk.file, place.number, extent)?,
+        // The primary table was torn, and has just been written again.
+        None => block::reread_table(&disk.file)?,
+    }
+    Ok(extent)
+}
+
+/// Lets the mounted file system fill its partition.
+fn resize(extent: Extent) -> io::Result<()> {
+    let root = File::open(MOUNT_POINT)?;
+    let block = sys::mount::block_size(&root)?;
+    // The kernel is content where nothing is to be done (fs/ext4/resize.c, ext4_resize_fs).
+    block::resize_ext4(&root, extent.len().0 / block)
+}
+
+/// Makes the store whole on its medium before the machine ends.
+pub(crate) fn put_away() -> io::Result<()> {
+    if !mounts::is_mounted(MOUNT_POINT) {
+        return Ok(());
+    }
+    let point = Path::new(MOUNT_POINT);
+    let mut last = Ok(());
+    for _ in 0..20 {
+        last = sys::mount::unmount(point);
+        if last.is_ok() {
+            return last;
+        }
+        // A process that was told to end may still be letting go.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    sys::mount::make_read_only(point).or(last)
+}

@@ -1,0 +1,269 @@
+//! Keeps the engine and a front end per console running, and leaves when asked to.
+//!
+//! The engine's control socket carries small JSON messages, each whole: `{"attach":"ttyS0"}` to the engine with one end
+//! of a socket pair whose other end the front end of that console inherits; `{"ask":"reboot"}` to the engine when
+//! somebody pressed Ctrl-Alt-Del; `{"power":"reboot"}` or `{"power":"poweroff"}` from it.
+
+use crate::cmdline::Options;
+use crate::console::{self, Console};
+use crate::devices::{self, Devices};
+use crate::failure::{self, Choice};
+use crate::report::Report;
+use crate::store;
+use model::command::PowerAction;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use sys::process::{Channel, Child, Launch, describe};
+use sys::signal::{Came, wait};
+
+const PROGRAM: &str = "/bin/holdfast";
+/// A program that lived shorter than this did not start properly.
+const SHORT: Duration = Duration::from_secs(10);
+/// So many bad starts of the engine in a row, and people are told.
+const MOST_BAD_STARTS: u32 = 3;
+/// How long a program that is told to end is awaited.
+const GRACE: Duration = Duration::from_secs(5);
+/// The longest pause before a front end is started again.
+const MOST_PAUSE: Duration = Duration::from_secs(15);
+
+/// All that runs is started with.
+pub(crate) struct Session<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) report: &'a mut Report,
+    pub(crate) devices: &'a mut Devices,
+    pub(crate) store: bool,
+}
+
+struct Engine {
+    child: Child,
+    control: Channel,
+    started: Instant,
+}
+
+struct Front {
+    console: Console,
+    child: Option<Child>,
+    started: Instant,
+    pause: Duration,
+}
+
+/// How a round with one engine ended.
+enum End {
+    Leave(PowerAction),
+    Died(String),
+}
+
+impl Session<'_> {
+    /// Runs until the machine is to be left.
+    pub(crate) fn run(&mut self) -> PowerAction {
+        let mut bad_starts = 0;
+        let mut ran = false;
+        loop {
+            let consoles = console::all(self.options);
+            let began = Instant::now();
+            let (says, hopeless) = match self.start_engine() {
+                // Not there or not executable: it will not be a second later either.
+                Err(e) => (format!("starting {PROGRAM} failed: {e}"), true),
+                Ok(engine) => {
+                    ran = true;
+                    match self.attend(engine, &consoles) {
+                        End::Leave(how) => return how,
+                        End::Died(says) => (says, false),
+                    }
+                }
+            };
+            self.report.trouble(says.clone());
+            bad_starts = if began.elapsed() < SHORT { bad_starts + 1 } else { 0 };
+            if !hopeless && bad_starts < MOST_BAD_STARTS {
+                std::thread::sleep(Duration::from_millis(500));
+                continue;
+            }
+            bad_starts = 0;
+            match self.tell(&consoles, ran, &says) {
+                Choice::Leave(how) => return how,
+                Choice::Again => self.look_again(),
+            }
+        }
+    }
+
+    fn tell(&mut self, consoles: &[Console], ran: bool, says: &str) -> Choice {
+        devices::list(self.report);
+        // Drawn as things stand; devices are still taken in while it shows, for the next try.
+        let shown = std::mem::replace(self.report, Report::new());
+        self.report.aloud = false;
+        let choice = failure::show(consoles, &shown, ran, says, || {
+            self.devices.news(self.report);
+            let left = wait(Duration::ZERO) == Some(Came::Interrupt);
+            left.then_some(Choice::Leave(PowerAction::Reboot))
+        });
+        *self.report = shown;
+        choice
+    }
+
+    /// Another try: perhaps the stick is plugged in now.
+    fn look_again(&mut self) {
+        self.devices.news(self.report);
+        if let (false, Some(guid)) = (self.store, &self.options.store) {
+            self.store = store::bring_up(guid, self.report);
+        }
+    }
+
+    fn start_engine(&self) -> io::Result<Engine> {
+        let (ours, theirs) = Channel::pair()?;
+        let null = std::fs::File::open("/dev/null")?;
+        let log = console::log(self.options)?;
+        let mut launch = Launch::program(Path::new(PROGRAM))?.arg("engine")?.arg("--control")?.arg("3")?;
+        if self.store {
+            launch = launch.arg("--store")?.arg(store::MOUNT_POINT)?;
+        }
+        let launch = launch.environment(&["PATH=/bin", "HOME=/"])?;
+        let launch = launch.stdio(0, null.into()).stdio(1, log.try_clone()?.into()).stdio(2, log.into());
+        let child = launch.inherit(theirs.into()).spawn()?;
+        Ok(Engine { child, control: ours, started: Instant::now() })
+    }
+
+    fn start_front(&self, console: &Console, engine: &Engine) -> io::Result<Child> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let tty: OwnedFd = console.open()?.into();
+        let log = console::log(self.options)?;
+        let launch = Launch::program(Path::new(PROGRAM))?.arg("console")?.arg("--engine")?.arg("3")?;
+        let launch = launch.environment(&["PATH=/bin", "HOME=/", console.term()])?;
+        let child = launch.on_terminal(tty)?.stdio(2, log.into()).inherit(ours.into()).spawn()?;
+        // A console's name holds letters and digits only (cmdline::is_device).
+        let message = format!("{{\"attach\":\"{}\"}}", console.name);
+        engine.control.send(message.as_bytes(), Some(theirs.as_fd()))?;
+        Ok(child)
+    }
+
+    /// Looks after one engine and its front ends until it ends or the machine is to be left.
+    fn attend(&mut self, mut engine: Engine, consoles: &[Console]) -> End {
+        let front =
+            |c: &Console| Front { console: c.clone(), child: None, started: engine.started, pause: Duration::ZERO };
+        let mut fronts: Vec<Front> = consoles.iter().map(front).collect();
+        self.report.aloud = false;
+        let end = loop {
+            for front in &mut fronts {
+                self.keep(front, &engine);
+            }
+            let mut fds = vec![engine.control.as_fd()];
+            fds.extend(engine.child.handle());
+            fds.extend(self.devices.descriptor());
+            fds.extend(fronts.iter().filter_map(|f| f.child.as_ref()?.handle()));
+            let ready = sys::poll(&fds, Some(Duration::from_millis(500))).unwrap_or_default();
+            if wait(Duration::ZERO) == Some(Came::Interrupt)
+                && let Err(e) = engine.control.send(b"{\"ask\":\"reboot\"}", None)
+            {
+                self.report.trouble(format!("the engine does not take messages: {e}"));
+            }
+            self.devices.news(self.report);
+            if let Ok(Some(status)) = engine.child.try_wait() {
+                break End::Died(format!("the engine {}", describe(status)));
+            }
+            if ready.first() == Some(&true) {
+                match engine.control.receive() {
+                    Ok(Some(message)) => match power(&message.bytes) {
+                        Some(how) => break End::Leave(how),
+                        None => self.report.trouble("the engine sent a message of no meaning".to_owned()),
+                    },
+                    Ok(None) => break End::Died(self.last_words(&mut engine)),
+                    Err(e) => break End::Died(format!("the engine's control socket failed: {e}")),
+                }
+            }
+        };
+        let children = fronts.iter_mut().filter_map(|f| f.child.as_mut()).collect::<Vec<_>>();
+        end_all(children);
+        end_all(vec![&mut engine.child]);
+        end
+    }
+
+    /// Its socket closed: it is about to end, or has lost its mind.
+    fn last_words(&self, engine: &mut Engine) -> String {
+        match engine.child.wait_for(Duration::from_secs(2)) {
+            Ok(Some(status)) => format!("the engine {}", describe(status)),
+            _ => "the engine closed its control socket".to_owned(),
+        }
+    }
+
+    /// Starts a front end where none runs, in time.
+    fn keep(&mut self, front: &mut Front, engine: &Engine) {
+        if let Some(child) = &mut front.child {
+            let Ok(Some(status)) = child.try_wait() else { return };
+            front.child = None;
+            self.report.trouble(format!("the program on {} {}", front.console.name, describe(status)));
+            // Soon for one that ran well, later for one that keeps falling over.
+            front.pause = match front.started.elapsed() < SHORT {
+                true => (front.pause * 2).clamp(Duration::from_secs(1), MOST_PAUSE),
+                false => Duration::ZERO,
+            };
+            front.started = Instant::now();
+        }
+        if front.started.elapsed() < front.pause {
+            return;
+        }
+        front.started = Instant::now();
+        match self.start_front(&front.console, engine) {
+            Ok(child) => front.child = Some(child),
+            Err(e) => {
+                front.pause = (front.pause * 2).clamp(Duration::from_secs(1), MOST_PAUSE);
+                self.report.trouble(format!("starting the program on {} failed: {e}", front.console.name));
+            }
+        }
+    }
+}
+
+/// Tells processes to end, together, and ends those that do not.
+fn end_all(children: Vec<&mut Child>) {
+    for child in &children {
+        let _ = child.terminate();
+    }
+    let until = Instant::now() + GRACE;
+    for child in children {
+        let left = until.saturating_duration_since(Instant::now());
+        if !matches!(child.wait_for(left), Ok(Some(_))) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Reads a power request; spaces mean nothing.
+fn power(message: &[u8]) -> Option<PowerAction> {
+    let tight: Vec<u8> = message.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+    match tight.as_slice() {
+        b"{\"power\":\"reboot\"}" => Some(PowerAction::Reboot),
+        b"{\"power\":\"poweroff\"}" => Some(PowerAction::Poweroff),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn power_requests_are_read() {
+        assert_eq!(power(b"{ \"power\": \"reboot\" }\n"), Some(PowerAction::Reboot));
+        assert_eq!(power(b"{\"power\":\"poweroff\"}"), Some(PowerAction::Poweroff));
+        assert_eq!(power(b"{\"power\":\"halt\"}"), None);
+        assert_eq!(power(b""), None);
+    }
+
+    #[test]
+    fn who_does_not_end_is_ended() {
+        let launch =
+            |script: &str| Launch::program("/bin/sh".as_ref()).unwrap().arg("-c").unwrap().arg(script).unwrap();
+        let mut polite = launch("exec sleep 60").spawn().unwrap();
+        let (mut ready, writer) = io::pipe().unwrap();
+        let stubborn = launch("trap '' TERM; echo >&3; while :; do sleep 1; done").inherit(writer.into());
+        let mut stubborn = stubborn.spawn().unwrap();
+        io::Read::read_exact(&mut ready, &mut [0]).unwrap();
+        let began = Instant::now();
+        end_all(vec![&mut polite, &mut stubborn]);
+        assert!(began.elapsed() < GRACE + Duration::from_secs(2));
+        assert_eq!(describe(polite.wait().unwrap()), "was killed by SIGTERM");
+        assert_eq!(describe(stubborn.wait().unwrap()), "was killed by SIGKILL");
+    }
+}
