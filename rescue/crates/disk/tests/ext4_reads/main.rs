@@ -1,5 +1,8 @@
 //! The ext reader against e2fsprogs and the kernel: layouts, journals, hostile bytes.
 
+// A failed step is a failed test.
+#![allow(clippy::unwrap_used)]
+
 mod hostile;
 mod journals;
 mod layouts;

@@ -137,13 +137,6 @@ impl Image {
         said(e2("debugfs").arg("-w").arg("-f").arg(script).arg(&self.path))
     }
 
-    /// Has `e2fsck` replay the journal and repair what is wrong.
-    pub(crate) fn e2fsck(&self) {
-        let output = e2("e2fsck").arg("-fy").arg(&self.path).output().unwrap();
-        let code = output.status.code().unwrap();
-        assert!(code <= 1, "e2fsck ended with {code}: {}", String::from_utf8_lossy(&output.stdout));
-    }
-
     /// Has `e2fsck` replay the journal and do nothing else.
     pub(crate) fn replay(&self) {
         let output = e2("e2fsck").args(["-y", "-E", "journal_only"]).arg(&self.path).output().unwrap();

@@ -125,7 +125,7 @@ fn entries(reader: &Reader, dir: &Inode, part: &[u8], visit: &mut Visit<'_>) -> 
                 "directory inode {n} has an entry of {record} bytes with a name of {name_len} at {at} of {size}"
             )))
         };
-        if record < 8 + name_len || record % 4 != 0 || record > part.len() - at {
+        if record < 8 + name_len || !record.is_multiple_of(4) || record > part.len() - at {
             return bad();
         }
         let name = part.get(at + 8..at + 8 + name_len).unwrap_or_default();

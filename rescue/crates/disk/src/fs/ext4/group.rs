@@ -116,7 +116,7 @@ pub(super) fn has_super(sb: &Superblock, group: u32) -> bool {
     }
     [3, 5, 7].into_iter().any(|base| {
         let mut power = group;
-        while power % base == 0 {
+        while power.is_multiple_of(base) {
             power /= base;
         }
         power == 1

@@ -498,18 +498,16 @@ impl Log {
             }
             return self.commit_before(self.start, most);
         }
-        if (self.first..self.last).contains(&self.head) {
-            if let Some(time) = self.commit_before(self.head, most)? {
-                return Ok(Some(time));
-            }
+        if (self.first..self.last).contains(&self.head)
+            && let Some(time) = self.commit_before(self.head, most)?
+        {
+            return Ok(Some(time));
         }
         // Older kernels begin at the first block again with each mount.
-        if let Some((_, sequence)) = self.header(self.first)? {
-            if let Some(time) = self.walk(self.first, sequence, most)?.committed {
-                return Ok(Some(time));
-            }
+        match self.header(self.first)? {
+            Some((_, sequence)) => Ok(self.walk(self.first, sequence, most)?.committed),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     /// The commit block nearest before block `at` that is older than the log's next transaction.
@@ -518,10 +516,11 @@ impl Log {
         const MOST_BACK: u32 = 64;
         for back in 1..=MOST_BACK.min(most).min(self.len()) {
             let before = self.after(at, self.len() - back);
-            if let Some((Some(Kind::Commit), sequence)) = self.header(before)? {
-                if !not_before(sequence, self.sequence) && self.commit_holds(before)? {
-                    return Ok(i64::try_from(self.committed(before)?).ok());
-                }
+            if let Some((Some(Kind::Commit), sequence)) = self.header(before)?
+                && !not_before(sequence, self.sequence)
+                && self.commit_holds(before)?
+            {
+                return Ok(i64::try_from(self.committed(before)?).ok());
             }
         }
         Ok(None)

@@ -164,7 +164,7 @@ impl Superblock {
         let blocks_per_group = u64::from(le32(b, 0x20));
         let clusters_per_group = if bigalloc { u64::from(le32(b, 0x24)) } else { blocks_per_group };
         if clusters_per_group > bits
-            || clusters_per_group % 8 != 0
+            || !clusters_per_group.is_multiple_of(8)
             || clusters_per_group * cluster != blocks_per_group
             // The least mke2fs makes; a bound on the number of groups.
             || blocks_per_group < 256

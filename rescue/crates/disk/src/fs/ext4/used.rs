@@ -23,7 +23,8 @@ pub(super) struct Used {
 pub(super) fn used(now: &Reader, before: Option<&Reader>) -> Used {
     let sb = &now.sb;
     // The boot block, in front of group 0 where blocks are 1 KiB.
-    let mut bits = Blocks::new(sb, vec![0..sb.first_data_block.max(1)]);
+    let mut bits = Blocks::new(sb);
+    bits.push(0..sb.first_data_block.max(1));
     let mut structure = Vec::new();
     let mut whole_groups = 0;
     for no in 0..sb.groups {
@@ -45,10 +46,10 @@ pub(super) fn used(now: &Reader, before: Option<&Reader>) -> Used {
             bits.push(all.start + run.start * sb.cluster..(all.start + run.end * sb.cluster).min(all.end));
         }
     }
-    // Clusters are used whole. Those of a computed bitmap too.
     structure.push(sb.mmp_block()..sb.mmp_block().saturating_add(1));
     structure.sort_unstable_by_key(|r| r.start);
-    let mut own = Blocks::new(sb, Vec::new());
+    // Clusters are used whole.
+    let mut own = Blocks::new(sb);
     for r in structure {
         own.push_clusters(r);
     }
@@ -130,10 +131,8 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(sb: &'a Superblock, first: Vec<Range<u64>>) -> Self {
-        let mut blocks = Self { sb, set: ExtentSet::new(), close: 0 };
-        first.into_iter().for_each(|r| blocks.push(r));
-        blocks
+    fn new(sb: &'a Superblock) -> Self {
+        Self { sb, set: ExtentSet::new(), close: 0 }
     }
 
     /// Adds blocks, as far as the file system has them.
