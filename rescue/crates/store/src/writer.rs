@@ -1,7 +1,7 @@
 //! Saving: the caller reads disks and hands over runs of bytes, worker threads hash and compress them, one packer thread
 //! builds packs and maps in address order, one more puts the packs and reads them back.
 //!
-//! Memory is bounded whatever the volume's size: at most [`IN_FLIGHT`] cells are between the caller and the packer (16 MiB),
+//! Memory is bounded whatever the volume's size: at most [`IN_FLIGHT`] cells are between the caller and the packer (8 MiB),
 //! and at most four packs of 16 MiB exist at once (data and nodes being filled, one waiting, one being put).
 
 mod packer;
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 /// Cells between the caller and the packer.
-const IN_FLIGHT: usize = 128;
+const IN_FLIGHT: usize = 64;
 
 /// One snapshot being saved. Holds the store's lock until it is finished or dropped; dropped, it leaves packs that nothing
 /// names, and a later run saves against them.

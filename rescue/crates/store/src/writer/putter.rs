@@ -64,7 +64,7 @@ impl Putter {
                 }
             }
         }
-        if let Err(e) = self.store.whole_pack(&id) {
+        if let Err(e) = self.store.prove_pack(&id) {
             // Nothing names it yet, and the next attempt must not find it in its way.
             let _ = self.store.objects().delete(&pack_name(&id));
             return Err(match e {
