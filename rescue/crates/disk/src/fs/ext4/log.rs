@@ -526,3 +526,14 @@ impl Log {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::not_before;
+
+    #[test]
+    fn transaction_numbers_wrap() {
+        assert!(not_before(5, 5) && not_before(6, 5) && !not_before(4, 5));
+        assert!(not_before(2, u32::MAX) && !not_before(u32::MAX, 2));
+    }
+}

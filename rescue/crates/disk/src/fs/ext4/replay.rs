@@ -220,3 +220,35 @@ impl ReadAt for Replayed {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Any read of the view is the same read of a volume into which the log's blocks were copied.
+        #[test]
+        fn a_view_is_the_volume_with_blocks_copied(
+            copies in prop::collection::vec((0u64..16, 16u64..24, any::<bool>()), 0..12),
+            reads in prop::collection::vec((0usize..1600, 0usize..700), 1..12),
+        ) {
+            const BLOCK: usize = 64;
+            let base: Vec<u8> = (0..24 * BLOCK).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect();
+            let mut plain = base.clone();
+            let mut view = Replayed { inner: Arc::new(base.clone()), block: BLOCK as u64, logged: BTreeMap::new() };
+            for (to, from, escaped) in copies {
+                let place = |block: u64| usize::try_from(block).unwrap() * BLOCK;
+                plain[place(to)..place(to) + BLOCK].copy_from_slice(&base[place(from)..place(from) + BLOCK]);
+                if escaped {
+                    plain[place(to)..place(to) + 4].copy_from_slice(&[0xc0, 0x3b, 0x39, 0x98]);
+                }
+                view.logged.insert(to, Logged { at: ByteOffset(place(from) as u64), escaped });
+            }
+            for (at, len) in reads {
+                let got = view.read_vec(ByteOffset(at as u64), len).ok();
+                prop_assert_eq!(got.as_deref(), plain.get(at..at + len));
+            }
+        }
+    }
+}
