@@ -1,1 +1,309 @@
-//! One sentence for a tired person.
+//! One sentence for a tired person, and what to do next. Never more certain than the facets.
+
+use crate::rules::{Case, Verdict, obstacle};
+use model::assessment::{Change, Confidence, Facet, Installation, Start, Termination};
+use model::evidence::PackageState;
+
+/// Most packages named.
+const MOST_NAMED: usize = 3;
+
+/// The headline and the advice.
+pub(crate) fn of(verdict: &Verdict<'_>) -> (String, String) {
+    (headline(verdict), advice(verdict))
+}
+
+fn headline(verdict: &Verdict<'_>) -> String {
+    let (a, case) = (&verdict.assessment, verdict.case);
+    let packages = packages(&a.packages);
+    let busy = match (a.installation.value, a.packages.is_empty()) {
+        (Installation::Interrupted, false) => Some(format!("packages were being installed: {packages}")),
+        (Installation::Interrupted, true) => Some("packages were being installed".to_owned()),
+        _ => None,
+    };
+    if a.start.value == Start::Failed
+        && let Some((confidence, why, _)) = obstacle(case).filter(|o| o.0 == a.start.confidence)
+    {
+        let how = if confidence == Confidence::Certain { "It cannot start" } else { "It probably cannot start" };
+        let cause = match &busy {
+            Some(busy) => format!("; {}{busy}", cut_words(a)),
+            None if a.installation.value == Installation::Broken => format!("; {packages}"),
+            None => String::new(),
+        };
+        return format!("{how}: {why}{cause}.");
+    }
+    let ended = match (a.termination.value, busy) {
+        (Termination::Abrupt, Some(busy)) => {
+            return format!(
+                "{} while {busy}.",
+                sure(&a.termination, ["It was cut off", "It was probably cut off", "It may have been cut off"])
+            );
+        }
+        (_, Some(busy)) => {
+            return format!("The installation of software was cut short while {busy}.")
+                .replace("cut short while packages were being installed", "cut short");
+        }
+        (Termination::Abrupt, None) => abrupt(verdict),
+        (Termination::Clean, None) => clean(verdict),
+        (Termination::Hibernated, None) => sure(
+            &a.termination,
+            [
+                "It is hibernated: asleep on disk, with its programs open",
+                "It is probably hibernated: asleep on disk",
+                "It may be hibernated",
+            ],
+        )
+        .to_owned(),
+        (Termination::Never, None) => sure(
+            &a.termination,
+            ["It was never started", "It was probably never started", "It seems that it was never started"],
+        )
+        .to_owned(),
+        (Termination::Unknown, None) => "How it was last shut down cannot be told".to_owned(),
+    };
+    let mut wrong = Vec::new();
+    if a.start.value == Start::Failed {
+        wrong.push(match a.start.rule.as_str() {
+            "emergency-mode" => "its last start ended in emergency mode".to_owned(),
+            "start-loop" => "its last starts all broke off early".to_owned(),
+            _ => "its last start may not have come up".to_owned(),
+        });
+    }
+    if a.installation.value == Installation::Broken {
+        wrong.push(if a.packages.is_empty() { "the package database is damaged".to_owned() } else { packages });
+    }
+    if case.root().is_some_and(|r| r.errors) {
+        wrong.push("the file system recorded errors".to_owned());
+    }
+    if wrong.is_empty() {
+        let fine =
+            a.is_good() && a.termination.value == Termination::Clean && a.installation.value != Installation::Unknown;
+        return if fine { format!("{ended}; nothing is wrong.") } else { format!("{ended}.") };
+    }
+    format!("{ended}; {}.", wrong.join(", and "))
+}
+
+/// The words of a facet by how sure it is: certain, likely, weak.
+fn sure<'a, T>(facet: &Facet<T>, words: [&'a str; 3]) -> &'a str {
+    match facet.confidence {
+        Confidence::Certain => words[0],
+        Confidence::Likely => words[1],
+        Confidence::Weak => words[2],
+    }
+}
+
+fn cut_words(a: &model::assessment::Assessment) -> &'static str {
+    if a.termination.value == Termination::Abrupt { "it was cut off while " } else { "it was left while " }
+}
+
+/// ` on 2026-11-22 21:03 UTC`, or nothing where no clock can be trusted.
+fn when(case: &Case<'_>, word: &str) -> String {
+    case.last_alive().map_or_else(String::new, |t| {
+        let text = t.at.to_string();
+        format!(" {word} {} UTC", text.get(..16).unwrap_or(&text))
+    })
+}
+
+fn abrupt(verdict: &Verdict<'_>) -> String {
+    let (a, case) = (&verdict.assessment, verdict.case);
+    let boot = case.newest_boot();
+    let how = if boot.as_ref().is_some_and(|b| b.panicked) {
+        "It stopped after a fault of the kernel"
+    } else if boot.as_ref().is_some_and(|b| b.asleep) {
+        "It lost power while it was asleep"
+    } else if boot.as_ref().is_some_and(|b| b.stopped) {
+        "It was cut off late in a shutdown, or early in a later start"
+    } else {
+        "It lost power or crashed"
+    };
+    let how = match a.termination.confidence {
+        Confidence::Certain => how.to_owned(),
+        Confidence::Likely => format!("Probably {}", lower(how)),
+        Confidence::Weak => format!("Perhaps {}", lower(how)),
+    };
+    format!("{how}{}", when(case, "around"))
+}
+
+fn clean(verdict: &Verdict<'_>) -> String {
+    let words = ["Shut down in order", "Probably shut down in order", "It seems to have been shut down in order"];
+    format!("{}{}", sure(&verdict.assessment.termination, words), when(verdict.case, "on"))
+}
+
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
+}
+
+/// `3 packages are half installed (libc6, tar, ...)`.
+fn packages(all: &[PackageState]) -> String {
+    let half = |p: &PackageState| p.state.as_str().starts_with("half-installed");
+    let state = if all.iter().all(half) { "half installed" } else { "not in order" };
+    let mut names: Vec<String> =
+        all.iter().take(MOST_NAMED).map(|p| p.name.as_str().split(':').next().unwrap_or_default().to_owned()).collect();
+    if all.len() > MOST_NAMED {
+        names.push("...".to_owned());
+    }
+    match all.len() {
+        1 => format!("1 package is {state} ({})", names.join(", ")),
+        n => format!("{n} packages are {state} ({})", names.join(", ")),
+    }
+}
+
+fn advice(verdict: &Verdict<'_>) -> String {
+    let (a, case) = (&verdict.assessment, verdict.case);
+    let stale = case.resume_image().is_some() && a.termination.value != Termination::Hibernated;
+    let first = if a.start.value == Start::Failed && a.start.confidence > Confidence::Weak {
+        "Go back to the newest good snapshot; the present state is saved first, so that this can be undone."
+    } else {
+        match (a.installation.value, a.termination.value) {
+            (Installation::Interrupted, _) => {
+                "Take a snapshot, then either go back to the newest good one, or start it and run `dpkg --configure -a` and \
+                 `apt-get -f install`."
+            }
+            (Installation::Broken, _) => {
+                "Take a snapshot, then start it and run `dpkg --configure -a` and `apt-get -f install`; if that fails, go back to \
+                 the newest good snapshot."
+            }
+            (_, Termination::Hibernated) => {
+                "Start it to wake it and shut it down, or go back to a snapshot: what was open and not saved is lost then."
+            }
+            (_, Termination::Abrupt) => {
+                "Take a snapshot before anything else; its file systems repair themselves when it starts. If it does not \
+                 start, go back to the newest good snapshot."
+            }
+            (_, Termination::Clean) if a.change.value == Change::Unchanged => {
+                "There is nothing to do: no file system was written since the last snapshot."
+            }
+            (_, Termination::Clean | Termination::Never) if a.is_good() => "This is a good moment for a snapshot.",
+            _ => "Take a snapshot before anything else.",
+        }
+    };
+    let mut advice = first.to_owned();
+    if stale {
+        advice.push_str(" A hibernated system stands in its swap area and may be out of date: do not let it wake.");
+    }
+    if case.root().is_some_and(|r| r.errors) {
+        advice.push_str(" Have its file system checked (`e2fsck -f`), and its disk.");
+    }
+    advice
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::scene::Scene;
+    use model::evidence::{BootPart, EndKind};
+
+    fn told(s: &Scene) -> String {
+        s.assess().headline.as_str().to_owned()
+    }
+
+    #[test]
+    fn in_order() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| {
+            b.reach("graphical.target");
+            b.stop(EndKind::Poweroff);
+        });
+        s.dpkg(&[], 0);
+        assert_eq!(told(&s), "Shut down in order on 2026-11-18 11:40 UTC; nothing is wrong.");
+        s.ext(|e| e.errors = 1);
+        assert_eq!(told(&s), "Shut down in order on 2026-11-18 11:40 UTC; the file system recorded errors.");
+    }
+
+    #[test]
+    fn cut_off_amid_packages() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |b| b.reach("graphical.target"));
+        s.dpkg(
+            &[
+                ("libc6:amd64", "half-installed"),
+                ("tar", "half-installed"),
+                ("vim", "half-installed"),
+                ("x", "half-installed"),
+            ],
+            2,
+        );
+        assert_eq!(
+            told(&s),
+            "It was cut off while packages were being installed: 4 packages are half installed (libc6, tar, vim, ...)."
+        );
+    }
+
+    #[test]
+    fn software_cut_short_in_a_session_that_ended_in_order() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Reboot));
+        s.dpkg(&[("tar", "unpacked")], 2);
+        assert_eq!(told(&s), "The installation of software was cut short: 1 package is not in order (tar).");
+    }
+
+    #[test]
+    fn cannot_start() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Reboot));
+        s.part("/usr/lib/x86_64-linux-gnu/libc.so.6", BootPart::Libc, Some("the C library (libc.so.6) is missing"));
+        assert_eq!(told(&s), "It cannot start: the C library (libc.so.6) is missing.");
+        assert!(s.assess().advice.as_str().starts_with("Go back to the newest good snapshot"));
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Reboot));
+        s.part("/boot/vmlinuz-6.1-amd64", BootPart::Kernel, None);
+        assert_eq!(told(&s), "It probably cannot start: kernel 6.1-amd64 has no initial RAM file system in /boot.");
+    }
+
+    #[test]
+    fn power_loss() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |b| b.reach("graphical.target"));
+        s.dpkg(&[], 0);
+        assert_eq!(told(&s), "It lost power or crashed around 2026-11-18 11:40 UTC.");
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        assert_eq!(told(&s), "Probably it lost power or crashed.");
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |b| b.sleep());
+        assert_eq!(told(&s), "Probably it lost power while it was asleep around 2026-11-18 11:40 UTC.");
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |b| b.panic());
+        assert_eq!(told(&s), "It stopped after a fault of the kernel around 2026-11-18 11:40 UTC.");
+    }
+
+    #[test]
+    fn asleep_or_never_or_unknown() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.swap(true);
+        s.boot(0, 1000, |b| b.sleep());
+        assert_eq!(told(&s), "It is hibernated: asleep on disk, with its programs open.");
+        let mut s = Scene::new();
+        s.ext(|e| (e.mount_count, e.mounted_at) = (0, 0));
+        assert_eq!(told(&s), "It was never started.");
+        let mut s = Scene::new();
+        s.unrecognised_root();
+        assert_eq!(told(&s), "How it was last shut down cannot be told.");
+    }
+
+    #[test]
+    fn a_stale_image_is_warned_of() {
+        let mut s = Scene::new();
+        s.swap(true);
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert!(s.assess().advice.as_str().contains("do not let it wake"));
+    }
+
+    #[test]
+    fn emergency_and_broken() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| {
+            b.fall();
+            b.stop(EndKind::Reboot);
+        });
+        s.dpkg(&[("x", "half-configured")], 0);
+        assert_eq!(
+            told(&s),
+            "Shut down in order on 2026-11-18 11:40 UTC; its last start ended in emergency mode, and 1 package is not in order (x)."
+        );
+    }
+}

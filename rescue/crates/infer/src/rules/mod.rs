@@ -1,7 +1,25 @@
 //! The rules: what evidence supports what, as a named table.
+//!
+//! Each rule is one small function that looks at the [`Case`] and either says nothing or casts a [`Vote`]: a value, how sure,
+//! and the evidence for and against. The surest vote decides its facet, the first in the table among equals; a contrary
+//! vote as sure as it takes one step off its confidence. The evidence of contrary votes is told as evidence against.
 
-use model::assessment::{Assessment, Change, Confidence, Facet, Installation, Start, Termination};
-use model::evidence::Evidence;
+mod case;
+mod change;
+mod decide;
+mod installation;
+#[cfg(test)]
+pub(crate) mod scene;
+mod start;
+mod termination;
+
+use crate::headline;
+pub(crate) use case::Case;
+pub(crate) use start::obstacle;
+
+use decide::{Vote, decide};
+use model::assessment::{Assessment, Change, Installation, Start, Termination};
+use model::evidence::{EndKind, Evidence, PackageState};
 use model::id::SnapshotId;
 use model::inspection::{Inspection, System};
 use model::snapshot::SavedVolume;
@@ -28,6 +46,15 @@ pub enum FacetName {
     Change,
 }
 
+/// The function of a rule, by the facet it speaks about.
+#[derive(Debug, Clone, Copy)]
+enum Judge {
+    Termination(fn(&Case<'_>) -> Option<Vote<Termination>>),
+    Start(fn(&Case<'_>) -> Option<Vote<Start>>),
+    Installation(fn(&Case<'_>) -> Option<Vote<Installation>>),
+    Change(fn(&Case<'_>) -> Option<Vote<Change>>),
+}
+
 /// One rule.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
@@ -35,13 +62,165 @@ pub struct Rule {
     pub name: &'static str,
     /// Its argument, for people.
     pub doc: &'static str,
-    /// The facet it speaks about.
-    pub facet: FacetName,
+    judge: Judge,
 }
 
-/// Every rule.
+impl Rule {
+    /// The facet it speaks about.
+    pub fn facet(&self) -> FacetName {
+        match self.judge {
+            Judge::Termination(_) => FacetName::Termination,
+            Judge::Start(_) => FacetName::Start,
+            Judge::Installation(_) => FacetName::Installation,
+            Judge::Change(_) => FacetName::Change,
+        }
+    }
+}
+
+/// Every rule, in order of precedence among equally sure votes of a facet.
 pub fn rules() -> &'static [Rule] {
-    &[]
+    RULES
+}
+
+static RULES: &[Rule] = &[
+    Rule {
+        name: "resume-image",
+        doc: "The memory of a hibernated system stands in swap and the root was never closed: it is asleep on disk. Certain \
+              where the newest start was going to sleep; with a newer start the image may be stale.",
+        judge: Judge::Termination(termination::resume_image),
+    },
+    Rule {
+        name: "never-mounted",
+        doc: "The root file system was made and never mounted for writing.",
+        judge: Judge::Termination(termination::never_mounted),
+    },
+    Rule {
+        name: "first-start-pending",
+        doc: "The machine id was never set, the root is closed, and neither the journal nor the login record has a start.",
+        judge: Judge::Termination(termination::first_start_pending),
+    },
+    Rule {
+        name: "only-installed",
+        doc: "The root was closed by whoever installed it (it was last mounted somewhere else than at /), and there is no \
+              trace of a start.",
+        judge: Judge::Termination(termination::only_installed),
+    },
+    Rule {
+        name: "stopped-and-closed",
+        doc: "The newest start's journal was stopped and nothing follows, and the root was closed: shut down in order.",
+        judge: Judge::Termination(termination::stopped_and_closed),
+    },
+    Rule {
+        name: "on-record-and-closed",
+        doc: "A shutdown is on record after the newest start (login record, or the journal reached the final target), and \
+              the root was closed.",
+        judge: Judge::Termination(termination::on_record_and_closed),
+    },
+    Rule {
+        name: "closed-alone",
+        doc: "No start is on record anywhere, but the system itself mounted its root last, and closed it.",
+        judge: Judge::Termination(termination::closed_alone),
+    },
+    Rule {
+        name: "cut-off",
+        doc: "The root was never closed and the newest start's journal breaks off: power loss, crash or reset. Without a \
+              journal the open root alone makes it likely.",
+        judge: Judge::Termination(termination::cut_off),
+    },
+    Rule {
+        name: "stopped-and-open",
+        doc: "The journal was stopped, and yet the root was never closed: cut off late in the shutdown, or in a later start \
+              that left nothing in the journal.",
+        judge: Judge::Termination(termination::stopped_and_open),
+    },
+    Rule {
+        name: "breaks-off-closed",
+        doc: "The journal breaks off and no shutdown is on record, though the root is closed: cut off, and checked or \
+              mounted elsewhere since. Weak: the end of the journal may be all that is missing.",
+        judge: Judge::Termination(termination::breaks_off_closed),
+    },
+    Rule {
+        name: "cannot-start",
+        doc: "Something without which it cannot start is missing or empty: init, the C library or its loader, every kernel, \
+              the newest kernel's initial RAM file system, the boot loader's configuration.",
+        judge: Judge::Start(start::cannot_start),
+    },
+    Rule { name: "never-started", doc: "As termination's never.", judge: Judge::Start(start::never_started) },
+    Rule {
+        name: "start-not-on-record",
+        doc: "The system mounted its root after the journal's last entry: its last start left nothing to judge by.",
+        judge: Judge::Start(start::not_on_record),
+    },
+    Rule {
+        name: "emergency-mode",
+        doc: "The newest start fell into emergency or rescue mode and did not come out of it.",
+        judge: Judge::Start(start::emergency_mode),
+    },
+    Rule {
+        name: "start-loop",
+        doc: "Three starts or more in a row were short, reached nothing and were never stopped.",
+        judge: Judge::Start(start::start_loop),
+    },
+    Rule {
+        name: "reached-target",
+        doc: "The newest start reached the multi-user or graphical target.",
+        judge: Judge::Start(start::reached_target),
+    },
+    Rule {
+        name: "reached-run-level",
+        doc: "The login record has a run level from 2 to 5 after the newest start.",
+        judge: Judge::Start(start::reached_run_level),
+    },
+    Rule {
+        name: "reached-nothing",
+        doc: "The newest start is on record from its beginning, and reached no target in minutes.",
+        judge: Judge::Start(start::reached_nothing),
+    },
+    Rule {
+        name: "dpkg-cut-off",
+        doc: "dpkg's records in updates/, or the control files of a package being unpacked, are left: it was killed. It \
+              clears both away however else it ends.",
+        judge: Judge::Installation(installation::dpkg_cut_off),
+    },
+    Rule {
+        name: "half-installed",
+        doc: "A package is half installed: its files were being replaced.",
+        judge: Judge::Installation(installation::half_installed),
+    },
+    Rule {
+        name: "not-in-order",
+        doc: "Packages are unpacked or half configured, and dpkg itself ended: broken where apt noted an error or its \
+              end, likely cut off between two runs of dpkg where apt noted no end.",
+        judge: Judge::Installation(installation::not_in_order),
+    },
+    Rule {
+        name: "database-damaged",
+        doc: "dpkg's database is there and cannot be understood.",
+        judge: Judge::Installation(installation::database_damaged),
+    },
+    Rule {
+        name: "in-order",
+        doc: "dpkg's database has every package in order: completed where the logs tell of work since the newest start, \
+              idle otherwise. The database outranks a transaction without an end in apt's history.",
+        judge: Judge::Installation(installation::in_order),
+    },
+    Rule {
+        name: "counters-differ",
+        doc: "A file system's mount count, mount or write time, amount written or journal sequence differs from the snapshot's.",
+        judge: Judge::Change(change::counters_differ),
+    },
+    Rule {
+        name: "counters-equal",
+        doc: "Every ext file system of the system is closed, was so in the snapshot, and all its counters are equal. Likely \
+              only, where there are file systems without counters (FAT).",
+        judge: Judge::Change(change::counters_equal),
+    },
+];
+
+/// What the rules decided, before it is put into words.
+pub(crate) struct Verdict<'a> {
+    pub(crate) case: &'a Case<'a>,
+    pub(crate) assessment: Assessment,
 }
 
 /// Says what the evidence (as [`crate::combine`] gave it) supports.
@@ -51,25 +230,74 @@ pub fn assess(
     evidence: &[Evidence],
     since: Option<Baseline<'_>>,
 ) -> Assessment {
-    let _ = (system, inspection, evidence);
-    fn unknown<T>(value: T) -> Facet<T> {
-        Facet {
-            value,
-            confidence: Confidence::Weak,
-            rule: "none".into(),
-            evidence_for: vec![],
-            evidence_against: vec![],
+    let case = Case::new(system, inspection, evidence, since);
+    let (mut terminations, mut starts, mut installations, mut changes) = (vec![], vec![], vec![], vec![]);
+    for rule in rules() {
+        match rule.judge {
+            Judge::Termination(judge) => terminations.extend(judge(&case).map(|v| (rule.name, v))),
+            Judge::Start(judge) => starts.extend(judge(&case).map(|v| (rule.name, v))),
+            Judge::Installation(judge) => installations.extend(judge(&case).map(|v| (rule.name, v))),
+            Judge::Change(judge) => changes.extend(judge(&case).map(|v| (rule.name, v))),
         }
     }
-    Assessment {
-        headline: "What happened last cannot be told.".into(),
-        advice: "".into(),
-        termination: unknown(Termination::Unknown),
-        how: None,
-        start: unknown(Start::Unknown),
-        installation: unknown(Installation::Unknown),
-        packages: vec![],
-        change: unknown(Change::Unknown),
-        since: since.map(|b| b.id),
+    let sessions = case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/etc/machine-id"]);
+    let termination = decide(terminations, Termination::Unknown, &sessions);
+    let how = how(&case, termination.value);
+    let mut verdict = Verdict {
+        case: &case,
+        assessment: Assessment {
+            headline: Default::default(),
+            advice: Default::default(),
+            how,
+            termination,
+            start: decide(starts, Start::Unknown, &sessions),
+            installation: decide(installations, Installation::Unknown, &case.looked_at(&["/var/lib/dpkg"])),
+            packages: packages(&case),
+            change: decide(changes, Change::Unknown, &[]),
+            since: since.map(|b| b.id),
+        },
+    };
+    let (headline, advice) = headline::of(&verdict);
+    verdict.assessment.headline = headline.as_str().into();
+    verdict.assessment.advice = advice.as_str().into();
+    verdict.assessment
+}
+
+fn how(case: &Case<'_>, termination: Termination) -> Option<EndKind> {
+    if termination != Termination::Clean {
+        return None;
+    }
+    case.newest_boot().and_then(|b| b.ended)
+}
+
+fn packages(case: &Case<'_>) -> Vec<PackageState> {
+    case.dpkg().map(|d| d.broken.to_vec()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_facet_has_rules() {
+        for (i, rule) in rules().iter().enumerate() {
+            assert!(rules()[..i].iter().all(|r| r.name != rule.name), "{}", rule.name);
+            assert!(rule.doc.ends_with('.') && rule.doc.len() > 20, "{}", rule.name);
+        }
+        for facet in [FacetName::Termination, FacetName::Start, FacetName::Installation, FacetName::Change] {
+            assert!(rules().iter().any(|r| r.facet() == facet));
+        }
+    }
+
+    #[test]
+    fn nothing_known_is_unknown() {
+        let mut scene = scene::Scene::new();
+        scene.unrecognised_root();
+        let a = scene.assess();
+        assert_eq!(a.termination.value, Termination::Unknown);
+        assert_eq!(a.start.value, Start::Unknown);
+        assert_eq!(a.installation.value, Installation::Unknown);
+        assert_eq!(a.change.value, Change::Unknown);
+        assert!(!a.is_good());
     }
 }

@@ -1,36 +1,156 @@
 //! Evidence parsers, one file each.
 
+mod apt_history;
+pub(crate) mod boot_files;
+mod bytes;
+mod dpkg_log;
+mod dpkg_status;
+mod journal;
+mod leftovers;
+mod machine_id;
+mod nul_run;
+mod volume;
+mod wtmp;
+
 use crate::want::Source;
-use model::evidence::{Evidence, EvidenceId, Fact, Origin, Stamp};
-use model::inspection::{Inspection, ListedFile, System};
-use model::ports::ReadAt;
+use model::evidence::{BootPart, ClockTrust, Evidence, EvidenceId, Fact, Origin, Stamp};
+use model::inspection::ListedFile;
+use model::ports::{ReadAt, UnixMicros};
 use model::text::DisplayText;
 
+pub(crate) use dpkg_status::at_rest;
+pub use volume::volume_facts;
+
 /// Reads one file. Never fails: what cannot be understood is evidence too ([`Fact::Unreadable`]).
+///
+/// Of a source that is read from its end, `file` must be the whole file.
 pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
-    let _ = (source, origin, file);
-    Vec::new()
+    match source {
+        Source::Journal => journal::parse(origin, file),
+        Source::Wtmp => wtmp::parse(origin, file),
+        Source::MachineId => machine_id::parse(origin, file),
+        Source::DpkgStatus => dpkg_status::parse(origin, file),
+        Source::DpkgRecord => dpkg_status::parse_record(origin, file),
+        Source::DpkgLog => dpkg_log::parse(origin, file),
+        Source::AptHistory => apt_history::parse(origin, file),
+        Source::TextLog => nul_run::parse(origin, file),
+        Source::Kernel
+        | Source::Initramfs
+        | Source::ModulesDep
+        | Source::Init
+        | Source::Libc
+        | Source::Loader
+        | Source::Fstab
+        | Source::GrubConfig => boot_files::parse(source, origin, file),
+        Source::Leftovers | Source::BootDir | Source::ModuleDirs | Source::EspLoaders => Vec::new(),
+    }
 }
 
 /// Reads the listing of a directory.
 pub fn parse_listing(source: Source, origin: &Origin, entries: &[ListedFile]) -> Vec<Evidence> {
-    let _ = (source, origin, entries);
-    Vec::new()
+    match source {
+        Source::Leftovers => leftovers::parse(origin, entries),
+        Source::BootDir | Source::ModuleDirs | Source::EspLoaders => boot_files::parse_listing(source, origin, entries),
+        _ => Vec::new(),
+    }
 }
 
-/// What it says that a source was looked for and is not there; `None` where that is usual and says nothing.
+/// What it says that a source was looked for and is not there (the path of `origin` is the want's pattern); `None` where
+/// that is usual and says nothing.
 pub fn absent(source: Source, origin: &Origin) -> Option<Evidence> {
-    let _ = source;
-    Some(evidence(origin, Fact::NotThere, "not there", None))
-}
-
-/// What the volumes of a system say of themselves.
-pub fn volume_facts(inspection: &Inspection, system: &System) -> Vec<Evidence> {
-    let _ = (inspection, system);
-    Vec::new()
+    let path = origin.path.as_ref().map(|p| p.display()).unwrap_or_default();
+    let not_there = |what: &str| Some(evidence(origin, Fact::NotThere, &format!("{what} ({path})"), None));
+    match source {
+        // The pattern of files that a later boot found open: usually there are none.
+        Source::Journal if path.as_str().ends_with('~') => None,
+        Source::Journal => not_there("there is no journal that outlives a session"),
+        Source::Wtmp => not_there("there is no login record"),
+        Source::MachineId => not_there("there is no machine id"),
+        Source::DpkgStatus => not_there("there is no dpkg database"),
+        Source::BootDir => not_there("there is no boot directory"),
+        Source::ModuleDirs => not_there("there is no directory of kernel modules"),
+        Source::Init => Some(boot_files::missing(origin, BootPart::Init)),
+        Source::Libc | Source::Loader => Some(boot_files::missing(origin, BootPart::Libc)),
+        Source::Fstab => Some(boot_files::missing(origin, BootPart::Fstab)),
+        _ => None,
+    }
 }
 
 /// One piece of evidence, not yet named.
 pub(crate) fn evidence(origin: &Origin, fact: Fact, says: &str, time: Option<Stamp>) -> Evidence {
     Evidence { id: EvidenceId(String::new()), origin: origin.clone(), fact, says: DisplayText::new(says), time }
+}
+
+/// Something that is there and could not be understood.
+fn unreadable(origin: &Origin, what: &str, why: &str) -> Evidence {
+    let says = format!("{what} could not be understood: {why}");
+    evidence(origin, Fact::Unreadable { why: DisplayText::new(why) }, &says, None)
+}
+
+/// 2000-01-01: no machine of today wrote anything before.
+const PLAUSIBLE_FROM: i64 = 946_684_800_000_000;
+/// 2100-01-01.
+const PLAUSIBLE_TO: i64 = 4_102_444_800_000_000;
+
+/// A time by the kernel's clock; improbable ones are marked.
+pub(crate) fn stamp(at: UnixMicros) -> Stamp {
+    trusted(at, ClockTrust::Utc)
+}
+
+fn trusted(at: UnixMicros, trust: ClockTrust) -> Stamp {
+    let plausible = (PLAUSIBLE_FROM..PLAUSIBLE_TO).contains(&at.0);
+    Stamp { at, trust: if plausible { trust } else { ClockTrust::Suspect } }
+}
+
+/// `2026-11-22 21:03:11` or with any blanks between (apt writes two), as local time; `None` where it is no time.
+fn local_time(text: &str) -> Option<Stamp> {
+    let (date, time) = text.trim().split_once(' ')?;
+    let three = |text: &str, by: char| -> Option<[i64; 3]> {
+        let mut parts = text.trim().split(by).map(|p| p.parse::<i64>().ok());
+        let all = [parts.next()??, parts.next()??, parts.next()??];
+        parts.next().is_none().then_some(all)
+    };
+    let ([year, month, day], [hour, minute, second]) = (three(date, '-')?, three(time, ':')?);
+    let small = |n: i64| u8::try_from(n).ok();
+    let at = UnixMicros::from_civil(year, small(month)?, small(day)?, small(hour)?, small(minute)?, small(second)?)?;
+    Some(trusted(at, ClockTrust::LocalNoZone))
+}
+
+#[cfg(test)]
+pub(crate) mod test {
+    use model::evidence::Origin;
+    use model::id::{DiskNo, VolumePath};
+    use model::text::RawName;
+
+    /// An origin in partition 2 of disk 0.
+    pub(crate) fn at(path: &str) -> Origin {
+        Origin { volume: VolumePath::partition(DiskNo(0), 2), path: Some(RawName::from(path)), range: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_times() {
+        let t = local_time("2026-11-22  21:03:11").unwrap();
+        assert_eq!((t.at.to_string().as_str(), t.trust), ("2026-11-22 21:03:11", ClockTrust::LocalNoZone));
+        assert_eq!(local_time("1970-01-01 00:00:10").unwrap().trust, ClockTrust::Suspect);
+        for bad in ["", "x", "2026-11-22", "2026-13-22 21:03:11", "2026-11-22 21:03", "2026-11-22 21:03:11:1"] {
+            assert!(local_time(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn absence_is_said_where_it_matters() {
+        let at = test::at;
+        assert!(absent(Source::Journal, &at("/var/log/journal/*/system*.journal")).is_some());
+        assert!(absent(Source::Journal, &at("/var/log/journal/*/system*.journal~")).is_none());
+        assert!(absent(Source::DpkgRecord, &at("/var/lib/dpkg/updates/*")).is_none());
+        assert!(matches!(
+            absent(Source::Libc, &at("/usr/lib64/libc.so.6")).unwrap().fact,
+            Fact::BootPart { part: BootPart::Libc, broken: Some(_) }
+        ));
+    }
 }

@@ -1,0 +1,64 @@
+//! What only shows when everything read of a system is on the table.
+
+mod boots;
+mod packages;
+mod parts;
+
+use model::evidence::{Evidence, EvidenceId, Fact};
+use std::collections::BTreeMap;
+
+pub(crate) use boots::says as boot_says;
+
+/// Puts together what was read of one system (its files, its volumes, what was not there), and names each piece.
+///
+/// Boots told by several journal files become one each, in order of the journal's own numbers; dpkg's records are applied to its
+/// database; kernels are paired with what they need. Combining again changes nothing.
+pub fn combine(evidence: Vec<Evidence>) -> Vec<Evidence> {
+    let evidence = boots::merge(evidence);
+    let evidence = packages::apply(evidence);
+    let mut evidence = parts::pair(evidence);
+    // Two wants may lead to the same file: `/lib` is a link to `/usr/lib` today.
+    let mut kept: Vec<Evidence> = Vec::with_capacity(evidence.len());
+    for e in evidence.drain(..) {
+        if !kept.iter().any(|k| k.origin == e.origin && k.fact == e.fact) {
+            kept.push(e);
+        }
+    }
+    kept.sort_by_key(|e| kind(&e.fact).0);
+    number(kept)
+}
+
+/// Names each piece of evidence by what it is about, for example `boot:1`.
+pub fn number(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
+    let mut counts = BTreeMap::<&str, u32>::new();
+    for e in &mut evidence {
+        let word = kind(&e.fact).1;
+        let count = counts.entry(word).or_default();
+        *count += 1;
+        e.id = EvidenceId(format!("{word}:{count}"));
+    }
+    evidence
+}
+
+/// Where a kind of fact stands in the order they are told, and the word its ids begin with.
+fn kind(fact: &Fact) -> (u8, &'static str) {
+    match fact {
+        Fact::ExtState { .. } => (0, "ext"),
+        Fact::LastCommit { .. } => (1, "commit"),
+        Fact::SwapState { .. } => (2, "swap"),
+        Fact::FatState { .. } => (3, "fat"),
+        Fact::Boot { .. } => (4, "boot"),
+        Fact::JournalFile { .. } => (5, "journal"),
+        Fact::WtmpLastBoot { .. } => (6, "wtmp"),
+        Fact::FirstBootPending => (7, "first"),
+        Fact::DpkgState { .. } => (8, "dpkg"),
+        Fact::DpkgRecord { .. } => (9, "record"),
+        Fact::HalfReplaced { .. } => (10, "half"),
+        Fact::AptTransaction { .. } => (11, "apt"),
+        Fact::DpkgLogTail { .. } => (12, "log"),
+        Fact::NulRun { .. } => (13, "nul"),
+        Fact::BootPart { .. } => (14, "part"),
+        Fact::NotThere => (15, "absent"),
+        Fact::Unreadable { .. } => (16, "unreadable"),
+    }
+}

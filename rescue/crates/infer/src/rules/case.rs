@@ -1,0 +1,319 @@
+//! The evidence of one system, as rules ask for it.
+
+use super::Baseline;
+use crate::source::boot_files::versioned;
+use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, PackageState, Stamp};
+use model::inspection::{Content, ExtInfo, Inspection, System};
+use model::ports::UnixMicros;
+use std::cmp::Ordering;
+
+/// How much later than the journal's end (in microseconds) a mount belongs to another session. The root is mounted
+/// some seconds before a start's first entry.
+const ANOTHER_SESSION: i64 = 60_000_000;
+
+/// Everything a rule may look at.
+pub(crate) struct Case<'a> {
+    pub(crate) system: &'a System,
+    pub(crate) inspection: &'a Inspection,
+    pub(crate) evidence: &'a [Evidence],
+    pub(crate) since: Option<Baseline<'a>>,
+}
+
+/// The root file system.
+pub(crate) struct Root<'a> {
+    pub(crate) id: &'a EvidenceId,
+    pub(crate) info: Option<&'a ExtInfo>,
+    /// It was in use and never closed.
+    pub(crate) open: bool,
+    /// It has a journal: without one `open` is no more than likely.
+    pub(crate) has_journal: bool,
+    pub(crate) errors: bool,
+    pub(crate) mount_count: u16,
+    pub(crate) mounted_at: i64,
+}
+
+/// A start, as the journal tells it.
+pub(crate) struct Boot<'a> {
+    pub(crate) id: &'a EvidenceId,
+    pub(crate) age: u32,
+    pub(crate) first: UnixMicros,
+    pub(crate) last: UnixMicros,
+    pub(crate) stopped: bool,
+    pub(crate) startup_finished: bool,
+    pub(crate) target: Option<&'a str>,
+    pub(crate) emergency: bool,
+    pub(crate) ended: Option<EndKind>,
+    pub(crate) asleep: bool,
+    pub(crate) panicked: bool,
+    /// Number of its first entry, where known.
+    pub(crate) first_number: Option<u64>,
+}
+
+/// The newest start in the login record.
+pub(crate) struct Wtmp<'a> {
+    pub(crate) id: &'a EvidenceId,
+    pub(crate) shutdown_follows: bool,
+    pub(crate) run_level: Option<char>,
+    pub(crate) at: Option<Stamp>,
+}
+
+/// dpkg's database.
+pub(crate) struct Dpkg<'a> {
+    pub(crate) id: &'a EvidenceId,
+    pub(crate) broken: &'a [PackageState],
+    pub(crate) updates: u32,
+}
+
+/// The newest transaction of apt.
+pub(crate) struct Apt<'a> {
+    pub(crate) id: &'a EvidenceId,
+    pub(crate) ended: bool,
+    pub(crate) failed: bool,
+    pub(crate) time: Option<Stamp>,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn new(
+        system: &'a System,
+        inspection: &'a Inspection,
+        evidence: &'a [Evidence],
+        since: Option<Baseline<'a>>,
+    ) -> Self {
+        Self { system, inspection, evidence, since }
+    }
+
+    fn path(e: &Evidence) -> &[u8] {
+        e.origin.path.as_ref().map_or(&[], |p| &p.0)
+    }
+
+    /// What was looked for below these paths and was not there, or could not be understood.
+    pub(crate) fn looked_at(&self, below: &[&str]) -> Vec<EvidenceId> {
+        let nothing = |e: &&Evidence| matches!(e.fact, Fact::NotThere | Fact::Unreadable { .. });
+        let here = |e: &&Evidence| below.iter().any(|b| Self::path(e).starts_with(b.as_bytes()));
+        self.evidence.iter().filter(nothing).filter(here).map(|e| e.id.clone()).collect()
+    }
+
+    pub(crate) fn root(&self) -> Option<Root<'a>> {
+        let info = match self.inspection.volume(&self.system.root).map(|v| &v.content) {
+            Some(Content::Ext(info)) => Some(info),
+            _ => None,
+        };
+        self.evidence.iter().filter(|e| e.origin.volume == self.system.root).find_map(|e| match e.fact {
+            Fact::ExtState { needs_recovery, has_journal, valid, errors, mount_count, mounted_at } => Some(Root {
+                id: &e.id,
+                info,
+                // With a journal, `s_state` keeps its valid bit while mounted.
+                open: if has_journal { needs_recovery } else { !valid },
+                has_journal,
+                errors,
+                mount_count,
+                mounted_at,
+            }),
+            _ => None,
+        })
+    }
+
+    /// The starts the journal of this system tells of, newest first. Journals of other machines (a copied disk) do not count.
+    pub(crate) fn boots(&self) -> Vec<Boot<'a>> {
+        let ours = |e: &&Evidence| match (&self.system.machine_id, Self::path(e).strip_prefix(b"/var/log/journal/")) {
+            (Some(id), Some(rest)) => rest.split(|b| *b == b'/').next().is_some_and(|d| d == id.as_bytes()),
+            _ => true,
+        };
+        let mut boots: Vec<Boot<'a>> = self
+            .evidence
+            .iter()
+            .filter(ours)
+            .filter_map(|e| match &e.fact {
+                Fact::Boot {
+                    age,
+                    first,
+                    last,
+                    journal_stopped,
+                    startup_finished,
+                    reached_target,
+                    emergency,
+                    ended,
+                    asleep,
+                    panicked,
+                    order,
+                    ..
+                } => Some(Boot {
+                    id: &e.id,
+                    age: *age,
+                    first: *first,
+                    last: *last,
+                    stopped: *journal_stopped,
+                    startup_finished: *startup_finished,
+                    target: reached_target.as_ref().map(|t| t.as_str()),
+                    emergency: *emergency,
+                    ended: *ended,
+                    asleep: *asleep,
+                    panicked: *panicked,
+                    first_number: order.as_ref().map(|o| o.first),
+                }),
+                _ => None,
+            })
+            .collect();
+        boots.sort_by_key(|b| b.age);
+        boots
+    }
+
+    pub(crate) fn newest_boot(&self) -> Option<Boot<'a>> {
+        self.boots().into_iter().next()
+    }
+
+    pub(crate) fn wtmp(&self) -> Option<Wtmp<'a>> {
+        self.evidence.iter().find_map(|e| match e.fact {
+            Fact::WtmpLastBoot { shutdown_follows, run_level } => {
+                Some(Wtmp { id: &e.id, shutdown_follows, run_level, at: e.time })
+            }
+            _ => None,
+        })
+    }
+
+    /// True where the login record's newest start is (or may be) the journal's newest, or a later one.
+    pub(crate) fn wtmp_is_current(&self) -> bool {
+        match (self.wtmp(), self.newest_boot()) {
+            (Some(w), Some(b)) => w.at.is_some_and(|t| t.at.0 >= b.first.0 - 10 * ANOTHER_SESSION),
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// The root was mounted for writing by the system itself (`s_last_mounted` is what its initramfs or kernel saw) after the
+    /// newest start's journal ended.
+    pub(crate) fn started_after_journal(&self) -> bool {
+        let (Some(root), Some(boot)) = (self.root(), self.newest_boot()) else { return false };
+        self.mounted_by_itself()
+            && UnixMicros::from_seconds(root.mounted_at).0 > boot.last.0.saturating_add(ANOTHER_SESSION)
+    }
+
+    /// The last mount of the root was a start's: `/` (no initramfs), `/root` (initramfs-tools), `/sysroot` (dracut, systemd).
+    pub(crate) fn mounted_by_itself(&self) -> bool {
+        let info = self.root().and_then(|r| r.info);
+        info.is_some_and(|i| matches!(i.last_mounted.as_str(), "/" | "/root" | "/sysroot"))
+    }
+
+    /// The swap area in which a hibernated system stands.
+    pub(crate) fn resume_image(&self) -> Option<&'a EvidenceId> {
+        self.evidence.iter().find(|e| e.fact == Fact::SwapState { hibernated: true }).map(|e| &e.id)
+    }
+
+    pub(crate) fn first_boot_pending(&self) -> Option<&'a EvidenceId> {
+        self.evidence.iter().find(|e| e.fact == Fact::FirstBootPending).map(|e| &e.id)
+    }
+
+    pub(crate) fn dpkg(&self) -> Option<Dpkg<'a>> {
+        self.evidence.iter().find_map(|e| match &e.fact {
+            Fact::DpkgState { broken, updates, .. } => Some(Dpkg { id: &e.id, broken, updates: *updates }),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn apt(&self) -> Option<Apt<'a>> {
+        self.evidence.iter().find_map(|e| match &e.fact {
+            Fact::AptTransaction { age: 0, ended, failed, .. } => {
+                Some(Apt { id: &e.id, ended: *ended, failed: *failed, time: e.time })
+            }
+            _ => None,
+        })
+    }
+
+    /// When packages were last worked on, by the logs.
+    pub(crate) fn last_package_work(&self) -> Option<(&'a EvidenceId, Stamp)> {
+        let dated = |e: &'a Evidence| match e.fact {
+            Fact::DpkgLogTail { .. } | Fact::AptTransaction { age: 0, .. } => Some((&e.id, e.time?)),
+            _ => None,
+        };
+        self.evidence.iter().filter_map(dated).filter(|(_, t)| t.trust != ClockTrust::Suspect).max_by_key(|(_, t)| t.at)
+    }
+
+    /// Files dpkg left half replaced: those of packages, or (with `control`) its control files.
+    pub(crate) fn half_replaced(&self, control: bool) -> Vec<EvidenceId> {
+        let wanted = |e: &&Evidence| {
+            matches!(e.fact, Fact::HalfReplaced { .. }) && Self::path(e).ends_with(b"/tmp.ci") == control
+        };
+        self.evidence.iter().filter(wanted).map(|e| e.id.clone()).collect()
+    }
+
+    /// The last sign of life: the journal's last entry or the file system's last commit.
+    pub(crate) fn last_alive(&self) -> Option<Stamp> {
+        let signs = self.evidence.iter().filter_map(|e| match e.fact {
+            Fact::Boot { .. } => e.time,
+            Fact::LastCommit { .. } if e.origin.volume == self.system.root => e.time,
+            _ => None,
+        });
+        signs.filter(|t| t.trust == ClockTrust::Utc).max_by_key(|t| t.at)
+    }
+
+    /// Boot parts of that kind: id, kernel version where the path tells one, and what is broken.
+    pub(crate) fn parts(&self, wanted: BootPart) -> Vec<(&'a EvidenceId, Option<String>, Option<&'a str>)> {
+        self.evidence
+            .iter()
+            .filter_map(|e| match &e.fact {
+                Fact::BootPart { part, broken } if *part == wanted => {
+                    let version = versioned(Self::path(e)).map(|(_, v)| v);
+                    Some((&e.id, version, broken.as_ref().map(|b| b.as_str())))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// True where a volume of this system that was not looked into may hold what seems missing below these mount points.
+    pub(crate) fn hidden_below(&self, mounts: &[&str]) -> bool {
+        self.system.other.iter().any(|(m, _)| mounts.contains(&m.as_str()))
+    }
+
+    /// Debian and what is made of it: where things lie is known.
+    pub(crate) fn debian(&self) -> bool {
+        matches!(self.system.os.0.as_str(), "debian" | "ubuntu" | "raspbian" | "linuxmint" | "devuan" | "kali" | "pop")
+    }
+
+    /// Text of the evidence of that id.
+    pub(crate) fn fact(&self, id: &EvidenceId) -> Option<&'a Fact> {
+        self.evidence.iter().find(|e| e.id == *id).map(|e| &e.fact)
+    }
+}
+
+/// Orders versions as package managers do: runs of digits as numbers, everything else as text.
+pub(crate) fn compare_versions(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let text = |s: &[u8]| s.iter().position(u8::is_ascii_digit).unwrap_or(s.len());
+        let (i, j) = (text(a), text(b));
+        match a[..i].cmp(&b[..j]) {
+            Ordering::Equal => {}
+            other => return other,
+        }
+        (a, b) = (&a[i..], &b[j..]);
+        let digits = |s: &[u8]| s.iter().position(|c| !c.is_ascii_digit()).unwrap_or(s.len());
+        let (i, j) = (digits(a), digits(b));
+        let zeros = |s: &[u8]| s.iter().take_while(|c| **c == b'0').count();
+        let (x, y) = (&a[zeros(&a[..i])..i], &b[zeros(&b[..j])..j]);
+        match (x.len(), x).cmp(&(y.len(), y)) {
+            Ordering::Equal => {}
+            other => return other,
+        }
+        (a, b) = (&a[i..], &b[j..]);
+        if a.is_empty() && b.is_empty() {
+            return Ordering::Equal;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_count() {
+        for (a, b) in
+            [("6.1.0-9-amd64", "6.1.0-18-amd64"), ("6.1", "6.10"), ("5.10.0-30", "6.1.0-1"), ("6.1", "6.1-rt")]
+        {
+            assert_eq!(compare_versions(a, b), Ordering::Less, "{a} {b}");
+            assert_eq!(compare_versions(b, a), Ordering::Greater, "{b} {a}");
+        }
+        assert_eq!(compare_versions("6.01", "6.1"), Ordering::Equal);
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether data changed since a snapshot, by the counters file systems keep of themselves.
+//!
+//! They count what file systems write. Writes below a file system (raw, or by a debugger) move none of them.
+
+use super::case::Case;
+use super::decide::Vote;
+use model::assessment::Change;
+use model::assessment::Confidence::{Certain, Likely};
+use model::evidence::{EvidenceId, Fact};
+use model::id::VolumePath;
+use model::inspection::{Content, ExtInfo};
+
+type Said = Option<Vote<Change>>;
+
+/// A file system of the system beside the same one in the snapshot.
+enum Pair<'a> {
+    /// An ext file system in both.
+    Ext { path: &'a VolumePath, now: &'a ExtInfo, then: &'a ExtInfo },
+    /// One that has no counters, the same in both.
+    NoCounters,
+    /// Not there in the snapshot, or something else.
+    NoMatch,
+}
+
+/// The volumes of the system that hold data, each with its like in the snapshot.
+fn pairs<'a>(case: &Case<'a>) -> Option<Vec<Pair<'a>>> {
+    let saved = case.since?.volumes;
+    let mut paths = vec![&case.system.root];
+    paths.extend(case.system.boot.iter().chain(&case.system.other).map(|(_, p)| p));
+    let mut seen: Vec<&VolumePath> = Vec::new();
+    let mut found = Vec::new();
+    for path in paths {
+        if seen.contains(&path) {
+            continue;
+        }
+        seen.push(path);
+        let Some(volume) = case.inspection.volume(path) else { continue };
+        if matches!(volume.content, Content::Swap(_)) {
+            continue;
+        }
+        // Disks may be numbered differently today: a file system is known by its UUID.
+        let same = volume.uuid().and_then(|uuid| saved.iter().find(|s| uuid_of(&s.content) == Some(uuid)));
+        found.push(match (&volume.content, same.map(|s| &s.content)) {
+            (Content::Ext(now), Some(Content::Ext(then))) => Pair::Ext { path, now, then },
+            (Content::Fat(_), Some(Content::Fat(_))) => Pair::NoCounters,
+            _ => Pair::NoMatch,
+        });
+    }
+    Some(found)
+}
+
+fn uuid_of(content: &Content) -> Option<&str> {
+    match content {
+        Content::Ext(e) => Some(&e.uuid),
+        Content::Fat(f) => Some(&f.volume_id),
+        _ => None,
+    }
+}
+
+fn ext_id(case: &Case<'_>, path: &VolumePath) -> Option<EvidenceId> {
+    let of = |e: &&model::evidence::Evidence| e.origin.volume == *path && matches!(e.fact, Fact::ExtState { .. });
+    case.evidence.iter().find(of).map(|e| e.id.clone())
+}
+
+fn counters(e: &ExtInfo) -> (i64, i64, u16, u64, Option<u32>, Option<i64>, u64, bool) {
+    (
+        e.mounted_at,
+        e.written_at,
+        e.mount_count,
+        e.kbytes_written,
+        e.journal_sequence,
+        e.last_commit_at,
+        e.free_blocks,
+        e.needs_recovery,
+    )
+}
+
+pub(super) fn counters_differ(case: &Case<'_>) -> Said {
+    let differing: Vec<EvidenceId> = pairs(case)?
+        .iter()
+        .filter_map(|p| match p {
+            Pair::Ext { path, now, then } if counters(now) != counters(then) => ext_id(case, path),
+            _ => None,
+        })
+        .collect();
+    (!differing.is_empty()).then(|| Vote::new(Change::Changed, Certain, differing))
+}
+
+pub(super) fn counters_equal(case: &Case<'_>) -> Said {
+    let pairs = pairs(case)?;
+    let mut evidence = Vec::new();
+    let mut confidence = Certain;
+    for pair in &pairs {
+        match pair {
+            // Open, or without a journal, a file system writes without counting.
+            Pair::Ext { path, now, then } => {
+                let closed = |e: &ExtInfo| e.has_journal && !e.needs_recovery;
+                if counters(now) != counters(then) || !closed(now) || !closed(then) {
+                    return None;
+                }
+                evidence.extend(ext_id(case, path));
+            }
+            Pair::NoCounters => confidence = Likely,
+            Pair::NoMatch => return None,
+        }
+    }
+    // A hibernated system that was resumed and put to sleep again moves no counter.
+    let asleep = case.resume_image().is_some();
+    (!evidence.is_empty() && !asleep).then(|| Vote::new(Change::Unchanged, confidence, evidence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scene::Scene;
+    use super::*;
+    use model::assessment::Confidence;
+
+    fn said(s: &Scene) -> (Change, Confidence) {
+        let f = s.assess().change;
+        (f.value, f.confidence)
+    }
+
+    #[test]
+    fn equal_and_closed() {
+        let mut s = Scene::new();
+        s.save();
+        assert_eq!(said(&s), (Change::Unchanged, Certain));
+        assert!(s.assess().since.is_some());
+    }
+
+    #[test]
+    fn any_counter_that_differs() {
+        let changes: [fn(&mut ExtInfo); 5] = [
+            |e| e.mount_count += 1,
+            |e| e.mounted_at += 1,
+            |e| e.written_at += 1,
+            |e| e.kbytes_written += 1,
+            |e| e.journal_sequence = Some(100),
+        ];
+        for change in changes {
+            let mut s = Scene::new();
+            s.save();
+            s.ext(change);
+            assert_eq!(said(&s), (Change::Changed, Certain));
+        }
+    }
+
+    #[test]
+    fn fat_keeps_no_count() {
+        let mut s = Scene::new();
+        s.esp(false);
+        s.save();
+        assert_eq!(said(&s), (Change::Unchanged, Likely));
+    }
+
+    #[test]
+    fn open_file_systems_and_other_ones_are_unknown() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.save();
+        assert_eq!(said(&s).0, Change::Unknown);
+        let mut s = Scene::new();
+        s.save();
+        s.ext(|e| e.uuid = "another".into());
+        assert_eq!(said(&s).0, Change::Unknown);
+        assert_eq!(said(&Scene::new()).0, Change::Unknown, "nothing to compare with");
+    }
+}

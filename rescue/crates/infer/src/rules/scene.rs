@@ -1,0 +1,292 @@
+//! Scenes for the tests of rules: one machine, with what its volumes and files say.
+
+use super::{Baseline, assess};
+use crate::combine::combine;
+use crate::source::boot_files::told;
+use crate::source::test::at;
+use crate::source::{evidence, stamp, volume_facts};
+use model::assessment::Assessment;
+use model::coverage::CaptureMethod;
+use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, Fact, JournalOrder, PackageState, Stamp};
+use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
+use model::inspection::{Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume};
+use model::ports::UnixMicros;
+use model::snapshot::{MapRoot, SavedVolume};
+use model::text::DisplayText;
+use model::units::{ByteLen, Extent, ExtentSet, SectorSize};
+
+/// The moment scenes begin, in seconds since 1970.
+pub(crate) const BEGIN: i64 = 1_795_000_000;
+const MACHINE: &str = "0123456789abcdef0123456789abcdef";
+
+/// A closed ext4 root, mounted by its own system at [`BEGIN`].
+pub(crate) fn ext_info() -> ExtInfo {
+    ExtInfo {
+        kind: FsKind::Ext4,
+        uuid: "6d2b4f0e-0000-4000-8000-000000000001".into(),
+        label: "".into(),
+        block_size: 4096,
+        blocks: 1000,
+        free_blocks: 500,
+        needs_recovery: false,
+        state: 1,
+        errors: 0,
+        has_journal: true,
+        mount_count: 7,
+        mounted_at: BEGIN,
+        written_at: BEGIN,
+        made_at: BEGIN - 1_000_000,
+        checked_at: BEGIN - 1_000_000,
+        last_mounted: "/root".into(),
+        kbytes_written: 1234,
+        journal_sequence: Some(99),
+        last_commit_at: None,
+        unknown_features: (0, 0, 0),
+    }
+}
+
+/// A start from `first` to `last` (seconds since 1970) whose journal breaks off.
+pub(crate) fn boot(id: &str, first: i64, last: i64) -> Fact {
+    Fact::Boot {
+        boot_id: id.into(),
+        age: 0,
+        first: UnixMicros::from_seconds(first),
+        last: UnixMicros::from_seconds(last),
+        journal_stopped: false,
+        startup_finished: false,
+        reached_target: None,
+        emergency: false,
+        ended: None,
+        asleep: false,
+        panicked: false,
+        order: None,
+    }
+}
+
+/// What a test changes in a start.
+pub(crate) struct BootEdit<'a>(&'a mut Fact);
+
+impl BootEdit<'_> {
+    pub(crate) fn stop(&mut self, kind: EndKind) {
+        if let Fact::Boot { journal_stopped, ended, .. } = self.0 {
+            (*journal_stopped, *ended) = (true, Some(kind));
+        }
+    }
+
+    pub(crate) fn sleep(&mut self) {
+        if let Fact::Boot { asleep, .. } = self.0 {
+            *asleep = true;
+        }
+    }
+
+    pub(crate) fn reach(&mut self, target: &str) {
+        if let Fact::Boot { reached_target, startup_finished, .. } = self.0 {
+            (*reached_target, *startup_finished) = (Some(DisplayText::new(target)), true);
+        }
+    }
+
+    pub(crate) fn fall(&mut self) {
+        if let Fact::Boot { emergency, startup_finished, .. } = self.0 {
+            (*emergency, *startup_finished) = (true, true);
+        }
+    }
+
+    pub(crate) fn last(&mut self, seconds: i64) {
+        if let Fact::Boot { last, .. } = self.0 {
+            *last = UnixMicros::from_seconds(seconds);
+        }
+    }
+
+    pub(crate) fn panic(&mut self) {
+        if let Fact::Boot { panicked, .. } = self.0 {
+            *panicked = true;
+        }
+    }
+}
+
+/// One machine: ESP on p1, root on p2, swap on p3.
+pub(crate) struct Scene {
+    pub(crate) inspection: Inspection,
+    pub(crate) facts: Vec<Evidence>,
+    pub(crate) journal_of: String,
+    pub(crate) os: &'static str,
+    pub(crate) other: Vec<(String, VolumePath)>,
+    pub(crate) saved: Option<Vec<SavedVolume>>,
+    root: Content,
+    rest: Vec<(u32, Content)>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self {
+            inspection: Inspection::default(),
+            facts: Vec::new(),
+            journal_of: MACHINE.into(),
+            os: "debian",
+            other: Vec::new(),
+            saved: None,
+            root: Content::Ext(ext_info()),
+            rest: Vec::new(),
+        }
+        .rebuilt()
+    }
+
+    fn rebuilt(mut self) -> Self {
+        self.rebuild();
+        self
+    }
+
+    fn volumes(&self) -> Vec<Volume> {
+        let volume = |n: u32, content: &Content| Volume {
+            path: VolumePath::partition(DiskNo(0), n),
+            extent: Extent::between(u64::from(n) << 20, u64::from(n + 1) << 20).unwrap(),
+            content: content.clone(),
+        };
+        let mut all: Vec<Volume> = self.rest.iter().map(|(n, c)| volume(*n, c)).collect();
+        all.push(volume(2, &self.root));
+        all.sort_by_key(|v| v.path.number());
+        all
+    }
+
+    fn rebuild(&mut self) {
+        let hardware = Hardware {
+            model: "".into(),
+            serial: None,
+            wwn: None,
+            size: ByteLen(16 << 20),
+            sector: SectorSize::B512,
+            transport: "image".into(),
+            removable: false,
+            shown_as: None,
+        };
+        let disk = Disk { no: DiskNo(0), hardware, head: Digest::of(b""), table: None, volumes: self.volumes() };
+        self.inspection.disks = vec![disk];
+    }
+
+    pub(crate) fn ext(&mut self, change: impl FnOnce(&mut ExtInfo)) {
+        if let Content::Ext(info) = &mut self.root {
+            change(info);
+        }
+        self.rebuild();
+    }
+
+    pub(crate) fn unrecognised_root(&mut self) {
+        self.root = Content::Recognised { name: "btrfs".into() };
+        self.rebuild();
+    }
+
+    fn put(&mut self, n: u32, content: Content) {
+        self.rest.retain(|(m, _)| *m != n);
+        self.rest.push((n, content));
+        self.rebuild();
+    }
+
+    pub(crate) fn swap(&mut self, hibernated: bool) {
+        self.put(3, Content::Swap(SwapInfo { uuid: Some("s".into()), label: "".into(), page_size: 4096, hibernated }));
+    }
+
+    pub(crate) fn esp(&mut self, dirty: bool) {
+        let info = FatInfo {
+            width: 32,
+            volume_id: "ABCD-0123".into(),
+            label: "".into(),
+            cluster_size: 4096,
+            clusters: 1000,
+            dirty,
+        };
+        self.put(1, Content::Fat(info));
+    }
+
+    pub(crate) fn system(&self) -> System {
+        let has = |n: u32| self.rest.iter().any(|(m, _)| *m == n);
+        let path = |n: u32| VolumePath::partition(DiskNo(0), n);
+        let mut other = self.other.clone();
+        if has(3) {
+            other.push(("swap".into(), path(3)));
+        }
+        System {
+            name: "Debian GNU/Linux 12 (bookworm)".into(),
+            os: (self.os.into(), "12".into()),
+            hostname: None,
+            machine_id: Some(MACHINE.into()),
+            root: path(2),
+            boot: has(1).then(|| ("/boot/efi".to_owned(), path(1))).into_iter().collect(),
+            other,
+        }
+    }
+
+    pub(crate) fn fact(&mut self, path: &str, fact: Fact) {
+        self.facts.push(evidence(&at(path), fact, "", None));
+    }
+
+    /// A start that began `after` seconds into the scene; `order` makes greater ages older.
+    pub(crate) fn boot(&mut self, age: u32, after: i64, change: impl FnOnce(&mut BootEdit<'_>)) {
+        let first = BEGIN + after;
+        let mut fact = boot(&format!("{age:032x}"), first, first + 1000);
+        if let Fact::Boot { order, .. } = &mut fact {
+            let first = 1000 - u64::from(age) * 100;
+            *order = Some(JournalOrder { counter: "c".into(), first, last: first + 50 });
+        }
+        change(&mut BootEdit(&mut fact));
+        let path = format!("/var/log/journal/{}/system.journal", self.journal_of);
+        self.fact(&path, fact);
+        // The root was mounted by the newest start.
+        if age == 0 {
+            self.ext(|e| {
+                if e.mounted_at != 0 {
+                    e.mounted_at = first - 5;
+                }
+            });
+        }
+    }
+
+    pub(crate) fn dpkg(&mut self, broken: &[(&str, &str)], updates: u32) {
+        let broken = broken
+            .iter()
+            .map(|(name, state)| PackageState { name: (*name).into(), version: "1".into(), state: (*state).into() })
+            .collect();
+        self.fact("/var/lib/dpkg/status", Fact::DpkgState { installed: 300, broken, updates });
+    }
+
+    pub(crate) fn apt(&mut self, ended: bool, failed: bool, after: i64) {
+        let fact = Fact::AptTransaction { age: 0, command: "apt upgrade".into(), ended, failed, packages: vec![] };
+        let time = Stamp { at: UnixMicros::from_seconds(BEGIN + after), trust: ClockTrust::LocalNoZone };
+        self.facts.push(evidence(&at("/var/log/apt/history.log"), fact, "", Some(time)));
+    }
+
+    pub(crate) fn part(&mut self, path: &str, part: BootPart, broken: Option<&str>) {
+        self.facts.push(told(&at(path), part, broken));
+    }
+
+    pub(crate) fn combined(&self) -> Vec<Evidence> {
+        let mut all = volume_facts(&self.inspection, &self.system());
+        all.extend(self.facts.iter().cloned());
+        combine(all)
+    }
+
+    /// Takes the present as the snapshot to compare with.
+    pub(crate) fn save(&mut self) {
+        let saved = |v: Volume| SavedVolume {
+            path: v.path,
+            extent: v.extent,
+            content: v.content,
+            method: CaptureMethod::Raw,
+            why: "".into(),
+            captured: ByteLen(0),
+            unreadable: ExtentSet::new(),
+            map: MapRoot { node: NodeId(Digest::of(b"")), height: 0 },
+        };
+        self.saved = Some(self.volumes().into_iter().map(saved).collect());
+    }
+
+    pub(crate) fn assess(&self) -> Assessment {
+        let since = self.saved.as_ref().map(|volumes| Baseline { id: SnapshotId(Digest::of(b"snapshot")), volumes });
+        assess(&self.system(), &self.inspection, &self.combined(), since)
+    }
+}
+
+/// Only here so that times in scenes are stamped as parsers stamp them.
+#[test]
+fn scenes_are_plausible() {
+    assert_eq!(stamp(UnixMicros::from_seconds(BEGIN)).trust, ClockTrust::Utc);
+}

@@ -1,0 +1,265 @@
+//! How far the last start got, and whether another one can.
+
+use super::case::{Boot, Case, compare_versions};
+use super::decide::Vote;
+use super::termination;
+use model::assessment::Confidence::{self, Certain, Likely, Weak};
+use model::assessment::{Start, Termination};
+use model::evidence::{BootPart, EvidenceId};
+
+type Said = Option<Vote<Start>>;
+
+/// A start that is not done after this long (in microseconds) does not get there.
+const LONG_ENOUGH: i64 = 5 * 60 * 1_000_000;
+
+/// Something without which it cannot start: how sure, what is wrong with it, and the evidence.
+pub(crate) fn obstacle<'a>(case: &Case<'a>) -> Option<(Confidence, &'a str, EvidenceId)> {
+    let known = |sure: Confidence| if case.debian() { sure } else { Weak };
+    // A separate /usr that was not looked into holds all of these; a separate /boot holds the kernels.
+    let userland = !case.hidden_below(&["/usr", "/lib", "/sbin"]);
+    for part in [BootPart::Libc, BootPart::Init].into_iter().filter(|_| userland) {
+        let parts = case.parts(part);
+        if let Some((id, _, Some(why))) = parts.iter().find(|p| p.2.is_some()) {
+            // systemd is there: some initial RAM file systems start it directly.
+            let other = part == BootPart::Init && parts.iter().any(|p| p.2.is_none());
+            return Some((known(if other { Likely } else { Certain }), why, (*id).clone()));
+        }
+    }
+    kernel_obstacle(case, &known).or_else(|| {
+        let configs = case.parts(BootPart::LoaderConfig);
+        let all = configs.iter().all(|p| p.2.is_some());
+        configs.iter().find(|_| all).and_then(|(id, _, why)| Some((known(Likely), (*why)?, (*id).clone())))
+    })
+}
+
+/// The kernel that is started is the newest one, as boot loaders are set up; another may be chosen by hand.
+fn kernel_obstacle<'a>(
+    case: &Case<'a>,
+    known: &dyn Fn(Confidence) -> Confidence,
+) -> Option<(Confidence, &'a str, EvidenceId)> {
+    let kernels = case.parts(BootPart::Kernel);
+    let needs = [BootPart::Kernel, BootPart::Initramfs, BootPart::Modules].map(|p| case.parts(p));
+    let wrong = |version: &str| {
+        let of =
+            |p: &&(&'a EvidenceId, Option<String>, Option<&'a str>)| p.1.as_deref() == Some(version) && p.2.is_some();
+        needs.iter().flatten().find(of).and_then(|(id, _, why)| Some(((*why)?, (*id).clone())))
+    };
+    let mut versions: Vec<&str> = kernels.iter().filter_map(|k| k.1.as_deref()).collect();
+    versions.sort_by(|a, b| compare_versions(b, a));
+    let Some(newest) = versions.first() else {
+        // Kernels may lie elsewhere (on the ESP): a hint only.
+        return kernels.iter().find_map(|(id, _, why)| Some((Weak, (*why)?, (*id).clone())));
+    };
+    let (why, id) = wrong(newest)?;
+    // A kernel can be built to need neither modules nor an initial RAM file system, and an older one be the one that is started.
+    Some((known(Likely), why, id))
+}
+
+pub(super) fn cannot_start(case: &Case<'_>) -> Said {
+    obstacle(case).map(|(confidence, _, id)| Vote::new(Start::Failed, confidence, vec![id]))
+}
+
+pub(super) fn never_started(case: &Case<'_>) -> Said {
+    let never = [termination::never_mounted, termination::first_start_pending, termination::only_installed];
+    let vote = never.iter().find_map(|rule| rule(case)).filter(|v| v.value == Termination::Never)?;
+    Some(Vote {
+        value: Start::Never,
+        confidence: vote.confidence,
+        evidence_for: vote.evidence_for,
+        evidence_against: vote.evidence_against,
+    })
+}
+
+pub(super) fn not_on_record(case: &Case<'_>) -> Said {
+    let (root, boot) = (case.root()?, case.newest_boot()?);
+    let elsewhere = case.wtmp().is_some_and(|w| case.wtmp_is_current() && w.run_level.is_some());
+    (case.started_after_journal() && !elsewhere)
+        .then(|| Vote::new(Start::Unknown, Likely, vec![root.id.clone(), boot.id.clone()]))
+}
+
+pub(super) fn emergency_mode(case: &Case<'_>) -> Said {
+    let boot = case.newest_boot()?;
+    let sure = if case.started_after_journal() { Weak } else { Likely };
+    boot.emergency.then(|| Vote::new(Start::Failed, sure, vec![boot.id.clone()]))
+}
+
+pub(super) fn start_loop(case: &Case<'_>) -> Said {
+    let short = |b: &&Boot<'_>| {
+        b.target.is_none()
+            && !b.startup_finished
+            && !b.stopped
+            && b.ended.is_none()
+            && b.last.0 - b.first.0 < LONG_ENOUGH
+    };
+    let boots = case.boots();
+    let row: Vec<EvidenceId> = boots.iter().take_while(short).map(|b| b.id.clone()).collect();
+    (row.len() >= 3).then(|| Vote::new(Start::Failed, Likely, row))
+}
+
+/// Certain of the past only: where it cannot start now, or started again since, that it once did says little.
+pub(super) fn reached_target(case: &Case<'_>) -> Said {
+    let boot = case.newest_boot()?;
+    let reached = !boot.emergency && (boot.target.is_some() || boot.startup_finished);
+    let past = case.started_after_journal() || obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
+    let confidence = if past {
+        Weak
+    } else if boot.target.is_some() {
+        Certain
+    } else {
+        Likely
+    };
+    reached.then(|| Vote::new(Start::Reached, confidence, vec![boot.id.clone()]))
+}
+
+pub(super) fn reached_run_level(case: &Case<'_>) -> Said {
+    let wtmp = case.wtmp().filter(|_| case.wtmp_is_current())?;
+    let past = obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
+    let confidence = if past { Weak } else { Likely };
+    matches!(wtmp.run_level, Some('2'..='5')).then(|| Vote::new(Start::Reached, confidence, vec![wtmp.id.clone()]))
+}
+
+pub(super) fn reached_nothing(case: &Case<'_>) -> Said {
+    let boots = case.boots();
+    let boot = boots.first()?;
+    let nothing = boot.target.is_none() && !boot.startup_finished && !boot.emergency && boot.ended.is_none();
+    // The beginning of the oldest start in a journal may have been thrown away to make room.
+    let whole = boots.len() > 1 || boot.first_number == Some(1);
+    let long = boot.last.0 - boot.first.0 >= LONG_ENOUGH;
+    (nothing && whole && long).then(|| Vote::new(Start::Failed, Weak, vec![boot.id.clone()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scene::Scene;
+    use super::*;
+    use model::evidence::{EndKind, Fact};
+
+    fn start(s: &Scene) -> (Start, Confidence, String) {
+        let f = s.assess().start;
+        (f.value, f.confidence, f.rule)
+    }
+
+    fn reached() -> Scene {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| {
+            b.reach("graphical.target");
+            b.stop(EndKind::Poweroff);
+        });
+        s
+    }
+
+    const LIBC: &str = "/usr/lib/x86_64-linux-gnu/libc.so.6";
+
+    #[test]
+    fn a_target_in_the_journal_is_certain() {
+        assert_eq!(start(&reached()), (Start::Reached, Certain, "reached-target".into()));
+    }
+
+    #[test]
+    fn a_missing_library_outweighs_the_past() {
+        let mut s = reached();
+        s.part(LIBC, BootPart::Libc, Some("/usr/lib/x86_64-linux-gnu/libc.so.6 is missing"));
+        let a = s.assess();
+        assert_eq!(start(&s), (Start::Failed, Certain, "cannot-start".into()));
+        assert!(!a.is_good());
+        assert_eq!(a.start.evidence_against.len(), 1, "that it once started is said");
+    }
+
+    #[test]
+    fn a_missing_library_of_an_unknown_system_is_a_hint() {
+        let mut s = reached();
+        s.os = "nixos";
+        s.part(LIBC, BootPart::Libc, Some("/usr/lib/x86_64-linux-gnu/libc.so.6 is missing"));
+        assert_eq!(start(&s).0, Start::Reached);
+    }
+
+    #[test]
+    fn nothing_is_missed_on_a_volume_nobody_looked_into() {
+        let mut s = reached();
+        s.other.push(("/usr".into(), model::id::VolumePath::partition(model::id::DiskNo(0), 9)));
+        s.part(LIBC, BootPart::Libc, Some("/usr/lib/x86_64-linux-gnu/libc.so.6 is missing"));
+        assert_eq!(start(&s), (Start::Reached, Certain, "reached-target".into()));
+    }
+
+    #[test]
+    fn the_newest_kernel_decides() {
+        let mut s = reached();
+        s.part("/boot/vmlinuz-6.1.0-9-amd64", BootPart::Kernel, None);
+        s.part("/boot/vmlinuz-6.1.0-18-amd64", BootPart::Kernel, None);
+        s.part("/boot/initrd.img-6.1.0-18-amd64", BootPart::Initramfs, None);
+        // The older one lacks its initial RAM file system: not what is started.
+        assert_eq!(start(&s).0, Start::Reached);
+        s.part("/boot/vmlinuz-6.1.0-20-amd64", BootPart::Kernel, None);
+        assert_eq!(start(&s), (Start::Failed, Likely, "cannot-start".into()));
+    }
+
+    #[test]
+    fn an_empty_boot_configuration() {
+        let mut s = reached();
+        s.part("/boot/grub/grub.cfg", BootPart::LoaderConfig, Some("/boot/grub/grub.cfg is empty"));
+        assert_eq!(start(&s), (Start::Failed, Likely, "cannot-start".into()));
+    }
+
+    #[test]
+    fn never() {
+        let mut s = Scene::new();
+        s.ext(|e| (e.mount_count, e.mounted_at) = (0, 0));
+        assert_eq!(start(&s), (Start::Never, Certain, "never-started".into()));
+    }
+
+    #[test]
+    fn emergency() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.fall());
+        assert_eq!(start(&s), (Start::Failed, Likely, "emergency-mode".into()));
+    }
+
+    #[test]
+    fn a_mount_after_the_journal_ends_leaves_it_open() {
+        let mut s = reached();
+        s.ext(|e| e.mounted_at += 5000);
+        assert_eq!(start(&s), (Start::Unknown, Likely, "start-not-on-record".into()));
+        // Mounted by somebody else: that was no start.
+        s.ext(|e| e.last_mounted = "/mnt".into());
+        assert_eq!(start(&s).0, Start::Reached);
+    }
+
+    #[test]
+    fn three_short_starts_in_a_row() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        for age in 0..3 {
+            s.boot(age, 9000 - i64::from(age) * 500, |b| {
+                b.last(super::super::scene::BEGIN + 9020 - i64::from(age) * 500)
+            });
+        }
+        assert_eq!(start(&s), (Start::Failed, Likely, "start-loop".into()));
+    }
+
+    #[test]
+    fn one_short_start_says_nothing() {
+        let mut s = Scene::new();
+        s.boot(0, 9000, |b| b.last(super::super::scene::BEGIN + 9020));
+        assert_eq!(start(&s).0, Start::Unknown);
+    }
+
+    #[test]
+    fn a_long_start_that_reached_nothing() {
+        let mut s = Scene::new();
+        s.boot(0, 9000, |_| {});
+        // Alone, and not from entry 1: its beginning may have been thrown away.
+        assert_eq!(start(&s).0, Start::Unknown);
+        s.boot(1, 1000, |b| b.reach("graphical.target"));
+        assert_eq!(start(&s), (Start::Failed, Weak, "reached-nothing".into()));
+    }
+
+    #[test]
+    fn a_run_level_where_there_is_no_journal() {
+        let mut s = Scene::new();
+        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5') });
+        assert_eq!(start(&s), (Start::Reached, Likely, "reached-run-level".into()));
+        let mut s = Scene::new();
+        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('1') });
+        assert_eq!(start(&s).0, Start::Unknown);
+    }
+}

@@ -1,0 +1,315 @@
+//! How the last session ended.
+
+use super::case::{Case, Root};
+use super::decide::Vote;
+use model::assessment::Confidence::{Certain, Likely, Weak};
+use model::assessment::Termination::{self, Abrupt, Clean, Hibernated, Never};
+use model::evidence::EvidenceId;
+
+type Said = Option<Vote<Termination>>;
+
+/// No start anywhere: none in the journal, none in the login record.
+fn no_start(case: &Case<'_>) -> bool {
+    case.newest_boot().is_none() && case.wtmp().is_none()
+}
+
+fn traces(case: &Case<'_>) -> Vec<EvidenceId> {
+    let boot = case.newest_boot().map(|b| b.id.clone());
+    boot.into_iter().chain(case.wtmp().map(|w| w.id.clone())).collect()
+}
+
+/// Never mounted for writing: what its files tell is of another file system, from which they were copied. A check zeroes the
+/// count, but not the time.
+fn never_written(root: &Root<'_>) -> bool {
+    root.mount_count == 0 && root.mounted_at == 0
+}
+
+/// A resume image counts only where the root was left open, as hibernation leaves it.
+pub(super) fn resume_image(case: &Case<'_>) -> Said {
+    let (image, root) = (case.resume_image()?, case.root()?);
+    if !root.open {
+        return None;
+    }
+    let evidence = vec![image.clone(), root.id.clone()];
+    Some(match case.newest_boot() {
+        Some(boot) if boot.asleep && !case.started_after_journal() => {
+            Vote::new(Hibernated, Certain, [evidence, vec![boot.id.clone()]].concat())
+        }
+        Some(boot) => Vote::new(Hibernated, Weak, evidence).against(vec![boot.id.clone()]),
+        None => Vote::new(Hibernated, Likely, evidence),
+    })
+}
+
+pub(super) fn never_mounted(case: &Case<'_>) -> Said {
+    let root = case.root()?;
+    if !never_written(&root) || root.open {
+        return None;
+    }
+    let evidence = vec![root.id.clone()];
+    // Files that tell of starts were copied in when the file system was made.
+    Some(if no_start(case) {
+        Vote::new(Never, Certain, evidence)
+    } else {
+        Vote::new(Never, Likely, evidence).against(traces(case))
+    })
+}
+
+pub(super) fn first_start_pending(case: &Case<'_>) -> Said {
+    let (pending, root) = (case.first_boot_pending()?, case.root()?);
+    (!root.open && no_start(case)).then(|| Vote::new(Never, Likely, vec![pending.clone(), root.id.clone()]))
+}
+
+pub(super) fn only_installed(case: &Case<'_>) -> Said {
+    let root = case.root()?;
+    let info = root.info?;
+    let installer = !info.last_mounted.as_str().is_empty() && !case.mounted_by_itself();
+    // Each start counts one mount; an installer, one or two.
+    let few = root.mount_count <= 2;
+    (!root.open && installer && few && no_start(case)).then(|| Vote::new(Never, Weak, vec![root.id.clone()]))
+}
+
+pub(super) fn stopped_and_closed(case: &Case<'_>) -> Said {
+    let boot = case.newest_boot()?;
+    if !boot.stopped {
+        return None;
+    }
+    let Some(root) = case.root() else {
+        return Some(Vote::new(Clean, Likely, vec![boot.id.clone()]));
+    };
+    if never_written(&root) {
+        return None;
+    }
+    let confidence = if root.has_journal && !case.started_after_journal() { Certain } else { Likely };
+    (!root.open).then(|| Vote::new(Clean, confidence, vec![boot.id.clone(), root.id.clone()]))
+}
+
+pub(super) fn on_record_and_closed(case: &Case<'_>) -> Said {
+    let root = case.root()?;
+    let boot = case.newest_boot();
+    let wtmp = case.wtmp().filter(|w| w.shutdown_follows && case.wtmp_is_current());
+    let reached = boot.as_ref().filter(|b| b.ended.is_some());
+    let mut evidence: Vec<EvidenceId> = wtmp.map(|w| w.id.clone()).into_iter().collect();
+    evidence.extend(reached.map(|b| b.id.clone()));
+    if root.open || never_written(&root) || evidence.is_empty() {
+        return None;
+    }
+    evidence.push(root.id.clone());
+    Some(Vote::new(Clean, Likely, evidence))
+}
+
+pub(super) fn closed_alone(case: &Case<'_>) -> Said {
+    let root = case.root()?;
+    let itself = !root.open && root.mount_count > 0 && case.mounted_by_itself();
+    (itself && no_start(case)).then(|| Vote::new(Clean, Likely, vec![root.id.clone()]))
+}
+
+/// Hibernation leaves the root open too; into a swap file, its image is not seen. So only a journal that breaks off while
+/// awake, with no image in sight, makes it certain.
+pub(super) fn cut_off(case: &Case<'_>) -> Said {
+    let root = case.root()?;
+    let boot = case.newest_boot();
+    if !root.open || boot.as_ref().is_some_and(|b| b.stopped) {
+        return None;
+    }
+    let mut evidence = vec![root.id.clone()];
+    let certain = root.has_journal && boot.as_ref().is_some_and(|b| !b.asleep && b.ended.is_none());
+    evidence.extend(boot.map(|b| b.id.clone()));
+    let wtmp = case.wtmp().filter(|_| case.wtmp_is_current());
+    let mut against = Vec::new();
+    if let Some(w) = wtmp {
+        let side = if w.shutdown_follows { &mut against } else { &mut evidence };
+        side.push(w.id.clone());
+    }
+    let confidence = match case.resume_image() {
+        None if certain => Certain,
+        None => Likely,
+        // The image explains the open root as well.
+        Some(image) => {
+            against.push(image.clone());
+            Weak
+        }
+    };
+    Some(Vote::new(Abrupt, confidence, evidence).against(against))
+}
+
+pub(super) fn stopped_and_open(case: &Case<'_>) -> Said {
+    let (root, boot) = (case.root()?, case.newest_boot()?);
+    let open = root.open && boot.stopped && case.resume_image().is_none();
+    open.then(|| Vote::new(Abrupt, Likely, vec![root.id.clone()]).against(vec![boot.id.clone()]))
+}
+
+pub(super) fn breaks_off_closed(case: &Case<'_>) -> Said {
+    let (root, boot) = (case.root()?, case.newest_boot()?);
+    let on_record = case.wtmp().is_some_and(|w| w.shutdown_follows && case.wtmp_is_current());
+    let breaks_off = !boot.stopped && boot.ended.is_none() && !on_record && !root.open && !never_written(&root);
+    breaks_off.then(|| Vote::new(Abrupt, Weak, vec![boot.id.clone()]).against(vec![root.id.clone()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scene::Scene;
+    use super::*;
+    use model::assessment::Confidence;
+    use model::evidence::{EndKind, Fact};
+
+    fn ended(scene: &mut Scene) -> (Termination, Confidence, String) {
+        let t = scene.assess().termination;
+        (t.value, t.confidence, t.rule)
+    }
+
+    #[test]
+    fn shut_down_in_order() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Reboot));
+        assert_eq!(ended(&mut s), (Clean, Certain, "stopped-and-closed".into()));
+        assert_eq!(s.assess().how, Some(EndKind::Reboot));
+    }
+
+    #[test]
+    fn cut_off_with_a_journal_is_certain() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Certain, "cut-off".into()));
+    }
+
+    #[test]
+    fn an_open_root_alone_is_likely() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+    }
+
+    #[test]
+    fn the_state_field_does_not_matter_with_a_journal() {
+        let mut s = Scene::new();
+        s.ext(|e| {
+            e.needs_recovery = true;
+            e.state = 1;
+        });
+        assert_eq!(ended(&mut s).0, Abrupt);
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        s.ext(|e| e.state = 0);
+        assert_eq!(ended(&mut s).0, Clean);
+    }
+
+    #[test]
+    fn without_a_journal_the_state_field_tells() {
+        let mut s = Scene::new();
+        s.ext(|e| {
+            e.has_journal = false;
+            e.state = 0;
+        });
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+    }
+
+    #[test]
+    fn hibernated_where_the_journal_went_to_sleep() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.swap(true);
+        s.boot(0, 1000, |b| b.sleep());
+        assert_eq!(ended(&mut s), (Hibernated, Certain, "resume-image".into()));
+    }
+
+    #[test]
+    fn a_newer_start_makes_the_image_stale() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.swap(true);
+        s.boot(0, 9000, |_| {});
+        s.boot(1, 1000, |b| b.sleep());
+        let (_, confidence, _) = ended(&mut s);
+        assert_eq!(confidence, Weak, "it can be either");
+        // Closed in order since: the image is certainly stale.
+        s.ext(|e| e.needs_recovery = false);
+        s.facts.clear();
+        s.boot(0, 9000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s).0, Clean);
+    }
+
+    #[test]
+    fn asleep_in_memory_and_cut_off_is_not_certain() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |b| b.sleep());
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+    }
+
+    #[test]
+    fn never_started() {
+        let mut s = Scene::new();
+        s.ext(|e| {
+            e.mount_count = 0;
+            e.mounted_at = 0;
+            e.last_mounted = "".into();
+        });
+        assert_eq!(ended(&mut s), (Never, Certain, "never-mounted".into()));
+        // Made from the files of a system that ran: this one did not.
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s), (Never, Likely, "never-mounted".into()));
+    }
+
+    #[test]
+    fn a_pending_first_start_with_a_closed_root() {
+        let mut s = Scene::new();
+        s.fact("/etc/machine-id", Fact::FirstBootPending);
+        s.ext(|e| e.last_mounted = "/target".into());
+        assert_eq!(ended(&mut s), (Never, Likely, "first-start-pending".into()));
+        s.ext(|e| e.needs_recovery = true);
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()), "cut off while it was installed");
+    }
+
+    #[test]
+    fn only_an_installer_was_here() {
+        let mut s = Scene::new();
+        s.ext(|e| {
+            e.last_mounted = "/target".into();
+            e.mount_count = 1;
+        });
+        assert_eq!(ended(&mut s), (Never, Weak, "only-installed".into()));
+    }
+
+    #[test]
+    fn no_journal_but_a_login_record() {
+        let mut s = Scene::new();
+        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5') });
+        assert_eq!(ended(&mut s), (Clean, Likely, "on-record-and-closed".into()));
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5') });
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+    }
+
+    #[test]
+    fn a_closed_root_and_nothing_else() {
+        let mut s = Scene::new();
+        assert_eq!(ended(&mut s), (Clean, Likely, "closed-alone".into()));
+    }
+
+    #[test]
+    fn cut_off_late() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "stopped-and-open".into()));
+        assert_eq!(s.assess().how, None);
+    }
+
+    #[test]
+    fn a_journal_that_breaks_off_on_a_closed_root_is_weak() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Weak, "breaks-off-closed".into()));
+    }
+
+    #[test]
+    fn journals_of_another_machine_do_not_count() {
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.journal_of = "f".repeat(32);
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+    }
+}

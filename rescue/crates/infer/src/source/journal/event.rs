@@ -1,0 +1,310 @@
+//! What single journal entries mean.
+
+use super::file::{Entry, Journal};
+use model::evidence::EndKind;
+use std::collections::HashMap;
+
+/// Message ids of `src/systemd/sd-messages.h`.
+mod id {
+    pub(super) const JOURNAL_STOP: &str = "d93fb3c9c24d451a97cea615ce59c00b";
+    pub(super) const STARTUP_FINISHED: &str = "b07a249cd024414a82dd00cd181378ff";
+    pub(super) const SHUTDOWN: &str = "98268866d1d54a499c4e98921d93bc40";
+    pub(super) const SLEEP_START: &str = "6bbd95ee977941e497c48be27c254128";
+    pub(super) const SLEEP_STOP: &str = "8811e6df2a8e40f58a94cea26f8ebf14";
+    pub(super) const UNIT_STARTED: &str = "39f53479d3a045ac8e11786248231fbf";
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    JournalStopped,
+    StartupFinished,
+    Reached(String),
+    Emergency,
+    /// Somebody asked for it.
+    Requested(EndKind),
+    /// The final target was reached.
+    Ended(EndKind),
+    SleepStart,
+    SleepStop,
+    Panic,
+}
+
+/// One field, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Field {
+    Message(String),
+    MessageId(String),
+    Unit(String),
+    JobFailed,
+    /// `_TRANSPORT=kernel`.
+    Kernel,
+    /// Written by journald itself, or by a process of root: nobody else's word counts.
+    Trusted,
+    /// `_PID=1`.
+    Init,
+    Other,
+}
+
+impl Field {
+    fn of(bytes: &[u8]) -> Self {
+        let Some(eq) = bytes.iter().take(64).position(|b| *b == b'=') else { return Self::Other };
+        let (name, value) = (&bytes[..eq], &bytes[eq + 1..]);
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match name {
+            b"MESSAGE" => Self::Message(text()),
+            b"MESSAGE_ID" => Self::MessageId(text()),
+            b"UNIT" => Self::Unit(text()),
+            b"JOB_RESULT" if value != b"done" => Self::JobFailed,
+            b"_TRANSPORT" if value == b"kernel" => Self::Kernel,
+            b"_TRANSPORT" if value == b"driver" => Self::Trusted,
+            b"_UID" if value == b"0" => Self::Trusted,
+            b"_PID" if value == b"1" => Self::Init,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Fields seen, by where they lie: most are shared by many entries.
+#[derive(Default)]
+pub(super) struct Fields {
+    seen: HashMap<u64, Field>,
+    read: usize,
+}
+
+/// Most data objects read of one file.
+const MOST_READ: usize = 600_000;
+/// Most fields remembered at a time.
+const MOST_SEEN: usize = 50_000;
+
+impl Fields {
+    /// True where as much was read as may be.
+    pub(super) fn exhausted(&self) -> bool {
+        self.read >= MOST_READ
+    }
+
+    fn get(&mut self, journal: &mut Journal<'_>, at: u64) -> Field {
+        if let Some(field) = self.seen.get(&at) {
+            return field.clone();
+        }
+        if self.exhausted() {
+            return Field::Other;
+        }
+        self.read += 1;
+        let field = journal.field(at).map_or(Field::Other, |bytes| Field::of(&bytes));
+        if self.seen.len() >= MOST_SEEN {
+            self.seen.clear();
+        }
+        self.seen.insert(at, field.clone());
+        field
+    }
+
+    /// What an entry says, where it says anything of interest.
+    pub(super) fn event(&mut self, journal: &mut Journal<'_>, entry: &Entry) -> Option<Event> {
+        let mut seen = Seen::default();
+        for at in journal.fields(entry) {
+            match self.get(journal, at) {
+                Field::Message(text) => seen.message = text,
+                Field::MessageId(text) => seen.id = text,
+                Field::Unit(text) => seen.unit = Some(text),
+                Field::JobFailed => seen.failed = true,
+                Field::Kernel => seen.kernel = true,
+                Field::Trusted => seen.trusted = true,
+                Field::Init => seen.init = true,
+                Field::Other => {}
+            }
+        }
+        seen.event()
+    }
+}
+
+/// An entry's fields.
+#[derive(Debug, Default)]
+struct Seen {
+    message: String,
+    id: String,
+    unit: Option<String>,
+    failed: bool,
+    kernel: bool,
+    trusted: bool,
+    init: bool,
+}
+
+impl Seen {
+    fn event(&self) -> Option<Event> {
+        // Anyone may write a message into the journal; the fields that begin with `_` are journald's own.
+        if !(self.kernel || self.trusted || self.init) {
+            return None;
+        }
+        match self.id.as_str() {
+            id::JOURNAL_STOP => return Some(Event::JournalStopped),
+            id::STARTUP_FINISHED if self.init => return Some(Event::StartupFinished),
+            id::SHUTDOWN => return asked(&self.message).map(Event::Requested),
+            id::SLEEP_START => return Some(Event::SleepStart),
+            id::SLEEP_STOP => return Some(Event::SleepStop),
+            id::UNIT_STARTED if self.failed => return None,
+            _ => {}
+        }
+        // Before journald is up, init writes to the kernel's log, without fields of its own.
+        if (self.init || self.kernel)
+            && let Some(event) = self.unit_event()
+        {
+            return Some(event);
+        }
+        if self.kernel { kernel_event(&self.message) } else { logind_event(&self.message) }
+    }
+
+    fn unit_event(&self) -> Option<Event> {
+        if self.message.starts_with("You are in emergency mode") {
+            return Some(Event::Emergency);
+        }
+        // "Reached target multi-user.target - Multi-User System." since systemd 251, "Reached target Multi-User System." before.
+        let said = self.message.strip_prefix("systemd[1]: ").unwrap_or(&self.message);
+        let target = match said.strip_prefix("Reached target ") {
+            Some(rest) => self.unit.as_deref().unwrap_or_else(|| rest.split([' ', '.']).next().unwrap_or(rest)),
+            None if self.id == id::UNIT_STARTED => self.unit.as_deref()?,
+            None => return None,
+        };
+        let rest = said.strip_prefix("Reached target ").unwrap_or_default();
+        let is = |name: &str, words: &str| {
+            target.strip_suffix(".target") == Some(name)
+                || (self.unit.is_none() && (rest.starts_with(&format!("{name}.target")) || rest.starts_with(words)))
+        };
+        if is("multi-user", "Multi-User System") {
+            Some(Event::Reached("multi-user.target".into()))
+        } else if is("graphical", "Graphical Interface") {
+            Some(Event::Reached("graphical.target".into()))
+        } else if is("emergency", "Emergency Mode") || is("rescue", "Rescue Mode") {
+            Some(Event::Emergency)
+        } else if is("poweroff", "System Power Off") || is("poweroff", "Power-Off") {
+            Some(Event::Ended(EndKind::Poweroff))
+        } else if is("reboot", "System Reboot") || is("reboot", "Reboot") {
+            Some(Event::Ended(EndKind::Reboot))
+        } else if is("halt", "System Halt") || is("halt", "Halt") {
+            Some(Event::Ended(EndKind::Halt))
+        } else if is("kexec", "Reboot via kexec") {
+            Some(Event::Ended(EndKind::Kexec))
+        } else {
+            None
+        }
+    }
+}
+
+/// What logind's announcement asks for (`src/login/logind-action.c`).
+fn asked(message: &str) -> Option<EndKind> {
+    let message = message.to_ascii_lowercase();
+    let has = |word: &str| message.contains(word);
+    if has("kexec") {
+        Some(EndKind::Kexec)
+    } else if has("reboot") {
+        Some(EndKind::Reboot)
+    } else if has("halt") {
+        Some(EndKind::Halt)
+    } else if has("power") {
+        Some(EndKind::Poweroff)
+    } else {
+        None
+    }
+}
+
+/// Lines of `kernel/power/{suspend,hibernate}.c`, `kernel/panic.c` and the architectures' oops handlers.
+fn kernel_event(message: &str) -> Option<Event> {
+    let starts = |words: &[&str]| words.iter().any(|w| message.starts_with(w));
+    if starts(&["PM: suspend entry", "PM: hibernation: hibernation entry", "PM: hibernation entry"]) {
+        Some(Event::SleepStart)
+    } else if starts(&["PM: suspend exit", "PM: hibernation: hibernation exit", "PM: hibernation exit"]) {
+        Some(Event::SleepStop)
+    } else if starts(&[
+        "Kernel panic - not syncing",
+        "kernel BUG at",
+        "BUG: unable to handle",
+        "Oops:",
+        "Internal error: Oops",
+    ]) {
+        Some(Event::Panic)
+    } else {
+        None
+    }
+}
+
+/// logind's last words before a sleep (`manager_message_...`).
+fn logind_event(message: &str) -> Option<Event> {
+    let sleeping = [
+        "The system will suspend now!",
+        "The system will hibernate now!",
+        "The system will suspend and later hibernate now!",
+    ];
+    sleeping.iter().any(|w| message.starts_with(w)).then_some(Event::SleepStart)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn init(message: &str, unit: Option<&str>, id: &str) -> Option<Event> {
+        let (message, id, unit) = (message.into(), id.into(), unit.map(str::to_owned));
+        Seen { message, id, unit, trusted: true, init: true, ..Seen::default() }.event()
+    }
+
+    #[test]
+    fn targets_of_old_and_new_systemd() {
+        let reached = Some(Event::Reached("multi-user.target".into()));
+        let started = id::UNIT_STARTED;
+        assert_eq!(
+            init("Reached target multi-user.target - Multi-User System.", Some("multi-user.target"), started),
+            reached
+        );
+        assert_eq!(init("Reached target Multi-User System.", Some("multi-user.target"), started), reached);
+        assert_eq!(init("Reached target Multi-User System.", None, ""), reached);
+        assert_eq!(init("Reached target multi-user.target - Multi-User System.", None, ""), reached);
+        assert_eq!(init("Reached target Reboot.", Some("reboot.target"), started), Some(Event::Ended(EndKind::Reboot)));
+        assert_eq!(
+            init("Reached target reboot.target - System Reboot.", None, ""),
+            Some(Event::Ended(EndKind::Reboot))
+        );
+        assert_eq!(init("Reached target Basic System.", Some("basic.target"), started), None);
+        assert_eq!(init("Started Reboot helper", Some("my-reboot.service"), started), None);
+    }
+
+    #[test]
+    fn only_root_and_the_kernel_are_believed() {
+        let lie =
+            Seen { message: "Reached target multi-user.target".into(), id: id::JOURNAL_STOP.into(), ..Seen::default() };
+        assert_eq!(lie.event(), None);
+        // A process of root that is not init cannot reach a target either.
+        let lie = Seen { message: "Reached target multi-user.target".into(), trusted: true, ..Seen::default() };
+        assert_eq!(lie.event(), None);
+    }
+
+    #[test]
+    fn a_failed_job_reached_nothing() {
+        let failed = Seen {
+            message: "Dependency failed for multi-user.target".into(),
+            id: id::UNIT_STARTED.into(),
+            unit: Some("multi-user.target".into()),
+            failed: true,
+            init: true,
+            ..Seen::default()
+        };
+        assert_eq!(failed.event(), None);
+    }
+
+    #[test]
+    fn kernel_lines() {
+        let kernel = |message: &str| Seen { message: message.into(), kernel: true, ..Seen::default() }.event();
+        assert_eq!(kernel("Kernel panic - not syncing: sysrq triggered crash"), Some(Event::Panic));
+        assert_eq!(kernel("PM: suspend entry (deep)"), Some(Event::SleepStart));
+        assert_eq!(kernel("PM: suspend exit"), Some(Event::SleepStop));
+        assert_eq!(kernel("usb 1-1: Oops: no"), None);
+    }
+
+    #[test]
+    fn fields_by_name() {
+        assert_eq!(Field::of(b"MESSAGE=a=b"), Field::Message("a=b".into()));
+        assert_eq!(Field::of(b"_PID=1"), Field::Init);
+        assert_eq!(Field::of(b"_PID=12"), Field::Other);
+        assert_eq!(Field::of(b"JOB_RESULT=done"), Field::Other);
+        assert_eq!(Field::of(b"JOB_RESULT=failed"), Field::JobFailed);
+        assert_eq!(Field::of(b"no name"), Field::Other);
+    }
+}
