@@ -24,3 +24,5 @@ mod worker;
 pub use handle::{Config, Engine, Handle};
 pub use jobs::exit_code;
 pub use store_place::StorePlace;
+/// A descriptor this process was started with, by its number: the roles' sockets.
+pub use sys::process::take_inherited;

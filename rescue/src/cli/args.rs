@@ -1,0 +1,439 @@
+//! The arguments. Pure: nothing is opened here.
+
+use lexopt::{Arg, Parser, ValueExt};
+use model::id::{PlanId, SnapRef, VolumePath};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The command line makes no sense; the sentence says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage(pub String);
+
+impl From<lexopt::Error> for Usage {
+    fn from(e: lexopt::Error) -> Self {
+        Self(e.to_string())
+    }
+}
+
+/// What the program is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invocation {
+    /// `--help`, of one verb or of all.
+    Help(Option<String>),
+    /// `--version`.
+    Version,
+    /// `inspect`.
+    Inspect(Inspect),
+    /// `store init`.
+    StoreInit(StoreOnly),
+    /// `snapshot`.
+    Snapshot(Snapshot),
+    /// `snapshots`.
+    Snapshots(StoreOnly),
+    /// `rollback`, `undo` or `resume`.
+    WriteBack(WriteBack),
+    /// `check`.
+    Check(Check),
+    /// `tui`.
+    Tui(Tui),
+    /// The engine role.
+    Engine(EngineRole),
+    /// The front-end role.
+    Console {
+        /// The inherited socket to the engine.
+        engine: i32,
+    },
+    /// The parser role.
+    Parser,
+}
+
+impl Invocation {
+    /// True where the answer goes to a program.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Self::Inspect(i) => i.json,
+            Self::Snapshot(s) => s.json,
+            Self::StoreInit(s) | Self::Snapshots(s) => s.json,
+            Self::WriteBack(w) => w.json,
+            Self::Check(c) => c.json,
+            Self::Help(_) | Self::Version | Self::Tui(_) | Self::Engine(_) | Self::Console { .. } | Self::Parser => {
+                false
+            }
+        }
+    }
+}
+
+/// `inspect DISK.. [--store S] [--json] [--explain]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspect {
+    /// Devices or image files.
+    pub disks: Vec<PathBuf>,
+    /// With a store, what changed since its newest snapshot is told too.
+    pub store: Option<PathBuf>,
+    /// For programs.
+    pub json: bool,
+    /// Show the evidence.
+    pub explain: bool,
+}
+
+/// A verb that needs a store and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOnly {
+    /// Its directory.
+    pub store: PathBuf,
+    /// For programs.
+    pub json: bool,
+}
+
+/// `snapshot DISK.. --store S [--full] [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Devices or image files.
+    pub disks: Vec<PathBuf>,
+    /// Its directory.
+    pub store: PathBuf,
+    /// Compare everything by hash.
+    pub full: bool,
+    /// For programs.
+    pub json: bool,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteBackTo {
+    /// A saved state.
+    Snapshot {
+        /// Which.
+        to: SnapRef,
+        /// Only these volumes.
+        only: Vec<VolumePath>,
+    },
+    /// The state before the last write-back.
+    Undo,
+    /// The end of a write-back that was cut off.
+    Resume,
+}
+
+/// How it is approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Not: the plan is shown and a decision asked for.
+    Missing,
+    /// `--plan`: the plan is all that is wanted.
+    PlanOnly,
+    /// `--approve PLANID`.
+    Plan(PlanId),
+    /// `--yes`: whatever the plan.
+    Yes,
+}
+
+/// `rollback`, `undo`, `resume`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteBack {
+    /// What is to be written.
+    pub to: WriteBackTo,
+    /// Devices or image files.
+    pub disks: Vec<PathBuf>,
+    /// The store's directory.
+    pub store: PathBuf,
+    /// How it is approved.
+    pub approval: Approval,
+    /// For programs.
+    pub json: bool,
+}
+
+/// `check --store S [--read-data] [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Its directory.
+    pub store: PathBuf,
+    /// Read and hash every byte.
+    pub read_data: bool,
+    /// For programs.
+    pub json: bool,
+}
+
+/// `tui [DISK..] [--store S] [--ascii]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tui {
+    /// Devices or image files; every disk of this computer where empty.
+    pub disks: Vec<PathBuf>,
+    /// The store's directory.
+    pub store: Option<PathBuf>,
+    /// Plain ASCII, whatever the terminal.
+    pub ascii: bool,
+}
+
+/// `engine`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineRole {
+    /// PID 1's inherited socket, over which front ends come in; without it, one front end on stdin.
+    pub control: Option<i32>,
+    /// The store's directory, made on first use.
+    pub store: Option<PathBuf>,
+    /// Devices or image files; every disk of this computer where empty.
+    pub disks: Vec<PathBuf>,
+}
+
+/// Verbs of the design that a later version will have.
+const LATER: [&str; 8] = ["diff", "ls", "get", "stats", "copy", "forget", "prune", "export"];
+
+/// Everything that can stand behind a verb. Which of it may, the verb says.
+#[derive(Default)]
+struct Given {
+    words: Vec<OsString>,
+    store: Option<PathBuf>,
+    json: bool,
+    explain: bool,
+    full: bool,
+    read_data: bool,
+    ascii: bool,
+    plan: bool,
+    yes: bool,
+    approve: Option<PlanId>,
+    only: Vec<VolumePath>,
+    control: Option<i32>,
+    engine: Option<i32>,
+    help: bool,
+}
+
+/// Reads the arguments.
+///
+/// # Errors
+/// [`Usage`] where they make no sense.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usage> {
+    let mut parser = Parser::from_args(arguments);
+    let verb = match parser.next()? {
+        None => return Err(Usage("a verb is missing".into())),
+        Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Invocation::Help(None)),
+        Some(Arg::Short('V') | Arg::Long("version")) => return Ok(Invocation::Version),
+        Some(Arg::Value(verb)) => verb.string()?,
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    let allowed: &[&str] = match verb.as_str() {
+        "inspect" => &["store", "json", "explain"],
+        "store" | "snapshots" => &["store", "json"],
+        "snapshot" => &["store", "json", "full"],
+        "rollback" => &["store", "json", "plan", "approve", "yes", "only"],
+        "undo" | "resume" => &["store", "json", "plan", "approve", "yes"],
+        "check" => &["store", "json", "read-data"],
+        "tui" => &["store", "ascii"],
+        "engine" => &["store", "control"],
+        "console" => &["engine"],
+        "parser" => &[],
+        "help" => &[],
+        later if LATER.contains(&later) => return Err(Usage(format!("`{later}` is not in this version"))),
+        other => return Err(Usage(format!("there is no verb `{}`", model::text::DisplayText::new(other)))),
+    };
+    let given = collect(&mut parser, allowed, &verb)?;
+    if given.help {
+        return Ok(Invocation::Help(Some(verb)));
+    }
+    build(&verb, given)
+}
+
+fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Result<Given, Usage> {
+    let mut given = Given::default();
+    while let Some(arg) = parser.next()? {
+        let name = match arg {
+            Arg::Value(word) => {
+                given.words.push(word);
+                continue;
+            }
+            Arg::Short('h') | Arg::Long("help") => {
+                given.help = true;
+                continue;
+            }
+            Arg::Short(c) => return Err(Usage(format!("`{verb}` has no option `-{c}`"))),
+            Arg::Long(name) => name.to_owned(),
+        };
+        if !allowed.contains(&name.as_str()) {
+            return Err(Usage(format!("`{verb}` has no option `--{}`", model::text::DisplayText::new(&name))));
+        }
+        match name.as_str() {
+            "store" => given.store = Some(parser.value()?.into()),
+            "json" => given.json = true,
+            "explain" => given.explain = true,
+            "full" => given.full = true,
+            "read-data" => given.read_data = true,
+            "ascii" => given.ascii = true,
+            "plan" => given.plan = true,
+            "yes" => given.yes = true,
+            "approve" => given.approve = Some(named(parser.value()?)?),
+            "only" => {
+                for volume in parser.value()?.string()?.split(',') {
+                    given.only.push(named(volume.into())?);
+                }
+            }
+            "control" => given.control = Some(parser.value()?.parse()?),
+            "engine" => given.engine = Some(parser.value()?.parse()?),
+            _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),
+        }
+    }
+    Ok(given)
+}
+
+/// Parses a value whose error says what was expected.
+fn named<T: std::str::FromStr<Err = model::id::BadName>>(value: OsString) -> Result<T, Usage> {
+    value.string()?.parse::<T>().map_err(|e| Usage(e.to_string()))
+}
+
+fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
+    let disks: Vec<PathBuf> = given.words.iter().map(PathBuf::from).collect();
+    let some = |disks: Vec<PathBuf>| {
+        if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
+    };
+    let none = |words: &[OsString]| match words.first() {
+        Some(w) => Err(Usage(format!("`{verb}` takes no `{}`", model::text::DisplayText::new(&w.to_string_lossy())))),
+        None => Ok(()),
+    };
+    let store = || given.store.clone().ok_or_else(|| Usage(format!("`{verb}` needs --store DIRECTORY")));
+    Ok(match verb {
+        "help" => Invocation::Help(given.words.first().map(|w| w.to_string_lossy().into_owned())),
+        "inspect" => {
+            let (store, json, explain) = (given.store.clone(), given.json, given.explain);
+            Invocation::Inspect(Inspect { disks: some(disks)?, store, json, explain })
+        }
+        "store" => {
+            // `store init S`, and for those who type it so, `store init --store S`.
+            let mut words = given.words.iter();
+            if words.next().is_none_or(|w| w != "init") {
+                return Err(Usage("`store` has one verb: `store init DIRECTORY`".into()));
+            }
+            let store = match (words.next(), given.store.clone(), words.next()) {
+                (Some(dir), None, None) => PathBuf::from(dir),
+                (None, Some(dir), _) => dir,
+                _ => return Err(Usage("`store init` needs one directory".into())),
+            };
+            Invocation::StoreInit(StoreOnly { store, json: given.json })
+        }
+        "snapshot" => {
+            Invocation::Snapshot(Snapshot { disks: some(disks)?, store: store()?, full: given.full, json: given.json })
+        }
+        "snapshots" => {
+            none(&given.words)?;
+            Invocation::Snapshots(StoreOnly { store: store()?, json: given.json })
+        }
+        "check" => {
+            none(&given.words)?;
+            Invocation::Check(Check { store: store()?, read_data: given.read_data, json: given.json })
+        }
+        "rollback" | "undo" | "resume" => {
+            let (to, disks) = write_back_to(verb, &given)?;
+            let approval = approval(&given)?;
+            Invocation::WriteBack(WriteBack { to, disks: some(disks)?, store: store()?, approval, json: given.json })
+        }
+        "tui" => Invocation::Tui(Tui { disks, store: given.store, ascii: given.ascii }),
+        "engine" => Invocation::Engine(EngineRole { control: given.control, store: given.store, disks }),
+        "console" => {
+            none(&given.words)?;
+            let engine = given.engine.ok_or_else(|| Usage("`console` needs --engine FD".into()))?;
+            Invocation::Console { engine }
+        }
+        _ => Invocation::Parser,
+    })
+}
+
+fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {
+    let mut words = given.words.iter();
+    let to = match verb {
+        "rollback" => {
+            let Some(snapshot) = words.next() else {
+                return Err(Usage("`rollback` needs a snapshot, then the disks".into()));
+            };
+            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone() }
+        }
+        "undo" => WriteBackTo::Undo,
+        _ => WriteBackTo::Resume,
+    };
+    Ok((to, words.map(PathBuf::from).collect()))
+}
+
+fn approval(given: &Given) -> Result<Approval, Usage> {
+    match (given.plan, given.approve, given.yes) {
+        (false, None, false) => Ok(Approval::Missing),
+        (true, None, false) => Ok(Approval::PlanOnly),
+        (false, Some(id), false) => Ok(Approval::Plan(id)),
+        (false, None, true) => Ok(Approval::Yes),
+        _ => Err(Usage("only one of --plan, --approve and --yes can be given".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Invocation, Usage> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn refused(line: &str) -> String {
+        match parsed(line) {
+            Err(Usage(says)) => says,
+            Ok(i) => panic!("{line:?} gives {i:?}"),
+        }
+    }
+
+    #[test]
+    fn the_forms_of_the_contract() {
+        assert_eq!(
+            parsed("inspect a.img b.img --json"),
+            Ok(Invocation::Inspect(Inspect {
+                disks: vec!["a.img".into(), "b.img".into()],
+                store: None,
+                json: true,
+                explain: false
+            }))
+        );
+        let init = Ok(Invocation::StoreInit(StoreOnly { store: "s".into(), json: false }));
+        assert_eq!(parsed("store init s"), init);
+        assert_eq!(parsed("store init --store s"), init);
+        let id = model::id::Digest::of(b"plan");
+        assert_eq!(
+            parsed(&format!("rollback latest:good a.img --store s --only d0/p1,d0/p2 --approve {id}")),
+            Ok(Invocation::WriteBack(WriteBack {
+                to: WriteBackTo::Snapshot {
+                    to: SnapRef::LatestGood,
+                    only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()]
+                },
+                disks: vec!["a.img".into()],
+                store: "s".into(),
+                approval: Approval::Plan(PlanId(id)),
+                json: false
+            }))
+        );
+        assert!(
+            matches!(parsed("undo a.img --store=s --yes"), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo)
+        );
+        assert!(matches!(parsed("tui"), Ok(Invocation::Tui(_))));
+        assert!(matches!(parsed("console --engine 3"), Ok(Invocation::Console { engine: 3 })));
+        assert_eq!(parsed("check --help"), Ok(Invocation::Help(Some("check".into()))));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for (line, says) in [
+            ("", "a verb is missing"),
+            ("frobnicate", "there is no verb `frobnicate`"),
+            ("diff a b --store s", "`diff` is not in this version"),
+            ("prune --store s", "`prune` is not in this version"),
+            ("inspect", "`inspect` needs a disk or an image file"),
+            ("inspect a --full", "`inspect` has no option `--full`"),
+            ("inspect a -x", "`inspect` has no option `-x`"),
+            ("snapshot a", "`snapshot` needs --store DIRECTORY"),
+            ("snapshots --store s extra", "`snapshots` takes no `extra`"),
+            ("rollback --store s", "`rollback` needs a snapshot, then the disks"),
+            ("rollback latest --store s", "`rollback` needs a disk or an image file"),
+            ("undo a --store s --plan --yes", "only one of --plan, --approve and --yes can be given"),
+            ("undo a --store s --only d0/p1", "`undo` has no option `--only`"),
+            ("store prune s", "`store` has one verb: `store init DIRECTORY`"),
+            ("store init", "`store init` needs one directory"),
+            ("console", "`console` needs --engine FD"),
+        ] {
+            assert_eq!(refused(line), says, "{line:?}");
+        }
+        assert!(refused("rollback LATEST a --store s").contains("latest:good"), "the error says what was expected");
+        assert!(refused("rollback latest a --store s --only p1").contains("d0/p3"));
+        assert!(refused("rollback latest a --store s --approve 12").contains("64 hexadecimal digits"));
+    }
+}

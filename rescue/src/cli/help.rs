@@ -1,0 +1,89 @@
+//! `--help`.
+
+const ALL: &str = "\
+holdfast: what happened to this machine, and the way back
+
+  holdfast inspect   DISK.. [--store S] [--json] [--explain]   what happened, without writing anything
+  holdfast store init S                                        make a store in the empty directory S
+  holdfast snapshot  DISK.. --store S [--full] [--json]        save the present state; only reads the disks
+  holdfast snapshots --store S [--json]                        list what is saved
+  holdfast rollback  SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
+  holdfast undo      DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+  holdfast resume    DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+  holdfast check     --store S [--read-data] [--json]          look for damage in a store
+  holdfast tui       [DISK..] [--store S] [--ascii]            all of it on the screen
+
+DISK is a block device or a raw image file; it may be given several times.
+SNAP is an id (4 digits or more), `latest`, or `latest:good`.
+`holdfast VERB --help` says more. Exit codes: 0 ok, 1 failed, 2 usage, 3 damage found, 4 refused or needs a decision,
+5 interrupted and resumable, 6 written by a newer version.
+";
+
+const INSPECT: &str = "\
+holdfast inspect DISK.. [--store S] [--json] [--explain]
+
+Says what each installed system did last: how it ended, how far it came up, whether an installation was cut short, and
+(with --store) whether it changed since it was saved. Reads only. --explain shows the rules and the evidence.
+";
+const STORE: &str = "\
+holdfast store init S [--json]
+
+Makes a store in the directory S, which must be empty or not exist yet.
+";
+const SNAPSHOT: &str = "\
+holdfast snapshot DISK.. --store S [--full] [--json]
+
+Saves the present state of the disks. They are only read. What the store has already is not stored again.
+--full compares everything by hash, whatever the file systems say of what changed. Ctrl-C stops it; nothing is lost.
+";
+const SNAPSHOTS: &str = "\
+holdfast snapshots --store S [--json]
+
+Lists what is saved, newest last.
+";
+const ROLLBACK: &str = "\
+holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
+
+Takes the disks back to a saved state. Without an approval it shows the plan and ends with exit code 4. --plan shows it and ends
+with 0; --approve PLANID carries out that plan and no other; --yes carries out whatever the plan is. The present
+state is saved first: `holdfast undo` goes back to it. If it is cut off, `holdfast resume` or `holdfast undo` completes it.
+--only names volumes as `inspect` does (d0/p2); without it the system with everything it starts from is taken back.
+";
+const UNDO: &str = "\
+holdfast undo DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+
+Goes back to what was before the last rollback of these disks, finished or not. Approval as for `rollback`.
+";
+const RESUME: &str = "\
+holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+
+Finishes a rollback (or an undo) that was cut off. Approval as for `rollback`.
+";
+const CHECK: &str = "\
+holdfast check --store S [--read-data] [--json]
+
+Looks for damage in a store: exit code 3 where there is any. --read-data reads and hashes every byte.
+";
+const TUI: &str = "\
+holdfast tui [DISK..] [--store S] [--ascii]
+
+The screens of the rescue, on this terminal. Without DISK every disk of this computer is looked at.
+Without --store it can only look. --ascii draws with plain characters whatever the terminal.
+";
+
+/// The help of a verb, or of all.
+pub(super) fn of(verb: Option<String>) -> String {
+    match verb.as_deref() {
+        Some("inspect") => INSPECT,
+        Some("store") => STORE,
+        Some("snapshot") => SNAPSHOT,
+        Some("snapshots") => SNAPSHOTS,
+        Some("rollback") => ROLLBACK,
+        Some("undo") => UNDO,
+        Some("resume") => RESUME,
+        Some("check") => CHECK,
+        Some("tui") => TUI,
+        _ => ALL,
+    }
+    .to_owned()
+}

@@ -1,0 +1,189 @@
+//! The output for people. Text that came off a disk is [`model::text::DisplayText`] and safe to print.
+
+use crate::tui::text::wrap;
+use crate::tui::words;
+use model::assessment::{Report, SystemReport};
+use model::event::{CheckReport, StoreView};
+use model::evidence::ClockTrust;
+use model::id::{PlanId, SnapshotId};
+use model::inspection::Severity;
+use model::plan::{Action, RollbackPlan, TableRollback};
+use model::snapshot::{Cost, Receipt};
+use std::fmt::Write;
+
+/// Columns of a paragraph.
+const COLUMNS: usize = 100;
+
+/// Adds a paragraph, the first line behind `head`, the others behind as many spaces.
+fn paragraph(out: &mut String, head: &str, text: &str) {
+    let indent = head.chars().count();
+    for (n, line) in wrap(text, COLUMNS - indent.min(COLUMNS / 2)).iter().enumerate() {
+        let head = if n == 0 { head.to_owned() } else { " ".repeat(indent) };
+        line_of(out, format_args!("{head}{line}"));
+    }
+}
+
+fn line_of(out: &mut String, line: std::fmt::Arguments<'_>) {
+    // A String takes everything.
+    let _ = writeln!(out, "{line}");
+}
+
+/// `inspect`.
+pub(super) fn report(report: &Report, explain: bool) -> String {
+    let mut out = String::new();
+    let i = &report.inspection;
+    for (v, f) in i.fences() {
+        paragraph(&mut out, "[!!] ", &format!("{}: a rollback was cut off here ({} stood here)", v.path, f.was));
+        paragraph(&mut out, "     ", "finish it with `holdfast resume`, or go back with `holdfast undo`");
+    }
+    if report.systems.is_empty() {
+        out.push_str("No installed system was found.\n");
+    }
+    for s in &report.systems {
+        system(&mut out, s, explain);
+    }
+    for f in i.findings.iter().filter(|f| explain || f.severity > Severity::Note) {
+        let word = match f.severity {
+            Severity::Note => "note:",
+            Severity::Warning => "warning:",
+            Severity::Damage => "DAMAGE:",
+        };
+        paragraph(&mut out, &format!("{word:<9}"), &format!("{}: {}; {}", f.volume, f.says, f.advice));
+    }
+    out.push('\n');
+    for d in &i.disks {
+        let h = &d.hardware;
+        line_of(&mut out, format_args!("{}  {} {}, {}", d.no, h.size, h.model, h.transport));
+        for v in &d.volumes {
+            let (what, size) = (words::volume(i, v), v.extent.len().to_string());
+            line_of(
+                &mut out,
+                format_args!("  {:<8} {size:>8}  {what:<20} {}", v.path.to_string(), v.uuid().unwrap_or("")),
+            );
+        }
+    }
+    out
+}
+
+fn system(out: &mut String, s: &SystemReport, explain: bool) {
+    let host = s.system.hostname.as_ref().map(|h| format!(" on \"{h}\"")).unwrap_or_default();
+    line_of(out, format_args!("{}{host}, {}", s.system.name, s.system.root));
+    paragraph(out, "  ", s.assessment.headline.as_str());
+    paragraph(out, "  ", s.assessment.advice.as_str());
+    for f in words::facets(&s.assessment) {
+        paragraph(out, &format!("  {:<14} {} ", f.name, f.mark.shown()), &f.says);
+        if !explain {
+            continue;
+        }
+        line_of(out, format_args!("        rule {}", f.rule));
+        for (word, ids) in [("for     ", &f.evidence_for), ("against ", &f.evidence_against)] {
+            for id in ids {
+                line_of(out, format_args!("        {word} {id}"));
+            }
+        }
+    }
+    if explain {
+        out.push_str("  Evidence\n");
+        for e in &s.evidence {
+            let path = e.origin.path.as_ref().map(|p| format!(":{}", p.display())).unwrap_or_default();
+            let time = e.time.map(|t| {
+                let trust = match t.trust {
+                    ClockTrust::Utc => "UTC",
+                    ClockTrust::LocalNoZone => "local time",
+                    ClockTrust::Suspect => "clock not to be trusted",
+                };
+                format!(", {} {trust}", t.at)
+            });
+            let says = format!("{} ({}{path}{})", e.says, e.origin.volume, time.unwrap_or_default());
+            paragraph(out, &format!("    {:<16} ", e.id.0), &says);
+        }
+    }
+    out.push('\n');
+}
+
+/// `snapshots`.
+pub(super) fn snapshots(store: &StoreView) -> String {
+    let mut out = String::new();
+    for s in &store.snapshots {
+        let host = s.machine.hostname.as_ref().map_or("-", |h| h.as_str());
+        let (_, state) = words::state(s);
+        let (id, taken) = (words::short(s.id), words::time(s.taken));
+        line_of(&mut out, format_args!("{id}  {taken:<16}  {state:<8}  {host:<12}  {}", words::snapshot(s)));
+    }
+    if store.snapshots.is_empty() {
+        out.push_str("nothing is saved here yet\n");
+    }
+    for d in &store.damage {
+        paragraph(&mut out, "DAMAGE: ", d.as_str());
+    }
+    if let Some(free) = store.free {
+        line_of(&mut out, format_args!("{free} free"));
+    }
+    out
+}
+
+/// `snapshot`.
+pub(super) fn saved(id: SnapshotId, c: &Cost) -> String {
+    format!("saved as {id}\nread {}, {} were in the store already, the store grew by {}\n", c.read, c.shared, c.stored)
+}
+
+/// A plan.
+pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
+    let mut out = String::new();
+    let action = match p.action {
+        Action::Rollback => "go back to",
+        Action::Undo { .. } => "undo: go back to",
+        Action::Resume { .. } => "finish what was cut off: go to",
+    };
+    paragraph(&mut out, "", &format!("{action} snapshot {}: {}", words::short(p.to), p.to_says));
+    line_of(&mut out, format_args!("written (only what differs, at most {}):", p.at_most()));
+    for v in &p.volumes {
+        paragraph(&mut out, &format!("  {:<8} ", v.path.to_string()), &format!("{}, at most {}", v.says, v.at_most));
+    }
+    for t in &p.tables {
+        if let TableRollback::Repair { disk, why, .. } = t {
+            paragraph(
+                &mut out,
+                &format!("  {:<8} ", disk.to_string()),
+                &format!("the partition table is repaired: {why}"),
+            );
+        }
+    }
+    if !p.kept.is_empty() {
+        out.push_str("left as it is:\n");
+    }
+    for (volume, why) in &p.kept {
+        paragraph(&mut out, &format!("  {:<8} ", volume.to_string()), why.as_str());
+    }
+    for c in &p.checks {
+        let mark = if c.ok { "[ok] " } else { "[!!] not so: " };
+        paragraph(&mut out, mark, &format!("{} ({})", c.what, c.says));
+    }
+    for w in &p.warnings {
+        paragraph(&mut out, "warning: ", w.as_str());
+    }
+    line_of(&mut out, format_args!("plan {id}"));
+    out
+}
+
+/// How a write-back ended.
+pub(super) fn wrote(r: &Receipt) -> String {
+    format!("done: the disks hold snapshot {}; wrote {}, read back and compared {}\n", r.holds, r.written, r.verified)
+}
+
+/// `check`.
+pub(super) fn checked(c: &CheckReport) -> String {
+    let mut out = String::new();
+    for d in &c.damage {
+        paragraph(&mut out, "DAMAGE: ", d.as_str());
+    }
+    for id in &c.affected {
+        line_of(&mut out, format_args!("cannot be restored whole: {id}"));
+    }
+    let verdict = if c.damage.is_empty() { "in order" } else { "DAMAGED" };
+    line_of(&mut out, format_args!("{verdict}: {} snapshots, {} objects, {} read", c.snapshots, c.objects, c.read));
+    if c.unused.0 > 0 {
+        line_of(&mut out, format_args!("{} are leftovers that no snapshot names; they do no harm", c.unused));
+    }
+    out
+}

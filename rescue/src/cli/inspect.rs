@@ -1,0 +1,22 @@
+//! `holdfast inspect`.
+
+use super::args::Inspect;
+use super::session::Session;
+use super::{Ended, human, json, print};
+use model::command::{Command, ExitCode, Failure};
+use model::inspection::Severity;
+
+pub(super) fn run(args: &Inspect) -> Ended {
+    let mut session = Session::start(&args.disks, args.store.as_deref())?;
+    session.ask(Command::Inspect)?;
+    let report = session.run.report.take().ok_or_else(|| {
+        Failure::new(ExitCode::Failed, "the disks were looked at and nothing was told of them", "run it again")
+    })?;
+    if args.json {
+        print(&json::text(&json::report(&report)))?;
+    } else {
+        print(&human::report(&report, args.explain))?;
+    }
+    let damage = report.inspection.findings.iter().any(|f| f.severity == Severity::Damage);
+    Ok(if damage { ExitCode::Damage } else { ExitCode::Ok })
+}

@@ -1,0 +1,240 @@
+//! The output for programs. Every value has `"schema": 1`; docs/scripting.md says what stands in it and how it may change.
+
+use crate::tui::words;
+use model::assessment::{Assessment, Facet, Report, SystemReport};
+use model::command::Failure;
+use model::event::{CheckReport, StoreView};
+use model::evidence::{Evidence, Stamp};
+use model::id::{PlanId, SnapshotId};
+use model::inspection::{Disk, Finding, Inspection, Volume};
+use model::plan::{Action, RollbackPlan, TableRollback};
+use model::ports::UnixMicros;
+use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary};
+use serde_json::{Value, json};
+
+/// Version of every shape here.
+const SCHEMA: u32 = 1;
+
+/// A value as it is printed.
+pub(super) fn text(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// `2026-11-23T05:42:07Z` (RFC 3339).
+fn time(t: UnixMicros) -> String {
+    let (y, mo, d, h, mi, s) = t.civil();
+    format!("{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z")
+}
+
+/// A failure.
+pub(super) fn failure(f: &Failure) -> Value {
+    json!({ "schema": SCHEMA, "error": { "code": f.code, "exit": f.code.number(), "says": f.says, "advice": f.advice } })
+}
+
+/// `inspect`.
+pub(super) fn report(report: &Report) -> Value {
+    let i = &report.inspection;
+    let unfinished =
+        i.fences().map(|(v, f)| json!({ "volume": v.path, "intent": f.intent, "store": f.store, "was": f.was }));
+    json!({
+        "schema": SCHEMA,
+        "disks": i.disks.iter().map(|d| disk(i, d)).collect::<Vec<_>>(),
+        "systems": report.systems.iter().map(|s| system(i, s)).collect::<Vec<_>>(),
+        "findings": i.findings.iter().map(finding).collect::<Vec<_>>(),
+        "unfinished": unfinished.collect::<Vec<_>>(),
+    })
+}
+
+fn disk(inspection: &Inspection, d: &Disk) -> Value {
+    let h = &d.hardware;
+    let table = d.table.as_ref().map(|t| json!({ "kind": t.kind, "id": t.id, "from_backup": t.from_backup }));
+    json!({
+        "disk": d.no.to_string(),
+        "model": h.model,
+        "serial": h.serial,
+        "wwn": h.wwn,
+        "size": h.size,
+        "sector": h.sector,
+        "transport": h.transport,
+        "removable": h.removable,
+        "shown_as": h.shown_as,
+        "table": table,
+        "volumes": d.volumes.iter().map(|v| volume(inspection, v)).collect::<Vec<_>>(),
+    })
+}
+
+fn volume(inspection: &Inspection, v: &Volume) -> Value {
+    let mount = inspection.systems.iter().find_map(|s| {
+        if s.root == v.path {
+            return Some("/");
+        }
+        s.boot.iter().chain(&s.other).find(|(_, p)| *p == v.path).map(|(at, _)| at.as_str())
+    });
+    json!({
+        "volume": v.path,
+        "start": v.extent.start(),
+        "size": v.extent.len(),
+        "fs": v.kind(),
+        "uuid": v.uuid(),
+        "mount": mount,
+        "content": v.content,
+    })
+}
+
+fn system(inspection: &Inspection, s: &SystemReport) -> Value {
+    let at = |(mount, volume): &(String, model::id::VolumePath)| json!({ "mount": mount, "volume": volume });
+    json!({
+        "name": s.system.name,
+        "os": { "id": s.system.os.0, "version": s.system.os.1 },
+        "hostname": s.system.hostname,
+        "machine_id": s.system.machine_id,
+        "root": { "volume": s.system.root, "fs": inspection.volume(&s.system.root).map(Volume::kind) },
+        "boot": s.system.boot.iter().map(at).collect::<Vec<_>>(),
+        "other": s.system.other.iter().map(at).collect::<Vec<_>>(),
+        "assessment": assessment(&s.assessment),
+        "evidence": s.evidence.iter().map(evidence).collect::<Vec<_>>(),
+    })
+}
+
+/// A facet: its value, what else belongs to it, how sure, by which rule, and the evidence.
+fn facet<T: serde::Serialize>(f: &Facet<T>, more: &[(&str, Value)]) -> Value {
+    let mut out = serde_json::Map::new();
+    out.insert("value".into(), json!(f.value));
+    for (name, value) in more {
+        out.insert((*name).to_owned(), value.clone());
+    }
+    out.insert("confidence".into(), json!(f.confidence));
+    out.insert("rule".into(), json!(f.rule));
+    out.insert("for".into(), json!(f.evidence_for));
+    out.insert("against".into(), json!(f.evidence_against));
+    Value::Object(out)
+}
+
+fn assessment(a: &Assessment) -> Value {
+    json!({
+        "headline": a.headline,
+        "advice": a.advice,
+        "good": a.is_good(),
+        "termination": facet(&a.termination, &[("how", json!(a.how))]),
+        "start": facet(&a.start, &[]),
+        "installation": facet(&a.installation, &[("packages", json!(a.packages))]),
+        "change": facet(&a.change, &[("since", json!(a.since))]),
+    })
+}
+
+fn evidence(e: &Evidence) -> Value {
+    let stamp = |t: &Stamp| json!({ "at": time(t.at), "trust": t.trust });
+    json!({
+        "id": e.id,
+        "origin": {
+            "volume": e.origin.volume,
+            "path": e.origin.path.as_ref().map(model::text::RawName::display),
+            "range": e.origin.range,
+        },
+        "says": e.says,
+        "time": e.time.as_ref().map(stamp),
+    })
+}
+
+fn finding(f: &Finding) -> Value {
+    json!({ "severity": f.severity, "volume": f.volume, "says": f.says, "advice": f.advice })
+}
+
+/// `store init`.
+pub(super) fn made(id: &str) -> Value {
+    json!({ "schema": SCHEMA, "store": { "id": id } })
+}
+
+/// `snapshots`.
+pub(super) fn snapshots(store: &StoreView) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "store": { "id": store.id, "free": store.free },
+        "snapshots": store.snapshots.iter().map(summary).collect::<Vec<_>>(),
+        "damage": store.damage,
+    })
+}
+
+fn summary(s: &SnapshotSummary) -> Value {
+    let before = match s.purpose {
+        Purpose::Undo { before } => Some(before),
+        Purpose::Keep => None,
+    };
+    json!({
+        "id": s.id,
+        "counter": s.counter,
+        "purpose": if before.is_some() { "undo" } else { "keep" },
+        "before": before,
+        "machine": { "machine_id": s.machine.machine_id, "hostname": s.machine.hostname, "disks": s.machine.disks },
+        "taken": time(s.taken),
+        "system": s.system,
+        "headline": s.headline,
+        "good": s.good,
+        "state": words::state(s).1,
+        "captured": s.captured,
+        "cost": cost(&s.cost),
+    })
+}
+
+fn cost(c: &Cost) -> Value {
+    json!({ "read": c.read, "shared": c.shared, "new": c.new, "stored": c.stored })
+}
+
+/// `snapshot`.
+pub(super) fn saved(id: SnapshotId, c: &Cost) -> Value {
+    json!({ "schema": SCHEMA, "snapshot": id, "cost": cost(c) })
+}
+
+/// A plan, and what became of it where it was carried out.
+pub(super) fn plan(id: PlanId, p: &RollbackPlan, done: Option<&Receipt>) -> Value {
+    let done = done.map(|r| {
+        json!({ "intent": r.intent, "holds": r.holds, "written": r.written, "verified": r.verified, "ended": time(r.ended) })
+    });
+    json!({ "schema": SCHEMA, "plan": plan_value(id, p), "done": done })
+}
+
+fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
+    let (action, of) = match p.action {
+        Action::Rollback => ("rollback", None),
+        Action::Undo { of } => ("undo", Some(of)),
+        Action::Resume { of } => ("resume", Some(of)),
+    };
+    let volumes = p.volumes.iter().map(|v| {
+        json!({
+            "volume": v.path, "saved_as": v.saved_as, "start": v.extent.start(), "size": v.extent.len(),
+            "says": v.says, "at_most": v.at_most,
+        })
+    });
+    let tables = p.tables.iter().map(|t| match t {
+        TableRollback::Untouched { disk } => json!({ "disk": disk.to_string(), "action": "untouched", "why": null }),
+        TableRollback::Repair { disk, why, .. } => json!({ "disk": disk.to_string(), "action": "repair", "why": why }),
+    });
+    let kept = p.kept.iter().map(|(volume, why)| json!({ "volume": volume, "why": why }));
+    json!({
+        "id": id,
+        "action": action,
+        "of": of,
+        "to": p.to,
+        "to_says": p.to_says,
+        "usable": p.is_usable(),
+        "at_most": p.at_most(),
+        "volumes": volumes.collect::<Vec<_>>(),
+        "tables": tables.collect::<Vec<_>>(),
+        "kept": kept.collect::<Vec<_>>(),
+        "checks": p.checks,
+        "warnings": p.warnings,
+    })
+}
+
+/// `check`.
+pub(super) fn checked(c: &CheckReport) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "snapshots": c.snapshots,
+        "objects": c.objects,
+        "read": c.read,
+        "damage": c.damage,
+        "affected": c.affected,
+        "unused": c.unused,
+    })
+}

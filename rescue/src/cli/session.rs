@@ -1,0 +1,175 @@
+//! An engine of our own for one verb: started, given one command, watched until it ended.
+
+use crate::tui::words;
+use engine::parser::Child;
+use engine::{Config, Engine, Handle, StorePlace};
+use model::command::{Command, ExitCode, Failure};
+use model::event::{Event, Happening, Outcome, Progress};
+use model::id::PlanId;
+use model::plan::RollbackPlan;
+use model::run_state::RunState;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// An engine and what it told.
+pub(super) struct Session {
+    handle: Handle,
+    /// Set by Ctrl-C and its like.
+    interrupted: Arc<AtomicBool>,
+    /// Everything it told, folded.
+    pub(super) run: RunState,
+}
+
+impl Session {
+    /// Starts an engine over these disks (none is right for verbs about the store alone).
+    pub(super) fn start(disks: &[PathBuf], store: Option<&Path>) -> Result<Self, Failure> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        catch_signals(&interrupted)?;
+        let opened = engine::machine::open(disks)?;
+        let parser = Arc::new(Child::start(&opened)?);
+        let store = store.map(|path| StorePlace::Dir { path: path.to_owned(), create: false });
+        let handle = Engine::start(Config { devices: opened.devices, parser, store, clock: engine::machine::clock() });
+        Ok(Self { handle, interrupted, run: RunState::default() })
+    }
+
+    /// Gives a command that asks nothing.
+    pub(super) fn ask(&mut self, command: Command) -> Result<Outcome, Failure> {
+        self.command(command, &mut |_, _| None)
+    }
+
+    /// Gives a command, shows how far it is, and waits for its end. A failure is an error; what was cancelled is one
+    /// too, with the exit code that says that it can be resumed.
+    pub(super) fn command(
+        &mut self,
+        command: Command,
+        decide: &mut dyn FnMut(PlanId, &RollbackPlan) -> Option<bool>,
+    ) -> Result<Outcome, Failure> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let watch = self.cancel_when_interrupted(ended.clone())?;
+        let mut line = ProgressLine::new();
+        let run = &mut self.run;
+        let mut each = |event: &Event| {
+            run.apply(event);
+            match &event.what {
+                Happening::Progress(p) => line.show(p),
+                Happening::DecisionNeeded(_) | Happening::Ended { .. } => line.clear(),
+                _ => {}
+            }
+        };
+        let outcome = self.handle.run(command, &mut each, decide);
+        line.clear();
+        ended.store(true, Ordering::Relaxed);
+        // It does nothing but wait and send: it cannot have panicked.
+        let _ = watch.join();
+        match outcome {
+            Outcome::Failed(f) => Err(f),
+            Outcome::Cancelled(left) => Err(Failure::new(ExitCode::Interrupted, "stopped", left.as_str())),
+            other => Ok(other),
+        }
+    }
+
+    fn cancel_when_interrupted(&self, ended: Arc<AtomicBool>) -> Result<std::thread::JoinHandle<()>, Failure> {
+        let (interrupted, handle) = (self.interrupted.clone(), self.handle.clone());
+        let watch = move || {
+            let mut told = false;
+            while !ended.load(Ordering::Relaxed) {
+                if !told && interrupted.load(Ordering::Relaxed) {
+                    told = true;
+                    eprintln!("\nstopping as soon as nothing is lost by it; once more stops at once");
+                    handle.submit(Command::Cancel);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(|e| no_signals(&e))
+    }
+}
+
+/// The first Ctrl-C (or SIGTERM, SIGHUP) asks the job to stop; the second ends the process at once, which loses nothing that a
+/// power cut would not.
+fn catch_signals(interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let at_once = i32::from(ExitCode::Interrupted.number());
+        signal_hook::flag::register_conditional_shutdown(signal, at_once, interrupted.clone())
+            .and_then(|_| signal_hook::flag::register(signal, interrupted.clone()))
+            .map_err(|e| no_signals(&e))?;
+    }
+    Ok(())
+}
+
+fn no_signals(e: &std::io::Error) -> Failure {
+    Failure::new(ExitCode::Failed, format!("signals cannot be taken: {e}"), "nothing was begun")
+}
+
+/// One line on stderr that says how far it is, where stderr is a terminal.
+struct ProgressLine {
+    terminal: bool,
+    shown: bool,
+}
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), shown: false }
+    }
+
+    fn show(&mut self, p: &Progress) {
+        if !self.terminal {
+            return;
+        }
+        let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns)).max(20);
+        self.write(&format!("\r\x1b[K{}", crate::tui::text::cut(&said(p), columns - 1)));
+        self.shown = true;
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            self.write("\r\x1b[K");
+        }
+    }
+
+    fn write(&self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        // A progress line that cannot be shown is not worth stopping for.
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
+}
+
+fn said(p: &Progress) -> String {
+    let mut out = p.phase.to_string();
+    if let Some(percent) = words::percent(p.done, p.total) {
+        out.push_str(&format!("  {percent} %"));
+    }
+    if p.rate.0 > 0 {
+        out.push_str(&format!("  {}/s", p.rate));
+    }
+    if let Some(seconds) = p.remaining {
+        out.push_str(&format!("  {} left", words::duration(seconds)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::units::ByteLen;
+
+    #[test]
+    fn a_line_says_phase_percent_rate_and_remaining() {
+        let p = Progress {
+            phase: "saving d0/p2".into(),
+            step: (1, 2),
+            done: ByteLen(50),
+            total: ByteLen(200),
+            rate: ByteLen(182_000_000),
+            remaining: Some(61),
+            fenced: false,
+        };
+        assert_eq!(said(&p), "saving d0/p2  25 %  182 MB/s  1 min 01 s left");
+        let unknown = Progress { total: ByteLen(0), rate: ByteLen(0), remaining: None, ..p };
+        assert_eq!(said(&unknown), "saving d0/p2");
+    }
+}

@@ -1,0 +1,72 @@
+//! `holdfast tui`: the screens of the rescue on any terminal, with an engine in a process of its own.
+
+use super::args::Tui;
+use super::{Ended, roles};
+use crate::tui::look::Look;
+use crate::tui::runtime;
+use model::command::{ExitCode, Failure};
+use std::io::{IsTerminal, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+/// The most that is shown of an engine's last words.
+const LAST_WORDS: u64 = 4096;
+
+pub(super) fn run(args: &Tui) -> Ended {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        let says = "this is not a terminal";
+        return Err(Failure::new(ExitCode::Usage, says, "`holdfast inspect` and the other verbs need none"));
+    }
+    let (ours, theirs) = UnixStream::pair().map_err(|e| cannot(&e))?;
+    let mut child = start(args, theirs).map_err(|e| cannot(&e))?;
+    let handle = match engine::link::connect(ours) {
+        Ok(handle) => handle,
+        Err(_) => return Err(last_words(&mut child)),
+    };
+    let mut look = Look::of(|name| std::env::var(name).ok());
+    look.ascii |= args.ascii;
+    let session = runtime::run(&handle, look, true);
+    if matches!(session, Ok(runtime::Ended::EngineGone)) {
+        return Err(last_words(&mut child));
+    }
+    // Closes the socket: the engine ends after its running job, in its own time.
+    drop(handle);
+    roles::shown(session)
+}
+
+fn cannot(e: &std::io::Error) -> Failure {
+    Failure::new(ExitCode::Failed, format!("the engine cannot be started: {e}"), "nothing was begun")
+}
+
+/// The engine: in a process group of its own, so that neither Ctrl-C nor a lost connection cuts it off in the middle.
+fn start(args: &Tui, socket: UnixStream) -> std::io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("engine").args(&args.disks);
+    if let Some(store) = &args.store {
+        command.arg("--store").arg(store);
+    }
+    command.stdin(Stdio::from(OwnedFd::from(socket))).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.process_group(0).spawn()
+}
+
+/// Why the engine ended: what it said, in its own words.
+fn last_words(child: &mut Child) -> Failure {
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What was not said is not known: the exit code has to do.
+        let _ = stderr.take(LAST_WORDS).read_to_end(&mut said);
+    }
+    let code = child.wait().ok().and_then(|status| status.code());
+    let said = model::text::DisplayText::from_bytes(said.trim_ascii());
+    let says = said.as_str().strip_prefix("holdfast: ").unwrap_or(said.as_str());
+    let says = if says.is_empty() { "the engine ended without a word" } else { says };
+    let code = match code {
+        Some(2) => ExitCode::Usage,
+        Some(4) => ExitCode::Refused,
+        Some(6) => ExitCode::Newer,
+        _ => ExitCode::Failed,
+    };
+    Failure::new(code, says, "")
+}

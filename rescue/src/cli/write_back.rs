@@ -1,0 +1,63 @@
+//! `holdfast rollback`, `undo` and `resume`: a plan, its approval, its execution.
+
+use super::args::{Approval, WriteBack, WriteBackTo};
+use super::saving::unexpected;
+use super::session::Session;
+use super::{Ended, human, json, print};
+use model::command::{Command, ExitCode};
+use model::event::Outcome;
+use model::id::PlanId;
+use model::plan::RollbackPlan;
+
+pub(super) fn run(args: &WriteBack) -> Ended {
+    let command = match &args.to {
+        WriteBackTo::Snapshot { to, only } => Command::PlanRollback { to: to.clone(), only: only.clone() },
+        WriteBackTo::Undo => Command::PlanUndo,
+        WriteBackTo::Resume => Command::PlanResume,
+    };
+    let mut session = Session::start(&args.disks, Some(&args.store))?;
+    let mut asked: Option<(PlanId, RollbackPlan)> = None;
+    let outcome = session.command(command, &mut |id, plan| {
+        asked = Some((id, plan.clone()));
+        if !args.json {
+            // Shown before anything is done; where that fails, nothing is.
+            return Some(print(&human::plan(id, plan)).is_ok() && approves(args.approval, id, plan));
+        }
+        Some(approves(args.approval, id, plan))
+    })?;
+    match (outcome, asked) {
+        (Outcome::WroteBack(receipt), Some((id, plan))) => {
+            let text =
+                if args.json { json::text(&json::plan(id, &plan, Some(&receipt))) } else { human::wrote(&receipt) };
+            print(&text)
+        }
+        (Outcome::Declined, Some((id, plan))) => {
+            if args.json {
+                print(&json::text(&json::plan(id, &plan, None)))?;
+            }
+            declined(args.approval, id, &plan)
+        }
+        (other, _) => Err(unexpected(&other)),
+    }
+}
+
+fn approves(approval: Approval, id: PlanId, plan: &RollbackPlan) -> bool {
+    match approval {
+        Approval::Missing | Approval::PlanOnly => false,
+        Approval::Plan(wanted) => wanted == id && plan.is_usable(),
+        Approval::Yes => plan.is_usable(),
+    }
+}
+
+/// Nothing was written: why, and with which code.
+fn declined(approval: Approval, id: PlanId, plan: &RollbackPlan) -> Ended {
+    let says = match approval {
+        _ if !plan.is_usable() => "this plan cannot be carried out; nothing was written".to_owned(),
+        Approval::PlanOnly => return Ok(ExitCode::Ok),
+        Approval::Plan(_) => format!("the plan is another one now: {id}; nothing was written"),
+        Approval::Missing | Approval::Yes => format!("nothing was written: approve it with --approve {id}"),
+    };
+    // The plan itself is on stdout, as asked for.
+    eprintln!("holdfast: {says}");
+    Ok(ExitCode::Refused)
+}

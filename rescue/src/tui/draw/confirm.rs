@@ -1,0 +1,124 @@
+//! A plan in words, and the word that approves it.
+
+use super::{Page, scrolled};
+use crate::tui::state::Ui;
+use crate::tui::text::{cut, hanging, paragraph};
+use crate::tui::update::word;
+use model::plan::{Action, RollbackPlan, TableRollback};
+use model::run_state::RunState;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+/// Rows below the plan: a rule, what to type, what was typed.
+pub(super) const ASKING: usize = 3;
+
+pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
+    let Some(question) = &run.question else { return };
+    let asking = u16::try_from(ASKING).unwrap_or(3).min(area.height);
+    let plan = Rect { height: area.height - asking, ..area };
+    let ask = Rect { y: area.y + plan.height, height: asking, ..area };
+    scrolled(ui, Page { lines: lines(ui, run), height: usize::from(plan.height) }, frame, plan);
+
+    let columns = usize::from(area.width);
+    let rule = Line::raw("─".repeat(columns));
+    let lines = if question.plan.is_usable() {
+        let word = word(&question.plan.action);
+        let does = match question.plan.action {
+            Action::Rollback => "To go back, type",
+            Action::Undo { .. } => "To undo, type",
+            Action::Resume { .. } => "To finish, type",
+        };
+        let ready = ui.typed.eq_ignore_ascii_case(word);
+        let then = if ready { "   now press Enter to begin, or Esc to leave" } else { "" };
+        vec![
+            rule,
+            Line::from(vec![
+                Span::raw(format!("{does} ")),
+                Span::styled(word, ui.look.key()),
+                Span::raw(" and press Enter. Esc leaves; nothing is written."),
+            ]),
+            Line::from(vec![
+                Span::raw("> "),
+                Span::styled(format!("{}_", ui.typed), ui.look.strong()),
+                Span::styled(then, ui.look.strong()),
+            ]),
+        ]
+    } else {
+        let says = "This plan cannot be carried out: see what is marked [!!] above.";
+        vec![
+            rule,
+            Line::styled(cut(says, columns), ui.look.bad()),
+            Line::raw("Press Esc to leave. Nothing was written."),
+        ]
+    };
+    frame.render_widget(Paragraph::new(lines), ask);
+}
+
+/// The plan, wrapped.
+pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
+    let Some(question) = &run.question else { return Vec::new() };
+    let plan = &question.plan;
+    let columns = ui.body_width();
+    let strong = ui.look.strong();
+    let plain = Style::new();
+    let mut out = Vec::new();
+
+    let title = match plan.action {
+        Action::Rollback => "Go back to",
+        Action::Undo { .. } => "Undo the last rollback: go back to",
+        Action::Resume { .. } => "Finish the rollback that was cut off: go to",
+    };
+    out.extend(paragraph(&format!("{title} snapshot {}", crate::tui::words::short(plan.to)), strong, 0, columns));
+    out.extend(paragraph(plan.to_says.as_str(), plain, 2, columns));
+    for w in &plan.warnings {
+        out.extend(hanging("[!!] ", w.as_str(), ui.look.bad(), columns));
+    }
+    for c in plan.checks.iter().filter(|c| !c.ok) {
+        out.extend(hanging("[!!] not so: ", &format!("{} ({})", c.what, c.says), ui.look.bad(), columns));
+    }
+    out.extend(written(ui, plan, columns));
+    if !plan.kept.is_empty() {
+        out.push(Line::styled("What is left as it is", strong));
+        for (volume, why) in &plan.kept {
+            out.extend(hanging(&format!("  {:<7} ", volume.to_string()), why.as_str(), plain, columns));
+        }
+    }
+    let then = match plan.action {
+        Action::Rollback => {
+            "First the present state is saved, so that this can be undone. If the power fails meanwhile, it can be finished or undone after the next start."
+        }
+        Action::Undo { .. } | Action::Resume { .. } => {
+            "If the power fails meanwhile, it can be finished or undone after the next start."
+        }
+    };
+    out.extend(paragraph(then, plain, 0, columns));
+    let passed = plan.checks.iter().filter(|c| c.ok);
+    if passed.clone().next().is_some() {
+        out.push(Line::styled("What was checked", strong));
+        for c in passed {
+            let says = if c.says.as_str().is_empty() { c.what.to_string() } else { format!("{}: {}", c.what, c.says) };
+            out.extend(hanging("  [ok] ", &says, plain, columns));
+        }
+    }
+    out.extend(paragraph(&format!("Plan {}", question.id.0.short(12)), plain, 0, columns));
+    out
+}
+
+fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
+    let mut out =
+        vec![Line::styled(format!("What is written: only what differs, at most {}", plan.at_most()), ui.look.strong())];
+    for v in &plan.volumes {
+        let says = format!("{} (at most {})", v.says, v.at_most);
+        out.extend(hanging(&format!("  {:<7} ", v.path.to_string()), &says, Style::new(), columns));
+    }
+    for t in &plan.tables {
+        if let TableRollback::Repair { disk, why, .. } = t {
+            let says = format!("the partition table is repaired: {why}");
+            out.extend(hanging(&format!("  {:<7} ", disk.to_string()), &says, Style::new(), columns));
+        }
+    }
+    out
+}

@@ -1,0 +1,119 @@
+//! Why: each facet with its rule and the evidence for and against it, what is wrong on the disks, and everything that was read.
+
+use crate::tui::state::Ui;
+use crate::tui::text::{hanging, paragraph};
+use crate::tui::words;
+use model::assessment::SystemReport;
+use model::evidence::{ClockTrust, Evidence};
+use model::inspection::{Inspection, Severity};
+use model::run_state::RunState;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+/// All of it, wrapped.
+pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
+    let columns = ui.body_width();
+    let Some(report) = &run.report else {
+        return paragraph("The disks were not looked at yet. Press i to look.", Style::new(), 0, columns);
+    };
+    let mut out = Vec::new();
+    match report.systems.get(ui.system).or(report.systems.first()) {
+        Some(system) => out.extend(system_lines(ui, system, columns)),
+        None => out.extend(paragraph("No installed system was found.", ui.look.strong(), 0, columns)),
+    }
+    out.extend(findings(ui, &report.inspection, columns));
+    out.extend(volumes(ui, &report.inspection, columns));
+    if let Some(system) = report.systems.get(ui.system).or(report.systems.first()) {
+        heading(ui, &mut out, "Everything that was read");
+        for e in &system.evidence {
+            out.extend(one(e, columns));
+        }
+    }
+    out
+}
+
+fn heading(ui: &Ui, out: &mut Vec<Line<'static>>, says: &str) {
+    if !out.is_empty() {
+        out.push(Line::default());
+    }
+    out.push(Line::styled(says.to_owned(), ui.look.strong()));
+}
+
+fn system_lines(ui: &Ui, system: &SystemReport, columns: usize) -> Vec<Line<'static>> {
+    let mut out =
+        paragraph(&format!("{}: {}", system.system.name, system.assessment.headline), ui.look.strong(), 0, columns);
+    for f in words::facets(&system.assessment) {
+        out.push(Line::default());
+        out.extend(paragraph(&format!("{}: {}", f.name, f.says), ui.look.strong(), 0, columns));
+        out.extend(paragraph(&format!("by the rule: {}", f.rule), Style::new(), 2, columns));
+        for (head, ids) in [("  for:     ", &f.evidence_for), ("  against: ", &f.evidence_against)] {
+            for id in ids {
+                let says = system.evidence.iter().find(|e| e.id.0 == *id).map_or_else(|| id.clone(), said);
+                out.extend(hanging(head, &says, Style::new(), columns));
+            }
+        }
+        if f.evidence_for.is_empty() && f.evidence_against.is_empty() {
+            out.push(Line::raw("  no evidence either way"));
+        }
+    }
+    out
+}
+
+/// A fact, where it was read, and when it happened.
+fn said(e: &Evidence) -> String {
+    let place = match &e.origin.path {
+        Some(path) => format!("{}:{}", e.origin.volume, path.display()),
+        None => e.origin.volume.to_string(),
+    };
+    let time = e.time.map_or_else(String::new, |t| {
+        let trust = match t.trust {
+            ClockTrust::Utc => "UTC",
+            ClockTrust::LocalNoZone => "local time",
+            ClockTrust::Suspect => "by a clock that cannot be right",
+        };
+        format!(", {} {trust}", t.at)
+    });
+    format!("{} ({place}{time})", e.says)
+}
+
+fn one(e: &Evidence, columns: usize) -> Vec<Line<'static>> {
+    hanging("  - ", &said(e), Style::new(), columns)
+}
+
+fn findings(ui: &Ui, inspection: &Inspection, columns: usize) -> Vec<Line<'static>> {
+    let mut out = Vec::new();
+    if inspection.findings.is_empty() {
+        return out;
+    }
+    out.push(Line::default());
+    out.push(Line::styled("What is not as it should be", ui.look.strong()));
+    for f in &inspection.findings {
+        let (head, style) = match f.severity {
+            Severity::Note => ("  note    ", Style::new()),
+            Severity::Warning => ("  warning ", ui.look.unsure()),
+            Severity::Damage => ("  DAMAGE  ", ui.look.bad()),
+        };
+        let says = format!("{}: {} {}", f.volume, words::sentence(f.says.as_str()), words::sentence(f.advice.as_str()));
+        out.extend(hanging(head, &says, style, columns));
+    }
+    out
+}
+
+fn volumes(ui: &Ui, inspection: &Inspection, columns: usize) -> Vec<Line<'static>> {
+    let mut out = Vec::new();
+    heading(ui, &mut out, "Disks and what is on them");
+    out.insert(0, Line::default());
+    for d in &inspection.disks {
+        let h = &d.hardware;
+        let serial = h.serial.as_ref().map(|s| format!(", serial {s}")).unwrap_or_default();
+        let shown = h.shown_as.as_ref().map(|s| format!(", seen as {s}")).unwrap_or_default();
+        let says = format!("{} {}, {}{serial}{shown}", h.size, h.model, h.transport);
+        out.extend(hanging(&format!("  {:<7} ", d.no.to_string()), &says, Style::new(), columns));
+        for v in &d.volumes {
+            let uuid = v.uuid().map(|u| format!(", {u}")).unwrap_or_default();
+            let says = format!("{}, {}{uuid}", words::volume(inspection, v), v.extent.len());
+            out.extend(hanging(&format!("  {:<7} ", v.path.to_string()), &says, Style::new(), columns));
+        }
+    }
+    out
+}

@@ -1,0 +1,149 @@
+//! Home: what happened, how it is known, and what to do next, in the ten seconds somebody has for it.
+
+use super::{Section, disk, fit, step_lines};
+use crate::tui::state::Ui;
+use crate::tui::text::{at_most, cut, field, hanging, paragraph};
+use crate::tui::words::Mark;
+use crate::tui::{steps, words};
+use model::assessment::{Report, SystemReport};
+use model::event::JobKind;
+use model::inspection::Severity;
+use model::run_state::RunState;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+/// Text wider than this is hard to read.
+const READABLE: usize = 100;
+
+pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width);
+    let mut sections = Vec::new();
+    match &run.report {
+        None => sections.push(nothing_yet(ui, run, columns)),
+        Some(report) => {
+            if steps::is_unfinished(run) {
+                sections.extend(unfinished(ui, report, columns));
+            }
+            match report.systems.get(ui.system).or(report.systems.first()) {
+                Some(system) => sections.extend(what_happened(ui, run, report, system, columns)),
+                None => sections.push(no_system(ui, run, columns)),
+            }
+            if run.store.is_none() {
+                let says = "No save disk is here: nothing can be saved or brought back now. Connect it, then start the rescue again.";
+                let lines = hanging("[!!] ", says, ui.look.unsure(), columns.min(READABLE));
+                sections.push(Section { lines, short: None, weight: 5 });
+            }
+            sections.push(findings(ui, report, columns));
+            sections.push(disks(ui, report, columns, usize::from(area.height)));
+        }
+    }
+    let mut next = vec![Line::styled("What to do next:", ui.look.strong())];
+    let steps = step_lines(ui, &steps::home(run, ui.may_leave), columns);
+    next.extend(steps.iter().cloned());
+    sections.push(Section { lines: next, short: Some(steps), weight: 9 });
+    frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
+}
+
+fn nothing_yet(ui: &Ui, run: &RunState, columns: usize) -> Section {
+    let says = match &run.job {
+        Some((JobKind::Inspect, _)) => "Looking at the disks. This only reads; nothing is changed.",
+        _ => "The disks were not looked at yet.",
+    };
+    Section { lines: paragraph(says, ui.look.strong(), 0, columns.min(READABLE)), short: None, weight: 9 }
+}
+
+fn no_system(ui: &Ui, run: &RunState, columns: usize) -> Section {
+    if steps::is_unfinished(run) {
+        return Section { lines: Vec::new(), short: None, weight: 0 };
+    }
+    let mut lines = paragraph("No installed system was found on these disks.", ui.look.strong(), 0, columns);
+    let advice = "Either the disk with the system is not here, or it is empty, or it is damaged. What was found stands below; press e for all of it.";
+    lines.extend(paragraph(advice, Style::new(), 0, columns.min(READABLE)));
+    Section { lines, short: None, weight: 8 }
+}
+
+fn unfinished(ui: &Ui, report: &Report, columns: usize) -> Vec<Section> {
+    let fenced: Vec<String> =
+        report.inspection.fences().take(3).map(|(v, f)| format!("{} ({})", v.path, f.was.shortened(60))).collect();
+    let mut lines = paragraph("A ROLLBACK WAS CUT OFF AND IS NOT FINISHED.", ui.look.bad(), 0, columns);
+    let says = format!(
+        "Until it is finished or undone, this machine does not start: {} locked so that nothing uses half a system. \
+         Both ways are safe, and both can be cut off again.",
+        if fenced.len() == 1 { format!("{} is", fenced[0]) } else { format!("{} are", fenced.join(", ")) }
+    );
+    lines.extend(paragraph(&says, Style::new(), 0, columns.min(READABLE)));
+    vec![Section { lines, short: None, weight: 10 }]
+}
+
+fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport, columns: usize) -> Vec<Section> {
+    let a = &system.assessment;
+    let mut name = system.system.name.to_string();
+    if let Some(host) = &system.system.hostname {
+        name = format!("{name} on \"{host}\"");
+    }
+    if report.systems.len() > 1 {
+        let at = ui.system.min(report.systems.len() - 1) + 1;
+        name = format!("{name}   (system {at} of {}, Tab for the next)", report.systems.len());
+    }
+    let name = Section { lines: vec![Line::raw(cut(&name, columns))], short: None, weight: 3 };
+
+    let style = if a.is_good() { ui.look.strong() } else { ui.look.bad() };
+    let headline = at_most(4, paragraph(a.headline.as_str(), style, 0, columns.min(READABLE)));
+    let mut long = headline.clone();
+    // While a rollback is pending, advice about the half-written system would only mislead.
+    if !steps::is_unfinished(run) {
+        long.extend(at_most(4, paragraph(a.advice.as_str(), Style::new(), 0, columns.min(READABLE))));
+    }
+    let headline = Section { lines: long, short: Some(headline), weight: 6 };
+
+    let facets = words::facets(a).into_iter().map(|f| {
+        let style = match f.mark {
+            Mark::Good => ui.look.good(),
+            Mark::Bad => ui.look.bad(),
+            Mark::Unsure => ui.look.unsure(),
+            Mark::Plain => Style::new(),
+        };
+        Line::from(vec![
+            Span::raw(field(f.name, 15)),
+            Span::styled(f.mark.shown(), style),
+            Span::raw(format!(" {}", cut(&f.says, columns.saturating_sub(20)))),
+        ])
+    });
+    vec![name, headline, Section { lines: facets.collect(), short: None, weight: 7 }]
+}
+
+fn findings(ui: &Ui, report: &Report, columns: usize) -> Section {
+    let mut found: Vec<_> = report.inspection.findings.iter().filter(|f| f.severity > Severity::Note).collect();
+    found.sort_by_key(|f| std::cmp::Reverse(f.severity));
+    let mut lines = Vec::new();
+    for f in found.iter().take(2) {
+        let style = if f.severity == Severity::Damage { ui.look.bad() } else { ui.look.unsure() };
+        let says = format!("{}: {}", f.volume, f.says);
+        lines.extend(at_most(2, hanging("[!!] ", &says, style, columns.min(READABLE))));
+    }
+    if found.len() > 2 {
+        lines.push(Line::raw(format!("     and {} more (press e)", found.len() - 2)));
+    }
+    let short = (!found.is_empty()).then(|| {
+        vec![Line::styled(
+            format!("[!!] {} on the disks (press e)", crate::tui::text::count(found.len(), "finding")),
+            ui.look.bad(),
+        )]
+    });
+    Section { lines, short, weight: 4 }
+}
+
+fn disks(ui: &Ui, report: &Report, columns: usize, height: usize) -> Section {
+    // Each disk takes three rows; leave room for what matters more.
+    let most = (height / 10).max(1);
+    let disks = &report.inspection.disks;
+    let mut lines: Vec<_> =
+        disks.iter().take(most).flat_map(|d| disk::lines(ui, &report.inspection, d, columns)).collect();
+    if disks.len() > most {
+        lines.push(Line::raw(format!("and {} (press e)", crate::tui::text::count(disks.len() - most, "more disk"))));
+    }
+    Section { lines, short: None, weight: 2 }
+}

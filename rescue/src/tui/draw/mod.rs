@@ -1,0 +1,172 @@
+//! Drawing: pure functions from the state of the front end and the run state to a frame. One module per screen.
+
+mod bar;
+mod confirm;
+mod disk;
+mod evidence;
+mod help;
+mod home;
+mod log;
+mod outcome;
+mod power;
+mod progress;
+pub mod timeline;
+
+use crate::tui::state::{SMALLEST, Screen, Ui};
+use crate::tui::text::{self, paragraph};
+use model::command::PowerAction;
+use model::run_state::RunState;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+/// A text longer than its place.
+pub struct Page {
+    /// All of it, wrapped.
+    pub lines: Vec<Line<'static>>,
+    /// Rows there are for it.
+    pub height: usize,
+}
+
+/// The text of the screen on top, where it is one that scrolls.
+pub fn page(ui: &Ui, run: &RunState) -> Option<Page> {
+    let (lines, height) = match ui.screen() {
+        Screen::Evidence => (evidence::lines(ui, run), ui.body_height()),
+        Screen::Log => (log::lines(ui, run), ui.body_height()),
+        Screen::Help => (help::lines(ui), ui.body_height()),
+        Screen::Confirm => (confirm::lines(ui, run), ui.body_height().saturating_sub(confirm::ASKING)),
+        Screen::Home | Screen::Timeline | Screen::Progress | Screen::Outcome | Screen::Power => return None,
+    };
+    Some(Page { lines, height })
+}
+
+/// Draws everything.
+pub fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    if ui.too_small() {
+        let says = format!(
+            "This window is {} x {}. Holdfast needs {} x {}: please make it larger. Nothing is lost meanwhile.",
+            area.width, area.height, SMALLEST.0, SMALLEST.1
+        );
+        let lines = paragraph(&says, Style::new(), 0, usize::from(area.width).max(1));
+        frame.render_widget(Paragraph::new(lines), area);
+    } else if let Some(action) = run.leaving {
+        leaving(action, frame);
+    } else {
+        let [top, body, note, keys] = rows(area);
+        bar::top(ui, run, frame, top);
+        screen(ui, run, frame, body);
+        bar::note(ui, run, frame, note);
+        bar::keys(ui, run, frame, keys);
+    }
+    ui.look.finish(frame.buffer_mut());
+}
+
+fn rows(area: Rect) -> [Rect; 4] {
+    let body = area.height.saturating_sub(3);
+    let row = |y, height| Rect { y, height, ..area };
+    [row(0, 1), Rect { x: 1, width: area.width.saturating_sub(2), ..row(1, body) }, row(body + 1, 1), row(body + 2, 1)]
+}
+
+fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
+    match ui.screen() {
+        Screen::Home => home::draw(ui, run, frame, area),
+        Screen::Timeline => timeline::draw(ui, run, frame, area),
+        Screen::Confirm => confirm::draw(ui, run, frame, area),
+        Screen::Progress => progress::draw(ui, run, frame, area),
+        Screen::Outcome => outcome::draw(ui, run, frame, area),
+        Screen::Power => power::draw(ui, run, frame, area),
+        Screen::Evidence | Screen::Log | Screen::Help => {
+            if let Some(page) = page(ui, run) {
+                scrolled(ui, page, frame, area);
+            }
+        }
+    }
+}
+
+/// Shows the part of a page that fits, and says where there is more.
+fn scrolled(ui: &Ui, page: Page, frame: &mut Frame<'_>, area: Rect) {
+    let most = page.lines.len().saturating_sub(page.height);
+    let from = ui.scroll.min(most);
+    let mut lines: Vec<Line<'static>> = page.lines.into_iter().skip(from).take(page.height).collect();
+    if from < most
+        && let Some(last) = lines.last_mut()
+    {
+        *last =
+            Line::styled(format!("-- {} more below (PgDn) --", text::count(most - from + 1, "line")), ui.look.key());
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn leaving(action: PowerAction, frame: &mut Frame<'_>) {
+    let says = match action {
+        PowerAction::Reboot => "Restarting. Take out the rescue stick if this machine's own system should start.",
+        PowerAction::Poweroff => "Powering off.",
+    };
+    let area = frame.area();
+    let lines = paragraph(says, Style::new(), 2, usize::from(area.width).saturating_sub(2));
+    frame.render_widget(
+        Paragraph::new(lines),
+        Rect { y: area.height / 2, height: area.height - area.height / 2, ..area },
+    );
+}
+
+/// A numbered step, the chosen one behind a marker.
+fn step_line(ui: &Ui, n: usize, says: &str, chosen: bool, columns: usize) -> Line<'static> {
+    let marker = if chosen { "▸ " } else { "  " };
+    let style = if chosen { ui.look.strong() } else { Style::new() };
+    Line::from(vec![
+        Span::raw(marker),
+        Span::styled(format!("{}", n + 1), ui.look.key()),
+        Span::styled(format!("  {}", text::cut(says, columns.saturating_sub(5))), style),
+    ])
+}
+
+fn step_lines(ui: &Ui, steps: &[crate::tui::steps::Step], columns: usize) -> Vec<Line<'static>> {
+    steps
+        .iter()
+        .enumerate()
+        .map(|(n, s)| step_line(ui, n, &s.says, n == ui.step.min(steps.len() - 1), columns))
+        .collect()
+}
+
+/// A part of a screen that must fit a given height.
+struct Section {
+    lines: Vec<Line<'static>>,
+    /// What to show where there is no room for all of it; none drops it.
+    short: Option<Vec<Line<'static>>>,
+    /// The higher, the longer it stays.
+    weight: u8,
+}
+
+/// Fits sections into `height` rows: first without the blank lines between them, then the least important ones shortened or
+/// dropped, at last cut off.
+fn fit(mut sections: Vec<Section>, height: usize) -> Vec<Line<'static>> {
+    sections.retain(|s| !s.lines.is_empty());
+    let rows = |s: &[Section]| s.iter().map(|s| s.lines.len()).sum::<usize>();
+    let blanks = rows(&sections) + sections.len().saturating_sub(1) <= height;
+    while !blanks && rows(&sections) > height {
+        let Some(at) = (0..sections.len()).min_by_key(|i| (sections[*i].weight, *i)) else { break };
+        match sections[at].short.take() {
+            Some(short) => {
+                sections[at].lines = short;
+                sections[at].weight = sections[at].weight.saturating_add(2);
+            }
+            None if sections.len() > 1 => {
+                sections.remove(at);
+            }
+            None => break,
+        }
+    }
+    let mut out = Vec::new();
+    for s in sections {
+        if blanks && !out.is_empty() {
+            out.push(Line::default());
+        }
+        out.extend(s.lines);
+    }
+    out.truncate(height);
+    out
+}

@@ -1,0 +1,115 @@
+//! How the last job ended, and what to do then.
+
+use super::{Section, fit, step_lines};
+use crate::tui::state::Ui;
+use crate::tui::text::{hanging, paragraph};
+use crate::tui::{steps, words};
+use model::command::ExitCode;
+use model::event::{CheckReport, JobKind, Outcome};
+use model::run_state::RunState;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
+
+pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width);
+    let lines = match &run.last {
+        Some((job, outcome)) => said(ui, run, *job, outcome, columns.min(100)),
+        None => paragraph("Nothing was done yet.", Style::new(), 0, columns),
+    };
+    let mut next = vec![Line::styled("What to do next:", ui.look.strong())];
+    let steps = step_lines(ui, &steps::outcome(run, ui.may_leave), columns);
+    next.extend(steps.iter().cloned());
+    let sections =
+        vec![Section { lines, short: None, weight: 9 }, Section { lines: next, short: Some(steps), weight: 8 }];
+    frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
+}
+
+fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize) -> Vec<Line<'static>> {
+    let look = ui.look;
+    let plain = |text: &str| paragraph(text, Style::new(), 0, columns);
+    let mut out = Vec::new();
+    match outcome {
+        Outcome::Saved { id, cost } => {
+            out.extend(paragraph("DONE. The present state is saved.", look.good(), 0, columns));
+            out.push(Line::default());
+            out.extend(plain(&format!("It is snapshot {}. This machine's disks were only read.", words::short(*id))));
+            out.extend(plain(&format!(
+                "{} were read; {} were in the store already; the store grew by {}.",
+                cost.read, cost.shared, cost.stored
+            )));
+        }
+        Outcome::WroteBack(receipt) => {
+            let says = match job {
+                JobKind::Undo => "DONE. The machine is as it was before.",
+                JobKind::Resume => "DONE. The rollback is finished.",
+                _ => "DONE. The machine is back at the saved state.",
+            };
+            out.extend(paragraph(says, look.good(), 0, columns));
+            out.push(Line::default());
+            out.extend(plain(&format!("Its disks now hold snapshot {}.", words::short(receipt.holds))));
+            out.extend(plain(&format!(
+                "{} were written; {} were read back from the disk and compared.",
+                receipt.written, receipt.verified
+            )));
+            if job != JobKind::Undo {
+                out.extend(plain("The state before is kept: this can be undone at any time."));
+            }
+        }
+        Outcome::Checked(report) => out.extend(checked(ui, report, columns)),
+        Outcome::Cancelled(left) => {
+            out.extend(paragraph("STOPPED, as you asked.", look.unsure(), 0, columns));
+            out.push(Line::default());
+            out.extend(plain(&words::sentence(left.as_str())));
+        }
+        Outcome::Failed(f) => {
+            let heading = if f.code == ExitCode::Interrupted {
+                "CUT OFF. It can be finished or undone."
+            } else if f.code == ExitCode::Refused {
+                "NOT DONE."
+            } else {
+                "IT FAILED."
+            };
+            let (says, advice) = words::failure(f);
+            out.extend(paragraph(heading, look.bad(), 0, columns));
+            out.push(Line::default());
+            out.extend(plain(&says));
+            out.extend(plain(&advice));
+            if !steps::is_unfinished(run) && f.code == ExitCode::Refused {
+                out.extend(plain("Nothing was written to this machine's disks."));
+            }
+        }
+        Outcome::Declined => out.extend(plain("Nothing was written.")),
+        Outcome::Looked => out.extend(plain("The disks were looked at.")),
+    }
+    out
+}
+
+fn checked(ui: &Ui, report: &CheckReport, columns: usize) -> Vec<Line<'static>> {
+    let mut out = if report.damage.is_empty() {
+        paragraph("DONE. The store is in order.", ui.look.good(), 0, columns)
+    } else {
+        paragraph("THE STORE IS DAMAGED.", ui.look.bad(), 0, columns)
+    };
+    out.push(Line::default());
+    let says = format!(
+        "{} and {} objects were looked at, {} read.",
+        crate::tui::text::count(usize::try_from(report.snapshots).unwrap_or(usize::MAX), "saved state"),
+        report.objects,
+        report.read
+    );
+    out.extend(paragraph(&says, Style::new(), 0, columns));
+    for d in report.damage.iter().take(6) {
+        out.extend(hanging("[!!] ", d.as_str(), ui.look.bad(), columns));
+    }
+    if report.damage.len() > 6 {
+        out.push(Line::raw(format!("     and {} more", report.damage.len() - 6)));
+    }
+    if !report.affected.is_empty() {
+        let ids: Vec<String> = report.affected.iter().take(6).map(|id| words::short(*id)).collect();
+        out.extend(paragraph(&format!("Cannot be restored whole: {}.", ids.join(", ")), Style::new(), 0, columns));
+    }
+    out
+}

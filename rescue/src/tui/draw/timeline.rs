@@ -1,0 +1,99 @@
+//! The timeline: every saved state, newest first, and more about the one chosen.
+
+use crate::tui::state::Ui;
+use crate::tui::text::{cut, field, paragraph};
+use crate::tui::words::Mark;
+use crate::tui::{steps, words};
+use model::run_state::RunState;
+use model::snapshot::SnapshotSummary;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+/// Rows below the list: a rule and what is said of the one chosen.
+const DETAIL: usize = 5;
+
+/// Rows of the list itself.
+pub fn rows(ui: &Ui) -> usize {
+    // One for the heading.
+    ui.body_height().saturating_sub(DETAIL + 1)
+}
+
+pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width);
+    let list = steps::timeline(run);
+    if list.is_empty() {
+        let says = match &run.store {
+            None => "There is no store here: nothing can be saved, and nothing was.",
+            Some(_) => {
+                "Nothing is saved yet. Press s to save the present state; it changes nothing on this machine's disks."
+            }
+        };
+        frame.render_widget(Paragraph::new(paragraph(says, Style::new(), 0, columns)), area);
+        return;
+    }
+    let at = ui.snapshot.and_then(|id| list.iter().position(|s| s.id == id)).unwrap_or(0);
+    let rows = rows(ui).max(1);
+    // The chosen row is always in sight.
+    let from = (at + 1).saturating_sub(rows).max(at.saturating_sub(rows / 2)).min(list.len().saturating_sub(rows));
+    let last_good = steps::last_good(run).map(|s| s.id);
+
+    let mut lines =
+        vec![Line::styled(cut("  when (UTC)        state     what was known then", columns), ui.look.strong())];
+    for (i, s) in list.iter().enumerate().skip(from).take(rows) {
+        lines.push(row(ui, run, s, i == at, last_good == Some(s.id), columns));
+    }
+    lines.resize(rows + 1, Line::default());
+    lines.push(Line::raw("─".repeat(columns)));
+    lines.extend(detail(run, list[at], at, list.len(), columns));
+    if let Some(damage) = run.store.as_ref().and_then(|s| s.damage.first()) {
+        let n = run.store.as_ref().map_or(0, |s| s.damage.len());
+        let says = format!("[!!] {} cannot be read: {damage}", crate::tui::text::count(n, "saved state"));
+        lines.insert(rows + 1, Line::styled(cut(&says, columns), ui.look.bad()));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn row(ui: &Ui, run: &RunState, s: &SnapshotSummary, chosen: bool, last_good: bool, columns: usize) -> Line<'static> {
+    let (mark, state) = words::state(s);
+    let style = match mark {
+        Mark::Good => ui.look.good(),
+        Mark::Bad => ui.look.bad(),
+        Mark::Unsure | Mark::Plain => Style::new(),
+    };
+    let end = if last_good {
+        " <- last good"
+    } else if run.report.is_some() && !steps::is_here(run, s) {
+        " (other machine)"
+    } else {
+        ""
+    };
+    let says = field(&words::snapshot(s), columns.saturating_sub(30 + end.len()));
+    let mut line = Line::from(vec![
+        Span::raw(if chosen { "▸ " } else { "  " }),
+        Span::raw(field(&words::time(s.taken), 18)),
+        Span::styled(field(state, 10), style),
+        Span::raw(says),
+        Span::styled(end, ui.look.good()),
+    ]);
+    if chosen {
+        line = line.style(ui.look.bar());
+    }
+    line
+}
+
+fn detail(run: &RunState, s: &SnapshotSummary, at: usize, of: usize, columns: usize) -> Vec<Line<'static>> {
+    let machine = match (&s.machine.hostname, steps::is_here(run, s)) {
+        (Some(host), true) => format!("this machine (\"{host}\")"),
+        (None, true) => "this machine".to_owned(),
+        (Some(host), false) => format!("machine \"{host}\""),
+        (None, false) => "another machine".to_owned(),
+    };
+    let first = format!("{} of {of}: snapshot {} of {machine}", at + 1, words::short(s.id));
+    let size = format!("holds {}, took {} in the store", s.captured, s.cost.stored);
+    let mut lines = vec![Line::raw(cut(&first, columns)), Line::raw(cut(&size, columns))];
+    lines.extend(paragraph(&words::snapshot(s), Style::new(), 0, columns).into_iter().take(2));
+    lines
+}

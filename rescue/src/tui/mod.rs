@@ -1,0 +1,14 @@
+//! The terminal UI: keys become commands, run states become screens.
+//!
+//! [`update::update`] decides, [`draw::draw`] shows, both pure; only [`runtime`] touches a terminal. What the front ends share
+//! is in the run state; what one remembers by itself is in [`state::Ui`].
+
+pub mod draw;
+pub mod keys;
+pub mod look;
+pub mod runtime;
+pub mod state;
+pub mod steps;
+pub mod text;
+pub mod update;
+pub mod words;

@@ -1,0 +1,216 @@
+//! What one front end remembers by itself: which screen is shown, what is chosen, what was typed. Everything else is in
+//! the run state, which all front ends share.
+
+use super::look::Look;
+use model::command::Command;
+use model::event::JobKind;
+use model::id::{PlanId, SnapshotId};
+
+/// The smallest terminal the screens are made for.
+pub const SMALLEST: (u16, u16) = (60, 15);
+
+/// The screens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screen {
+    /// What happened, and what to do next.
+    Home,
+    /// The snapshots, newest first.
+    Timeline,
+    /// A plan, and the word that approves it.
+    Confirm,
+    /// A running job.
+    Progress,
+    /// How the last job ended.
+    Outcome,
+    /// Why it is thought so.
+    Evidence,
+    /// What was done.
+    Log,
+    /// The keys.
+    Help,
+    /// How to leave.
+    Power,
+}
+
+/// What a key is, whatever the terminal sent for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// A printable character.
+    Char(char),
+    /// Arrow.
+    Up,
+    /// Arrow.
+    Down,
+    /// Arrow.
+    Left,
+    /// Arrow.
+    Right,
+    /// A page back.
+    PageUp,
+    /// A page on.
+    PageDown,
+    /// To the start.
+    Home,
+    /// To the end.
+    End,
+    /// Yes.
+    Enter,
+    /// Leave.
+    Esc,
+    /// Delete the character before.
+    Backspace,
+    /// The next system.
+    Tab,
+    /// Ctrl-C.
+    Interrupt,
+    /// Ctrl-L.
+    Redraw,
+}
+
+/// What can come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A key.
+    Key(Key),
+    /// The terminal has another size: columns, rows.
+    Resize(u16, u16),
+    /// The run state moved on.
+    Changed,
+    /// A command was refused; the sentence says why.
+    Refused(String),
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the engine.
+    Submit(Command),
+    /// Draw everything anew: the line garbled the screen.
+    Redraw,
+    /// End this front end.
+    Leave,
+}
+
+/// The state of one front end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ui {
+    /// The screens on top of each other; the first is always [`Screen::Home`].
+    screens: Vec<Screen>,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// What the terminal is trusted with.
+    pub look: Look,
+    /// True where leaving the program makes sense (not on a console of the rescue, where it is started again).
+    pub may_leave: bool,
+    /// Which installed system Home and Evidence speak of.
+    pub system: usize,
+    /// Which of the next steps is chosen on Home and on the outcome.
+    pub step: usize,
+    /// The snapshot chosen in the timeline; the newest where `None`.
+    pub snapshot: Option<SnapshotId>,
+    /// First line shown of the screen on top.
+    pub scroll: usize,
+    /// The word typed so far.
+    pub typed: String,
+    /// The way out chosen in the power menu; 0 stays.
+    pub way_out: usize,
+    /// Stopping the running job was asked for and is not confirmed.
+    pub stopping: bool,
+    /// A sentence about the last key, until the next one.
+    pub note: Option<String>,
+    /// What was on before the last change, to notice what is new.
+    pub(super) seen: Seen,
+}
+
+/// What [`super::update`] saw of the run state the last time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) question: Option<PlanId>,
+    pub(super) job: Option<JobKind>,
+    /// The run state was seen at all: what ended before that is not news.
+    pub(super) joined: bool,
+    /// A look at the disks was asked for because there was none: once is enough.
+    pub(super) asked_to_look: bool,
+    /// The store was asked for because none was shown: once is enough.
+    pub(super) asked_to_list: bool,
+}
+
+impl Ui {
+    /// A front end that has not seen anything yet.
+    pub fn new(size: (u16, u16), look: Look, may_leave: bool) -> Self {
+        Self {
+            screens: vec![Screen::Home],
+            size,
+            look,
+            may_leave,
+            system: 0,
+            step: 0,
+            snapshot: None,
+            scroll: 0,
+            typed: String::new(),
+            way_out: 0,
+            stopping: false,
+            note: None,
+            seen: Seen::default(),
+        }
+    }
+
+    /// The screen on top.
+    pub fn screen(&self) -> Screen {
+        self.screens.last().copied().unwrap_or(Screen::Home)
+    }
+
+    /// Shows a screen on top of the others; one that is open already comes back as it was.
+    pub fn show(&mut self, screen: Screen) {
+        if self.screen() == screen {
+            return;
+        }
+        match self.screens.iter().position(|s| *s == screen) {
+            Some(at) => self.screens.truncate(at + 1),
+            None => self.screens.push(screen),
+        }
+        self.fresh();
+    }
+
+    /// Back to the screen below; Home stays. True where there was one.
+    pub fn back(&mut self) -> bool {
+        let more = self.screens.len() > 1;
+        if more {
+            self.screens.pop();
+            self.fresh();
+        }
+        more
+    }
+
+    /// Closes a screen wherever it lies.
+    pub fn close(&mut self, screen: Screen) {
+        let before = self.screen();
+        self.screens.retain(|s| *s != screen || *s == Screen::Home);
+        if self.screen() != before {
+            self.fresh();
+        }
+    }
+
+    fn fresh(&mut self) {
+        self.scroll = 0;
+        self.step = 0;
+        self.way_out = 0;
+        self.stopping = false;
+        self.typed.clear();
+    }
+
+    /// True where the terminal is too small to show anything but that.
+    pub fn too_small(&self) -> bool {
+        self.size.0 < SMALLEST.0 || self.size.1 < SMALLEST.1
+    }
+
+    /// Rows between the bars at the top and at the bottom.
+    pub fn body_height(&self) -> usize {
+        usize::from(self.size.1).saturating_sub(3)
+    }
+
+    /// Columns of text.
+    pub fn body_width(&self) -> usize {
+        usize::from(self.size.0).saturating_sub(2)
+    }
+}

@@ -1,0 +1,154 @@
+//! The next things to do: at most three, the most sensible first. None of them writes to the target's disks by itself;
+//! a rollback, an undo and a completion first show their plan.
+
+use super::state::Screen;
+use super::words;
+use model::assessment::{Assessment, Report};
+use model::command::{Command, ExitCode};
+use model::event::{Outcome, StoreView};
+use model::id::SnapRef;
+use model::run_state::RunState;
+use model::snapshot::{Purpose, SnapshotSummary};
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Does {
+    /// Asks the engine.
+    Submit(Command),
+    /// Shows a screen.
+    Show(Screen),
+}
+
+/// One thing to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// In words.
+    pub says: String,
+    /// And in deeds.
+    pub does: Does,
+}
+
+fn submit(says: impl Into<String>, command: Command) -> Step {
+    Step { says: says.into(), does: Does::Submit(command) }
+}
+
+fn show(says: impl Into<String>, screen: Screen) -> Step {
+    Step { says: says.into(), does: Does::Show(screen) }
+}
+
+/// The snapshots of the machine in front of us, newest first; all of the store's where the disks were not looked at.
+pub fn timeline(run: &RunState) -> Vec<&SnapshotSummary> {
+    let Some(store) = &run.store else { return Vec::new() };
+    let mut list: Vec<&SnapshotSummary> = store.snapshots.iter().collect();
+    list.sort_by_key(|s| std::cmp::Reverse(s.counter));
+    list
+}
+
+/// True where a snapshot is of the machine in front of us.
+pub fn is_here(run: &RunState, s: &SnapshotSummary) -> bool {
+    run.report.as_ref().is_some_and(|r| words::machine(&r.inspection).is(&s.machine))
+}
+
+/// The newest good snapshot of this machine: what `latest:good` means.
+pub fn last_good(run: &RunState) -> Option<&SnapshotSummary> {
+    timeline(run).into_iter().find(|s| s.good && s.purpose == Purpose::Keep && is_here(run, s))
+}
+
+/// True where the newest snapshot of this machine is the undo point of a rollback: then undo has something to go back to.
+pub fn can_undo(run: &RunState) -> bool {
+    timeline(run).into_iter().find(|s| is_here(run, s)).is_some_and(|s| matches!(s.purpose, Purpose::Undo { .. }))
+}
+
+/// True where a write-back was cut off and stands on the disks.
+pub fn is_unfinished(run: &RunState) -> bool {
+    run.report.as_ref().is_some_and(|r| r.inspection.fences().next().is_some())
+}
+
+/// True where something is known to be wrong with an installed system.
+fn is_broken(report: &Report) -> bool {
+    let known_bad = |a: &Assessment| words::facets(a).iter().any(|f| f.mark == words::Mark::Bad);
+    report.systems.iter().any(|s| known_bad(&s.assessment))
+}
+
+/// The way out, in the words of where we are: in a program on some computer, or in the rescue.
+fn way_out(may_leave: bool) -> Step {
+    show(if may_leave { "Leave Holdfast" } else { "Start this machine's own system, or power off" }, Screen::Power)
+}
+
+/// What to do next from Home. `may_leave`: see [`super::state::Ui::may_leave`].
+pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
+    let Some(report) = &run.report else {
+        return vec![
+            submit("Look at the disks and say what happened", Command::Inspect),
+            show("Show what was done so far", Screen::Log),
+            way_out(may_leave),
+        ];
+    };
+    if is_unfinished(run) {
+        return vec![
+            submit("Finish the rollback (shows the plan first)", Command::PlanResume),
+            submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo),
+            show("Show what was found, and where", Screen::Evidence),
+        ];
+    }
+    let Some(store) = &run.store else {
+        return vec![
+            show("Show what was found, and where", Screen::Evidence),
+            submit("Look at the disks again", Command::Inspect),
+            way_out(may_leave),
+        ];
+    };
+    let mut steps = Vec::new();
+    let save =
+        submit("Save the present state (changes nothing on this machine's disks)", Command::Snapshot { full: false });
+    let back = last_good(run).map(|good| {
+        let to = SnapRef::Prefix(good.id.to_string());
+        let says = format!("Go back to the last good state, {} (shows the plan first)", words::time(good.taken));
+        submit(says, Command::PlanRollback { to, only: Vec::new() })
+    });
+    match back {
+        Some(back) if is_broken(report) => steps.extend([back, save]),
+        Some(back) => steps.extend([save, back]),
+        None => steps.push(save),
+    }
+    if can_undo(run) {
+        steps.insert(0, submit("Undo the last rollback (shows the plan first)", Command::PlanUndo));
+    }
+    steps.push(all(store));
+    if steps.len() < 3 {
+        steps.push(way_out(may_leave));
+    }
+    steps.truncate(3);
+    steps
+}
+
+fn all(store: &StoreView) -> Step {
+    match store.snapshots.len() {
+        0 => show("Show what was found, and where", Screen::Evidence),
+        n => show(format!("Choose from {}", super::text::count(n, "saved state")), Screen::Timeline),
+    }
+}
+
+/// What to do after a job.
+pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
+    let home = show("Back to the overview", Screen::Home);
+    let start = way_out(may_leave);
+    match run.last.as_ref().map(|(_, o)| o) {
+        Some(Outcome::Saved { .. }) => vec![home, show("Show the saved states", Screen::Timeline), start],
+        Some(Outcome::WroteBack(_)) => {
+            vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo), home]
+        }
+        Some(Outcome::Failed(f)) if f.code == ExitCode::Interrupted || is_unfinished(run) => unfinished(home),
+        Some(Outcome::Cancelled(_)) if is_unfinished(run) => unfinished(home),
+        Some(Outcome::Failed(_) | Outcome::Checked(_)) => vec![home, show("Show what was done", Screen::Log)],
+        Some(Outcome::Looked | Outcome::Declined | Outcome::Cancelled(_)) | None => vec![home],
+    }
+}
+
+fn unfinished(home: Step) -> Vec<Step> {
+    vec![
+        submit("Finish it (shows the plan first)", Command::PlanResume),
+        submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo),
+        home,
+    ]
+}

@@ -1,0 +1,136 @@
+//! Text for a screen: wrapped to a width before it is drawn, so that what scrolls knows how long it is.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+/// Columns a text takes on a terminal.
+pub fn width(text: &str) -> usize {
+    Span::raw(text).width()
+}
+
+/// Wraps at spaces to lines of at most `most` columns; a word that is longer is broken. Never empty.
+pub fn wrap(text: &str, most: usize) -> Vec<String> {
+    let most = most.max(1);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut used = 0;
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let len = width(word);
+        if used > 0 && used + 1 + len > most {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if used > 0 {
+            line.push(' ');
+            used += 1;
+        }
+        if len <= most - used.min(most) {
+            line.push_str(word);
+            used += len;
+            continue;
+        }
+        for c in word.chars() {
+            let mut bytes = [0; 4];
+            let columns = width(c.encode_utf8(&mut bytes));
+            if used + columns > most && used > 0 {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(c);
+            used += columns;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// Cuts to at most `most` columns, ending in `…` where something was cut.
+pub fn cut(text: &str, most: usize) -> String {
+    if width(text) <= most {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let mut bytes = [0; 4];
+        let columns = width(c.encode_utf8(&mut bytes));
+        if used + columns + 1 > most {
+            break;
+        }
+        out.push(c);
+        used += columns;
+    }
+    if most > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Cuts or fills with spaces to exactly `columns`.
+pub fn field(text: &str, columns: usize) -> String {
+    let mut out = cut(text, columns);
+    let used = width(&out);
+    out.extend(std::iter::repeat_n(' ', columns.saturating_sub(used)));
+    out
+}
+
+/// A wrapped paragraph, each line behind `indent` spaces.
+pub fn paragraph(text: &str, style: Style, indent: usize, columns: usize) -> Vec<Line<'static>> {
+    hanging(&" ".repeat(indent), text, style, columns)
+}
+
+/// A wrapped paragraph: the first line behind `head`, the others behind as many spaces.
+pub fn hanging(head: &str, text: &str, style: Style, columns: usize) -> Vec<Line<'static>> {
+    let indent = width(head);
+    let mut head = head.to_owned();
+    wrap(text, columns.saturating_sub(indent).max(8))
+        .into_iter()
+        .map(|part| {
+            let before = std::mem::replace(&mut head, " ".repeat(indent));
+            Line::from(vec![Span::raw(before), Span::styled(part, style)])
+        })
+        .collect()
+}
+
+/// At most `most` lines of a paragraph; where more was cut off, the last one ends in `…`.
+pub fn at_most(most: usize, mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            last.spans.push(Span::raw("…"));
+        }
+    }
+    lines
+}
+
+/// `1 snapshot`, `2 snapshots`.
+pub fn count(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn wraps_at_spaces_and_breaks_what_is_too_long() {
+        assert_eq!(wrap("the power was cut", 9), ["the power", "was cut"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 3), [""]);
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(field("ab", 4), "ab  ");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_nothing_is_too_wide(text in "[a-z中é ]{0,60}", most in 2usize..20) {
+            let lines = wrap(&text, most);
+            prop_assert!(lines.iter().all(|l| width(l) <= most), "{:?}", lines);
+            let plain = |s: &str| s.chars().filter(|c| *c != ' ').collect::<String>();
+            prop_assert_eq!(plain(&lines.concat()), plain(&text));
+            prop_assert!(width(&cut(&text, most)) <= most);
+            prop_assert_eq!(width(&field(&text, most)), most);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! What an input does: the only place that decides. Pure: it changes the [`Ui`] and gives back what is to be done.
+//!
+//! Invariant: nothing destructive lies within two keys of any screen. A plan is approved by typing a word; leaving the
+//! machine takes a choice and Enter (rescue/tests/keys.rs tries every sequence).
+
+use super::draw;
+use super::state::{Action, Input, Key, Screen, Seen, Ui};
+use super::steps::{self, Does, Step};
+use super::words;
+use model::command::{Command, PowerAction};
+use model::event::{JobKind, Outcome};
+use model::id::SnapRef;
+use model::plan;
+use model::run_state::RunState;
+
+/// The most characters a typed word may have: longer than any word that is asked for.
+const TYPED_MOST: usize = 12;
+
+/// The word that stops a job that must not be stopped lightly.
+pub const STOP_WORD: &str = "STOP";
+
+/// The word that approves a plan.
+pub fn word(action: &plan::Action) -> &'static str {
+    match action {
+        plan::Action::Rollback => "ROLLBACK",
+        plan::Action::Undo { .. } => "UNDO",
+        plan::Action::Resume { .. } => "FINISH",
+    }
+}
+
+/// A way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayOut {
+    /// None.
+    Stay,
+    /// Of the program only: it is not the rescue that runs here.
+    Program,
+    /// Of the rescue.
+    Rescue(PowerAction),
+}
+
+/// The ways out of the power menu; the first stays.
+pub fn ways_out(ui: &Ui) -> &'static [(WayOut, &'static str)] {
+    const STAY: (WayOut, &str) = (WayOut::Stay, "Stay here");
+    if ui.may_leave {
+        return &[STAY, (WayOut::Program, "Leave Holdfast")];
+    }
+    &[
+        STAY,
+        (WayOut::Rescue(PowerAction::Reboot), "Restart, into this machine's own system"),
+        (WayOut::Rescue(PowerAction::Poweroff), "Power off"),
+    ]
+}
+
+/// Takes one input in.
+pub fn update(ui: &mut Ui, run: &RunState, input: Input) -> Vec<Action> {
+    match input {
+        Input::Resize(columns, rows) => {
+            ui.size = (columns, rows);
+            vec![Action::Redraw]
+        }
+        Input::Changed => follow(ui, run),
+        Input::Refused(why) => {
+            ui.note = Some(words::sentence(&why));
+            Vec::new()
+        }
+        Input::Key(Key::Redraw) => vec![Action::Redraw],
+        // Nothing is decided blindly.
+        Input::Key(k) if ui.too_small() => match k {
+            Key::Char('q') | Key::Interrupt if ui.may_leave => vec![Action::Leave],
+            _ => Vec::new(),
+        },
+        Input::Key(k) => {
+            ui.note = None;
+            key(ui, run, k)
+        }
+    }
+}
+
+/// Brings the screens in line with what the engine is doing; asks for what there is to be shown and nobody asked for yet.
+fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
+    let question = run.question.as_ref().map(|q| q.id);
+    let job = run.job.as_ref().map(|(kind, _)| *kind);
+    let now = Seen { question, job, joined: true, ..ui.seen.clone() };
+    let before = std::mem::replace(&mut ui.seen, now);
+
+    if job != before.job {
+        ui.close(Screen::Progress);
+        if job.is_some_and(is_shown) {
+            ui.close(Screen::Outcome);
+            ui.close(Screen::Power);
+            ui.show(Screen::Progress);
+        }
+        if let (Some(ended), None, true) = (before.job, job, before.joined) {
+            ended_now(ui, run, ended);
+        }
+    }
+    if question != before.question {
+        ui.close(Screen::Confirm);
+        if question.is_some() {
+            ui.show(Screen::Confirm);
+        }
+    }
+    if job.is_some() {
+        return Vec::new();
+    }
+    if run.report.is_none() && !std::mem::replace(&mut ui.seen.asked_to_look, true) {
+        return vec![Action::Submit(Command::Inspect)];
+    }
+    if run.report.is_some() && run.store.is_none() && !std::mem::replace(&mut ui.seen.asked_to_list, true) {
+        return vec![Action::Submit(Command::ListSnapshots)];
+    }
+    Vec::new()
+}
+
+fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind) {
+    match &run.last {
+        Some((kind, Outcome::Declined)) if *kind == ended => ui.note = Some("Nothing was written.".into()),
+        // That there is no store is told on every screen: it is not worth one of its own.
+        Some((JobKind::List, Outcome::Failed(f))) if ended == JobKind::List => {
+            ui.note = Some(words::sentence(&f.to_string()));
+        }
+        // A listing or a look that went well leaves the outcome of an older job standing.
+        Some((kind, outcome)) if *kind == ended && (is_shown(ended) || matches!(outcome, Outcome::Failed(_))) => {
+            ui.show(Screen::Outcome);
+        }
+        _ => {}
+    }
+}
+
+/// True for jobs that take over the screen.
+fn is_shown(job: JobKind) -> bool {
+    !matches!(job, JobKind::Inspect | JobKind::List)
+}
+
+fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    if run.leaving.is_some() {
+        return Vec::new();
+    }
+    match ui.screen() {
+        Screen::Confirm => confirm(ui, run, k),
+        Screen::Progress => progress(ui, run, k),
+        Screen::Power => power(ui, run, k),
+        Screen::Timeline => timeline(ui, run, k),
+        Screen::Home => choose(ui, run, k, steps::home(run, ui.may_leave)),
+        Screen::Outcome => choose(ui, run, k, steps::outcome(run, ui.may_leave)),
+        Screen::Evidence | Screen::Log | Screen::Help => scroll(ui, run, k),
+    }
+}
+
+/// Keys that mean the same on every screen where nothing is typed.
+fn common(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    match k {
+        Key::Esc | Key::Left | Key::Backspace | Key::Char('q') | Key::Interrupt => return leave(ui, run, k),
+        Key::Char('?') => ui.show(Screen::Help),
+        Key::Char('e') => ui.show(Screen::Evidence),
+        Key::Char('l') => {
+            ui.show(Screen::Log);
+            ui.scroll = bottom(ui, run);
+        }
+        Key::Char('p') => ui.show(Screen::Power),
+        Key::Char('t') => ui.show(Screen::Timeline),
+        Key::Char('s') => return submit(ui, run, Command::Snapshot { full: false }),
+        Key::Char('u') => return submit(ui, run, Command::PlanUndo),
+        Key::Char('i') => return submit(ui, run, Command::Inspect),
+        Key::Char('r') => {
+            ui.snapshot = steps::last_good(run).map(|s| s.id);
+            ui.show(Screen::Timeline);
+            ui.note = Some("Choose where to go back to, then press Enter: the plan is shown first.".into());
+        }
+        Key::Char('c') if run.job.is_some() => ui.show(Screen::Progress),
+        Key::Tab => {
+            let systems = run.report.as_ref().map_or(0, |r| r.systems.len());
+            ui.system = (ui.system + 1) % systems.max(1);
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// Why nobody leaves now.
+const BUSY: &str = "Something is still going on. Wait for it, or stop it first (press c).";
+
+fn leave(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    if ui.back() {
+        return Vec::new();
+    }
+    match k {
+        Key::Char('q') | Key::Interrupt if ui.may_leave && run.job.is_some() => ui.note = Some(BUSY.into()),
+        Key::Char('q') | Key::Interrupt if ui.may_leave => return vec![Action::Leave],
+        Key::Char('q') | Key::Interrupt => {
+            ui.note = Some("This is the overview. Press p to restart or power off.".into())
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// Sends a command, unless it is known that the engine would refuse it.
+fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Action> {
+    if let Some((job, _)) = &run.job {
+        ui.note = Some(format!("{} is still going on. Wait for it, or press c to stop it.", words::doing(*job)));
+        return Vec::new();
+    }
+    if run.store.is_none() && command != Command::Inspect {
+        ui.note = Some("There is no store here to save to or to go back from: this session can only look.".into());
+        return Vec::new();
+    }
+    vec![Action::Submit(command)]
+}
+
+/// A screen with numbered steps.
+fn choose(ui: &mut Ui, run: &RunState, k: Key, steps: Vec<Step>) -> Vec<Action> {
+    ui.step = ui.step.min(steps.len().saturating_sub(1));
+    let chosen = match k {
+        Key::Up | Key::Char('k') => {
+            ui.step = ui.step.saturating_sub(1);
+            return Vec::new();
+        }
+        Key::Down | Key::Char('j') => {
+            ui.step = (ui.step + 1).min(steps.len().saturating_sub(1));
+            return Vec::new();
+        }
+        Key::Enter | Key::Right => ui.step,
+        Key::Char(c @ '1'..='9') => usize::try_from(u32::from(c) - u32::from('1')).unwrap_or(usize::MAX),
+        _ => return common(ui, run, k),
+    };
+    match steps.into_iter().nth(chosen).map(|s| s.does) {
+        Some(Does::Submit(command)) => submit(ui, run, command),
+        Some(Does::Show(screen)) => {
+            ui.show(screen);
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+}
+
+fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    let list = steps::timeline(run);
+    let last = list.len().saturating_sub(1);
+    let at = ui.snapshot.and_then(|id| list.iter().position(|s| s.id == id)).unwrap_or(0);
+    let page = draw::timeline::rows(ui).max(1);
+    let to = match k {
+        Key::Up | Key::Char('k') => at.saturating_sub(1),
+        Key::Down | Key::Char('j') => at + 1,
+        Key::PageUp => at.saturating_sub(page),
+        Key::PageDown | Key::Char(' ') => at + page,
+        Key::Home | Key::Char('g') => 0,
+        Key::End | Key::Char('G') => last,
+        Key::Enter | Key::Right | Key::Char('r') => {
+            let Some(chosen) = list.get(at) else { return Vec::new() };
+            if !steps::is_here(run, chosen) {
+                ui.note = Some("That snapshot is of another machine: its plan may be refused.".into());
+            }
+            let to = SnapRef::Prefix(chosen.id.to_string());
+            return submit(ui, run, Command::PlanRollback { to, only: Vec::new() });
+        }
+        _ => return common(ui, run, k),
+    };
+    ui.snapshot = list.get(to.min(last)).map(|s| s.id);
+    Vec::new()
+}
+
+fn bottom(ui: &Ui, run: &RunState) -> usize {
+    draw::page(ui, run).map_or(0, |p| p.lines.len().saturating_sub(p.height))
+}
+
+/// Moves a scrolled text; `None` where the key is not about that.
+fn moved(ui: &Ui, run: &RunState, k: Key, letters: bool) -> Option<usize> {
+    let k = match k {
+        Key::Char('k') if letters => Key::Up,
+        Key::Char('j') if letters => Key::Down,
+        Key::Char(' ') if letters => Key::PageDown,
+        Key::Char('g') if letters => Key::Home,
+        Key::Char('G') if letters => Key::End,
+        Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End => k,
+        _ => return None,
+    };
+    let page = draw::page(ui, run)?;
+    let most = page.lines.len().saturating_sub(page.height);
+    let at = ui.scroll.min(most);
+    let to = match k {
+        Key::Up => at.saturating_sub(1),
+        Key::Down => at + 1,
+        Key::PageUp => at.saturating_sub(page.height.max(1)),
+        Key::PageDown => at + page.height.max(1),
+        Key::End => most,
+        _ => 0,
+    };
+    Some(to.min(most))
+}
+
+fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    match moved(ui, run, k, true) {
+        Some(to) => {
+            ui.scroll = to;
+            Vec::new()
+        }
+        None => common(ui, run, k),
+    }
+}
+
+fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    let Some(question) = &run.question else {
+        ui.close(Screen::Confirm);
+        return Vec::new();
+    };
+    match k {
+        Key::Esc | Key::Interrupt => {
+            ui.typed.clear();
+            return vec![Action::Submit(Command::Answer { plan: question.id, approve: false })];
+        }
+        Key::Enter if question.plan.is_usable() => {
+            let word = word(&question.plan.action);
+            if ui.typed.eq_ignore_ascii_case(word) {
+                ui.typed.clear();
+                return vec![Action::Submit(Command::Answer { plan: question.id, approve: true })];
+            }
+            ui.note = Some(format!("That is not the word. Type {word}, then Enter; or press Esc to leave."));
+        }
+        Key::Enter => ui.note = Some("This plan cannot be carried out; see the checks. Press Esc to leave.".into()),
+        _ => typing(ui, run, k),
+    }
+    Vec::new()
+}
+
+fn typing(ui: &mut Ui, run: &RunState, k: Key) {
+    match k {
+        Key::Backspace => {
+            ui.typed.pop();
+        }
+        Key::Char(c) if c.is_ascii_alphabetic() && ui.typed.len() < TYPED_MOST => ui.typed.push(c.to_ascii_uppercase()),
+        _ => {
+            if let Some(to) = moved(ui, run, k, false) {
+                ui.scroll = to;
+            }
+        }
+    }
+}
+
+fn progress(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    let Some((_, progress)) = &run.job else {
+        ui.close(Screen::Progress);
+        return Vec::new();
+    };
+    if !ui.stopping {
+        return match k {
+            Key::Char('c') | Key::Interrupt => {
+                ui.stopping = true;
+                Vec::new()
+            }
+            _ => common(ui, run, k),
+        };
+    }
+    let fenced = progress.as_ref().is_some_and(|p| p.fenced);
+    match k {
+        Key::Esc => {
+            ui.stopping = false;
+            ui.typed.clear();
+        }
+        Key::Char('y' | 'Y') if !fenced => {
+            ui.stopping = false;
+            return vec![Action::Submit(Command::Cancel)];
+        }
+        Key::Enter if fenced && ui.typed.eq_ignore_ascii_case(STOP_WORD) => {
+            ui.stopping = false;
+            ui.typed.clear();
+            return vec![Action::Submit(Command::Cancel)];
+        }
+        _ if fenced => typing(ui, run, k),
+        _ => ui.stopping = false,
+    }
+    Vec::new()
+}
+
+fn power(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    let ways = ways_out(ui);
+    match k {
+        Key::Up | Key::Char('k') => ui.way_out = ui.way_out.saturating_sub(1),
+        Key::Down | Key::Char('j') => ui.way_out = (ui.way_out + 1).min(ways.len() - 1),
+        Key::Char('1') => ui.way_out = 1,
+        Key::Char('2') if ways.len() > 2 => ui.way_out = 2,
+        Key::Enter => match ways.get(ui.way_out).map(|(way, _)| *way) {
+            None | Some(WayOut::Stay) => {
+                ui.back();
+            }
+            Some(_) if run.job.is_some() => ui.note = Some(BUSY.into()),
+            Some(WayOut::Program) => return vec![Action::Leave],
+            Some(WayOut::Rescue(action)) => return vec![Action::Submit(Command::Power(action))],
+        },
+        _ => return common(ui, run, k),
+    }
+    Vec::new()
+}

@@ -1,0 +1,293 @@
+//! The findings of the model in words for a tired person. No jargon; never more certain than the facet.
+
+use model::assessment::{Assessment, Change, Confidence, Installation, Start, Termination};
+use model::command::Failure;
+use model::event::JobKind;
+use model::evidence::EndKind;
+use model::id::SnapshotId;
+use model::inspection::{Content, Inspection, Volume};
+use model::snapshot::{Machine, Purpose, SnapshotSummary};
+use model::units::ByteLen;
+
+/// How a line of a list stands: said by a mark, repeated by a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// `[ok]`
+    Good,
+    /// `[!!]`
+    Bad,
+    /// `[??]`
+    Unsure,
+    /// `[--]`: neither good nor bad.
+    Plain,
+}
+
+impl Mark {
+    /// The mark as drawn.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Good => "[ok]",
+            Self::Bad => "[!!]",
+            Self::Unsure => "[??]",
+            Self::Plain => "[--]",
+        }
+    }
+}
+
+/// One facet in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FacetWords {
+    /// What it is about.
+    pub name: &'static str,
+    /// How it stands.
+    pub mark: Mark,
+    /// What is held to be so, and how sure.
+    pub says: String,
+    /// The rule that decided.
+    pub rule: String,
+    /// Evidence for it.
+    pub evidence_for: Vec<String>,
+    /// Evidence against it.
+    pub evidence_against: Vec<String>,
+}
+
+/// How sure, in words.
+pub fn confidence(c: Confidence) -> &'static str {
+    match c {
+        Confidence::Certain => "certain",
+        Confidence::Likely => "likely",
+        Confidence::Weak => "a weak sign only",
+    }
+}
+
+fn termination(a: &Assessment) -> (Mark, String) {
+    match a.termination.value {
+        Termination::Clean => {
+            let how = match a.how {
+                Some(EndKind::Poweroff) => ": powered off",
+                Some(EndKind::Reboot) => ": restarted",
+                Some(EndKind::Halt) => ": halted",
+                Some(EndKind::Kexec) => ": another kernel was started",
+                None => "",
+            };
+            (Mark::Good, format!("shut down in order{how}"))
+        }
+        Termination::Abrupt => (Mark::Bad, "cut off: power loss, crash or reset".into()),
+        Termination::Hibernated => (Mark::Unsure, "asleep on disk (hibernated)".into()),
+        Termination::Never => (Mark::Plain, "never ran".into()),
+        Termination::Unknown => (Mark::Unsure, "not known".into()),
+    }
+}
+
+fn start(a: &Assessment) -> (Mark, String) {
+    match a.start.value {
+        Start::Reached => (Mark::Good, "came up all the way".into()),
+        Start::Failed => (Mark::Bad, "did not come up".into()),
+        Start::Never => (Mark::Plain, "never started".into()),
+        Start::Unknown => (Mark::Unsure, "not known".into()),
+    }
+}
+
+fn installation(a: &Assessment) -> (Mark, String) {
+    match a.installation.value {
+        Installation::Idle => (Mark::Good, "nothing was being installed".into()),
+        Installation::Completed => (Mark::Good, "the last installation is complete".into()),
+        Installation::Interrupted => (Mark::Bad, "cut short in the middle".into()),
+        Installation::Broken => (Mark::Bad, "left packages out of order".into()),
+        Installation::Unknown => (Mark::Unsure, "not known".into()),
+    }
+}
+
+fn packages(a: &Assessment, most: usize) -> String {
+    if a.packages.is_empty() {
+        return String::new();
+    }
+    let mut names: Vec<String> = a.packages.iter().take(most).map(|p| p.name.shortened(24)).collect();
+    if a.packages.len() > most {
+        names.push(format!("{} more", a.packages.len() - most));
+    }
+    format!(": {}", names.join(", "))
+}
+
+fn change(a: &Assessment) -> (Mark, String) {
+    let since = a.since.map(|s| format!(" since snapshot {}", short(s))).unwrap_or_default();
+    match a.change.value {
+        Change::Unchanged => (Mark::Good, format!("unchanged{since}")),
+        Change::Changed => (Mark::Plain, format!("changed{since}")),
+        Change::Unknown if a.since.is_none() => (Mark::Unsure, "no snapshot to compare with".into()),
+        Change::Unknown => (Mark::Unsure, format!("not known{since}")),
+    }
+}
+
+/// The four facets, in the order in which people ask.
+pub fn facets(a: &Assessment) -> [FacetWords; 4] {
+    fn words<T>(
+        name: &'static str,
+        (mark, mut says): (Mark, String),
+        known: bool,
+        more: &str,
+        f: &model::assessment::Facet<T>,
+    ) -> FacetWords {
+        if known {
+            says = format!("{says} - {}", confidence(f.confidence));
+        }
+        says.push_str(more);
+        let ids = |ids: &[model::evidence::EvidenceId]| ids.iter().map(|i| i.0.clone()).collect();
+        FacetWords {
+            name,
+            mark,
+            says,
+            rule: f.rule.clone(),
+            evidence_for: ids(&f.evidence_for),
+            evidence_against: ids(&f.evidence_against),
+        }
+    }
+    [
+        words("Last shutdown", termination(a), a.termination.value != Termination::Unknown, "", &a.termination),
+        words("Last start", start(a), a.start.value != Start::Unknown, "", &a.start),
+        words(
+            "Software",
+            installation(a),
+            a.installation.value != Installation::Unknown,
+            &packages(a, 3),
+            &a.installation,
+        ),
+        words("Data", change(a), a.change.value != Change::Unknown, "", &a.change),
+    ]
+}
+
+/// The part of a snapshot's id that people see and type.
+pub fn short(id: SnapshotId) -> String {
+    id.0.short(8)
+}
+
+/// The state of a snapshot, in a word.
+pub fn state(s: &SnapshotSummary) -> (Mark, &'static str) {
+    match s.purpose {
+        Purpose::Undo { .. } => (Mark::Plain, "undo"),
+        Purpose::Keep if s.good => (Mark::Good, "good"),
+        Purpose::Keep => (Mark::Bad, "not good"),
+    }
+}
+
+/// What a snapshot is, in a sentence.
+pub fn snapshot(s: &SnapshotSummary) -> String {
+    match s.purpose {
+        Purpose::Undo { before } => format!("the state before going to snapshot {}", short(before)),
+        Purpose::Keep => match (&s.headline, &s.system) {
+            (Some(h), _) => h.to_string(),
+            (None, Some(system)) => system.to_string(),
+            (None, None) => "no installed system was found in it".into(),
+        },
+    }
+}
+
+/// Time to the minute; the clock of a machine without a battery says 1970, and then the time says nothing.
+pub fn time(t: model::ports::UnixMicros) -> String {
+    let (y, mo, d, h, mi, _) = t.civil();
+    if y < 2000 { "(clock not set)".into() } else { format!("{y:04}-{mo:02}-{d:02} {h:02}:{mi:02}") }
+}
+
+/// A job in progress, in words.
+pub fn doing(job: JobKind) -> &'static str {
+    match job {
+        JobKind::Inspect => "Looking at the disks",
+        JobKind::List => "Reading the store",
+        JobKind::Snapshot => "Saving the present state",
+        JobKind::Rollback => "Going back to a saved state",
+        JobKind::Undo => "Undoing the last rollback",
+        JobKind::Resume => "Finishing the rollback that was cut off",
+        JobKind::Check => "Checking the store",
+    }
+}
+
+/// What is on a volume, in a word, with its mount point where a system names one.
+pub fn volume(inspection: &Inspection, v: &Volume) -> String {
+    let system = inspection.systems.iter().find_map(|s| {
+        if s.root == v.path {
+            return Some("/".to_owned());
+        }
+        s.boot.iter().chain(&s.other).find(|(_, p)| *p == v.path).map(|(at, _)| at.clone())
+    });
+    let kind = match &v.content {
+        Content::Fenced(_) => "UNFINISHED".to_owned(),
+        Content::Damaged { kind, .. } => format!("DAMAGED {}", kind.name()),
+        Content::Recognised { name } => name.clone(),
+        Content::BiosBoot => "boot code".to_owned(),
+        Content::Ext(_) | Content::Fat(_) | Content::Swap(_) | Content::Empty | Content::Unknown => v.kind().to_owned(),
+    };
+    match system {
+        // fstab names swap areas `swap` or `none`.
+        Some(at) if at.starts_with('/') => format!("{at} {kind}"),
+        _ => kind,
+    }
+}
+
+/// The machine the report is of, as far as matching snapshots needs it (see [`Machine::is`]).
+pub fn machine(inspection: &Inspection) -> Machine {
+    let system = inspection.systems.first();
+    Machine {
+        machine_id: system.and_then(|s| s.machine_id.clone()),
+        disks: inspection
+            .disks
+            .iter()
+            .filter_map(|d| match &d.table {
+                Some(t) => Some(t.id.clone()),
+                None => d.volumes.first().and_then(|v| v.uuid().map(str::to_owned)),
+            })
+            .collect(),
+        hostname: system.and_then(|s| s.hostname.clone()),
+    }
+}
+
+/// Seconds as people say them.
+pub fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=59 => format!("{seconds} s"),
+        60..=3599 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Percent done, where it can be told.
+pub fn percent(done: ByteLen, total: ByteLen) -> Option<u8> {
+    if total.0 == 0 {
+        return None;
+    }
+    let p = u128::from(done.0) * 100 / u128::from(total.0);
+    Some(u8::try_from(p.min(100)).unwrap_or(100))
+}
+
+/// A failure as a sentence that ends.
+pub fn failure(f: &Failure) -> (String, String) {
+    (sentence(f.says.as_str()), sentence(f.advice.as_str()))
+}
+
+/// A capital at the start, a full stop at the end.
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.trim().chars();
+    let Some(first) = chars.next() else { return String::new() };
+    let mut out: String = first.to_uppercase().chain(chars).collect();
+    if !out.ends_with(['.', '!', '?']) {
+        out.push('.');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_words() {
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(61), "1 min 01 s");
+        assert_eq!(duration(3725), "1 h 02 min");
+        assert_eq!(percent(ByteLen(1), ByteLen(0)), None);
+        assert_eq!(percent(ByteLen(u64::MAX), ByteLen(u64::MAX)), Some(100));
+        assert_eq!(percent(ByteLen(5), ByteLen(4)), Some(100));
+        assert_eq!(sentence("no room is left"), "No room is left.");
+        assert_eq!(sentence(""), "");
+        assert_eq!(time(model::ports::UnixMicros(0)), "(clock not set)");
+    }
+}

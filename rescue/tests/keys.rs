@@ -1,0 +1,392 @@
+//! What keys lead to, without a terminal and without an engine.
+
+mod common;
+
+use common::*;
+use holdfast::tui::look::Look;
+use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
+use holdfast::tui::update::update;
+use model::command::{Command, PowerAction};
+use model::event::{JobKind, Outcome};
+use model::id::{IntentId, SnapRef};
+use model::plan;
+use model::run_state::RunState;
+
+const SIZE: (u16, u16) = (80, 25);
+
+/// Every key there is.
+fn every_key() -> Vec<Key> {
+    use Key::*;
+    let named = [Up, Down, Left, Right, PageUp, PageDown, Home, End, Enter, Esc, Backspace, Tab, Interrupt, Redraw];
+    named.into_iter().chain((' '..='~').map(Char)).collect()
+}
+
+fn press(ui: &mut Ui, run: &RunState, keys: &[Key]) -> Vec<Action> {
+    keys.iter().flat_map(|k| update(ui, run, Input::Key(*k))).collect()
+}
+
+fn typed(word: &str) -> Vec<Key> {
+    word.chars().map(Key::Char).collect()
+}
+
+fn open(run: &RunState) -> Ui {
+    joined(run, SIZE, Look::PLAIN)
+}
+
+/// What must take more than two keys: writing to the target's disks, stopping a half-done write-back, and leaving the machine
+/// (but from the menu that is there for it, and there only while nothing is going on).
+fn is_destructive(action: &Action, run: &RunState, from: Screen) -> bool {
+    match action {
+        Action::Submit(Command::Answer { approve: true, .. }) => true,
+        Action::Submit(Command::Power(_)) => from != Screen::Power || run.job.is_some(),
+        Action::Submit(Command::Cancel) => run.job.as_ref().is_some_and(|(_, p)| p.as_ref().is_some_and(|p| p.fenced)),
+        Action::Submit(_) | Action::Redraw | Action::Leave => false,
+    }
+}
+
+/// What the engine would answer at once, so that the second key meets the screen that the first one brought.
+fn answered(ui: &mut Ui, run: &RunState, actions: &[Action]) -> RunState {
+    let mut run = run.clone();
+    for a in actions {
+        let action = match a {
+            Action::Submit(Command::PlanRollback { .. }) => plan::Action::Rollback,
+            Action::Submit(Command::PlanUndo) => plan::Action::Undo { of: IntentId(digest("intent")) },
+            Action::Submit(Command::PlanResume) => plan::Action::Resume { of: IntentId(digest("intent")) },
+            Action::Submit(Command::Snapshot { .. }) => {
+                run.job = working_run(JobKind::Snapshot, false).job;
+                update(ui, &run, Input::Changed);
+                continue;
+            }
+            _ => continue,
+        };
+        run.job = Some((JobKind::Rollback, None));
+        run.question = Some(question(action, true));
+        update(ui, &run, Input::Changed);
+    }
+    run
+}
+
+/// Every screen that can be on top, in every kind of run state that can stand behind it.
+fn every_screen() -> Vec<(Ui, RunState)> {
+    let runs = [
+        RunState::default(),
+        good_run(),
+        broken_run(),
+        fenced_run(),
+        no_store_run(),
+        empty_run(),
+        asking_run(plan::Action::Rollback, true),
+        asking_run(plan::Action::Undo { of: IntentId(digest("intent")) }, true),
+        asking_run(plan::Action::Resume { of: IntentId(digest("intent")) }, true),
+        asking_run(plan::Action::Rollback, false),
+        working_run(JobKind::Snapshot, false),
+        working_run(JobKind::Rollback, false),
+        working_run(JobKind::Rollback, true),
+        ended_run(JobKind::Rollback, Outcome::WroteBack(receipt())),
+        ended_run(JobKind::Snapshot, Outcome::Declined),
+    ];
+    let screens = [
+        Screen::Home,
+        Screen::Timeline,
+        Screen::Confirm,
+        Screen::Progress,
+        Screen::Outcome,
+        Screen::Evidence,
+        Screen::Log,
+        Screen::Help,
+        Screen::Power,
+    ];
+    let mut out = Vec::new();
+    for run in &runs {
+        out.push((open(run), run.clone()));
+        for s in screens {
+            let mut ui = open(run);
+            ui.show(s);
+            out.push((ui, run.clone()));
+        }
+    }
+    out
+}
+
+#[test]
+fn nothing_destructive_within_two_keys() {
+    let keys = every_key();
+    let mut tried = 0_u32;
+    for (start, run) in every_screen() {
+        for a in &keys {
+            let mut ui = start.clone();
+            let actions = update(&mut ui, &run, Input::Key(*a));
+            for x in &actions {
+                assert!(!is_destructive(x, &run, start.screen()), "{:?} on {:?} gives {x:?}", a, start.screen());
+            }
+            let run = answered(&mut ui, &run, &actions);
+            for b in &keys {
+                let mut ui = ui.clone();
+                for x in update(&mut ui, &run, Input::Key(*b)) {
+                    assert!(
+                        !is_destructive(&x, &run, start.screen()),
+                        "{a:?} {b:?} on {:?} gives {x:?}",
+                        start.screen()
+                    );
+                }
+                tried += 1;
+            }
+        }
+    }
+    // 15 states, 10 ways to see each, 109 keys.
+    assert_eq!(tried, 15 * 10 * 109 * 109);
+}
+
+#[test]
+fn a_plan_is_approved_by_its_word_and_nothing_else() {
+    let id = question(plan::Action::Rollback, true).id;
+    let yes = Action::Submit(Command::Answer { plan: id, approve: true });
+    let no = Action::Submit(Command::Answer { plan: id, approve: false });
+    let run = asking_run(plan::Action::Rollback, true);
+    assert_eq!(open(&run).screen(), Screen::Confirm);
+
+    for word in ["ROLLBACK", "rollback", "RollBack"] {
+        let mut ui = open(&run);
+        assert_eq!(press(&mut ui, &run, &typed(word)), []);
+        assert_eq!(press(&mut ui, &run, &[Key::Enter]), [yes.clone()]);
+        assert_eq!(press(&mut ui, &run, &[Key::Enter]), [], "not twice");
+    }
+    for word in ["", "y", "yes", "ROLLBAC", "ROLLBACKK", "UNDO", "FINISH", "ROLL BAC"] {
+        let mut ui = open(&run);
+        press(&mut ui, &run, &typed(word));
+        assert_eq!(press(&mut ui, &run, &[Key::Enter]), [], "{word:?}");
+        assert!(ui.note.is_some());
+    }
+    // A slip of the finger can be taken back.
+    let mut ui = open(&run);
+    press(&mut ui, &run, &typed("ROLLBAX"));
+    press(&mut ui, &run, &[Key::Backspace]);
+    press(&mut ui, &run, &typed("CK"));
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [yes]);
+    // Esc leaves at any time.
+    let mut ui = open(&run);
+    press(&mut ui, &run, &typed("ROLLBACK"));
+    assert_eq!(press(&mut ui, &run, &[Key::Esc]), [no]);
+}
+
+#[test]
+fn a_plan_that_fails_its_checks_cannot_be_approved() {
+    let run = asking_run(plan::Action::Rollback, false);
+    let mut ui = open(&run);
+    press(&mut ui, &run, &typed("ROLLBACK"));
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), []);
+}
+
+#[test]
+fn what_was_typed_for_one_plan_does_not_count_for_the_next() {
+    let mut run = asking_run(plan::Action::Rollback, true);
+    let mut ui = open(&run);
+    press(&mut ui, &run, &typed("ROLLBACK"));
+    run.question.as_mut().unwrap().id = model::id::PlanId(digest("another"));
+    update(&mut ui, &run, Input::Changed);
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), []);
+}
+
+#[test]
+fn undo_and_completion_have_words_of_their_own() {
+    let of = IntentId(digest("intent"));
+    for (action, word) in [(plan::Action::Undo { of }, "UNDO"), (plan::Action::Resume { of }, "FINISH")] {
+        let run = asking_run(action, true);
+        let mut ui = open(&run);
+        press(&mut ui, &run, &typed("ROLLBACK"));
+        assert_eq!(press(&mut ui, &run, &[Key::Enter]), []);
+        let mut ui = open(&run);
+        press(&mut ui, &run, &typed(word));
+        assert!(matches!(
+            press(&mut ui, &run, &[Key::Enter])[..],
+            [Action::Submit(Command::Answer { approve: true, .. })]
+        ));
+    }
+}
+
+#[test]
+fn the_screens_follow_the_engine() {
+    let mut ui = open(&good_run());
+    assert_eq!(ui.screen(), Screen::Home);
+    press(&mut ui, &good_run(), &[Key::Char('t')]);
+
+    let saving = working_run(JobKind::Snapshot, false);
+    update(&mut ui, &saving, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Progress);
+    // Leaving the screen does not stop the work; c comes back to it.
+    assert_eq!(press(&mut ui, &saving, &[Key::Esc]), []);
+    assert_eq!(ui.screen(), Screen::Timeline);
+    press(&mut ui, &saving, &[Key::Char('c')]);
+    assert_eq!(ui.screen(), Screen::Progress);
+
+    let ended = ended_run(JobKind::Snapshot, Outcome::Cancelled("nothing was saved".into()));
+    update(&mut ui, &ended, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Outcome);
+    press(&mut ui, &ended, &[Key::Esc]);
+    assert_eq!(ui.screen(), Screen::Timeline);
+}
+
+#[test]
+fn a_question_answered_elsewhere_goes_away_here() {
+    let asking = asking_run(plan::Action::Rollback, true);
+    let mut ui = open(&asking);
+    press(&mut ui, &asking, &typed("ROLL"));
+    let working = working_run(JobKind::Rollback, false);
+    update(&mut ui, &working, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Progress);
+    let declined = ended_run(JobKind::Rollback, Outcome::Declined);
+    update(&mut ui, &declined, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Home);
+    assert_eq!(ui.note.as_deref(), Some("Nothing was written."));
+}
+
+#[test]
+fn who_joins_late_is_not_told_old_news() {
+    let ended = ended_run(JobKind::Rollback, Outcome::WroteBack(receipt()));
+    assert_eq!(open(&ended).screen(), Screen::Home);
+    assert_eq!(open(&working_run(JobKind::Rollback, true)).screen(), Screen::Progress);
+    assert_eq!(open(&asking_run(plan::Action::Rollback, true)).screen(), Screen::Confirm);
+}
+
+#[test]
+fn numbers_and_letters_do_what_they_say() {
+    let run = broken_run();
+    let good = SnapRef::Prefix(snapshot_id("three").to_string());
+    let back = Action::Submit(Command::PlanRollback { to: good.clone(), only: vec![] });
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('1')]), [back.clone()]);
+    assert_eq!(press(&mut open(&run), &run, &[Key::Enter]), [back.clone()]);
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('r'), Key::Enter]), [back]);
+    let save = Action::Submit(Command::Snapshot { full: false });
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('2')]), [save.clone()]);
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('j'), Key::Enter]), [save.clone()]);
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('s')]), [save.clone()]);
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('9')]), []);
+    assert_eq!(press(&mut open(&good_run()), &good_run(), &[Key::Char('1')]), [save]);
+    assert_eq!(
+        press(&mut open(&fenced_run()), &fenced_run(), &[Key::Char('1')]),
+        [Action::Submit(Command::PlanResume)]
+    );
+    assert_eq!(press(&mut open(&fenced_run()), &fenced_run(), &[Key::Char('2')]), [Action::Submit(Command::PlanUndo)]);
+    let none = RunState::default();
+    assert_eq!(press(&mut open(&none), &none, &[Key::Char('1')]), [Action::Submit(Command::Inspect)]);
+}
+
+#[test]
+fn without_a_store_nothing_is_asked_of_it() {
+    let run = no_store_run();
+    for k in ['s', 'u'] {
+        let mut ui = open(&run);
+        assert_eq!(press(&mut ui, &run, &[Key::Char(k)]), []);
+        assert!(ui.note.is_some());
+    }
+}
+
+#[test]
+fn the_timeline_keeps_the_one_chosen() {
+    let mut run = broken_run();
+    let mut ui = open(&run);
+    press(&mut ui, &run, &[Key::Char('t'), Key::Down]);
+    assert_eq!(ui.snapshot, Some(snapshot_id("four")));
+    // Another snapshot comes in above it.
+    run.store.as_mut().unwrap().snapshots.push(summary("six", 6, at(23, 7, 0), true, "Fine."));
+    update(&mut ui, &run, Input::Changed);
+    let want = SnapRef::Prefix(snapshot_id("four").to_string());
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [Action::Submit(Command::PlanRollback { to: want, only: vec![] })]);
+}
+
+#[test]
+fn leaving_the_machine_takes_a_choice() {
+    let run = good_run();
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('p'), Key::Enter]), []);
+    assert_eq!(ui.screen(), Screen::Home, "the first choice stays");
+    let mut ui = open(&run);
+    let off = Action::Submit(Command::Power(PowerAction::Poweroff));
+    assert_eq!(press(&mut ui, &run, &[Key::Char('p'), Key::Char('2'), Key::Enter]), [off]);
+    // Not while something is going on.
+    let run = working_run(JobKind::Rollback, true);
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('p'), Key::Char('2'), Key::Enter]), []);
+}
+
+#[test]
+fn stopping_is_asked_twice_and_by_a_word_where_the_disks_are_half_written() {
+    let stop = Action::Submit(Command::Cancel);
+    let run = working_run(JobKind::Snapshot, false);
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('c'), Key::Char('y')]), [stop.clone()]);
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('c'), Key::Char('n'), Key::Char('y')]), []);
+    let run = working_run(JobKind::Rollback, true);
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('c'), Key::Char('y'), Key::Enter]), []);
+    let mut ui = open(&run);
+    press(&mut ui, &run, &[Key::Interrupt]);
+    press(&mut ui, &run, &typed("stop"));
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [stop]);
+}
+
+#[test]
+fn only_a_program_that_may_be_left_is_left() {
+    let run = good_run();
+    let mut console = open(&run);
+    assert_eq!(press(&mut console, &run, &[Key::Char('q'), Key::Interrupt]), []);
+    assert!(console.note.is_some());
+    let mut program = Ui::new(SIZE, Look::PLAIN, true);
+    update(&mut program, &run, Input::Changed);
+    assert_eq!(press(&mut program.clone(), &run, &[Key::Char('q')]), [Action::Leave]);
+    // A computer that only runs the program is not switched off by it.
+    let keys = [Key::Char('p'), Key::Char('2'), Key::Down, Key::Down, Key::Enter];
+    assert_eq!(press(&mut program.clone(), &run, &keys), [Action::Leave]);
+    let run = working_run(JobKind::Snapshot, false);
+    assert_eq!(press(&mut program, &run, &[Key::Char('q')]), [], "not in the middle of something");
+}
+
+#[test]
+fn what_nobody_asked_for_yet_is_asked_for_once() {
+    let look = Action::Submit(Command::Inspect);
+    let list = Action::Submit(Command::ListSnapshots);
+    let mut ui = Ui::new(SIZE, Look::PLAIN, false);
+    let none = RunState::default();
+    assert_eq!(update(&mut ui, &none, Input::Changed), [look]);
+    assert_eq!(update(&mut ui, &none, Input::Changed), []);
+    let looking = RunState { job: Some((JobKind::Inspect, None)), ..RunState::default() };
+    assert_eq!(update(&mut ui, &looking, Input::Changed), []);
+    let looked = no_store_run();
+    assert_eq!(update(&mut ui, &looked, Input::Changed), [list]);
+    assert_eq!(update(&mut ui, &looked, Input::Changed), []);
+    // A front end that joins later finds everything there.
+    assert_eq!(update(&mut Ui::new(SIZE, Look::PLAIN, false), &good_run(), Input::Changed), []);
+}
+
+#[test]
+fn that_there_is_no_store_takes_no_screen_of_its_own() {
+    let mut ui = open(&no_store_run());
+    let listing = RunState { job: Some((JobKind::List, None)), ..no_store_run() };
+    update(&mut ui, &listing, Input::Changed);
+    let failure = model::command::Failure::new(model::command::ExitCode::Failed, "there is no store", "attach one");
+    let failed = RunState { last: Some((JobKind::List, Outcome::Failed(failure))), ..no_store_run() };
+    update(&mut ui, &failed, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Home);
+    assert_eq!(ui.note.as_deref(), Some("There is no store; attach one."));
+}
+
+#[test]
+fn nothing_is_decided_blindly_in_a_window_too_small() {
+    let run = asking_run(plan::Action::Rollback, true);
+    let mut ui = open(&run);
+    update(&mut ui, &run, Input::Resize(40, 10));
+    let mut keys = typed("ROLLBACK");
+    keys.push(Key::Enter);
+    assert_eq!(press(&mut ui, &run, &keys), []);
+    update(&mut ui, &run, Input::Resize(80, 25));
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [], "nothing was typed while it could not be seen");
+}
+
+#[test]
+fn a_refusal_is_shown() {
+    let run = good_run();
+    let mut ui = open(&run);
+    update(&mut ui, &run, Input::Refused("a save is still running".into()));
+    assert_eq!(ui.note.as_deref(), Some("A save is still running."));
+    press(&mut ui, &run, &[Key::Down]);
+    assert_eq!(ui.note, None);
+}

@@ -1,0 +1,231 @@
+//! The screens, as text, against the checked-in files in `golden/`. Look at a difference before accepting it with
+//! `HOLDFAST_BLESS=1 cargo test -p holdfast --test screens`.
+
+mod common;
+
+use common::*;
+use holdfast::tui::draw;
+use holdfast::tui::look::Look;
+use holdfast::tui::state::{Input, Key, Screen, Ui};
+use holdfast::tui::update::update;
+use model::command::{ExitCode, Failure, PowerAction};
+use model::event::{CheckReport, JobKind, Outcome};
+use model::id::IntentId;
+use model::plan::Action;
+use model::run_state::RunState;
+use model::snapshot::Cost;
+use model::units::ByteLen;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use std::path::Path;
+
+const SIZES: [(u16, u16); 3] = [(80, 25), (120, 40), (60, 15)];
+
+fn screen(ui: &Ui, run: &RunState) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(ui.size.0, ui.size.1)).unwrap();
+    terminal.draw(|f| draw::draw(ui, run, f)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text(b: &Buffer) -> String {
+    let columns = usize::from(b.area.width);
+    let mut out = String::new();
+    for row in b.content.chunks(columns) {
+        let line: String = row.iter().map(|c| c.symbol()).collect();
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// Compares one screen at every size: plain ASCII, but for the widest.
+fn golden(name: &str, run: &RunState, keys: &[Key]) {
+    for size in SIZES {
+        let look = Look { ascii: size.0 < 120, colour: false };
+        let mut ui = joined(run, size, look);
+        for k in keys {
+            update(&mut ui, run, Input::Key(*k));
+        }
+        let got = text(&screen(&ui, run));
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}-{}x{}.txt", size.0, size.1));
+        if std::env::var_os("HOLDFAST_BLESS").is_some() {
+            std::fs::write(&file, &got).unwrap();
+        }
+        let want = std::fs::read_to_string(&file)
+            .unwrap_or_else(|e| panic!("{}: {e}; see the top of this file", file.display()));
+        assert_eq!(got, want, "{} differs; see the top of this file.\nGot:\n{got}\nExpected:\n{want}", file.display());
+        assert!(!look.ascii || got.is_ascii(), "not ASCII:\n{got}");
+    }
+}
+
+#[test]
+fn home() {
+    golden("home-broken", &broken_run(), &[]);
+    golden("home-good", &good_run(), &[]);
+    golden("home-unfinished", &fenced_run(), &[]);
+    golden("home-no-store", &no_store_run(), &[]);
+    golden("home-no-system", &empty_run(), &[]);
+    golden("home-looking", &RunState { job: Some((JobKind::Inspect, None)), ..RunState::default() }, &[]);
+}
+
+#[test]
+fn timeline() {
+    golden("timeline", &broken_run(), &[Key::Char('t'), Key::Down]);
+    golden("timeline-go-back", &broken_run(), &[Key::Char('r')]);
+    let mut none = good_run();
+    none.store.as_mut().unwrap().snapshots.clear();
+    golden("timeline-empty", &none, &[Key::Char('t')]);
+}
+
+#[test]
+fn confirmation() {
+    golden("confirm", &asking_run(Action::Rollback, true), &[]);
+    let typed = "rollback".chars().map(Key::Char).collect::<Vec<_>>();
+    golden("confirm-typed", &asking_run(Action::Rollback, true), &typed);
+    golden("confirm-wrong-word", &asking_run(Action::Rollback, true), &[Key::Char('y'), Key::Enter]);
+    golden("confirm-refused", &asking_run(Action::Rollback, false), &[]);
+    golden("confirm-undo", &asking_run(Action::Undo { of: IntentId(digest("intent")) }, true), &[]);
+}
+
+#[test]
+fn at_work() {
+    golden("progress-saving", &working_run(JobKind::Snapshot, false), &[]);
+    golden("progress-before-writing", &working_run(JobKind::Rollback, false), &[]);
+    golden("progress-writing", &working_run(JobKind::Rollback, true), &[]);
+    golden("progress-stopping", &working_run(JobKind::Rollback, true), &[Key::Char('c')]);
+    let mut early = working_run(JobKind::Snapshot, false);
+    early.job = Some((JobKind::Snapshot, None));
+    golden("progress-early", &early, &[]);
+}
+
+#[test]
+fn outcomes() {
+    let show = |name: &str, job: JobKind, outcome: Outcome| {
+        let run = ended_run(job, outcome);
+        for size in SIZES {
+            let look = Look { ascii: size.0 < 120, colour: false };
+            let mut ui = joined(&working_run(job, false), size, look);
+            update(&mut ui, &run, Input::Changed);
+            assert_eq!(ui.screen(), Screen::Outcome, "{name}");
+        }
+        let mut open = run.clone();
+        open.job = None;
+        golden_after(name, job, &open);
+    };
+    let cost = Cost {
+        read: ByteLen(3_100_000_000),
+        shared: ByteLen(2_900_000_000),
+        new: ByteLen(200_000_000),
+        stored: ByteLen(81_000_000),
+    };
+    show("outcome-saved", JobKind::Snapshot, Outcome::Saved { id: snapshot_id("six"), cost });
+    show("outcome-rolled-back", JobKind::Rollback, Outcome::WroteBack(receipt()));
+    show("outcome-undone", JobKind::Undo, Outcome::WroteBack(receipt()));
+    let says = "the store is full: 0 B are free, at least 120 MB are needed";
+    let advice = "nothing was written to the disks; make room on the save disk or bring another, then begin again";
+    show("outcome-failed", JobKind::Rollback, Outcome::Failed(Failure::new(ExitCode::Failed, says, advice)));
+    let says = "writing d0/p2 at 1048576 failed: input/output error";
+    let advice = "the snapshot is whole; check the cable, then finish or undo";
+    show("outcome-cut-off", JobKind::Rollback, Outcome::Failed(Failure::new(ExitCode::Interrupted, says, advice)));
+    show("outcome-stopped", JobKind::Snapshot, Outcome::Cancelled("nothing was saved; the store is as it was".into()));
+    let damage = CheckReport {
+        snapshots: 5,
+        objects: 412,
+        read: ByteLen(800_000_000),
+        damage: vec!["pack 3f2a is 12 bytes short (1048564 of 1048576)".into()],
+        affected: vec![snapshot_id("three")],
+        unused: ByteLen(0),
+    };
+    show("outcome-check", JobKind::Check, Outcome::Checked(damage));
+}
+
+fn golden_after(name: &str, job: JobKind, run: &RunState) {
+    for size in SIZES {
+        let look = Look { ascii: size.0 < 120, colour: false };
+        let mut ui = joined(&working_run(job, false), size, look);
+        update(&mut ui, run, Input::Changed);
+        let got = text(&screen(&ui, run));
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}-{}x{}.txt", size.0, size.1));
+        if std::env::var_os("HOLDFAST_BLESS").is_some() {
+            std::fs::write(&file, &got).unwrap();
+        }
+        let want = std::fs::read_to_string(&file)
+            .unwrap_or_else(|e| panic!("{}: {e}; see the top of this file", file.display()));
+        assert_eq!(got, want, "{} differs; see the top of this file.\nGot:\n{got}\nExpected:\n{want}", file.display());
+    }
+}
+
+#[test]
+fn the_rest() {
+    golden("evidence", &broken_run(), &[Key::Char('e')]);
+    golden("evidence-further", &broken_run(), &[Key::Char('e'), Key::PageDown]);
+    golden("log", &working_run(JobKind::Rollback, true), &[Key::Char('l')]);
+    golden("help", &good_run(), &[Key::Char('?')]);
+    golden("power", &good_run(), &[Key::Char('p')]);
+    golden("power-unfinished", &fenced_run(), &[Key::Char('p'), Key::Char('2')]);
+    golden("leaving", &RunState { leaving: Some(PowerAction::Reboot), ..good_run() }, &[]);
+    golden("hostile", &hostile_run(), &[]);
+}
+
+/// No state, size or screen panics, shows a control character, or (in ASCII) anything but ASCII.
+#[test]
+fn nothing_breaks_it() {
+    let runs = [
+        RunState::default(),
+        good_run(),
+        hostile_run(),
+        fenced_run(),
+        asking_run(Action::Rollback, true),
+        working_run(JobKind::Snapshot, false),
+        no_store_run(),
+        empty_run(),
+        RunState { question: asking_run(Action::Rollback, true).question, ..hostile_run() },
+    ];
+    let screens = "rtelp?".chars().map(Key::Char).chain([Key::Down, Key::Esc]).map(Some).chain([None]);
+    for key in screens {
+        for run in &runs {
+            for size in
+                [(0, 0), (1, 1), (59, 15), (60, 14), (60, 15), (61, 16), (80, 24), (80, 25), (255, 15), (60, 100)]
+            {
+                for ascii in [true, false] {
+                    let mut ui = joined(run, size, Look { ascii, colour: true });
+                    if let Some(k) = key {
+                        update(&mut ui, run, Input::Key(k));
+                        update(&mut ui, run, Input::Key(Key::End));
+                    }
+                    if size == (0, 0) {
+                        continue;
+                    }
+                    let buffer = screen(&ui, run);
+                    for cell in &buffer.content {
+                        assert!(!cell.symbol().chars().any(char::is_control), "{:?}", cell.symbol());
+                        assert!(!ascii || cell.symbol().is_ascii(), "{:?}", cell.symbol());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Without colour, nothing that a colour said is lost: the same text, and no colour at all.
+#[test]
+fn colour_only_repeats() {
+    for run in [broken_run(), good_run(), fenced_run(), asking_run(Action::Rollback, false)] {
+        let with = |colour| {
+            let look = Look { ascii: true, colour };
+            screen(&joined(&run, (80, 25), look), &run)
+        };
+        assert_eq!(text(&with(true)), text(&with(false)));
+        assert!(
+            with(false)
+                .content
+                .iter()
+                .all(|c| c.fg == ratatui::style::Color::Reset && c.bg == ratatui::style::Color::Reset)
+        );
+        assert!(
+            with(true).content.iter().any(|c| c.fg != ratatui::style::Color::Reset),
+            "colours are used where they may be"
+        );
+    }
+}
