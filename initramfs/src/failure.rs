@@ -26,7 +26,7 @@ pub(crate) fn text(report: &Report, ran: bool, last: &str, log: &[String]) -> St
     let mut out = String::new();
     let mut line = |label: &str, text: &str| {
         let whole = DisplayText::new(&format!("{label:<9}{text}"));
-        let _ = writeln!(out, "{}", whole.shortened(COLUMNS));
+        let _ = writeln!(out, "{}", whole.shortened(COLUMNS).trim_end());
     };
     if ran {
         line("HOLDFAST'S PROGRAM KEEPS ENDING", "");
@@ -38,7 +38,7 @@ pub(crate) fn text(report: &Report, ran: bool, last: &str, log: &[String]) -> St
     line("", "");
     line("Error", last);
     let newest = report.troubles.len().saturating_sub(4);
-    for trouble in &report.troubles[newest..] {
+    for trouble in report.troubles[newest..].iter().filter(|t| *t != last) {
         line("Also", trouble);
     }
     for said in log.iter().rev().take(3).rev() {

@@ -20,10 +20,7 @@ pub(crate) fn run() -> ! {
     mounts::all(&mut report);
     let options = options(&mut report);
     if !options.verbose {
-        // Only panics and worse (kernel Documentation/core-api/printk-basics.rst): messages would tear the screen.
-        if let Err(e) = std::fs::write("/proc/sys/kernel/printk", "1") {
-            report.trouble(format!("quieting the kernel failed: {e}"));
-        }
+        quiet_kernel(&mut report);
     }
     if let Err(e) = sys::power::set_ctrl_alt_del(false) {
         report.trouble(format!("taking over Ctrl-Alt-Del failed: {e}"));
@@ -36,6 +33,16 @@ pub(crate) fn run() -> ! {
     let store = guid.as_deref().is_some_and(|g| store::bring_up(g, &mut report));
     let how = Session { options: &options, report: &mut report, devices: &mut devices, store }.run();
     leave(how, &options, &mut report)
+}
+
+/// Lets only panics through to the consoles: other messages would tear the screen. They stay in the kernel's log.
+fn quiet_kernel(report: &mut Report) {
+    // Of an image started with ignore_loglevel; a kernel without the parameter was not.
+    let _ = std::fs::write("/sys/module/printk/parameters/ignore_loglevel", "N");
+    // Kernel Documentation/admin-guide/sysctl/kernel.rst, printk: the console's level comes first.
+    if let Err(e) = std::fs::write("/proc/sys/kernel/printk", "1") {
+        report.trouble(format!("quieting the kernel failed: {e}"));
+    }
 }
 
 fn options(report: &mut Report) -> Options {

@@ -221,6 +221,7 @@ fn block_device(
     let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path).map_err(|e| match e
         .raw_os_error()
     {
+        Some(libc::EBUSY) if !leases.standing.is_empty() => in_use(no, "this run still writes another part of it"),
         Some(libc::EBUSY) => in_use(no, said(&dir.disk().holders())),
         Some(libc::ENXIO | libc::ENODEV | libc::ENOENT | libc::ENOMEDIUM) => gone(),
         _ => failed(e),
@@ -241,16 +242,21 @@ fn block_device(
         }
         Some(p) => return Err(other(no, format!("{} was moved or resized meanwhile", p.name))),
     };
-    // A disk set read-only covers its partitions, so it is lifted from both; the last lease to end puts it back.
-    let looking = disk.bytes.file();
-    if leases.standing.is_empty() {
-        leases.restore_read_only = block::is_read_only(looking).unwrap_or(false);
-    }
-    block::set_read_only(looking, false).map_err(failed)?;
-    let was_read_only = block::is_read_only(&file).unwrap_or(false);
-    block::set_read_only(&file, false).map_err(failed)?;
     // What another node of the same disk wrote earlier must not be hidden by this node's cache.
     block::flush_buffers(&file).map_err(failed)?;
+    // A disk set read-only covers its partitions, so it is lifted from both; the last lease to end puts it back.
+    let looking = disk.bytes.file();
+    let first = leases.standing.is_empty();
+    if first {
+        leases.restore_read_only = block::is_read_only(looking).unwrap_or(false);
+    }
+    let was_read_only = block::is_read_only(&file).unwrap_or(false);
+    if let Err(e) = block::set_read_only(looking, false).and_then(|()| block::set_read_only(&file, false)) {
+        if first && leases.restore_read_only {
+            let _ = block::set_read_only(looking, true);
+        }
+        return Err(failed(e));
+    }
     let file = Arc::new(file);
     match partition {
         Some(_) => Ok((file, within, Kind::Partition { was_read_only })),

@@ -92,8 +92,6 @@ struct Opened {
     hardware: Hardware,
     bytes: Arc<DiskBytes>,
     place: Place,
-    /// The device was writable before we made it read-only: put back when the run ends.
-    made_read_only: bool,
     leases: Arc<Mutex<lease::Leases>>,
 }
 
@@ -106,7 +104,7 @@ pub struct Machine {
 
 impl Machine {
     /// Opens the disks and image files named, in that order, for looking only. A block device that nothing holds is
-    /// also made read-only in the kernel until the machine is dropped.
+    /// also made read-only in the kernel until the last of its bytes' users is gone.
     ///
     /// # Errors
     /// [`DeviceError`], for the first that cannot be opened.
@@ -184,8 +182,8 @@ impl Machine {
             Place::Image { .. } => false,
         };
         let no = DiskNo(u16::try_from(self.disks.len()).expect("bounded by MOST_DISKS"));
-        let bytes = Arc::new(DiskBytes::new(file, hardware.size));
-        self.disks.push(Opened { no, hardware, bytes, place, made_read_only, leases: Arc::default() });
+        let bytes = Arc::new(DiskBytes::new(file, hardware.size, made_read_only));
+        self.disks.push(Opened { no, hardware, bytes, place, leases: Arc::default() });
         Ok(())
     }
 }
@@ -196,15 +194,6 @@ impl Place {
             (Self::Image { dev: d, ino: i, .. }, Self::Image { dev, ino, .. }) => (d, i) == (dev, ino),
             (Self::Block { rdev: a, .. }, Self::Block { rdev: b, .. }) => a == b,
             _ => false,
-        }
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for disk in self.disks.iter().filter(|d| d.made_read_only) {
-            // Nothing can be done about a failure: the disk is gone.
-            let _ = block::set_read_only(disk.bytes.file(), false);
         }
     }
 }

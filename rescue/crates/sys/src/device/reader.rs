@@ -1,5 +1,6 @@
 //! The bytes of an open disk.
 
+use crate::block;
 use model::ports::{ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset};
 use std::fs::File;
@@ -12,11 +13,22 @@ use std::os::unix::fs::FileExt;
 pub struct DiskBytes {
     file: File,
     size: ByteLen,
+    /// The device was writable before we made it read-only: put back when the last user is gone.
+    made_read_only: bool,
+}
+
+impl Drop for DiskBytes {
+    fn drop(&mut self) {
+        if self.made_read_only {
+            // Nothing can be done about a failure: the disk is gone.
+            let _ = block::set_read_only(&self.file, false);
+        }
+    }
 }
 
 impl DiskBytes {
-    pub(super) fn new(file: File, size: ByteLen) -> Self {
-        Self { file, size }
+    pub(super) fn new(file: File, size: ByteLen, made_read_only: bool) -> Self {
+        Self { file, size, made_read_only }
     }
 
     /// The bytes behind an inherited descriptor: how the parser role, which cannot open anything, reads a disk. Its
@@ -27,7 +39,7 @@ impl DiskBytes {
     pub fn from_descriptor(fd: OwnedFd) -> io::Result<Self> {
         let mut file = File::from(fd);
         let size = ByteLen(file.seek(SeekFrom::End(0))?);
-        Ok(Self { file, size })
+        Ok(Self { file, size, made_read_only: false })
     }
 
     pub(super) fn file(&self) -> &File {
