@@ -15,6 +15,9 @@ use sys::sysfs::{self, BlockDir};
 /// Where the store's file system is mounted.
 pub(crate) const MOUNT_POINT: &str = "/store";
 
+/// How troubles begin that end when the store comes.
+const NOT_THERE: &str = "the store: ";
+
 /// The partition that holds the store, as it was found.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -67,11 +70,13 @@ pub(crate) fn bring_up(guid: &str, report: &mut Report) -> bool {
         let result = mount(guid, report);
         if let Err(e) = &result {
             report.store = format!("partition {guid}: {e}");
-            report.trouble(format!("the store: {e}"));
+            report.trouble(format!("{NOT_THERE}{e}"));
         }
         result.is_ok()
     };
     if ready {
+        // An earlier try without the stick is history.
+        report.troubles.retain(|t| !t.starts_with(NOT_THERE));
         report.store = format!("partition {guid}, mounted on {MOUNT_POINT}");
         report.note("the store is mounted");
     }
