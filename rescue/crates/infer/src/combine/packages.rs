@@ -52,8 +52,8 @@ fn change(installed: &mut u32, broken: &mut Vec<PackageState>, p: &PackageState)
         (true, None) => {}
         (false, Some(i)) => broken[i] = p.clone(),
         (false, None) => {
-            // A version means that some version was there before, in order, and was counted.
-            *installed = installed.saturating_sub(u32::from(!p.version.as_str().is_empty()));
+            // The first record of a package that was not there is of its unpacking; of one that was, of its deconfiguration.
+            *installed = installed.saturating_sub(u32::from(!p.state.as_str().starts_with("half-installed")));
             broken.push(p.clone());
         }
     }

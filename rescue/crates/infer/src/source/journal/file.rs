@@ -182,8 +182,6 @@ impl<'a> Journal<'a> {
     /// Unused items of the last array are zero; the header's own count may be older or newer than the arrays where the machine
     /// was cut off, so both are believed only as far as there are entries.
     pub(super) fn end(&mut self) -> u64 {
-        /// Most unreadable entries at the end that are stepped over.
-        const MOST_TORN: u64 = 4096;
         let capacity = self.arrays.last().map_or(0, |a| a.items.end);
         let (mut low, mut high) = (0, capacity);
         while low < high {
@@ -191,20 +189,33 @@ impl<'a> Journal<'a> {
             if self.entry_offset(middle) == 0 { high = middle } else { low = middle + 1 }
         }
         let end = low.max(self.header.n_entries.min(capacity));
-        let mut at = end;
-        while at > 0 && end - at < MOST_TORN {
-            if self.entry(at - 1).is_some() {
-                if at != end {
-                    self.damaged(format!("the last {} entries cannot be read", end - at));
-                }
-                return at;
+        let readable = self.readable_before(end);
+        let promised = self.header.n_entries.max(end);
+        if readable < promised {
+            self.damaged(format!("{readable} of {promised} entries can be read"));
+        }
+        readable
+    }
+
+    /// One past an entry that can be read, at `end` or as little before it as a few looks find; 0 where they find none.
+    ///
+    /// Looks back in steps that double, then bisects: a lost stretch may be long.
+    pub(super) fn readable_before(&mut self, end: u64) -> u64 {
+        let (mut at, mut lost, mut step) = (end, end, 1);
+        while at > 0 && self.entry(at - 1).is_none() {
+            if at == 1 {
+                return 0;
             }
-            at -= 1;
+            lost = at;
+            at = at.saturating_sub(step).max(1);
+            step *= 2;
         }
-        if end > 0 {
-            self.damaged(format!("none of the last {} entries can be read", end - at));
+        // The entry before `at` can be read, the one before `lost` cannot (unless nothing was lost).
+        while lost.saturating_sub(at) > 1 {
+            let middle = at + (lost - at) / 2;
+            if self.entry(middle - 1).is_some() { at = middle } else { lost = middle }
         }
-        0
+        at
     }
 
     /// Offsets of the data objects of an entry.

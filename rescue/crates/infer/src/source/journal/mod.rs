@@ -20,8 +20,6 @@ const MOST_BOOTS: usize = 8;
 /// Entries read at each end of the newest boots of a file, and of older ones.
 const NEAR: (usize, u64) = (2, 8192);
 const FAR: u64 = 1024;
-/// Unreadable entries stepped over between boots.
-const MOST_HOLES: usize = 4096;
 /// A sleeping machine writes nothing: an entry this much later (in microseconds) means that it woke.
 const AWAKE_AFTER: u64 = 300_000_000;
 
@@ -66,17 +64,12 @@ fn boots(journal: &mut Journal<'_>) -> Vec<Fact> {
     let mut fields = Fields::default();
     let mut found = Vec::new();
     let mut end = journal.end();
-    let mut holes = 0;
-    while end > 0 && found.len() < MOST_BOOTS && holes < MOST_HOLES && !fields.exhausted() {
-        let Some(last) = journal.entry(end - 1) else {
-            end -= 1;
-            holes += 1;
-            continue;
-        };
+    while end > 0 && found.len() < MOST_BOOTS && !fields.exhausted() {
+        let Some(last) = journal.entry(end - 1) else { break };
         let start = start_of(journal, &last, end);
         let near = if found.len() < NEAR.0 { NEAR.1 } else { FAR };
         found.push(boot(journal, &mut fields, &last, start..end, near, found.len()));
-        end = start;
+        end = journal.readable_before(start);
     }
     found
 }
