@@ -174,7 +174,7 @@ pub enum Fact {
     FirstBootPending,
     /// dpkg's database: its state now.
     DpkgState {
-        /// Installed packages.
+        /// Installed packages, by the database's own count: records not applied.
         installed: u32,
         /// Packages that are not in order.
         broken: Vec<PackageState>,
