@@ -1,7 +1,7 @@
 //! One sentence for a tired person, and what to do next. Never more certain than the facets.
 
 use crate::rules::{Case, Verdict, obstacle};
-use model::assessment::{Change, Confidence, Facet, Installation, Start, Termination};
+use model::assessment::{Assessment, Change, Confidence, Facet, Installation, Start, Termination};
 use model::evidence::PackageState;
 
 /// Most packages named.
@@ -14,52 +14,21 @@ pub(crate) fn of(verdict: &Verdict<'_>) -> (String, String) {
 
 fn headline(verdict: &Verdict<'_>) -> String {
     let (a, case) = (&verdict.assessment, verdict.case);
-    let packages = packages(&a.packages);
-    let busy = match (a.installation.value, a.packages.is_empty()) {
-        (Installation::Interrupted, false) => Some(format!("packages were being installed: {packages}")),
-        (Installation::Interrupted, true) => Some("packages were being installed".to_owned()),
-        _ => None,
-    };
+    let software = software(a);
     if a.start.value == Start::Failed
         && let Some((confidence, why, _)) = obstacle(case).filter(|o| o.0 == a.start.confidence)
     {
         let how = if confidence == Confidence::Certain { "It cannot start" } else { "It probably cannot start" };
-        let cause = match &busy {
-            Some(busy) => format!("; {}{busy}", cut_words(a)),
-            None if a.installation.value == Installation::Broken => format!("; {packages}"),
-            None => String::new(),
-        };
-        return format!("{how}: {why}{cause}.");
+        let rest = software.map_or_else(String::new, |s| format!("; {s}"));
+        return format!("{how}: {why}{rest}.");
     }
-    let ended = match (a.termination.value, busy) {
-        (Termination::Abrupt, Some(busy)) => {
-            return format!(
-                "{} while {busy}.",
-                sure(&a.termination, ["It was cut off", "It was probably cut off", "It may have been cut off"])
-            );
-        }
-        (_, Some(busy)) => {
-            return format!("The installation of software was cut short while {busy}.")
-                .replace("cut short while packages were being installed", "cut short");
-        }
-        (Termination::Abrupt, None) => abrupt(verdict),
-        (Termination::Clean, None) => clean(verdict),
-        (Termination::Hibernated, None) => sure(
-            &a.termination,
-            [
-                "It is hibernated: asleep on disk, with its programs open",
-                "It is probably hibernated: asleep on disk",
-                "It may be hibernated",
-            ],
-        )
-        .to_owned(),
-        (Termination::Never, None) => sure(
-            &a.termination,
-            ["It was never started", "It was probably never started", "It seems that it was never started"],
-        )
-        .to_owned(),
-        (Termination::Unknown, None) => "How it was last shut down cannot be told".to_owned(),
-    };
+    let interrupted = a.installation.value == Installation::Interrupted && a.installation.confidence > Confidence::Weak;
+    if interrupted && a.termination.value == Termination::Abrupt && case.packages_in_last_session() {
+        let how = sure(&a.termination, ["It was cut off", "It was probably cut off", "It may have been cut off"]);
+        let which = if a.packages.is_empty() { String::new() } else { format!(": {}", packages(&a.packages)) };
+        return format!("{how} while packages were being installed{which}.");
+    }
+    let ended = ended(verdict);
     let mut wrong = Vec::new();
     if a.start.value == Start::Failed {
         wrong.push(match a.start.rule.as_str() {
@@ -68,18 +37,57 @@ fn headline(verdict: &Verdict<'_>) -> String {
             _ => "its last start may not have come up".to_owned(),
         });
     }
-    if a.installation.value == Installation::Broken {
-        wrong.push(if a.packages.is_empty() { "the package database is damaged".to_owned() } else { packages });
-    }
+    wrong.extend(software);
     if case.root().is_some_and(|r| r.errors) {
         wrong.push("the file system recorded errors".to_owned());
     }
     if wrong.is_empty() {
-        let fine =
-            a.is_good() && a.termination.value == Termination::Clean && a.installation.value != Installation::Unknown;
+        let fine = a.is_good() && a.termination.value == Termination::Clean;
         return if fine { format!("{ended}; nothing is wrong.") } else { format!("{ended}.") };
     }
     format!("{ended}; {}.", wrong.join(", and "))
+}
+
+/// How the last session ended.
+fn ended(verdict: &Verdict<'_>) -> String {
+    let t = &verdict.assessment.termination;
+    match t.value {
+        Termination::Abrupt => abrupt(verdict),
+        Termination::Clean => clean(verdict),
+        Termination::Hibernated => sure(
+            t,
+            [
+                "It is hibernated: asleep on disk, with its programs open",
+                "It is probably hibernated: asleep on disk",
+                "It may be hibernated",
+            ],
+        )
+        .to_owned(),
+        Termination::Never => {
+            sure(t, ["It was never started", "It was probably never started", "It seems that it was never started"])
+                .to_owned()
+        }
+        Termination::Unknown => "How it was last shut down cannot be told".to_owned(),
+    }
+}
+
+/// What is wrong with the software, where something is.
+fn software(a: &Assessment) -> Option<String> {
+    let listed = packages(&a.packages);
+    match a.installation.value {
+        Installation::Interrupted => {
+            let words = [
+                "an installation was cut short",
+                "an installation was cut short",
+                "an installation may have been cut short",
+            ];
+            let how = sure(&a.installation, words);
+            Some(if a.packages.is_empty() { how.to_owned() } else { format!("{how}: {listed}") })
+        }
+        Installation::Broken if a.packages.is_empty() => Some("the package database is damaged".to_owned()),
+        Installation::Broken => Some(listed),
+        Installation::Idle | Installation::Completed | Installation::Unknown => None,
+    }
 }
 
 /// The words of a facet by how sure it is: certain, likely, weak.
@@ -89,10 +97,6 @@ fn sure<'a, T>(facet: &Facet<T>, words: [&'a str; 3]) -> &'a str {
         Confidence::Likely => words[1],
         Confidence::Weak => words[2],
     }
-}
-
-fn cut_words(a: &model::assessment::Assessment) -> &'static str {
-    if a.termination.value == Termination::Abrupt { "it was cut off while " } else { "it was left while " }
 }
 
 /// ` on 2026-11-22 21:03 UTC`, or nothing where no clock can be trusted.
@@ -225,8 +229,21 @@ mod tests {
         );
         assert_eq!(
             told(&s),
-            "It was cut off while packages were being installed: 4 packages are half installed (libc6, tar, vim, ...)."
+            "It lost power or crashed around 2026-11-18 11:40 UTC; an installation was cut short: 4 packages are half installed \
+             (libc6, tar, vim, ...)."
         );
+        // The log tells that it was in this session, in UTC or in a zone to the east.
+        for zone in [0, 2 * 3600] {
+            let mut s = s.clone();
+            s.apt(false, false, 1500 + zone);
+            assert_eq!(
+                told(&s),
+                "It was cut off while packages were being installed: 4 packages are half installed (libc6, tar, vim, ...)."
+            );
+        }
+        // An earlier session's.
+        s.apt(false, false, 100);
+        assert!(told(&s).starts_with("It lost power or crashed around"));
     }
 
     #[test]
@@ -234,7 +251,10 @@ mod tests {
         let mut s = Scene::new();
         s.boot(0, 1000, |b| b.stop(EndKind::Reboot));
         s.dpkg(&[("tar", "unpacked")], 2);
-        assert_eq!(told(&s), "The installation of software was cut short: 1 package is not in order (tar).");
+        assert_eq!(
+            told(&s),
+            "Shut down in order on 2026-11-18 11:40 UTC; an installation was cut short: 1 package is not in order (tar)."
+        );
     }
 
     #[test]

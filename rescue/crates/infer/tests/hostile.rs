@@ -1,6 +1,9 @@
 //! Every byte is hostile: good files of every source, mutated by a seeded generator. Nothing may panic, take long, allocate much
 //! or say much, whatever comes.
 
+// Helpers of tests may unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::journals::{Export, FORMATS, write};

@@ -1,5 +1,8 @@
 //! Journal files written by systemd itself, read here and by `journalctl`.
 
+// Helpers of tests may unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::journals;

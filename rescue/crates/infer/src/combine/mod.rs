@@ -24,7 +24,11 @@ pub fn combine(evidence: Vec<Evidence>) -> Vec<Evidence> {
             kept.push(e);
         }
     }
-    kept.sort_by_key(|e| kind(&e.fact).0);
+    // In order of kind, then of path; starts and transactions are in order of age already.
+    kept.sort_by_cached_key(|e| {
+        let aged = matches!(e.fact, Fact::Boot { .. } | Fact::AptTransaction { .. });
+        (kind(&e.fact).0, e.origin.path.clone().filter(|_| !aged))
+    });
     number(kept)
 }
 

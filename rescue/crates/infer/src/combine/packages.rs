@@ -1,4 +1,6 @@
-//! dpkg's records applied to its database, in order of their numbers, as its next run would.
+//! dpkg's records applied to its database, in order of their numbers, as its next run would. Only what is not in order follows
+//! from that: how many are installed with them, the records do not tell (a run killed while it cleared them away leaves
+//! records that the database already has).
 
 use crate::source::at_rest;
 use model::evidence::{Evidence, Fact, PackageState};
@@ -15,14 +17,14 @@ pub(super) fn apply(mut all: Vec<Evidence>) -> Vec<Evidence> {
     records.sort_by(|a, b| (a.0.len(), &a.0).cmp(&(b.0.len(), &b.0)));
     for e in &mut all {
         let volume = e.origin.volume.clone();
-        let Fact::DpkgState { installed, broken, updates } = &mut e.fact else { continue };
+        let Fact::DpkgState { broken, updates, .. } = &mut e.fact else { continue };
         if *updates != 0 {
             continue;
         }
         for (_, packages, _) in records.iter().filter(|r| r.2 == volume) {
             *updates += 1;
             for p in packages {
-                change(installed, broken, p);
+                change(broken, p);
             }
         }
         if *updates > 0 {
@@ -42,20 +44,15 @@ fn number(path: &[u8]) -> Vec<u8> {
     name.iter().copied().skip_while(|b| *b == b'0').collect()
 }
 
-fn change(installed: &mut u32, broken: &mut Vec<PackageState>, p: &PackageState) {
+fn change(broken: &mut Vec<PackageState>, p: &PackageState) {
     let before = broken.iter().position(|b| b.name == p.name);
     match (at_rest(p), before) {
         (true, Some(i)) => {
             broken.remove(i);
-            *installed = installed.saturating_add(u32::from(p.state.as_str() == "installed"));
         }
         (true, None) => {}
         (false, Some(i)) => broken[i] = p.clone(),
-        (false, None) => {
-            // The first record of a package that was not there is of its unpacking; of one that was, of its deconfiguration.
-            *installed = installed.saturating_sub(u32::from(!p.state.as_str().starts_with("half-installed")));
-            broken.push(p.clone());
-        }
+        (false, None) => broken.push(p.clone()),
     }
 }
 

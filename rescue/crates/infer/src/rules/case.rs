@@ -260,9 +260,25 @@ impl<'a> Case<'a> {
             .collect()
     }
 
-    /// True where a volume of this system that was not looked into may hold what seems missing below these mount points.
+    /// True where a volume of its own is mounted at one of these: links from the root into it lead nowhere while it is not, so
+    /// that what seems missing there may not be.
     pub(crate) fn hidden_below(&self, mounts: &[&str]) -> bool {
         self.system.other.iter().any(|(m, _)| mounts.contains(&m.as_str()))
+    }
+
+    /// True where packages were last worked on in the newest start, as far as logs without a time zone tell.
+    pub(crate) fn packages_in_last_session(&self) -> bool {
+        /// Time zones are whole quarters of an hour from UTC (in microseconds), up to 14 hours.
+        const QUARTER: i64 = 15 * 60 * 1_000_000;
+        const SLACK: i64 = 60_000_000;
+        let (Some((_, work)), Some(boot)) = (self.last_package_work(), self.newest_boot()) else { return false };
+        let alive = self.last_alive().map_or(boot.last, |t| t.at.max(boot.last));
+        let session = boot.first.0 - SLACK..=alive.0 + SLACK;
+        if work.at.0 < *session.start() {
+            return false;
+        }
+        // Work after the end is local time east of Greenwich, if some zone puts it into the session.
+        (0..=14 * 4).any(|k| session.contains(&(work.at.0 - k * QUARTER)))
     }
 
     /// Debian and what is made of it: where things lie is known.

@@ -105,6 +105,7 @@ impl BootEdit<'_> {
 }
 
 /// One machine: ESP on p1, root on p2, swap on p3.
+#[derive(Clone)]
 pub(crate) struct Scene {
     pub(crate) inspection: Inspection,
     pub(crate) facts: Vec<Evidence>,

@@ -34,7 +34,8 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     };
     let mut found = nul_run::find(origin, at, &bytes);
     for (age, t) in (0..).zip(transactions(&bytes).into_iter().rev().take(MOST_TOLD)) {
-        let what = if t.command.is_empty() { "a transaction" } else { t.command.as_str() };
+        let short = DisplayText::new(&t.command).shortened(60);
+        let what = if short.is_empty() { "a transaction" } else { short.as_str() };
         let how = match (t.ended, t.failed) {
             (_, true) => "failed",
             (true, false) => "ended",
