@@ -9,7 +9,7 @@ mod common;
 use common::journals::{Export, FORMATS, write};
 use common::{Dice, at};
 use infer::{Look, Source, absent, assess, combine, parse, parse_listing, wants};
-use model::evidence::Evidence;
+use model::evidence::{Evidence, Fact};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{FileKind, Inspection, ListedFile, System};
 use model::text::RawName;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 /// The engine refuses answers with more evidence than this.
 const MOST_EVIDENCE: usize = 4096;
-/// Longest a parser may take over one file.
-const LONGEST: Duration = Duration::from_secs(5);
+/// Longest a parser may take over one file: about ten times what an unoptimised build needs on an idle machine.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Overwrites, copies, cuts and zeroes pieces of `good`.
 fn mutate(good: &[u8], dice: &mut Dice, within: usize) -> Vec<u8> {
@@ -159,8 +159,9 @@ fn a_journal_made_to_cost_much() {
     }
     let begun = Instant::now();
     let evidence = parse(Source::Journal, &at("/var/log/journal/m/system.journal"), &bytes);
-    bounded(Source::Journal, &evidence, begun - Duration::ZERO);
-    assert!(!evidence.is_empty());
+    bounded(Source::Journal, &evidence, begun);
+    assert!(evidence.iter().any(|e| matches!(e.fact, Fact::Unreadable { .. })), "what was not read is said");
+    assert!(!evidence.iter().any(|e| matches!(e.fact, Fact::Boot { .. })), "half a start is none");
 }
 
 fn wtmp() -> Vec<u8> {

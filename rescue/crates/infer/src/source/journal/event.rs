@@ -70,25 +70,29 @@ impl Field {
 pub(super) struct Fields {
     seen: HashMap<u64, Field>,
     read: usize,
+    asked: usize,
 }
 
 /// Most data objects read of one file.
 const MOST_READ: usize = 600_000;
+/// Most fields asked for of one file: 25 an entry, for all the entries that are read.
+const MOST_ASKED: usize = 3_000_000;
 /// Most fields remembered at a time.
 const MOST_SEEN: usize = 50_000;
 
 impl Fields {
     /// True where as much was read as may be.
     pub(super) fn exhausted(&self) -> bool {
-        self.read >= MOST_READ
+        self.read >= MOST_READ || self.asked >= MOST_ASKED
     }
 
     fn get(&mut self, journal: &mut Journal<'_>, at: u64) -> Field {
-        if let Some(field) = self.seen.get(&at) {
-            return field.clone();
-        }
+        self.asked += 1;
         if self.exhausted() {
             return Field::Other;
+        }
+        if let Some(field) = self.seen.get(&at) {
+            return field.clone();
         }
         self.read += 1;
         let field = journal.field(at).map_or(Field::Other, |bytes| Field::of(&bytes));

@@ -37,8 +37,8 @@ const DATA_PAYLOAD_COMPACT: u64 = 72;
 
 /// Most entry arrays of a chain. Each is twice as long as the one before.
 const MOST_ARRAYS: usize = 4096;
-/// Most fields of an entry that are looked at (journald's own limit is 1024).
-const MOST_FIELDS: usize = 1024;
+/// Most fields of an entry that are looked at. journald takes up to 1024; what is of interest here has some 30.
+const MOST_FIELDS: usize = 256;
 /// Most stored and most plain bytes of a compressed field that is looked at.
 const MOST_COMPRESSED: u64 = 64 << 10;
 /// Most bytes of a field that are looked at.
@@ -107,7 +107,7 @@ impl<'a> Journal<'a> {
         if self.compact() { 4 } else { 8 }
     }
 
-    fn damaged(&mut self, why: String) {
+    pub(super) fn damaged(&mut self, why: String) {
         self.damage.get_or_insert(why);
     }
 

@@ -68,7 +68,13 @@ fn boots(journal: &mut Journal<'_>) -> Vec<Fact> {
         let Some(last) = journal.entry(end - 1) else { break };
         let start = start_of(journal, &last, end);
         let near = if found.len() < NEAR.0 { NEAR.1 } else { FAR };
-        found.push(boot(journal, &mut fields, &last, start..end, near, found.len()));
+        let boot = boot(journal, &mut fields, &last, start..end, near, found.len());
+        // A start that was not read to its end would be told wrongly.
+        if fields.exhausted() {
+            journal.damaged("its entries have more fields than are read of one file".into());
+            break;
+        }
+        found.push(boot);
         end = journal.readable_before(start);
     }
     found
@@ -102,6 +108,9 @@ fn boot(
     let head_end = range.end.min(range.start + near);
     let tail_start = range.end.saturating_sub(near).max(head_end);
     for index in (range.start..head_end).chain(tail_start..range.end) {
+        if fields.exhausted() {
+            break;
+        }
         let Some(entry) = journal.entry(index) else { continue };
         if entry.seqnum < first.seqnum {
             first = entry.clone();
