@@ -86,6 +86,14 @@ impl<'a> Case<'a> {
         e.origin.path.as_ref().map_or(&[], |p| &p.0)
     }
 
+    /// True where the places that tell of starts were looked at and understood: without that, finding none says little.
+    pub(crate) fn looked_for_starts(&self) -> bool {
+        let below =
+            |e: &&Evidence| [&b"/var/log/journal"[..], b"/var/log/wtmp"].iter().any(|b| Self::path(e).starts_with(b));
+        let mut seen = self.evidence.iter().filter(below).peekable();
+        seen.peek().is_some() && seen.all(|e| !matches!(e.fact, Fact::Unreadable { .. }))
+    }
+
     /// What was looked for below these paths and was not there, or could not be understood.
     pub(crate) fn looked_at(&self, below: &[&str]) -> Vec<EvidenceId> {
         let nothing = |e: &&Evidence| matches!(e.fact, Fact::NotThere | Fact::Unreadable { .. });

@@ -220,6 +220,10 @@ impl Scene {
         self.facts.push(evidence(&at(path), fact, "", None));
     }
 
+    pub(crate) fn no_journal(&mut self) {
+        self.fact("/var/log/journal/*/system*.journal", Fact::NotThere);
+    }
+
     /// A start that began `after` seconds into the scene; `order` makes greater ages older.
     pub(crate) fn boot(&mut self, age: u32, after: i64, change: impl FnOnce(&mut BootEdit<'_>)) {
         let first = BEGIN + after;

@@ -56,7 +56,8 @@ pub(super) fn never_mounted(case: &Case<'_>) -> Said {
 
 pub(super) fn first_start_pending(case: &Case<'_>) -> Said {
     let (pending, root) = (case.first_boot_pending()?, case.root()?);
-    (!root.open && no_start(case)).then(|| Vote::new(Never, Likely, vec![pending.clone(), root.id.clone()]))
+    let confidence = if case.looked_for_starts() { Likely } else { Weak };
+    (!root.open && no_start(case)).then(|| Vote::new(Never, confidence, vec![pending.clone(), root.id.clone()]))
 }
 
 pub(super) fn only_installed(case: &Case<'_>) -> Said {
@@ -100,7 +101,8 @@ pub(super) fn on_record_and_closed(case: &Case<'_>) -> Said {
 pub(super) fn closed_alone(case: &Case<'_>) -> Said {
     let root = case.root()?;
     let itself = !root.open && root.mount_count > 0 && case.mounted_by_itself();
-    (itself && no_start(case)).then(|| Vote::new(Clean, Likely, vec![root.id.clone()]))
+    let confidence = if case.looked_for_starts() { Likely } else { Weak };
+    (itself && no_start(case)).then(|| Vote::new(Clean, confidence, vec![root.id.clone()]))
 }
 
 /// Hibernation leaves the root open too; into a swap file, its image is not seen. So only a journal that breaks off while
@@ -254,6 +256,7 @@ mod tests {
     #[test]
     fn a_pending_first_start_with_a_closed_root() {
         let mut s = Scene::new();
+        s.no_journal();
         s.fact("/etc/machine-id", Fact::FirstBootPending);
         s.ext(|e| e.last_mounted = "/target".into());
         assert_eq!(ended(&mut s), (Never, Likely, "first-start-pending".into()));
@@ -285,7 +288,11 @@ mod tests {
     #[test]
     fn a_closed_root_and_nothing_else() {
         let mut s = Scene::new();
+        assert_eq!(ended(&mut s), (Clean, Weak, "closed-alone".into()), "nobody looked");
+        s.no_journal();
         assert_eq!(ended(&mut s), (Clean, Likely, "closed-alone".into()));
+        s.fact("/var/log/wtmp", Fact::Unreadable { why: "torn".into() });
+        assert_eq!(ended(&mut s), (Clean, Weak, "closed-alone".into()));
     }
 
     #[test]
