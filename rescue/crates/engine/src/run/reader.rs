@@ -37,9 +37,10 @@ pub(crate) fn read_used<E>(
     mut take: impl FnMut(Piece) -> Result<(), E>,
 ) -> Result<(), E> {
     let (sender, receiver): (SyncSender<Piece>, Receiver<Piece>) = sync_channel(AHEAD);
-    let enough = AtomicBool::new(false);
+    let enough = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        // The thread owns the sender: its end is the end of the pieces.
+        scope.spawn(move || {
             let mut reader = Reader { volume, sector: u64::from(sector.max(1)), bad: 0 };
             for reads in windows(used) {
                 if enough.load(Ordering::Relaxed) || reader.window(&reads, &sender).is_none() {
@@ -212,6 +213,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
         /// Everything used comes once, in order; exactly the bad sectors are bad.
         #[test]
         fn all_of_it_and_nothing_else(

@@ -1,0 +1,252 @@
+//! Save, roll back, undo: the way a person goes.
+
+use crate::image::{machine, range};
+use crate::sim::{Fault, Op, Sim, holds, must, run, store};
+use model::command::{Command, ExitCode};
+use model::event::{Happening, Outcome};
+use model::id::{SnapRef, SnapshotId};
+use model::plan::{Action, TableRollback};
+use model::snapshot::Purpose;
+use std::sync::Arc;
+use store::backend::Memory;
+
+const LATEST: Command = Command::PlanRollback { to: SnapRef::Latest, only: Vec::new() };
+
+fn saved(objects: &Arc<Memory>) -> SnapshotId {
+    let sim = Sim::failing(machine().then.clone(), Fault::Lease);
+    let Outcome::Saved { id, .. } = must(&sim, objects, Command::Snapshot { full: false }) else { panic!("not saved") };
+    assert_eq!(sim.bytes(), machine().then, "the target was only read");
+    id
+}
+
+#[test]
+fn looking_and_saving_never_lease() {
+    let objects = Arc::new(Memory::new());
+    let sim = Sim::failing(machine().then.clone(), Fault::Lease);
+    must(&sim, &objects, Command::Inspect);
+    must(&sim, &objects, Command::Snapshot { full: true });
+    must(&sim, &objects, Command::Check { read_data: true });
+    must(&sim, &objects, Command::ListSnapshots);
+    assert!(sim.ops().is_empty());
+    assert_eq!(sim.bytes(), machine().then);
+}
+
+#[test]
+fn there_and_back_again() {
+    let objects = Arc::new(Memory::new());
+    let then = saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    let Outcome::WroteBack(receipt) = must(&sim, &objects, LATEST) else { panic!("not written") };
+    assert_eq!(receipt.holds, then);
+    let store = store(&objects);
+    holds(&store, then, &[1, 2, 3], &sim.bytes()).unwrap();
+    assert_eq!(sim.bytes()[range(4)], machine().now[range(4)], "/home is kept");
+    assert_eq!(sim.bytes()[40 * 512..41 * 512], machine().then[40 * 512..41 * 512], "the boot code went back too");
+    // Root becomes valid first and the ESP last.
+    let heads: Vec<u32> = sim
+        .ops()
+        .iter()
+        .filter_map(|op| match op {
+            Op::Write { at, bytes } if bytes.len() == 512 => (1..=5).find(|n| range(*n).start == *at),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(heads, [3, 2, 1, 3, 2, 1], "fences up, fences down");
+    let intents = store.intents().unwrap();
+    assert_eq!(intents.len(), 1);
+    let undo = intents[0].1.undo;
+    assert_eq!(store.manifest(undo).unwrap().purpose, Purpose::Undo { before: then });
+
+    let rolled = sim.bytes();
+    let Outcome::WroteBack(receipt) = must(&sim, &objects, Command::PlanUndo) else { panic!("not undone") };
+    assert_eq!(receipt.holds, undo);
+    holds(&store, undo, &[1, 2, 3], &sim.bytes()).unwrap();
+    assert_eq!(sim.bytes()[40 * 512..41 * 512], machine().now[40 * 512..41 * 512]);
+
+    // The undo can be undone: it was a write-back like any other.
+    must(&sim, &objects, Command::PlanUndo);
+    holds(&store, then, &[1, 2, 3], &sim.bytes()).unwrap();
+    assert_eq!(sim.bytes()[range(1)][..4096], rolled[range(1)][..4096]);
+}
+
+#[test]
+fn the_plan_says_what_it_will_do() {
+    let objects = Arc::new(Memory::new());
+    let then = saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    let handle = crate::sim::engine(&sim, &objects);
+    let mut plans = Vec::new();
+    for _ in 0..2 {
+        let outcome = handle.run(LATEST, &mut |_| {}, &mut |id, plan| {
+            plans.push((id, plan.clone()));
+            Some(false)
+        });
+        assert_eq!(outcome, Outcome::Declined);
+    }
+    assert!(sim.ops().is_empty(), "nothing was written");
+    assert_eq!(plans[0], plans[1], "the same disks give the same plan");
+    let (id, plan) = &plans[0];
+    assert_eq!(*id, engine::plan::encode(plan).0);
+    assert_eq!((plan.action, plan.to), (Action::Rollback, then));
+    let order: Vec<String> = plan.volumes.iter().map(|v| v.path.to_string()).collect();
+    assert_eq!(order, ["d0/p3", "d0/p2", "d0/p1"]);
+    assert!(matches!(plan.tables[..], [TableRollback::Repair { .. }]), "the boot code differs: {:?}", plan.tables);
+    assert!(plan.checks.iter().all(|c| c.ok), "{:?}", plan.checks);
+    let kept: Vec<String> = plan.kept.iter().map(|(v, _)| v.to_string()).collect();
+    assert_eq!(kept, ["d0/p4", "d0/p5"]);
+}
+
+#[test]
+fn home_goes_back_where_it_is_named() {
+    let objects = Arc::new(Memory::new());
+    let then = saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    must(
+        &sim,
+        &objects,
+        Command::PlanRollback { to: SnapRef::LatestGood.clone(), only: vec!["d0/p4".parse().unwrap()] },
+    );
+    let store = store(&objects);
+    holds(&store, then, &[4], &sim.bytes()).unwrap();
+    assert_eq!(sim.bytes()[range(3)], machine().now[range(3)], "root was not named");
+    assert_eq!(sim.bytes()[..range(1).start], machine().now[..range(1).start], "nor was the boot code");
+}
+
+#[test]
+fn a_changed_disk_is_refused_after_approval() {
+    let objects = Arc::new(Memory::new());
+    saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    let handle = crate::sim::engine(&sim, &objects);
+    let (mut changed, at) = (Vec::new(), range(3).start + 2000);
+    let outcome = handle.run(LATEST, &mut |_| {}, &mut |_, _| {
+        // Somebody mounts root while the question stands.
+        sim.poke(at, 0x55);
+        changed = sim.bytes();
+        Some(true)
+    });
+    let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(failure.code, ExitCode::Refused, "{failure}");
+    assert!(sim.ops().is_empty());
+    assert_eq!(sim.bytes(), changed);
+}
+
+#[test]
+fn a_moved_partition_is_refused() {
+    let objects = Arc::new(Memory::new());
+    saved(&objects);
+    // The same table id, but the last partition of the machine is another.
+    let mut bytes = machine().now.clone();
+    crate::sim::retable(&mut bytes, 3, 1024);
+    let sim = Sim::new(bytes.clone());
+    let mut said = Vec::new();
+    let handle = crate::sim::engine(&sim, &objects);
+    let outcome = handle.run(LATEST, &mut |_| {}, &mut |_, plan| {
+        said = plan.checks.iter().filter(|c| !c.ok).map(|c| c.says.to_string()).collect();
+        assert!(!plan.is_usable());
+        Some(true)
+    });
+    assert!(said.iter().any(|s| s.contains("moved or resized")), "{said:?}");
+    assert!(matches!(&outcome, Outcome::Failed(f) if f.code == ExitCode::Refused), "{outcome:?}");
+    assert_eq!(sim.bytes(), bytes);
+}
+
+#[test]
+fn another_machine_is_refused() {
+    let objects = Arc::new(Memory::new());
+    let then = saved(&objects);
+    let mut bytes = machine().now.clone();
+    // Another disk GUID in both headers makes it another disk.
+    crate::sim::reguid(&mut bytes);
+    let sim = Sim::new(bytes);
+    let command = Command::PlanRollback { to: SnapRef::Prefix(then.to_string()), only: Vec::new() };
+    let (outcome, _) = run(&sim, &objects, command);
+    assert!(matches!(&outcome, Outcome::Failed(f) if f.code == ExitCode::Refused), "{outcome:?}");
+    assert!(sim.ops().is_empty());
+}
+
+#[test]
+fn an_unreadable_part_makes_no_undo_and_so_no_rollback() {
+    let objects = Arc::new(Memory::new());
+    saved(&objects);
+    let from = range(3).start + 8192;
+    let sim = Sim::failing(machine().now.clone(), Fault::Read { from, to: from + 512 });
+    // Root cannot be read as a file system or not; either way nothing is written.
+    let (outcome, _) = run(&sim, &objects, LATEST);
+    assert!(matches!(&outcome, Outcome::Failed(f) if f.code == ExitCode::Refused), "{outcome:?}");
+    assert!(sim.ops().is_empty());
+}
+
+#[test]
+fn bad_sectors_are_told_and_the_rest_is_saved() {
+    let objects = Arc::new(Memory::new());
+    // Within the data of a large file of root: the last used bytes of the file system's data.
+    let store_of = |objects: &Arc<Memory>| store(objects);
+    let good = saved(&objects);
+    let root =
+        store_of(&objects).manifest(good).unwrap().volumes.iter().find(|v| v.path.number() == Some(3)).unwrap().clone();
+    let last = store_of(&objects)
+        .map(root.map)
+        .slices(model::units::Extent::whole(root.extent.len()))
+        .filter_map(|s| s.ok().filter(|s| s.extent.len().0 > 60_000).map(|s| s.extent))
+        .last()
+        .unwrap();
+    let from = range(3).start + usize::try_from(last.start().0).unwrap() + 4096;
+    let sim = Sim::failing(machine().then.clone(), Fault::Read { from, to: from + 1024 });
+    let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else {
+        panic!("not saved")
+    };
+    let again = store_of(&objects).manifest(id).unwrap();
+    let again = again.volumes.iter().find(|v| v.path.number() == Some(3)).unwrap();
+    assert_eq!(again.unreadable.total().0, 1024);
+    assert_eq!(again.captured.0 + 1024, root.captured.0);
+}
+
+#[test]
+fn a_second_job_is_refused_and_the_first_answer_counts() {
+    let objects = Arc::new(Memory::new());
+    saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    let handle = crate::sim::engine(&sim, &objects);
+    let events = handle.subscribe();
+    handle.submit(LATEST);
+    let mut question = None;
+    let mut lines = Vec::new();
+    let mut decided = Vec::new();
+    for event in events {
+        match event.what {
+            Happening::DecisionNeeded(q) => {
+                handle.submit(Command::Inspect);
+                handle.submit(Command::Answer { plan: q.id, approve: false });
+                handle.submit(Command::Answer { plan: q.id, approve: true });
+                question = Some(q.id);
+            }
+            Happening::Log(line) => lines.push(line.to_string()),
+            Happening::Decided { approved, .. } => decided.push(approved),
+            Happening::Ended { outcome, .. } => {
+                assert_eq!(outcome, Outcome::Declined);
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert!(question.is_some());
+    assert_eq!(decided, [false]);
+    assert!(lines.iter().any(|l| l.contains("inspect was refused")), "{lines:?}");
+    assert!(sim.ops().is_empty());
+}
+
+#[test]
+fn a_question_can_be_cancelled() {
+    let objects = Arc::new(Memory::new());
+    saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    let handle = crate::sim::engine(&sim, &objects);
+    let canceller = handle.clone();
+    let outcome = handle.run(LATEST, &mut |_| {}, &mut |_, _| {
+        canceller.submit(Command::Cancel);
+        None
+    });
+    assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome:?}");
+    assert!(sim.ops().is_empty());
+}

@@ -1,0 +1,9 @@
+//! The engine as front ends see it, on simulated machines whose file systems were made by the tools of the host.
+
+mod crash;
+mod faults;
+mod flow;
+mod image;
+mod looking;
+mod sim;
+mod socket;
