@@ -99,7 +99,9 @@ impl Session {
 
     /// Waits for the end of the running work.
     fn ended(&mut self) -> Result<String> {
-        let screen = self.expect(&["how it ended"], WORK)?;
+        // The rows come over the line one after the other: the last of them shows that the screen is whole.
+        self.expect(&["how it ended", "What to do next"], WORK)?;
+        let screen = self.screen();
         if screen.contains("DONE.") { Ok(screen) } else { Err(format!("it did not end well:\n{screen}").into()) }
     }
 
