@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     session.approve_and_cut("ROLLBACK")?;
 
     say("the half-written target refuses to start");
-    history::does_not_boot(&alone("fenced"))?;
+    history::says_unfinished(&alone("fenced"))?;
 
     say("the rescue finds the unfinished rollback, and finishes it");
     let mut session = Session::start(&rescued("resume"))?;
