@@ -101,11 +101,7 @@ fn home_goes_back_where_it_is_named() {
     let objects = Arc::new(Memory::new());
     let then = saved(&objects);
     let sim = Sim::new(machine().now.clone());
-    must(
-        &sim,
-        &objects,
-        Command::PlanRollback { to: SnapRef::LatestGood.clone(), only: vec!["d0/p4".parse().unwrap()] },
-    );
+    must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: vec!["d0/p4".parse().unwrap()] });
     let store = store(&objects);
     holds(&store, then, &[4], &sim.bytes()).unwrap();
     assert_eq!(sim.bytes()[range(3)], machine().now[range(3)], "root was not named");

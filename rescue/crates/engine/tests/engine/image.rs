@@ -53,7 +53,7 @@ pub(crate) fn machine() -> &'static Machine {
 
 /// Bytes that do not compress, of a seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut x = seed | 1;
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         x ^= x << 13;
         x ^= x >> 7;

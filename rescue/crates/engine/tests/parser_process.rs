@@ -1,0 +1,153 @@
+//! The parser in a process of its own. This test starts itself again in that role, as the program does, and has therefore a main
+//! of its own.
+
+use engine::parser::{Child, Local, Parser, serve};
+use engine::{gather, link, machine};
+use model::command::Command;
+use model::event::Outcome;
+use model::id::DiskNo;
+use model::inspection::{Content, Volume};
+use model::units::Extent;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use store::Decode;
+use sys::process::Channel;
+
+#[path = "engine/image.rs"]
+#[expect(dead_code, reason = "shared with the other tests, which need more of it")]
+mod image;
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("parser") {
+        std::process::exit(i32::from(serve()));
+    }
+    let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
+    let tests: [(&str, fn()); 5] = [
+        ("a_process_answers_as_this_one_would", a_process_answers_as_this_one_would),
+        ("a_killed_process_costs_one_answer", a_killed_process_costs_one_answer),
+        ("a_refused_record_is_no_death", a_refused_record_is_no_death),
+        ("hostile_disks_are_survived", hostile_disks_are_survived),
+        ("the_role_serves_whoever_is_attached", the_role_serves_whoever_is_attached),
+    ];
+    for (name, test) in tests.iter().filter(|(name, _)| name.contains(&filter)) {
+        test();
+        println!("test {name} ... ok");
+    }
+}
+
+fn on_disk(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.img");
+    std::fs::write(&path, bytes).unwrap();
+    (dir, path)
+}
+
+fn a_process_answers_as_this_one_would() {
+    let (_dir, path) = on_disk(&image::machine().then);
+    let opened = machine::open(&[path]).unwrap();
+    let disks = opened.devices.disks();
+    let child = Child::start(&opened).unwrap();
+    let there = gather::report(&disks, &child, &|_| None);
+    let here = gather::report(&disks, &Local::new(opened.devices.disks()), &|_| None);
+    assert_eq!(there, here);
+    assert_eq!(there.systems.len(), 1, "{:?}", there.inspection.findings);
+    assert!(there.systems[0].evidence.len() > 3);
+    for (_, volume) in there.inspection.volumes() {
+        assert_eq!(child.coverage(volume), Local::new(disks.clone()).coverage(volume), "{}", volume.path);
+    }
+    // Compressed bytes go through it too.
+    let local = store::LocalDecoder;
+    assert_eq!(child.chunk(b"no zstd", 10).unwrap_err(), local.chunk(b"no zstd", 10).unwrap_err());
+}
+
+fn a_killed_process_costs_one_answer() {
+    let (_dir, path) = on_disk(&image::machine().then);
+    let opened = machine::open(&[path]).unwrap();
+    let child = Child::start(&opened).unwrap();
+    assert!(child.table(DiskNo(0)).is_ok());
+    let first = child.process_id().unwrap();
+    let killed = std::process::Command::new("kill").args(["-9", &first.to_string()]).status().unwrap();
+    assert!(killed.success());
+    let until = Instant::now() + Duration::from_secs(10);
+    let why = loop {
+        // The signal may arrive a moment later.
+        match child.table(DiskNo(0)) {
+            Err(e) => break e.to_string(),
+            Ok(_) => assert!(Instant::now() < until, "it did not die"),
+        }
+    };
+    assert!(why.contains("SIGKILL"), "{why}");
+    assert!(child.table(DiskNo(0)).is_ok(), "the next question starts another");
+    assert_ne!(child.process_id().unwrap(), first);
+    assert!(child.table(DiskNo(7)).is_err(), "there is no such disk");
+}
+
+fn a_refused_record_is_no_death() {
+    let (_dir, path) = on_disk(&vec![0; 1 << 20]);
+    let opened = machine::open(&[path]).unwrap();
+    let child = Child::start(&opened).unwrap();
+    let process = child.process_id();
+    for bytes in [&b""[..], b"{}", b"{\"format\": 99}", &[0xff; 5000]] {
+        assert_eq!(child.manifest(bytes).unwrap_err(), store::LocalDecoder.manifest(bytes).unwrap_err());
+        assert_eq!(child.intent(bytes).is_err(), store::LocalDecoder.intent(bytes).is_err());
+        assert_eq!(child.receipt(bytes).is_err(), store::LocalDecoder.receipt(bytes).is_err());
+        assert_eq!(child.node(bytes).is_err(), store::LocalDecoder.node(bytes).is_err());
+        assert_eq!(child.pack_index(bytes).is_err(), store::LocalDecoder.pack_index(bytes).is_err());
+    }
+    assert_eq!(child.process_id(), process, "the same process answered all of it");
+    // A range outside the disk is refused by the process, and by this one where the process does not.
+    let volume =
+        Volume { path: "d0".parse().unwrap(), extent: Extent::between(0, 1 << 40).unwrap(), content: Content::Unknown };
+    assert!(child.coverage(&volume).is_err());
+}
+
+/// Seeded mutations of a good disk: whatever they cost, a report comes, and nothing of it lies outside the disk.
+fn hostile_disks_are_survived() {
+    let good = &image::machine().then;
+    for seed in 0..12u64 {
+        let mut bytes = good.clone();
+        let noise = image::noise(seed + 1000, 400);
+        for chunk in noise.chunks_exact(4) {
+            // Most hits go where structures are: tables, superblocks, first groups.
+            let base =
+                [0, image::range(1).start, image::range(2).start, image::range(3).start][usize::from(chunk[0] & 3)];
+            let at = base + (usize::from(chunk[1]) << 8 | usize::from(chunk[2]));
+            bytes[at] = chunk[3];
+        }
+        let (_dir, path) = on_disk(&bytes);
+        let opened = machine::open(&[path]).unwrap();
+        let child = Child::start(&opened).unwrap();
+        let report = gather::report(&opened.devices.disks(), &child, &|_| None);
+        for (disk, volume) in report.inspection.volumes() {
+            assert!(volume.extent.end().0 <= disk.hardware.size.0, "seed {seed}");
+            if let Ok(coverage) = child.coverage(volume) {
+                assert!(coverage.used.iter().all(|e| e.end().0 <= volume.extent.len().0), "seed {seed}");
+            }
+        }
+    }
+}
+
+/// The engine role as PID 1 starts it: a front end comes through the control socket, works, and asks to leave.
+fn the_role_serves_whoever_is_attached() {
+    let (dir, path) = on_disk(&image::machine().then);
+    let (control, theirs) = Channel::pair().unwrap();
+    let store = Some((dir.path().join("store"), true));
+    let role =
+        std::thread::spawn(move || link::role(link::Role { control: theirs.into(), disks: Some(vec![path]), store }));
+    let (ours, front) = UnixStream::pair().unwrap();
+    let attach = serde_json::to_vec(&link::Control::Attach("ttyS0".to_owned())).unwrap();
+    assert_eq!(attach, br#"{"attach":"ttyS0"}"#);
+    control.send(&attach, Some(std::os::fd::AsFd::as_fd(&front))).unwrap();
+    drop(front);
+    let handle = link::connect(ours).unwrap();
+    let outcome = handle.run(Command::Snapshot { full: false }, &mut |_| {}, &mut |_, _| None);
+    assert!(matches!(outcome, Outcome::Saved { .. }), "{outcome:?}");
+    let outcome = handle.run(Command::Check { read_data: true }, &mut |_| {}, &mut |_, _| None);
+    assert!(matches!(&outcome, Outcome::Checked(r) if r.damage.is_empty() && r.snapshots == 1), "{outcome:?}");
+    handle.submit(Command::Power(model::command::PowerAction::Reboot));
+    let wish = control.receive().unwrap().unwrap();
+    assert_eq!(wish.bytes, br#"{"power":"reboot"}"#);
+    drop(control);
+    role.join().unwrap().unwrap();
+}
