@@ -340,21 +340,12 @@ fn only_a_program_that_may_be_left_is_left() {
     assert_eq!(press(&mut program, &run, &[Key::Char('q')]), [], "not in the middle of something");
 }
 
+/// The engine looks by itself, once for all of them: two that asked would have one refused.
 #[test]
-fn what_nobody_asked_for_yet_is_asked_for_once() {
-    let look = Action::Submit(Command::Inspect);
-    let list = Action::Submit(Command::ListSnapshots);
-    let mut ui = Ui::new(SIZE, Look::PLAIN, false);
-    let none = RunState::default();
-    assert_eq!(update(&mut ui, &none, Input::Changed), [look]);
-    assert_eq!(update(&mut ui, &none, Input::Changed), []);
-    let looking = RunState { job: Some((JobKind::Inspect, None)), ..RunState::default() };
-    assert_eq!(update(&mut ui, &looking, Input::Changed), []);
-    let looked = no_store_run();
-    assert_eq!(update(&mut ui, &looked, Input::Changed), [list]);
-    assert_eq!(update(&mut ui, &looked, Input::Changed), []);
-    // A front end that joins later finds everything there.
-    assert_eq!(update(&mut Ui::new(SIZE, Look::PLAIN, false), &good_run(), Input::Changed), []);
+fn a_front_end_asks_for_nothing_by_itself() {
+    for run in [RunState::default(), no_store_run(), good_run()] {
+        assert_eq!(update(&mut Ui::new(SIZE, Look::PLAIN, false), &run, Input::Changed), []);
+    }
 }
 
 #[test]

@@ -129,10 +129,6 @@ pub(super) struct Seen {
     pub(super) job: Option<JobKind>,
     /// The run state was seen at all: what ended before that is not news.
     pub(super) joined: bool,
-    /// A look at the disks was asked for because there was none: once is enough.
-    pub(super) asked_to_look: bool,
-    /// The store was asked for because none was shown: once is enough.
-    pub(super) asked_to_list: bool,
 }
 
 impl Ui {

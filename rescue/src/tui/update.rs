@@ -59,7 +59,10 @@ pub fn update(ui: &mut Ui, run: &RunState, input: Input) -> Vec<Action> {
             ui.size = (columns, rows);
             vec![Action::Redraw]
         }
-        Input::Changed => follow(ui, run),
+        Input::Changed => {
+            follow(ui, run);
+            Vec::new()
+        }
         Input::Refused(why) => {
             ui.note = Some(words::sentence(&why));
             Vec::new()
@@ -77,12 +80,11 @@ pub fn update(ui: &mut Ui, run: &RunState, input: Input) -> Vec<Action> {
     }
 }
 
-/// Brings the screens in line with what the engine is doing; asks for what there is to be shown and nobody asked for yet.
-fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
+/// Brings the screens in line with what the engine is doing.
+fn follow(ui: &mut Ui, run: &RunState) {
     let question = run.question.as_ref().map(|q| q.id);
     let job = run.job.as_ref().map(|(kind, _)| *kind);
-    let now = Seen { question, job, joined: true, ..ui.seen.clone() };
-    let before = std::mem::replace(&mut ui.seen, now);
+    let before = std::mem::replace(&mut ui.seen, Seen { question, job, joined: true });
 
     if job != before.job {
         ui.close(Screen::Progress);
@@ -101,16 +103,6 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
             ui.show(Screen::Confirm);
         }
     }
-    if job.is_some() {
-        return Vec::new();
-    }
-    if run.report.is_none() && !std::mem::replace(&mut ui.seen.asked_to_look, true) {
-        return vec![Action::Submit(Command::Inspect)];
-    }
-    if run.report.is_some() && run.store.is_none() && !std::mem::replace(&mut ui.seen.asked_to_list, true) {
-        return vec![Action::Submit(Command::ListSnapshots)];
-    }
-    Vec::new()
 }
 
 fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind) {

@@ -131,6 +131,9 @@ impl Jobs {
             },
         };
         self.look(store.as_ref(), desk);
+        if let Some(store) = &store {
+            self.show(store, desk)?;
+        }
         Ok(Outcome::Looked)
     }
 

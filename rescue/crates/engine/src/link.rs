@@ -134,6 +134,8 @@ pub fn role(role: Role) -> Result<(), Failure> {
     for problem in opened.problems {
         handle.note(problem);
     }
+    // However many front ends come, the disks are looked at once for all of them.
+    handle.submit(Command::Inspect);
     let control = Arc::new(Channel::from(role.control));
     pass_on_power(&handle, &control);
     loop {
