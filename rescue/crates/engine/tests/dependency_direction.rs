@@ -1,4 +1,5 @@
 //! Who may import whom: `cargo metadata` against the table of docs/architecture.md. Dev-dependencies are exempt.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

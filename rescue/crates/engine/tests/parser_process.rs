@@ -1,5 +1,6 @@
 //! The parser in a process of its own. This test starts itself again in that role, as the program does, and has therefore a main
 //! of its own.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use engine::parser::{Child, Local, Parser, serve};
 use engine::{gather, link, machine};

@@ -246,3 +246,54 @@ fn a_question_can_be_cancelled() {
     assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome:?}");
     assert!(sim.ops().is_empty());
 }
+
+/// A sleeping system must not wake over another root: its image goes with the rollback, into the undo snapshot first.
+#[test]
+fn a_hibernation_image_does_not_survive() {
+    let objects = Arc::new(Memory::new());
+    let then = saved(&objects);
+    let mut bytes = machine().now.clone();
+    let header = range(5).start;
+    bytes[header + 4086..header + 4096].copy_from_slice(b"S1SUSPEND\0");
+    bytes[header + 8192..header + 16384].fill(0xa5);
+    let sim = Sim::new(bytes.clone());
+    let mut planned = None;
+    let handle = crate::sim::engine(&sim, &objects);
+    let outcome = handle.run(LATEST, &mut |_| {}, &mut |_, plan| {
+        planned = Some(plan.clone());
+        Some(true)
+    });
+    assert!(matches!(outcome, Outcome::WroteBack(_)), "{outcome:?}");
+    let plan = planned.unwrap();
+    let order: Vec<String> = plan.volumes.iter().map(|v| v.path.to_string()).collect();
+    assert_eq!(order, ["d0/p3", "d0/p2", "d0/p5", "d0/p1"]);
+    assert!(plan.warnings.iter().any(|w| w.as_str().contains("hibernated")), "{:?}", plan.warnings);
+    holds(&store(&objects), then, &[1, 2, 3, 5], &sim.bytes()).unwrap();
+    assert_eq!(&sim.bytes()[header + 4086..header + 4096], b"SWAPSPACE2");
+    must(&sim, &objects, Command::PlanUndo);
+    assert_eq!(sim.bytes()[range(5)], bytes[range(5)], "the undo brings the sleep back, every byte of it");
+}
+
+/// Two disks with one identity cannot be told apart: nothing is planned by their order.
+#[test]
+fn twins_are_refused() {
+    use engine::plan::disks::pair;
+    let objects = Arc::new(Memory::new());
+    let then = saved(&objects);
+    let manifest = store(&objects).manifest(then).unwrap();
+    let sim = Sim::new(machine().now.clone());
+    let mut inspection = crate::crash::look(&sim);
+    assert_eq!(pair(&manifest, &inspection, &[])[0].present, Ok(model::id::DiskNo(0)));
+    let mut twin = inspection.disks[0].clone();
+    twin.no = model::id::DiskNo(1);
+    inspection.disks.push(twin);
+    assert!(pair(&manifest, &inspection, &[])[0].present.as_ref().unwrap_err().contains("take all but one out"));
+    // A copy on other hardware is not the disk of then where that one is there too.
+    inspection.disks[1].hardware.serial = Some("S2".into());
+    assert_eq!(pair(&manifest, &inspection, &[])[0].present, Ok(model::id::DiskNo(0)));
+    // Alone, it is taken for it, and that is said.
+    inspection.disks.remove(0);
+    let alone = &pair(&manifest, &inspection, &[])[0];
+    assert_eq!(alone.present, Ok(model::id::DiskNo(1)));
+    assert!(alone.notes[0].contains("another piece of hardware"), "{:?}", alone.notes);
+}
