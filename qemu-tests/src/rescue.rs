@@ -60,7 +60,9 @@ impl Session {
     pub fn start(parts: &Parts) -> Result<Self> {
         let mut machine = parts.start()?;
         machine.console.expect_screen("the rescue's first screen", START, |s| {
-            s.contains("HOLDFAST") && s.contains("What to do next") && !s.contains("were not looked at yet")
+            s.contains("HOLDFAST")
+                && s.contains("What to do next")
+                && !["were not looked at yet", "Looking at the disks"].iter().any(|w| s.contains(w))
         })?;
         Ok(Self { machine })
     }
