@@ -5,7 +5,7 @@ mod signature;
 use crate::fs::{FsError, ext4, fat};
 use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
-use model::inspection::{Content, Finding, FsKind, Severity};
+use model::inspection::{Content, ExtInfo, Finding, FsKind, Severity};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::ByteOffset;
@@ -81,6 +81,18 @@ struct Probe {
     wrong: Option<String>,
 }
 
+/// Why an ext file system that was not unmounted may not read as the installed system would see it, where that is so.
+fn ext_doubt(info: &ExtInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
+    if !info.needs_recovery {
+        return None;
+    }
+    let why = match ext4::Ext4::load(bytes.clone()) {
+        Ok(fs) => fs.doubt()?.to_owned(),
+        Err(e) => e.to_string(),
+    };
+    Some(format!("its journal could not be read whole ({why}); every byte of it is saved"))
+}
+
 /// Asks every reader. What holds together goes before what only looks like something.
 fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
     let plain = |content| Ok(Probe { content, wrong: None });
@@ -90,7 +102,7 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
     }
     let mut damaged = None;
     match ext4::identify(bytes) {
-        Ok(Some(info)) => return plain(Content::Ext(info)),
+        Ok(Some(info)) => return Ok(Probe { wrong: ext_doubt(&info, bytes), content: Content::Ext(info) }),
         Ok(None) => {}
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(FsError::Incompatible(why)) => {
