@@ -131,8 +131,10 @@ impl Jobs {
             },
         };
         self.look(store.as_ref(), desk);
-        if let Some(store) = &store {
-            self.show(store, desk)?;
+        if let Some(store) = &store
+            && let Err(Stop::Failed(failure)) = self.show(store, desk)
+        {
+            desk.log(&failure.to_string());
         }
         Ok(Outcome::Looked)
     }

@@ -107,6 +107,8 @@ pub struct Role {
 pub enum Control {
     /// A front end of this name; the socket to it comes with the message.
     Attach(String),
+    /// Somebody pressed Ctrl-Alt-Del: leave this way, unless a job is running.
+    Ask(PowerAction),
 }
 
 /// What goes over the control socket.
@@ -140,7 +142,7 @@ pub fn role(role: Role) -> Result<(), Failure> {
     pass_on_power(&handle, &control);
     loop {
         match control.receive() {
-            Ok(Some(message)) => attach(&handle, &message.bytes, message.fd),
+            Ok(Some(message)) => told(&handle, &message.bytes, message.fd),
             Ok(None) => return Ok(()),
             Err(e) => {
                 let advice = "the rescue starts it again; what was begun and cut off can be resumed";
@@ -165,7 +167,7 @@ fn pass_on_power(handle: &Handle, control: &Arc<Channel>) {
     });
 }
 
-fn attach(handle: &Handle, bytes: &[u8], fd: Option<OwnedFd>) {
+fn told(handle: &Handle, bytes: &[u8], fd: Option<OwnedFd>) {
     match (serde_json::from_slice::<Control>(bytes), fd) {
         (Ok(Control::Attach(name)), Some(fd)) => {
             let handle = handle.clone();
@@ -178,6 +180,8 @@ fn attach(handle: &Handle, bytes: &[u8], fd: Option<OwnedFd>) {
         (Ok(Control::Attach(name)), None) => {
             handle.note(format!("the front end {name} came without a socket").as_str().into());
         }
+        // While a job runs this is refused, with a line of the log.
+        (Ok(Control::Ask(action)), _) => handle.submit(Command::Power(action)),
         (Err(e), _) => handle.note(format!("a message on the control socket makes no sense: {e}").as_str().into()),
     }
 }

@@ -142,11 +142,18 @@ fn the_role_serves_whoever_is_attached() {
     control.send(&attach, Some(std::os::fd::AsFd::as_fd(&front))).unwrap();
     drop(front);
     let handle = link::connect(ours).unwrap();
+    // The engine looks by itself first.
+    let until = Instant::now() + Duration::from_secs(20);
+    while handle.state().job.is_some() || handle.state().report.is_none() {
+        assert!(Instant::now() < until, "it never looked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let outcome = handle.run(Command::Snapshot { full: false }, &mut |_| {}, &mut |_, _| None);
     assert!(matches!(outcome, Outcome::Saved { .. }), "{outcome:?}");
     let outcome = handle.run(Command::Check { read_data: true }, &mut |_| {}, &mut |_, _| None);
     assert!(matches!(&outcome, Outcome::Checked(r) if r.damage.is_empty() && r.snapshots == 1), "{outcome:?}");
-    handle.submit(Command::Power(model::command::PowerAction::Reboot));
+    // Ctrl-Alt-Del, as PID 1 passes it on.
+    control.send(br#"{"ask":"reboot"}"#, None).unwrap();
     let wish = control.receive().unwrap().unwrap();
     assert_eq!(wish.bytes, br#"{"power":"reboot"}"#);
     drop(control);

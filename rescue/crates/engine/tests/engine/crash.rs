@@ -166,7 +166,7 @@ fn every_cut(recorded: &Recorded, sample: usize) -> (usize, usize) {
 fn cut_at_every_write() {
     let recorded = record(machine().now.clone());
     assert!(recorded.ops.len() > 20, "{}", recorded.ops.len());
-    let (all, fenced) = every_cut(&recorded, 24);
+    let (all, fenced) = every_cut(&recorded, 18);
     assert!(fenced > 10 && fenced < all, "{fenced} of {all} cuts left a fence");
     println!("{} operations, {all} cuts, {fenced} fenced", recorded.ops.len());
 }
@@ -188,7 +188,7 @@ fn cut_while_a_table_is_repaired() {
 fn cut_again() {
     let recorded = record(machine().now.clone());
     let first = if full() { 24 } else { 3 };
-    let second = if full() { 16 } else { 4 };
+    let second = if full() { 16 } else { 3 };
     let count = recorded.ops.len();
     let mut again = 0;
     for i in 0..first {
