@@ -1,5 +1,6 @@
 //! The screens, as text, against the checked-in files in `golden/`. Look at a difference before accepting it with
 //! `HOLDFAST_BLESS=1 cargo test -p holdfast --test screens`.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
@@ -39,23 +40,33 @@ fn text(b: &Buffer) -> String {
     out
 }
 
-/// Compares one screen at every size: plain ASCII, but for the widest.
+/// Plain ASCII, but for the widest.
+fn look(size: (u16, u16)) -> Look {
+    Look { ascii: size.0 < 120, colour: false }
+}
+
+/// Compares a screen with its file.
+fn compare(name: &str, ui: &Ui, run: &RunState) {
+    let got = text(&screen(ui, run));
+    let (columns, rows) = ui.size;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}-{columns}x{rows}.txt"));
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
+        std::fs::write(&file, &got).unwrap();
+    }
+    let want = std::fs::read_to_string(&file);
+    let want = want.unwrap_or_else(|e| panic!("{}: {e}; see the top of this file", file.display()));
+    assert_eq!(got, want, "{} differs; see the top of this file.\nGot:\n{got}\nExpected:\n{want}", file.display());
+    assert!(!ui.look.ascii || got.is_ascii(), "not ASCII:\n{got}");
+}
+
+/// Compares what these keys show, at every size.
 fn golden(name: &str, run: &RunState, keys: &[Key]) {
     for size in SIZES {
-        let look = Look { ascii: size.0 < 120, colour: false };
-        let mut ui = joined(run, size, look);
+        let mut ui = joined(run, size, look(size));
         for k in keys {
             update(&mut ui, run, Input::Key(*k));
         }
-        let got = text(&screen(&ui, run));
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}-{}x{}.txt", size.0, size.1));
-        if std::env::var_os("HOLDFAST_BLESS").is_some() {
-            std::fs::write(&file, &got).unwrap();
-        }
-        let want = std::fs::read_to_string(&file)
-            .unwrap_or_else(|e| panic!("{}: {e}; see the top of this file", file.display()));
-        assert_eq!(got, want, "{} differs; see the top of this file.\nGot:\n{got}\nExpected:\n{want}", file.display());
-        assert!(!look.ascii || got.is_ascii(), "not ASCII:\n{got}");
+        compare(name, &ui, run);
     }
 }
 
@@ -104,14 +115,11 @@ fn outcomes() {
     let show = |name: &str, job: JobKind, outcome: Outcome| {
         let run = ended_run(job, outcome);
         for size in SIZES {
-            let look = Look { ascii: size.0 < 120, colour: false };
-            let mut ui = joined(&working_run(job, false), size, look);
+            let mut ui = joined(&working_run(job, false), size, look(size));
             update(&mut ui, &run, Input::Changed);
             assert_eq!(ui.screen(), Screen::Outcome, "{name}");
+            compare(name, &ui, &run);
         }
-        let mut open = run.clone();
-        open.job = None;
-        golden_after(name, job, &open);
     };
     let cost = Cost {
         read: ByteLen(3_100_000_000),
@@ -138,22 +146,6 @@ fn outcomes() {
         unused: ByteLen(0),
     };
     show("outcome-check", JobKind::Check, Outcome::Checked(damage));
-}
-
-fn golden_after(name: &str, job: JobKind, run: &RunState) {
-    for size in SIZES {
-        let look = Look { ascii: size.0 < 120, colour: false };
-        let mut ui = joined(&working_run(job, false), size, look);
-        update(&mut ui, run, Input::Changed);
-        let got = text(&screen(&ui, run));
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}-{}x{}.txt", size.0, size.1));
-        if std::env::var_os("HOLDFAST_BLESS").is_some() {
-            std::fs::write(&file, &got).unwrap();
-        }
-        let want = std::fs::read_to_string(&file)
-            .unwrap_or_else(|e| panic!("{}: {e}; see the top of this file", file.display()));
-        assert_eq!(got, want, "{} differs; see the top of this file.\nGot:\n{got}\nExpected:\n{want}", file.display());
-    }
 }
 
 #[test]

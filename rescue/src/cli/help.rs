@@ -4,7 +4,7 @@ const ALL: &str = "\
 holdfast: what happened to this machine, and the way back
 
   holdfast inspect   DISK.. [--store S] [--json] [--explain]   what happened, without writing anything
-  holdfast store init S                                        make a store in the empty directory S
+  holdfast store init S                                        make a store in the directory S
   holdfast snapshot  DISK.. --store S [--full] [--json]        save the present state; only reads the disks
   holdfast snapshots --store S [--json]                        list what is saved
   holdfast rollback  SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
@@ -28,7 +28,7 @@ Says what each installed system did last: how it ended, how far it came up, whet
 const STORE: &str = "\
 holdfast store init S [--json]
 
-Makes a store in the directory S, which must be empty or not exist yet.
+Makes a store in the directory S, which is made where there is none. Refused where there is a store already.
 ";
 const SNAPSHOT: &str = "\
 holdfast snapshot DISK.. --store S [--full] [--json]

@@ -7,7 +7,7 @@ use crate::tui::runtime::{self, Ended as Session};
 use engine::link::{self, Role};
 use engine::parser::Child;
 use engine::{Config, Engine, Handle, StorePlace, take_inherited};
-use model::command::{ExitCode, Failure};
+use model::command::{Command, ExitCode, Failure};
 use model::event::Happening;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -48,6 +48,8 @@ fn for_one(args: &EngineRole) -> Ended {
     let parser = Arc::new(Child::start(&opened)?);
     let store = args.store.as_ref().map(|path| StorePlace::Dir { path: path.clone(), create: false });
     let handle = Engine::start(Config { devices: opened.devices, parser, store, clock: engine::machine::clock() });
+    // The engine looks by itself; a front end only shows.
+    handle.submit(Command::Inspect);
     // A front end that goes away, by whatever way, is the end of the session but not of a running job.
     let served = link::serve(&handle, UnixStream::from(socket));
     finish(&handle);
@@ -67,7 +69,7 @@ fn finish(handle: &Handle) {
             _ => None,
         };
         if let Some(question) = asked {
-            handle.submit(model::command::Command::Answer { plan: question.id, approve: false });
+            handle.submit(Command::Answer { plan: question.id, approve: false });
         }
     }
 }

@@ -58,15 +58,24 @@ fn last_words(child: &mut Child) -> Failure {
         // What was not said is not known: the exit code has to do.
         let _ = stderr.take(LAST_WORDS).read_to_end(&mut said);
     }
-    let code = child.wait().ok().and_then(|status| status.code());
+    let status = child.wait().ok();
+    let code = status.and_then(|status| status.code());
     let said = model::text::DisplayText::from_bytes(said.trim_ascii());
     let says = said.as_str().strip_prefix("holdfast: ").unwrap_or(said.as_str());
-    let says = if says.is_empty() { "the engine ended without a word" } else { says };
+    let unsaid = match status {
+        Some(status) => format!("the engine ended ({status})"),
+        None => "the engine ended".to_owned(),
+    };
+    let (says, advice) = if says.is_empty() || code.is_none() {
+        (unsaid.as_str(), "start it again: what was being written can be finished or undone")
+    } else {
+        (says, "")
+    };
     let code = match code {
         Some(2) => ExitCode::Usage,
         Some(4) => ExitCode::Refused,
         Some(6) => ExitCode::Newer,
         _ => ExitCode::Failed,
     };
-    Failure::new(code, says, "")
+    Failure::new(code, says, advice)
 }

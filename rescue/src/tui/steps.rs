@@ -78,11 +78,11 @@ fn way_out(may_leave: bool) -> Step {
 /// What to do next from Home. `may_leave`: see [`super::state::Ui::may_leave`].
 pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
     let Some(report) = &run.report else {
-        return vec![
-            submit("Look at the disks and say what happened", Command::Inspect),
-            show("Show what was done so far", Screen::Log),
-            way_out(may_leave),
-        ];
+        let log = show("Show what was done so far", Screen::Log);
+        return match run.job {
+            Some(_) => vec![log, way_out(may_leave)],
+            None => vec![submit("Look at the disks and say what happened", Command::Inspect), log, way_out(may_leave)],
+        };
     };
     if is_unfinished(run) {
         return vec![
@@ -106,26 +106,26 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
         let says = format!("Go back to the last good state, {} (shows the plan first)", words::time(good.taken));
         submit(says, Command::PlanRollback { to, only: Vec::new() })
     });
-    match back {
-        Some(back) if is_broken(report) => steps.extend([back, save]),
-        Some(back) => steps.extend([save, back]),
-        None => steps.push(save),
-    }
-    if can_undo(run) {
-        steps.insert(0, submit("Undo the last rollback (shows the plan first)", Command::PlanUndo));
+    let undo = can_undo(run).then(|| submit("Undo the last rollback (shows the plan first)", Command::PlanUndo));
+    match (back, undo) {
+        (Some(back), Some(undo)) if is_broken(report) => steps.extend([back, undo]),
+        (Some(back), None) if is_broken(report) => steps.extend([back, save]),
+        // Somebody went back a moment ago and it is in order: the machine's own system is next.
+        (_, Some(undo)) => steps.extend([way_out(may_leave), undo]),
+        (Some(back), None) => steps.extend([save, back]),
+        (None, None) => steps.push(save),
     }
     steps.push(all(store));
     if steps.len() < 3 {
         steps.push(way_out(may_leave));
     }
-    steps.truncate(3);
     steps
 }
 
 fn all(store: &StoreView) -> Step {
     match store.snapshots.len() {
         0 => show("Show what was found, and where", Screen::Evidence),
-        n => show(format!("Choose from {}", super::text::count(n, "saved state")), Screen::Timeline),
+        n => show(format!("Show the saved states ({n})"), Screen::Timeline),
     }
 }
 

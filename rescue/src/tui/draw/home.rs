@@ -7,7 +7,7 @@ use crate::tui::words::Mark;
 use crate::tui::{steps, words};
 use model::assessment::{Report, SystemReport};
 use model::event::JobKind;
-use model::inspection::Severity;
+use model::inspection::{Finding, Severity};
 use model::run_state::RunState;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -32,7 +32,11 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
                 None => sections.push(no_system(ui, run, columns)),
             }
             if run.store.is_none() {
-                let says = "No save disk is here: nothing can be saved or brought back now. Connect it, then start the rescue again.";
+                let says = if ui.may_leave {
+                    "No store was named (--store): nothing can be saved or brought back now."
+                } else {
+                    "No save disk is here: nothing can be saved or brought back now. Connect it, then start the rescue again."
+                };
                 let lines = hanging("[!!] ", says, ui.look.unsure(), columns.min(READABLE));
                 sections.push(Section { lines, short: None, weight: 5 });
             }
@@ -116,7 +120,10 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
 }
 
 fn findings(ui: &Ui, report: &Report, columns: usize) -> Section {
-    let mut found: Vec<_> = report.inspection.findings.iter().filter(|f| f.severity > Severity::Note).collect();
+    // What is said at the top already is not said twice.
+    let fenced = |f: &Finding| report.inspection.fences().any(|(v, _)| v.path == f.volume);
+    let worth = |f: &&Finding| f.severity > Severity::Note && !fenced(f);
+    let mut found: Vec<&Finding> = report.inspection.findings.iter().filter(worth).collect();
     found.sort_by_key(|f| std::cmp::Reverse(f.severity));
     let mut lines = Vec::new();
     for f in found.iter().take(2) {

@@ -1,0 +1,202 @@
+//! The program as scripts meet it: verbs, exit codes, JSON.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod machine;
+
+use machine::*;
+use std::fs;
+use std::process::Stdio;
+
+#[test]
+fn inspect_has_the_shape_of_the_contract_and_writes_nothing() {
+    let m = Machine::new();
+    let before = m.bytes();
+    let (code, out, err) = run(&["inspect", &m.arg("disk.img"), "--json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let value = json(&out);
+    let system = &value["systems"][0];
+    assert_eq!(system["name"], "Debian GNU/Linux 12 (bookworm)");
+    assert_eq!(system["root"], serde_json::json!({ "volume": "d0/p2", "fs": "ext4" }));
+    let assessment = &system["assessment"];
+    assert!(assessment["headline"].is_string());
+    for (facet, more) in
+        [("termination", Some("how")), ("start", None), ("installation", Some("packages")), ("change", Some("since"))]
+    {
+        let facet = assessment[facet].as_object().unwrap();
+        for field in ["value", "confidence", "rule", "for", "against"].into_iter().chain(more) {
+            assert!(facet.contains_key(field), "{field} in {facet:?}");
+        }
+        assert!(["certain", "likely", "weak"].contains(&facet["confidence"].as_str().unwrap()));
+    }
+    for e in system["evidence"].as_array().unwrap() {
+        let e = e.as_object().unwrap();
+        assert!(["id", "origin", "says", "time"].iter().all(|f| e.contains_key(*f)), "{e:?}");
+        assert!(e["origin"]["path"].is_string() || e["origin"]["path"].is_null(), "names are text here");
+    }
+    assert_eq!(value["disks"][0]["volumes"][1]["volume"], "d0/p2");
+    assert_eq!(value["findings"], serde_json::json!([]));
+    assert_eq!(m.bytes(), before, "looking never writes");
+}
+
+#[test]
+fn what_is_wrong_is_seen_and_explained() {
+    let m = Machine::new();
+    m.break_packages();
+    let (code, out, _) = run(&["inspect", &m.arg("disk.img"), "--explain"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("openssl") && out.contains("rule ") && out.contains("/var/lib/dpkg/status"), "{out}");
+}
+
+#[test]
+fn back_and_forth() {
+    let m = Machine::new();
+    let (disk, store) = m.both();
+    let id = m.save();
+    m.break_packages();
+    let broken = m.bytes();
+
+    let (code, out, _) = run(&["rollback", "latest:good", &disk, "--store", &store, "--plan", "--json"]);
+    assert_eq!(code, 0);
+    let plan = json(&out);
+    assert_eq!((&plan["plan"]["to"], &plan["done"]), (&serde_json::json!(id), &serde_json::Value::Null));
+    let plan = plan["plan"]["id"].as_str().unwrap().to_owned();
+
+    // No approval, and the approval of another plan: nothing is written.
+    let (code, out, err) = run(&["rollback", &id[..8], &disk, "--store", &store]);
+    assert_eq!(code, 4);
+    assert!(out.contains(&plan) && err.contains(&format!("--approve {plan}")), "{out}{err}");
+    let (code, _, err) = run(&["rollback", &id, &disk, "--store", &store, "--approve", &"0".repeat(64)]);
+    assert_eq!(code, 4);
+    assert!(err.contains("another one now"), "{err}");
+    assert_eq!(m.bytes(), broken);
+
+    let (code, out, err) = run(&["rollback", "latest:good", &disk, "--store", &store, "--approve", &plan, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(json(&out)["done"]["holds"], id);
+    let (_, out, _) = run(&["inspect", &disk, "--json"]);
+    assert_eq!(json(&out)["systems"][0]["assessment"]["good"], true);
+
+    let (code, out, err) = run(&["undo", &disk, "--store", &store, "--yes", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(json(&out)["plan"]["action"], "undo");
+    assert_eq!(m.bytes(), broken, "undo brings back every byte");
+
+    let (code, out, _) = run(&["snapshots", "--store", &store, "--json"]);
+    assert_eq!(code, 0);
+    let list = json(&out);
+    let purposes: Vec<_> =
+        list["snapshots"].as_array().unwrap().iter().map(|s| s["purpose"].as_str().unwrap()).collect();
+    assert_eq!(purposes, ["keep", "undo", "undo"]);
+    let (code, out, _) = run(&["check", "--store", &store, "--read-data", "--json"]);
+    assert_eq!((code, json(&out)["damage"].clone()), (0, serde_json::json!([])));
+}
+
+#[test]
+fn a_damaged_store_is_told_by_its_exit_code() {
+    let m = Machine::new();
+    m.save();
+    let store = m.arg("store");
+    let packs = fs::read_dir(m.path("store/packs")).unwrap();
+    let pack = packs.flat_map(|d| fs::read_dir(d.unwrap().path()).unwrap()).next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let (code, out, _) = run(&["check", "--store", &store, "--read-data", "--json"]);
+    assert_eq!(code, 3, "{out}");
+    let report = json(&out);
+    assert!(!report["damage"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn bad_input_is_refused_with_a_sentence_and_a_code() {
+    let m = Machine::new();
+    let (disk, store) = m.both();
+    m.save();
+    let format = fs::read_to_string(m.path("store/format")).unwrap();
+    let newer = format.replace("\"version\": 0", "\"version\": 9");
+    assert_ne!(format, newer, "the store's format file says its version");
+    for dir in ["nothing", "newer"] {
+        fs::create_dir(m.path(dir)).unwrap();
+    }
+    fs::write(m.path("newer/format"), newer).unwrap();
+    fs::write(m.path("empty.img"), "").unwrap();
+    fs::write(m.path("noise.img"), [0xa5; 100_000]).unwrap();
+    let [nothing, newer, empty, noise] = ["nothing", "newer", "empty.img", "noise.img"].map(|n| m.arg(n));
+    let missing = m.arg("missing");
+
+    let table: [(&[&str], i32, &str); 21] = [
+        (&["inspect", &missing], 1, "No such file"),
+        (&["inspect", &nothing], 1, "neither a disk nor an image"),
+        (&["inspect", &disk, &disk], 1, "twice"),
+        (&["inspect", &empty], 0, ""),
+        (&["inspect", &noise], 0, ""),
+        (&["snapshot", &empty, "--store", &store], 1, "nothing on these disks"),
+        (&["snapshot", &disk, "--store", &missing], 1, "No such file"),
+        (&["snapshot", &disk, "--store", &nothing], 1, "store init"),
+        (&["snapshot", &disk, "--store", &newer], 6, "newer"),
+        (&["snapshots", "--store", &disk], 1, "not a directory"),
+        (&["snapshots", "--store", &newer], 6, "newer"),
+        (&["check", "--store", &nothing], 1, "store init"),
+        (&["store", "init", &store], 4, "exists already"),
+        (&["rollback", "abcd", &disk, "--store", &store, "--yes"], 1, "not in the store"),
+        (&["rollback", "latest", &noise, "--store", &store, "--yes"], 1, "not in the store"),
+        (&["resume", &disk, "--store", &store, "--yes"], 4, "nothing to resume"),
+        (&["undo", &disk, "--store", &store, "--yes"], 4, ""),
+        (&[], 2, "a verb is missing"),
+        (&["export", &disk], 2, "not in this version"),
+        (&["rollback", "latest", &disk], 2, "--store"),
+        (&["rollback", "newest", &disk, "--store", &store], 2, "latest:good"),
+    ];
+    for (args, code, says) in table {
+        let (got, out, err) = run(args);
+        assert_eq!(got, code, "{args:?}: {out}{err}");
+        assert!(err.contains(says), "{args:?} says {err:?}");
+        assert!(!err.contains("panicked"), "{args:?}: {err}");
+        if code == 1 || code == 6 {
+            let mut args = args.to_vec();
+            args.push("--json");
+            let (again, out, _) = run(&args);
+            assert_eq!(again, code);
+            assert_eq!(json(&out)["error"]["exit"], code, "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn help_lists_what_there_is_and_nothing_else() {
+    let (code, help, _) = run(&["--help"]);
+    assert_eq!(code, 0);
+    for verb in ["inspect", "store init", "snapshot", "snapshots", "rollback", "undo", "resume", "check", "tui"] {
+        assert!(help.contains(&format!("holdfast {verb}")), "{verb}");
+        let (code, text, _) = run(&[verb.split(' ').next().unwrap(), "--help"]);
+        assert_eq!(code, 0);
+        assert!(text.starts_with(&format!("holdfast {verb}")), "{text}");
+    }
+    for verb in ["diff", "ls", "get", "stats", "copy", "forget", "prune", "export"] {
+        assert!(!help.contains(&format!("holdfast {verb} ")), "{verb}");
+        assert_eq!(run(&[verb]).0, 2);
+    }
+    assert!(run(&["--version"]).1.starts_with("holdfast "));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let m = Machine::new();
+    let mut child = holdfast()
+        .args(["inspect", &m.arg("disk.img"), "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+}
+
+#[test]
+fn the_screens_need_a_terminal() {
+    let (code, _, err) = run(&["tui"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("not a terminal"), "{err}");
+}

@@ -1,0 +1,206 @@
+//! The screens on a real (pseudo) terminal, with a real engine behind them.
+//!
+//! `script` makes the terminal. It has no size of its own, as a serial line has none: this end answers for the size, as a
+//! terminal does, and shows what came as text.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod machine;
+
+use machine::*;
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Terminal {
+    child: Child,
+    keys: Arc<Mutex<ChildStdin>>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    raw: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    /// `holdfast tui` with these arguments; answers for the size where `size` is given.
+    fn open(args: &[String], size: Option<(u16, u16)>) -> Self {
+        let mut line = format!("{} tui", env!("CARGO_BIN_EXE_holdfast"));
+        for a in args {
+            line.push_str(&format!(" '{a}'"));
+        }
+        let mut child = match Command::new("script")
+            .args(["-qefc", &line, "/dev/null"])
+            .env("TERM", "vt220")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+        {
+            Ok(child) => child,
+            Err(e) => panic!("script cannot be run ({e}): install the package bsdutils"),
+        };
+        let keys = Arc::new(Mutex::new(child.stdin.take().unwrap()));
+        let (columns, rows) = size.unwrap_or((80, 24));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0)));
+        let raw = Arc::new(Mutex::new(Vec::new()));
+        let mut out = child.stdout.take().unwrap();
+        let (answer, show, keep) = (keys.clone(), screen.clone(), raw.clone());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut buffer) {
+                let asked = buffer[..n].windows(4).any(|w| w == b"\x1b[6n");
+                show.lock().unwrap().process(&buffer[..n]);
+                keep.lock().unwrap().extend_from_slice(&buffer[..n]);
+                if let (true, Some((columns, rows))) = (asked, size) {
+                    let _ = answer.lock().unwrap().write_all(format!("\x1b[{rows};{columns}R").as_bytes());
+                }
+            }
+        });
+        Self { child, keys, screen, raw }
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn press(&self, keys: &str) {
+        let mut out = self.keys.lock().unwrap();
+        out.write_all(keys.as_bytes()).unwrap();
+        out.flush().unwrap();
+    }
+
+    /// Waits for a screen with all of these on it.
+    fn expect(&self, words: &[&str]) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text();
+            if words.iter().all(|w| text.contains(w)) {
+                return text;
+            }
+            assert!(Instant::now() < until, "{words:?} did not come:\n{text}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // What was written last is read by now, or in a moment.
+                std::thread::sleep(Duration::from_millis(100));
+                return status;
+            }
+            assert!(Instant::now() < until, "it did not end:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn args(m: &Machine) -> Vec<String> {
+    let (disk, store) = m.both();
+    vec![disk, "--store".into(), store]
+}
+
+/// Processes of the program that work on this machine.
+fn processes(m: &Machine) -> Vec<u32> {
+    let disk = m.arg("disk.img");
+    let ids = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        line.contains("holdfast\0engine") && line.contains(&disk)
+    })
+    .collect()
+}
+
+#[test]
+fn from_the_first_screen_to_a_rollback_and_back() {
+    let m = Machine::new();
+    m.save();
+    m.break_packages();
+    let broken = m.bytes();
+    let mut t = Terminal::open(&args(&m), Some((100, 30)));
+    let home = t.expect(&["What to do next", "Go back to the last good state", "openssl"]);
+    assert!(home.is_ascii(), "TERM=vt220 without a locale is given ASCII:\n{home}");
+    assert_eq!(home.lines().count(), 30, "the terminal was asked for its size");
+
+    t.press("1");
+    t.expect(&["please read, then decide", "type ROLLBACK"]);
+    t.press("rollback");
+    t.expect(&["> ROLLBACK", "now press Enter"]);
+    assert_eq!(m.bytes(), broken, "nothing is written before Enter");
+    t.press("\r");
+    t.expect(&["how it ended", "DONE. The machine is back at the saved state"]);
+    t.press("2");
+    t.expect(&["type UNDO"]);
+    t.press("UNDO\r");
+    t.expect(&["DONE. The machine is as it was before"]);
+    assert_eq!(m.bytes(), broken);
+
+    t.press("\x1b");
+    t.expect(&["What to do next", "1  Go back"]);
+    t.press("t\x1b[B");
+    t.expect(&["saved states", "2 of 3"]);
+    t.press("qq");
+    assert!(t.end().success());
+    let raw = t.raw.lock().unwrap();
+    let last = String::from_utf8_lossy(&raw[raw.len().saturating_sub(60)..]);
+    assert!(last.contains("\x1b[?25h\x1b[?1049l"), "the terminal is put back: {last:?}");
+}
+
+#[test]
+fn a_terminal_that_does_not_answer_gets_the_usual_size() {
+    let m = Machine::new();
+    let mut t = Terminal::open(&[m.arg("disk.img")], None);
+    let home = t.expect(&["What to do next", "no store: can only look"]);
+    assert_eq!(home.lines().count(), 24);
+    t.press("q");
+    assert!(t.end().success());
+}
+
+#[test]
+fn when_the_engine_goes_the_screens_go() {
+    let m = Machine::new();
+    m.save();
+    let mut t = Terminal::open(&args(&m), Some((80, 25)));
+    t.expect(&["What to do next"]);
+    let [engine] = processes(&m)[..] else { panic!("one engine, not {:?}", processes(&m)) };
+    tool("kill", "procps", &["-KILL", &engine.to_string()]);
+    assert_eq!(t.end().code(), Some(1));
+    assert!(t.text().contains("the engine ended"), "{}", t.text());
+}
+
+#[test]
+fn when_the_terminal_goes_the_engine_ends_its_work_and_goes() {
+    let m = Machine::new();
+    m.save();
+    m.break_packages();
+    let before = m.bytes();
+    {
+        let t = Terminal::open(&args(&m), Some((80, 25)));
+        t.expect(&["What to do next", "Go back to the last good state"]);
+        // Even in the middle of a question: nobody said yes.
+        t.press("1");
+        t.expect(&["type ROLLBACK"]);
+        t.press("ROLLBACK");
+    }
+    let until = Instant::now() + PATIENCE;
+    while !processes(&m).is_empty() {
+        assert!(Instant::now() < until, "the engine is still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(m.bytes(), before);
+}
+
+#[test]
+fn an_engine_that_cannot_start_says_why() {
+    let mut t = Terminal::open(&["/nonexistent.img".into()], Some((80, 25)));
+    assert_eq!(t.end().code(), Some(1));
+    assert!(t.text().contains("No such file"), "{}", t.text());
+}
