@@ -66,7 +66,7 @@ impl Session {
         let _ = watch.join();
         match outcome {
             Outcome::Failed(f) => Err(f),
-            Outcome::Cancelled(left) => Err(Failure::new(ExitCode::Interrupted, "stopped", left.as_str())),
+            Outcome::Cancelled(left) => Err(Failure::new(ExitCode::Interrupted, left.as_str(), "")),
             other => Ok(other),
         }
     }

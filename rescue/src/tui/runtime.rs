@@ -181,10 +181,6 @@ impl Session<'_> {
                 let (ui, run) = (&self.ui, &self.run);
                 self.terminal.draw(|frame| draw::draw(ui, run, frame))?;
                 (changed, urgent, drawn) = (false, false, Instant::now());
-                if self.run.leaving.is_some() && !self.ui.may_leave {
-                    // Nothing more to decide; the screen stays until the machine goes.
-                    continue;
-                }
             }
             let patience = if self.decoder.is_waiting() {
                 SEQUENCE
