@@ -1,6 +1,6 @@
 //! `cargo verify`: every check and test, in the order in which a mistake shows soonest.
 
-use qemu_tests::{Result, target, workspace};
+use qemu_tests::{Result, rescue, target, workspace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,11 @@ const STEPS: &[Step] = &[
         shows: "no warning anywhere",
         cargo: &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
     },
-    Step { name: "tests", shows: "unit, property, crash and hostile-input tests", cargo: &["test", "--workspace"] },
+    Step {
+        name: "tests",
+        shows: "unit, property, crash and hostile-input tests",
+        cargo: &["test", "--workspace", "--no-fail-fast"],
+    },
     Step {
         name: "image",
         shows: "the USB image is built within its budget",
@@ -41,6 +45,11 @@ const STEPS: &[Step] = &[
         name: "netboot",
         shows: "the netboot bundle starts over PXE",
         cargo: &["test", "-p", "qemu-tests", "--test", "netboot"],
+    },
+    Step {
+        name: "memory",
+        shows: "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB",
+        cargo: &["test", "-p", "qemu-tests", "--test", "memory"],
     },
 ];
 
@@ -84,7 +93,7 @@ pub(crate) fn run(full: bool, only: Option<&str>) -> Result<ExitCode> {
         }
         println!("== {}: {}", step.name, step.shows);
         let began = Instant::now();
-        let ok = run_step(step, full)?;
+        let ok = run_step(step, full, only)?;
         let seconds = began.elapsed().as_secs();
         println!("== {}: {} after {seconds} s", step.name, if ok { "passed" } else { "FAILED" });
         if ok {
@@ -104,7 +113,7 @@ pub(crate) fn run(full: bool, only: Option<&str>) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_step(step: &Step, full: bool) -> Result<bool> {
+fn run_step(step: &Step, full: bool, only: Option<&str>) -> Result<bool> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(step.cargo).current_dir(workspace::root());
     if !nix::unistd::geteuid().is_root() {
@@ -113,6 +122,9 @@ fn run_step(step: &Step, full: bool) -> Result<bool> {
     }
     if full {
         cargo.env("HOLDFAST_FULL", "1");
+    }
+    if only.is_none() {
+        cargo.env(rescue::BUILT, workspace::cache()?.join("holdfast.img"));
     }
     Ok(cargo.status()?.success())
 }
