@@ -132,7 +132,17 @@ fn run_step(step: &Step, full: bool, only: Option<&str>) -> Result<bool> {
 /// What the tests call on the host besides what the target recipe needs.
 fn host_packages() -> Vec<&'static str> {
     let mut packages = target::HOST_PACKAGES.to_vec();
-    packages.extend(["gdisk", "systemd-journal-remote", "systemd", "dpkg-dev", "cpio", "mount", "xz-utils", "bsdutils", "procps"]);
+    packages.extend([
+        "gdisk",
+        "systemd-journal-remote",
+        "systemd",
+        "dpkg-dev",
+        "cpio",
+        "mount",
+        "xz-utils",
+        "bsdutils",
+        "procps",
+    ]);
     packages
 }
 

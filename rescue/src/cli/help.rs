@@ -34,7 +34,7 @@ const SNAPSHOT: &str = "\
 holdfast snapshot DISK.. --store S [--full] [--json]
 
 Saves the present state of the disks. They are only read. What the store has already is not stored again.
---full compares everything by hash, whatever the file systems say of what changed. Ctrl-C stops it; nothing is lost.
+--full also saves, byte for byte, volumes that this version does not understand. Ctrl-C stops it; nothing is lost.
 ";
 const SNAPSHOTS: &str = "\
 holdfast snapshots --store S [--json]

@@ -14,7 +14,7 @@ pub enum Command {
     ListSnapshots,
     /// Save the present state.
     Snapshot {
-        /// Compare everything by hash, whatever the evidence says.
+        /// Also save, byte for byte, what is not understood.
         full: bool,
     },
     /// Work out a rollback and ask for approval.
