@@ -1,13 +1,17 @@
 //! Machines in QEMU: what they boot, what they show, and what is typed into them.
 //!
-//! [`target`] makes real Debian systems from packages, [`machine`] runs them and the rescue image, [`console`] watches a
-//! serial line and types on it. The scenarios in `tests/` and the demo are built of these.
+//! [`target`] makes real Debian systems from packages and [`small`] disks that only look like one, [`machine`] runs them
+//! and the rescue image, [`console`] watches a serial line and types on it, [`qmp`] looks at the screen and presses the
+//! keyboard. The scenarios in `tests/` and the demo are built of these.
 
 pub mod console;
 pub mod guest;
 pub mod history;
+pub mod large;
 pub mod machine;
+pub mod qmp;
 pub mod rescue;
+pub mod small;
 pub mod target;
 pub mod workspace;
 

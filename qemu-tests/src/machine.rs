@@ -1,6 +1,7 @@
 //! A machine in QEMU: its disks, its firmware, its power switch.
 
 use crate::console::Console;
+use crate::qmp::Qmp;
 use crate::{Result, workspace};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub disks: Vec<Disk>,
     /// How many other devices come before the disks in boot order.
     pub disks_boot_after: usize,
+    /// True where it has a screen, and its keyboard is pressed through QEMU.
+    pub screen: bool,
     /// Further arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -72,6 +75,7 @@ impl Parts {
             firmware: Firmware::Bios,
             disks: Vec::new(),
             disks_boot_after: 0,
+            screen: false,
             more: Vec::new(),
         }
     }
@@ -95,6 +99,13 @@ impl Parts {
     pub fn disk(mut self, file: &Path, bus: Bus, serial: &'static str) -> Self {
         let format = if file.extension().is_some_and(|e| e == "qcow2") { "qcow2" } else { "raw" };
         self.disks.push(Disk { file: file.to_path_buf(), format, bus, serial });
+        self
+    }
+
+    /// With a screen and a keyboard besides the serial line.
+    #[must_use]
+    pub fn screen(mut self) -> Self {
+        self.screen = true;
         self
     }
 
@@ -144,6 +155,9 @@ impl Parts {
                 &format!("{device},drive=d{i},serial={},bootindex={}", d.serial, self.disks_boot_after + i),
             ]);
         }
+        if self.screen {
+            q.args(["-device", "VGA"]);
+        }
         q.args(&self.more);
         Ok(q)
     }
@@ -155,6 +169,11 @@ impl Parts {
     pub fn start(&self) -> Result<Machine> {
         let mut q = self.command()?;
         q.args(["-display", "none", "-serial", "stdio"]);
+        let socket = Qmp::socket(&self.name);
+        if self.screen {
+            let _ = fs::remove_file(&socket);
+            q.args(["-qmp", &format!("unix:{},server=on,wait=off", socket.display())]);
+        }
         let errors = fs::File::create(self.folder.join(format!("{}-qemu.log", self.name)))?;
         q.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut child =
@@ -164,7 +183,11 @@ impl Parts {
         };
         let log = self.folder.join(format!("{}-console.txt", self.name));
         let console = Console::new(output, keys, log)?;
-        Ok(Machine { name: self.name.clone(), child, console, began: Instant::now() })
+        let mut machine = Machine { name: self.name.clone(), child, console, qmp: None, began: Instant::now() };
+        if self.screen {
+            machine.qmp = Some(Qmp::connect(socket, &self.folder)?);
+        }
+        Ok(machine)
     }
 }
 
@@ -174,10 +197,19 @@ pub struct Machine {
     child: Child,
     /// Its first serial line.
     pub console: Console,
+    qmp: Option<Qmp>,
     began: Instant,
 }
 
 impl Machine {
+    /// Its screen and keyboard.
+    ///
+    /// # Errors
+    /// Where it was made without.
+    pub fn screen(&mut self) -> Result<&mut Qmp> {
+        self.qmp.as_mut().ok_or_else(|| "this machine was made without a screen".into())
+    }
+
     /// Cuts the power, now. What the guest had not written out is lost; what it had written to its disk stays, since the
     /// host's cache survives: the loss of a disk's own cache is simulated elsewhere.
     pub fn cut_power(mut self) {
