@@ -52,7 +52,8 @@ impl Look {
 
     /// Not as it should be.
     pub fn bad(self) -> Style {
-        self.tint(Color::Red).add_modifier(Modifier::BOLD)
+        // The light one: on the Linux console the other is too dark to read, bold or not.
+        self.tint(Color::LightRed).add_modifier(Modifier::BOLD)
     }
 
     /// Not known, or to be read with care.
