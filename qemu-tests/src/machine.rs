@@ -124,7 +124,21 @@ impl Parts {
         let mut q = Command::new("qemu-system-x86_64");
         let memory = self.memory.to_string();
         let machine = if self.firmware == Firmware::Uefi { "q35" } else { "pc" };
-        q.args(["-nodefaults", "-no-user-config", "-machine", machine, "-cpu", "max", "-smp", "2", "-m", &memory]);
+        // One processor where QEMU emulates it: with two, a kernel that patches its own code while it starts now and then
+        // traps on the other one (`Oops: int3`, seen with QEMU 7.2).
+        let processors = if accelerator() == "kvm" { "2" } else { "1" };
+        q.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-machine",
+            machine,
+            "-cpu",
+            "max",
+            "-smp",
+            processors,
+            "-m",
+            &memory,
+        ]);
         q.args(["-accel", accelerator(), "-no-reboot", "-monitor", "none", "-rtc", "base=utc"]);
         if self.firmware == Firmware::Uefi {
             let code = "/usr/share/OVMF/OVMF_CODE_4M.fd";
