@@ -58,7 +58,7 @@ pub(crate) fn run(fresh: bool) -> Result<()> {
 fn prepare(folder: &Path, image: &Path, say: &mut dyn FnMut(&str)) -> Result<()> {
     let done = folder.join("done");
     let base = target::debian(say)?;
-    let made_of = format!("{}\n{}\n", rescue::fingerprint(image)?, rescue::fingerprint(&base)?);
+    let made_of = format!("{}\n{}\n", rescue::fingerprint(image)?, target::recipe()?);
     if fs::read_to_string(&done).is_ok_and(|s| s == made_of) {
         say("the broken machine of the last run is still good");
         return Ok(());

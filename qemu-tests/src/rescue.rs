@@ -1,6 +1,6 @@
 //! The rescue image, and driving its terminal UI over the serial line as a person would.
 
-use crate::machine::{Machine, Parts, overlay, run};
+use crate::machine::{Machine, Parts, run};
 use crate::{Result, workspace};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,23 +34,25 @@ pub fn image() -> Result<PathBuf> {
     if built.success() { Ok(file) } else { Err("the rescue image could not be built".into()) }
 }
 
-/// A 4 GB stick with the image on it: larger than the image, as sticks are, so that the store has to grow.
+/// A 4 GB stick with the image on it: larger than the image, as sticks are, so that the store has to grow. A copy of its own:
+/// the image may be built anew while the stick is in use.
 ///
 /// # Errors
 /// Where qemu-img fails.
 pub fn stick(image: &Path, file: &Path) -> Result<PathBuf> {
-    let stick = overlay(image, file)?;
-    run(Command::new("qemu-img").args(["resize", "-q"]).arg(&stick).arg("4G"))?;
-    Ok(stick)
+    run(Command::new("qemu-img").args(["convert", "-O", "qcow2"]).arg(image).arg(file))?;
+    run(Command::new("qemu-img").args(["resize", "-q"]).arg(file).arg("4G"))?;
+    Ok(file.to_path_buf())
 }
 
-/// What tells one build of an image from another: size and time of the file.
+/// What tells one image from another: its manifest, which names every file in it by its hash.
 ///
 /// # Errors
 /// Where it is not there.
-pub fn fingerprint(file: &Path) -> Result<String> {
-    let meta = fs::metadata(file)?;
-    Ok(format!("{} {} {:?}", file.display(), meta.len(), meta.modified()?))
+pub fn fingerprint(image: &Path) -> Result<String> {
+    let mut manifest = image.as_os_str().to_owned();
+    manifest.push(".manifest.json");
+    Ok(model::id::Digest::of(&fs::read(manifest)?).to_string())
 }
 
 /// The rescue, started, seen through its serial line.

@@ -110,8 +110,11 @@ pub fn debian(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     Ok(disk)
 }
 
-/// Everything the image depends on, but for the archive's state.
-fn recipe() -> Result<String> {
+/// Names the recipe: everything the image depends on, but for the archive's state.
+///
+/// # Errors
+/// Where the host's os-release cannot be read.
+pub fn recipe() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release")?;
     let mut hash = Sha256::new();
     for part in [HOOK, GRUB_CFG, GRUB_EARLY, PACKAGES, ROOT_UUID, &release, include_str!("target.rs")] {

@@ -47,6 +47,11 @@ const STEPS: &[Step] = &[
         cargo: &["test", "-p", "qemu-tests", "--test", "netboot"],
     },
     Step {
+        name: "table",
+        shows: "damaged partition tables are brought back on SATA, and the target starts on UEFI",
+        cargo: &["test", "-p", "qemu-tests", "--test", "table"],
+    },
+    Step {
         name: "memory",
         shows: "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB",
         cargo: &["test", "-p", "qemu-tests", "--test", "memory"],
