@@ -31,9 +31,9 @@ pub(crate) fn run(fresh: bool) -> Result<()> {
     let stick = overlay(&stick, &run.join("stick.qcow2"))?;
     let disk = overlay(&disk, &run.join("disk.qcow2"))?;
     println!(
-        "\nThis Debian was being upgraded when its power was cut, and it does not start any more.\n\
-         The rescue starts on it now, from a USB stick, in this terminal. Ctrl-C is the rescue's;\n\
-         the power menu (key p) leads out of it. Press Enter."
+        "\nThis Debian was being upgraded when its power was cut: packages are half installed.\n\
+         The rescue starts on it now, from a USB stick, in this terminal: it says what happened, and\n\
+         key 1 goes back. Ctrl-C is the rescue's; its power menu (key p) leads out. Press Enter."
     );
     wait_for_enter()?;
     let rescue = Parts::new("rescue", &run).memory(rescue::MEMORY).disk(&stick, Bus::Usb, "STICK").disk(
