@@ -130,12 +130,13 @@ impl Jobs {
                 }
             },
         };
-        self.look(store.as_ref(), desk);
+        // The store first: a report without one says that nothing can be saved.
         if let Some(store) = &store
             && let Err(Stop::Failed(failure)) = self.show(store, desk)
         {
             desk.log(&failure.to_string());
         }
+        self.look(store.as_ref(), desk);
         Ok(Outcome::Looked)
     }
 
