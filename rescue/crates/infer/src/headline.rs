@@ -16,9 +16,10 @@ fn headline(verdict: &Verdict<'_>) -> String {
     let (a, case) = (&verdict.assessment, verdict.case);
     let software = software(a);
     if a.start.value == Start::Failed
-        && let Some((confidence, why, _)) = obstacle(case).filter(|o| o.0 == a.start.confidence)
+        && a.start.rule == "cannot-start"
+        && let Some((_, why, _)) = obstacle(case)
     {
-        let how = if confidence == Confidence::Certain { "It cannot start" } else { "It probably cannot start" };
+        let how = sure(&a.start, ["It cannot start", "It probably cannot start", "It may be unable to start"]);
         let rest = software.map_or_else(String::new, |s| format!("; {s}"));
         return format!("{how}: {why}{rest}.");
     }
@@ -268,6 +269,11 @@ mod tests {
         s.boot(0, 1000, |b| b.stop(EndKind::Reboot));
         s.part("/boot/vmlinuz-6.1-amd64", BootPart::Kernel, None);
         assert_eq!(told(&s), "It probably cannot start: kernel 6.1-amd64 has no initial RAM file system in /boot.");
+        // That it was never started does not hide what is missing.
+        let mut s = Scene::new();
+        s.ext(|e| (e.mount_count, e.mounted_at) = (0, 0));
+        s.part("/usr/lib/x86_64-linux-gnu/libc.so.6", BootPart::Libc, Some("the C library (libc.so.6) is missing"));
+        assert_eq!(told(&s), "It probably cannot start: the C library (libc.so.6) is missing.");
     }
 
     #[test]
