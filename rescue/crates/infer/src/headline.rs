@@ -3,6 +3,7 @@
 use crate::rules::{Case, Verdict, obstacle};
 use model::assessment::{Assessment, Change, Confidence, Facet, Installation, Start, Termination};
 use model::evidence::PackageState;
+use model::inspection::Severity;
 
 /// Most packages named.
 const MOST_NAMED: usize = 3;
@@ -43,10 +44,15 @@ fn headline(verdict: &Verdict<'_>) -> String {
         wrong.push("the file system recorded errors".to_owned());
     }
     if wrong.is_empty() {
-        let fine = a.is_good() && a.termination.value == Termination::Clean;
+        let fine = a.is_good() && a.termination.value == Termination::Clean && !damaged(case);
         return if fine { format!("{ended}; nothing is wrong.") } else { format!("{ended}.") };
     }
     format!("{ended}; {}.", wrong.join(", and "))
+}
+
+/// Something is wrong with the disks: what a snapshot of them would hold, too.
+fn damaged(case: &Case<'_>) -> bool {
+    case.inspection.findings.iter().any(|f| f.severity > Severity::Note)
 }
 
 /// How the last session ended.
@@ -178,7 +184,9 @@ fn advice(verdict: &Verdict<'_>) -> String {
             (_, Termination::Clean) if a.change.value == Change::Unchanged => {
                 "There is nothing to do: no file system was written since the last snapshot."
             }
-            (_, Termination::Clean | Termination::Never) if a.is_good() => "This is a good moment for a snapshot.",
+            (_, Termination::Clean | Termination::Never) if a.is_good() && !damaged(case) => {
+                "This is a good moment for a snapshot."
+            }
             _ => "Take a snapshot before anything else.",
         }
     };
@@ -196,6 +204,8 @@ fn advice(verdict: &Verdict<'_>) -> String {
 mod tests {
     use crate::rules::scene::Scene;
     use model::evidence::{BootPart, EndKind};
+    use model::id::{DiskNo, VolumePath};
+    use model::inspection::{Finding, Severity};
 
     fn told(s: &Scene) -> String {
         s.assess().headline.as_str().to_owned()
@@ -256,6 +266,29 @@ mod tests {
             told(&s),
             "Shut down in order on 2026-11-18 11:40 UTC; an installation was cut short: 1 package is not in order (tar)."
         );
+    }
+
+    #[test]
+    fn damaged_disks_are_not_praised() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| {
+            b.reach("graphical.target");
+            b.stop(EndKind::Poweroff);
+        });
+        s.dpkg(&[], 0);
+        assert_eq!(s.assess().advice.as_str(), "This is a good moment for a snapshot.");
+        let mut finding = |severity| {
+            let volume = VolumePath::whole(DiskNo(0));
+            let (says, advice) = ("the primary partition table is damaged".into(), "".into());
+            s.inspection.findings.push(Finding { severity, volume, says, advice });
+            (told(&s), s.assess().advice.as_str().to_owned())
+        };
+        let (headline, advice) = finding(Severity::Note);
+        assert!(headline.ends_with("; nothing is wrong."), "{headline}");
+        assert_eq!(advice, "This is a good moment for a snapshot.");
+        let (headline, advice) = finding(Severity::Warning);
+        assert_eq!(headline, "Shut down in order on 2026-11-18 11:40 UTC.");
+        assert_eq!(advice, "Take a snapshot before anything else.");
     }
 
     #[test]
