@@ -243,9 +243,10 @@ pub fn disks() -> Vec<BlockDir> {
     names.iter().filter_map(|n| BlockDir::of_disk(n)).collect()
 }
 
-/// The disk on which the file system of `path` lies; `None` where it lies on none (tmpfs, network).
+/// The disk on which the file system of `path` lies, or would lie once it is made; `None` where it lies on none (tmpfs,
+/// network).
 pub fn disk_holding(path: &Path) -> Option<BlockDir> {
-    let dev = fs::metadata(path).ok()?.dev();
+    let dev = path.ancestors().find_map(|p| fs::metadata(p).ok())?.dev();
     BlockDir::of_device(dev).map(|d| d.disk())
 }
 
@@ -259,6 +260,15 @@ mod tests {
         let m = Mount::parse(line).unwrap();
         assert_eq!((m.device.as_str(), m.point.as_str(), m.source.as_str()), ("98:0", "/mnt2", "/dev/root"));
         assert!(Mount::parse("nonsense").is_none());
+    }
+
+    /// A store that could not be made yet (its file system is full or read-only) still names its disk.
+    #[test]
+    fn what_is_not_there_yet_lies_where_it_would() {
+        for dir in ["/", "/proc"] {
+            let not_there = Path::new(dir).join("holdfast-not-there/store");
+            assert_eq!(disk_holding(&not_there), disk_holding(Path::new(dir)));
+        }
     }
 
     #[test]

@@ -229,7 +229,9 @@ fn block_device(
     let opened = file.metadata().map_err(failed)?.rdev();
     let now = sysfs::BlockDir::of_device(opened).ok_or_else(gone)?;
     let same_sequence = sequence.is_none_or(|s| block::disk_sequence(&file).is_ok_and(|now| now == s));
-    if now.disk() != dir.disk() || !same_sequence {
+    // The name may be a link that leads to another partition by now, of the same disk.
+    let same = if partition.is_some() { now.disk() == dir } else { now == dir };
+    if !same || !same_sequence {
         return Err(other(no, "another disk now lies under its name"));
     }
     // Claimed, a partition cannot move any more: what the kernel says now holds while the lease stands.
