@@ -91,6 +91,13 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
             show("Show what was found, and where", Screen::Evidence),
         ];
     }
+    if report.inspection.disks.is_empty() {
+        let log = show("Show what was done so far", Screen::Log);
+        return match &run.store {
+            Some(store) if !store.snapshots.is_empty() => vec![way_out(may_leave), all(store), log],
+            _ => vec![way_out(may_leave), log],
+        };
+    }
     let Some(store) = &run.store else {
         return vec![
             show("Show what was found, and where", Screen::Evidence),

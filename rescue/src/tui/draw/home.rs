@@ -29,6 +29,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             }
             match report.systems.get(ui.system).or(report.systems.first()) {
                 Some(system) => sections.extend(what_happened(ui, run, report, system, columns)),
+                None if report.inspection.disks.is_empty() => sections.push(no_disk(ui, columns)),
                 None => sections.push(no_system(ui, run, columns)),
             }
             if run.store.is_none() {
@@ -57,6 +58,18 @@ fn nothing_yet(ui: &Ui, run: &RunState, columns: usize) -> Section {
         _ => "The disks were not looked at yet.",
     };
     Section { lines: paragraph(says, ui.look.strong(), 0, columns.min(READABLE)), short: None, weight: 9 }
+}
+
+fn no_disk(ui: &Ui, columns: usize) -> Section {
+    let mut lines = paragraph("No disk of this machine was found.", ui.look.strong(), 0, columns);
+    let advice = if ui.may_leave {
+        "Name the disks or images to look at."
+    } else {
+        "Power off and see that the disk is connected. If the firmware's set-up lists it and this screen does not, \
+         it may be hidden behind a RAID or RST mode: look for that there. Then start the rescue again."
+    };
+    lines.extend(paragraph(advice, Style::new(), 0, columns.min(READABLE)));
+    Section { lines, short: None, weight: 8 }
 }
 
 fn no_system(ui: &Ui, run: &RunState, columns: usize) -> Section {
