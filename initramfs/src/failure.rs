@@ -62,9 +62,10 @@ pub(crate) fn text(report: &Report, ran: bool, last: &str, log: &[String]) -> St
     }
     line("", "");
     line("What to do", "");
-    line("", "Enter   try again (plug in the stick or disk that is missing first)");
-    line("", "r       start the computer again; without the stick it starts as usual");
-    line("", "p       switch off");
+    line("", "Enter        try again (plug in the stick or disk that is missing first)");
+    // A whole line, so that noise on a serial line decides nothing.
+    line("", "r and Enter  start the computer again (without the stick: as usual)");
+    line("", "p and Enter  switch off");
     line("", "If it stays like this, write the stick anew from a fresh image.");
     out
 }
