@@ -59,6 +59,8 @@ pub fn fingerprint(image: &Path) -> Result<String> {
 pub struct Session {
     /// The machine it runs on.
     pub machine: Machine,
+    /// How long a snapshot or a rollback may take.
+    pub patience: Duration,
 }
 
 impl Session {
@@ -73,7 +75,7 @@ impl Session {
         machine.console.expect_screen("the rescue's first screen", START, |s| {
             s.contains("What to do next") && told.iter().any(|t| s.contains(t))
         })?;
-        Ok(Self { machine })
+        Ok(Self { machine, patience: WORK })
     }
 
     /// The screen as it is now, once it has not changed for a moment.
@@ -111,7 +113,7 @@ impl Session {
     /// Waits for the end of the running work.
     fn ended(&mut self) -> Result<String> {
         // The rows come over the line one after the other: the last of them shows that the screen is whole.
-        self.expect(&["how it ended", "What to do next"], WORK)?;
+        self.expect(&["how it ended", "What to do next"], self.patience)?;
         let screen = self.screen();
         if screen.contains("DONE.") { Ok(screen) } else { Err(format!("it did not end well:\n{screen}").into()) }
     }
@@ -153,7 +155,7 @@ impl Session {
         self.machine.console.send(word)?;
         self.expect(&["now press Enter"], ANSWER)?;
         self.machine.console.send("\r")?;
-        self.expect(&["Please leave the power on"], WORK)?;
+        self.expect(&["Please leave the power on"], self.patience)?;
         self.machine.cut_power();
         Ok(())
     }

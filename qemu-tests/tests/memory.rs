@@ -1,17 +1,19 @@
 //! The memory budgets: the first screen is up in 256 MB, and a volume of 100 GB is saved and taken back in 384 MB.
 //!
-//! What grows with a volume is the map, the index, the list of used ranges and what a write-back remembers; all of them are as
-//! large here as for a full volume of that size whose used blocks lie in one piece per cell of the store's grid. The bytes
-//! themselves are few, since every one of them goes through an emulated processor twice; how many there are changes the time, not
-//! the memory. By default a block stands in every second cell; `HOLDFAST_FULL=1` fills them all.
+//! What grows with a volume is the map, the index, the list of used ranges and what a write-back remembers. `HOLDFAST_FULL=1`
+//! writes a block into every cell of the store's grid and so makes them as large as a full volume of that size does, as long as
+//! its files lie in one piece per cell; by default every eighth cell has one. The bytes themselves are few either way, since each
+//! goes through an emulated processor twice: how many there are changes the time, not the memory.
 
 use qemu_tests::large::{self, Large};
 use qemu_tests::machine::{Bus, Parts, overlay};
 use qemu_tests::rescue::Session;
 use qemu_tests::{Result, rescue, target, workspace};
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+/// How long saving or taking back may take: 800,000 chunks on an emulated processor.
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// Memory of the machine on which only the first screen must come, in MiB.
 const LOOK: u32 = 256;
 
@@ -41,7 +43,7 @@ fn scenario(folder: &std::path::Path) -> Result<()> {
     session.poweroff()?;
 
     let full = std::env::var_os("HOLDFAST_FULL").is_some();
-    let step = if full { large::CELL } else { 2 * large::CELL };
+    let step = if full { large::CELL } else { 8 * large::CELL };
     say("making a volume of 100 GiB");
     let large = Large::make(folder, step)?;
     let before = large.used()?;
@@ -70,6 +72,7 @@ fn scenario(folder: &std::path::Path) -> Result<()> {
 
     say(&format!("saving it, in {} MiB", rescue::MEMORY));
     let mut session = Session::start(&parts("save"))?;
+    session.patience = PATIENCE;
     must(&session.screen(), &["Debian GNU/Linux"])?;
     say("the first screen is up");
     println!("{}", session.snapshot()?);
@@ -86,6 +89,7 @@ fn scenario(folder: &std::path::Path) -> Result<()> {
 
     say(&format!("taking it back, in {} MiB", rescue::MEMORY));
     let mut session = Session::start(&parts("take-back"))?;
+    session.patience = PATIENCE;
     println!("{}", session.screen());
     println!("{}", session.plan_rollback()?);
     say("the plan is shown");
