@@ -361,11 +361,23 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
                 facts.heads.insert(volume.path.clone(), Digest::of(&head));
             }
         }
-        let saved = manifest.disks.iter().find(|d| d.no == pair.saved).and_then(|d| d.table_map);
-        let Some(map) = saved else { continue };
-        let mut differs = false;
+        let saved = manifest.disks.iter().find(|d| d.no == pair.saved);
+        let (Some(saved), Some(now)) = (saved, &disk.table) else { continue };
+        let (Some(map), Some(then)) = (saved.table_map, &saved.table) else { continue };
+        let mut differs = then.raw != now.raw;
+        if differs {
+            // It is no copy of this table, and will not be written (`plan::rollback`).
+            facts.tables.insert(pair.saved, true);
+            continue;
+        }
         for slice in cx.store.map(map).slices(Extent::whole(source.bytes.size())) {
             let slice = slice?;
+            // The store is not believed: what it calls a table must lie where the table lies, or it would be written anywhere.
+            if !now.raw.iter().any(|raw| raw.contains(slice.extent)) {
+                let says =
+                    format!("the saved partition table of {no} names bytes at {} that are none", slice.extent.start());
+                return Err(Stop::failed(ExitCode::Damage, says, "the snapshot is not to be trusted; choose another"));
+            }
             let len = slice.extent.len().to_usize().unwrap_or(0);
             let now = source.bytes.read_vec(slice.extent.start(), len);
             differs |= now.ok() != Some(cx.store.read(&slice)?);

@@ -196,7 +196,8 @@ fn evidence(
 /// Which machine these disks are of.
 pub fn machine(inspection: &Inspection) -> Machine {
     let id = |disk: &Disk| match &disk.table {
-        Some(table) => Some(table.id.clone()),
+        Some(table) if !crate::plan::disks::nameless(table) => Some(table.id.clone()),
+        Some(_) => disk.volumes.iter().find_map(|v| v.uuid()).map(str::to_owned),
         None => disk.volumes.first().and_then(|v| v.uuid()).map(str::to_owned),
     };
     let ours = |disk: &&Disk| !crate::plan::is_store_disk(disk, inspection);

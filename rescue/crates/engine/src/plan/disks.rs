@@ -2,7 +2,7 @@
 
 use model::id::{DiskNo, IntentId};
 use model::inspection::{Content, Disk, Inspection, Table};
-use model::snapshot::{Manifest, SavedDisk};
+use model::snapshot::{Machine, Manifest, SavedDisk};
 
 /// A disk of the snapshot, and the one it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,11 @@ fn pair_one(saved: &SavedDisk, manifest: &Manifest, inspection: &Inspection, pen
 
 fn is(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, pending: &[IntentId]) -> bool {
     match (&saved.table, &disk.table) {
+        (Some(a), Some(b)) if nameless(a) || nameless(b) => {
+            let serial = saved.hardware.serial.is_some() && saved.hardware.serial == disk.hardware.serial;
+            let size = saved.hardware.size == disk.hardware.size;
+            same_partitions(a, b) && ((serial && size) || knows_a_volume(saved, disk, manifest, pending))
+        }
         (Some(a), Some(b)) => a.kind == b.kind && a.id == b.id,
         (None, None) => {
             let Some(now) = disk.volumes.first() else { return false };
@@ -54,6 +59,30 @@ fn is(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, pending: &[IntentId])
         }
         _ => false,
     }
+}
+
+/// True where a table carries no identity: an MBR without a signature has all zeros, as has any other of its kind.
+pub(crate) fn nameless(table: &Table) -> bool {
+    table.id.bytes().all(|b| matches!(b, b'0' | b'-'))
+}
+
+/// True where a partition holds the very file system that was saved of it, or a fence of a write-back in hand.
+fn knows_a_volume(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, pending: &[IntentId]) -> bool {
+    let then = manifest.volumes.iter().filter(|v| v.path.disk() == saved.no);
+    then.into_iter().any(|then| {
+        let now = disk.volumes.iter().find(|v| v.path.number() == then.path.number() && v.extent == then.extent);
+        now.is_some_and(|now| match &now.content {
+            Content::Fenced(f) => pending.contains(&f.intent),
+            content => uuid(content).is_some() && uuid(content) == uuid(&then.content),
+        })
+    })
+}
+
+/// True where a snapshot is of this machine: by its own record, or by any system that was there then and is there now (of several,
+/// the first may be the one that is lost).
+pub(crate) fn same_machine(manifest: &Manifest, machine: &Machine, inspection: &Inspection) -> bool {
+    let then = |id: &String| manifest.systems.iter().any(|s| s.system.machine_id.as_ref() == Some(id));
+    manifest.machine.is(machine) || inspection.systems.iter().filter_map(|s| s.machine_id.as_ref()).any(then)
 }
 
 fn uuid(content: &Content) -> Option<&str> {

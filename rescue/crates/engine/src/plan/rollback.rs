@@ -1,10 +1,10 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
-use super::disks::{Pair, same_partitions};
+use super::disks::{Pair, same_machine, same_partitions};
 use super::snapshot::mount_point;
 use disk::fence::FENCE_LEN;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
-use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, Volume};
+use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
 use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume};
 use model::text::DisplayText;
@@ -69,6 +69,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     }
     volumes.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.path.cmp(&y.path)));
     let volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
+    made.apart(&volumes);
     made.machine(&volumes);
     made.state(&volumes);
     made.swap(&volumes);
@@ -267,13 +268,46 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What is written is written over nothing else: in a table that is wrong or hybrid, partitions may lie on each other or on
+    /// the table itself, and a fence on the table would hide the whole disk. And disks without a table, once fenced, must still
+    /// be told apart.
+    fn apart(&mut self, volumes: &[VolumeRollback]) {
+        let q = self.q;
+        let mut wrong = Vec::new();
+        for v in volumes {
+            let Some(disk) = q.inspection.disk(v.path.disk()) else { continue };
+            let others = disk.volumes.iter().filter(|o| o.path != v.path && o.extent.intersect(v.extent).is_some());
+            wrong.extend(others.map(|o| format!("{} and {} lie on the same bytes", v.path, o.path)));
+            let table = disk.table.iter().flat_map(|t| &t.raw).any(|raw| raw.intersect(v.extent).is_some());
+            wrong.extend(table.then(|| format!("{} lies on the partition table", v.path)));
+        }
+        if !wrong.is_empty() {
+            self.check("what is written lies on nothing else", false, wrong.join("; "));
+        }
+        let whole = |v: &&VolumeRollback| v.path.number().is_none();
+        let twins = |a: &VolumeRollback, b: &VolumeRollback| {
+            let (a, b) = (&a.hardware, &b.hardware);
+            a.size == b.size && (a.serial.is_none() || b.serial.is_none() || a.serial == b.serial)
+        };
+        let wholes: Vec<&VolumeRollback> = volumes.iter().filter(whole).collect();
+        let pair = wholes.iter().enumerate().find_map(|(i, a)| Some((a, wholes[..i].iter().find(|b| twins(a, b))?)));
+        if let (Some((a, b)), true) = (pair, q.pending.is_empty()) {
+            let says =
+                format!("{b} and {a} could not be told apart while fenced; name one at a time", a = a.path, b = b.path);
+            self.check("disks without a partition table stay known", false, says);
+        }
+    }
+
     /// The snapshot is of this machine, or else every volume lies on a disk known again by its identity.
     fn machine(&mut self, volumes: &[VolumeRollback]) {
         let q = self.q;
         let name = |m: &Machine| m.hostname.as_ref().map_or("a machine without a name".to_owned(), ToString::to_string);
-        let same = q.manifest.machine.is(q.machine);
+        // What this very run left unfinished may be all that is left to know the machine by.
+        let unfinished = q.inspection.fences().any(|(_, f)| q.pending.contains(&f.intent));
+        let same = unfinished || same_machine(q.manifest, q.machine, q.inspection);
         let by_disk = !volumes.is_empty() && volumes.iter().all(|v| self.same_content_or_fence(v));
         let says = match (same, by_disk) {
+            (true, _) if unfinished => "its unfinished rollback stands on these disks".to_owned(),
             (true, _) => format!("{}, as in the snapshot", name(q.machine)),
             (false, true) => "its machine id differs, but these are the very volumes of the snapshot".to_owned(),
             (false, false) => format!("the snapshot is of {}, this is {}", name(&q.manifest.machine), name(q.machine)),
@@ -310,7 +344,7 @@ impl<'a> Planner<'a> {
         for (_, volume) in q.inspection.volumes() {
             if matches!(&volume.content, Content::Swap(s) if s.hibernated) {
                 let covered = volumes.iter().any(|v| v.path == volume.path);
-                let touches = volumes.iter().any(|v| v.path.disk() == volume.path.disk());
+                let touches = self.may_wake(&volume.path, volumes);
                 if covered {
                     self.warn(format!(
                         "the system is hibernated: what it had in memory is in {}; it is saved with the undo snapshot, \
@@ -326,6 +360,19 @@ impl<'a> Planner<'a> {
                     self.check("no sleeping system wakes over what is written", false, says);
                 }
             }
+        }
+    }
+
+    /// True where a system that sleeps in a swap area may be one whose volumes are written, whatever disk that area lies on.
+    fn may_wake(&self, swap: &VolumePath, volumes: &[VolumeRollback]) -> bool {
+        let written = |path: &VolumePath| volumes.iter().any(|v| v.path == *path);
+        let uses = |s: &System| s.other.iter().any(|(_, path)| path == swap);
+        let touched = |s: &System| written(&s.root) || s.boot.iter().chain(&s.other).any(|(_, path)| written(path));
+        let mut users = self.q.inspection.systems.iter().filter(|s| uses(s)).peekable();
+        match users.peek() {
+            // Nobody knows whose it is: a root too damaged to be known would not say.
+            None => !volumes.is_empty(),
+            Some(_) => users.any(touched),
         }
     }
 
@@ -400,7 +447,15 @@ impl<'a> Planner<'a> {
         let why = match q.of {
             // An undo or a completion treats the table as the write-back did.
             Some(of) => {
-                let repaired = |t: &TableRollback| matches!(t, TableRollback::Repair { disk: d, .. } if *d == disk.no);
+                // Disks may have been numbered anew since: their numbers then are those of the undo snapshot, and lead to those
+                // of the snapshot gone to through its volumes.
+                let then = |d: DiskNo| match q.action {
+                    Action::Undo { .. } => d == saved.no,
+                    Action::Rollback | Action::Resume { .. } => {
+                        of.volumes.iter().any(|v| v.path.disk() == d && v.saved_as.disk() == saved.no)
+                    }
+                };
+                let repaired = |t: &TableRollback| matches!(t, TableRollback::Repair { disk: d, .. } if then(*d));
                 if !of.tables.iter().any(repaired) {
                     return untouched;
                 }
@@ -412,7 +467,12 @@ impl<'a> Planner<'a> {
             }
             None => return untouched,
         };
-        if !same_partitions(then, now) || then.raw != now.raw || saved.hardware.size != disk.hardware.size {
+        let on_a_volume = disk.volumes.iter().any(|v| now.raw.iter().any(|raw| raw.intersect(v.extent).is_some()));
+        if on_a_volume
+            || !same_partitions(then, now)
+            || then.raw != now.raw
+            || saved.hardware.size != disk.hardware.size
+        {
             self.warn(format!("the partition table of {} differs from the snapshot's and is left as it is", disk.no));
             return untouched;
         }

@@ -47,6 +47,9 @@ pub(crate) fn lower(lease: &mut dyn WriteLease, volume: &VolumeRollback, head: &
 
 /// Replaces the head in the order given. Returns how many bytes were written.
 fn replace(lease: &mut dyn WriteLease, head: &Head, sector: u32, first: First) -> Result<u64, Stop> {
+    // What a killed run wrote may be seen here and yet be in a cache only: a fence counts once it is durable, and is taken
+    // away only from a payload that is.
+    lease.sync().map_err(|e| medium(&e))?;
     let mut now = [0; LEN];
     lease.read_back(ByteOffset(0), &mut now).map_err(|e| medium(&e))?;
     if now == *head {

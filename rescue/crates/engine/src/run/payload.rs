@@ -92,9 +92,20 @@ pub(crate) fn rehearse(
     Ok(all)
 }
 
-/// Walks a map down to every leaf: its structure is whole.
-pub(crate) fn walk(cx: &Context<'_>, map: MapRoot) -> Result<(), Stop> {
-    cx.store.map(map).slices(Extent::whole(ByteLen(u64::MAX))).try_for_each(|s| s.map(|_| ()))?;
+/// Walks a map down to every leaf: its structure is whole, and ends where the volume does. (A map is a tree whose nodes may be
+/// shared: one that goes on beyond the volume could do so for ever.)
+pub(crate) fn walk(cx: &Context<'_>, volume: &VolumeRollback) -> Result<(), Stop> {
+    let len = volume.extent.len();
+    for slice in cx.store.map(volume.map).slices(Extent::whole(ByteLen(u64::MAX))) {
+        if cx.observer.cancelled() {
+            return Err(Stop::Cancelled("stopped before this run wrote anything".into()));
+        }
+        let end = slice?.extent.end().0;
+        if end > len.0 {
+            let says = format!("the snapshot has bytes of {} up to {end}, it has {}", volume.path, len.0);
+            return Err(Stop::failed(ExitCode::Damage, says, "nothing was written; choose another snapshot"));
+        }
+    }
     Ok(())
 }
 

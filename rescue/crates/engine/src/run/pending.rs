@@ -1,12 +1,13 @@
 //! Which write-back is unfinished, and which is the last that finished: read from the fences and the store, never from memory.
 
 use super::{Context, Stop, fences};
+use crate::plan::disks::same_machine;
 use model::command::ExitCode;
 use model::id::{IntentId, SnapshotId};
 use model::inspection::Inspection;
 use model::plan::Action;
 use model::ports::{ReadAt, Window};
-use model::snapshot::{Intent, Receipt};
+use model::snapshot::{Intent, Manifest, Receipt};
 use model::units::ByteOffset;
 use std::collections::BTreeSet;
 use store::Store;
@@ -77,8 +78,17 @@ pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, S
     let machine = crate::gather::machine(inspection);
     for (id, intent, receipt) in cx.store.intents()? {
         // Undo snapshots are numbered by the store: what orders write-backs. One that undoes an unfinished one shares its number.
-        let Ok(before) = cx.store.manifest(intent.undo) else { continue };
-        if before.machine.is(&machine) {
+        // The rollback may have brought another machine id: both that of before and that of the snapshot tell whose it was.
+        let to = cx.store.manifest(intent.plan.to);
+        let ours = |m: &Manifest| same_machine(m, &machine, inspection);
+        let before = match (cx.store.manifest(intent.undo), &to) {
+            (Ok(before), _) => before,
+            // Another machine's: of no concern here.
+            (Err(_), Ok(to)) if !ours(to) => continue,
+            // To pass over it would undo an older one, onto what this one left.
+            (Err(e), _) => return Err(e.into()),
+        };
+        if ours(&before) || to.is_ok_and(|to| ours(&to)) {
             let again = superseded_by(&intent).is_some();
             all.push(((before.counter, again), id, intent, receipt));
         }

@@ -6,8 +6,8 @@ use super::{Context, Stop};
 use model::command::ExitCode;
 use model::id::{Digest, DiskNo};
 use model::inspection::Hardware;
-use model::plan::TableRollback;
-use model::ports::{LeaseRequest, WriteLease};
+use model::plan::{RollbackPlan, TableRollback, VolumeRollback};
+use model::ports::{HEAD_LEN, LeaseRequest, WriteLease};
 use model::snapshot::MapRoot;
 use model::units::{ByteLen, ByteOffset, Extent};
 
@@ -18,18 +18,20 @@ const MOST: u64 = 2 << 20;
 /// then. `from_backup` tells of a disk whether its first copy is the damaged one.
 pub(crate) fn repair(
     cx: &Context<'_>,
-    tables: &[TableRollback],
+    plan: &RollbackPlan,
     from_backup: &dyn Fn(DiskNo) -> bool,
 ) -> Result<Done, Stop> {
     let mut done = Done::default();
-    for table in tables {
+    for table in &plan.tables {
         let TableRollback::Repair { disk, map, hardware, disk_head, .. } = table else { continue };
         let mut pieces = pieces(cx, *map)?;
         // There is always one whole copy on the disk: the damaged one is written first, and each is durable before the next.
         if !from_backup(*disk) {
             pieces.reverse();
         }
-        let mut head = Some(*disk_head);
+        // A volume that begins within the disk's head has changed it: an old DOS partition at sector 63 does.
+        let within = |v: &VolumeRollback| v.path.disk() == *disk && v.extent.start().0 < HEAD_LEN.0;
+        let mut head = (!plan.volumes.iter().any(within)).then_some(*disk_head);
         for (extent, bytes) in pieces {
             done = write(cx, *disk, hardware, head, extent, &bytes, done)?;
             // From here on the head may be what was just written.
@@ -67,6 +69,8 @@ fn write(
 ) -> Result<Done, Stop> {
     let request = LeaseRequest { disk, extent, hardware: hardware.clone(), head };
     let mut lease: Box<dyn WriteLease> = cx.devices.lease(&request).map_err(refused)?;
+    // What a killed run wrote may be seen and yet be in a cache only: one copy is durable before the other is touched.
+    lease.sync().map_err(|e| medium(&e))?;
     let mut now = vec![0; bytes.len()];
     let readable = lease.read_back(ByteOffset(0), &mut now).is_ok();
     if !readable || now != bytes {

@@ -38,11 +38,11 @@ pub fn write_back(cx: &Context<'_>, plan: &RollbackPlan, report: &Report) -> Res
     let mut leases = Leases::take(cx, plan, true)?;
     leases.unchanged(plan)?;
     for volume in &plan.volumes {
-        payload::walk(cx, volume.map)?;
+        payload::walk(cx, volume)?;
     }
     let undo_plan = snapshot::undo(&report.inspection, plan);
     let (undo, before) = capture(cx, &undo_plan, report, &more_table(cx, plan)?, (1, PHASES))?;
-    whole(&before)?;
+    whole(&before, plan)?;
     let present: Before = before.volumes.iter().map(|v| (v.path.clone(), v.map)).collect();
     let against = |path: &VolumePath| present.get(path).map_or(Against::Disk, |map| Against::Map(*map));
     let mut all = 0;
@@ -118,7 +118,7 @@ fn unfinished(
     let mut leases = Leases::take(cx, plan, true)?;
     leases.unchanged(plan)?;
     for volume in &plan.volumes {
-        payload::walk(cx, volume.map)?;
+        payload::walk(cx, volume)?;
         fences::wanted_head(cx, before.get(&volume.path).copied(), volume.map)?;
     }
     let work = Work { plan, intent, before, all: plan.at_most(), from_backup: backups(report) };
@@ -181,7 +181,7 @@ fn fenced_part(
         Meter::start(cx.observer, cx.clock, "making the volumes valid again", (4, PHASES), ByteLen::ZERO, true);
     if tables::any(&plan.tables) {
         drop(leases);
-        let part = tables::repair(cx, &plan.tables, &|disk| work.from_backup.contains(&disk))?;
+        let part = tables::repair(cx, plan, &|disk| work.from_backup.contains(&disk))?;
         done.written += part.written;
         done.verified += part.verified;
         leases = Leases::take(cx, plan, false)?;
@@ -219,7 +219,18 @@ fn usable(plan: &RollbackPlan) -> Result<(), Stop> {
 }
 
 /// An undo snapshot with holes would be a promise that cannot be kept.
-fn whole(before: &Manifest) -> Result<(), Stop> {
+fn whole(before: &Manifest, plan: &RollbackPlan) -> Result<(), Stop> {
+    let lost = |disk: &DiskNo| before.disks.iter().any(|d| d.no == *disk && d.table_map.is_none());
+    let mut repaired = plan.tables.iter().filter_map(|t| match t {
+        TableRollback::Repair { disk, .. } => Some(disk),
+        TableRollback::Untouched { .. } => None,
+    });
+    if let Some(disk) = repaired.find(|disk| lost(disk)) {
+        let says =
+            format!("the partition table of {disk} cannot be read whole, so that its repair could not be undone");
+        let advice = "nothing was written; the disk is failing: copy it to another one and roll that back";
+        return Err(Stop::failed(ExitCode::Refused, says, advice));
+    }
     match before.volumes.iter().find(|v| !v.unreadable.is_empty()) {
         None => Ok(()),
         Some(v) => {

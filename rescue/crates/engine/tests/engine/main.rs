@@ -4,6 +4,7 @@
 mod crash;
 mod faults;
 mod flow;
+mod hostile;
 mod image;
 mod looking;
 mod sim;
