@@ -318,6 +318,8 @@ fn a_protective_entry_at_sector_0() {
     let r = read(&(Arc::new(disk.clone()) as Arc<dyn ReadAt>));
     assert_eq!(r.table, None);
     assert!(r.findings[0].says.as_str().contains("neither copy"), "{:?}", r.findings);
+    // A rollback has nothing to go by here, and must not be promised.
+    assert!(r.findings[0].advice.as_str().starts_with("a rollback cannot repair this"), "{:?}", r.findings);
     disk[446 + 4] = 0x83;
     let r = read(&(Arc::new(disk) as Arc<dyn ReadAt>));
     assert_eq!(r.table.unwrap().partitions.len(), 1);

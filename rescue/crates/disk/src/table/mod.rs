@@ -27,7 +27,11 @@ pub struct TableReading {
 const MOST_PARTITIONS: usize = 256;
 /// How much of the gap before the first partition belongs to the table: boot loaders keep their core there.
 const GAP: u64 = 1 << 20;
+/// For a copy that is damaged or missing, where what the other says still tells where the partitions are.
 const REPAIR: &str = "a rollback to a snapshot that holds this table can repair it";
+/// For a table that does not tell where the partitions are: a rollback writes nothing to a disk it has to guess about.
+const BY_HAND: &str = "a rollback cannot repair this: put the table right with a partition tool first (`gdisk`, `testdisk`), \
+                       then look again";
 
 /// Reads the partition table of a disk with sectors of `sector` bytes.
 ///
@@ -124,7 +128,7 @@ impl Reader<'_> {
                     self.report(
                         Severity::Damage,
                         format!("the partition table is wrong: {what}; it is left out"),
-                        REPAIR,
+                        BY_HAND,
                     );
                 }
                 Err(_) => {}
@@ -191,7 +195,7 @@ impl Reader<'_> {
                         backup_at.0, second.why
                     )
                 };
-                self.report(Severity::Damage, says, REPAIR);
+                self.report(Severity::Damage, says, BY_HAND);
             }
         }
     }
@@ -199,11 +203,15 @@ impl Reader<'_> {
     fn by_mbr(&mut self, head: &mbr::Head) -> (Option<Table>, Volumes) {
         let reading = mbr::read(head, self.bytes, self.sector);
         for damage in &reading.damage {
-            self.report(Severity::Damage, format!("the partition table is damaged: {damage}"), REPAIR);
+            self.report(Severity::Damage, format!("the partition table is damaged: {damage}"), BY_HAND);
         }
         if Found::look(self.bytes.as_ref(), self.sector).primary.is_ok() {
             let says = "a GPT stands behind this MBR, which does not announce it; the MBR is used, as the kernel does";
-            self.report(Severity::Warning, says, "if the disk had a GPT, a rollback can bring it back");
+            self.report(
+                Severity::Warning,
+                says,
+                "if the disk had a GPT, bring it back with a partition tool first (`gdisk`), then look again",
+            );
         }
         let id = format!("{:08x}", head.signature);
         let table = self.table(TableKind::Mbr, id, reading.partitions, reading.records.into_iter(), false);
@@ -264,13 +272,13 @@ impl Reader<'_> {
         for (path, extent, _) in &volumes {
             if table.raw.iter().any(|raw| raw.intersect(*extent).is_some()) {
                 let says = format!("{path} overlaps the partition table itself");
-                self.findings.push(finding(Severity::Damage, &self.path, says, REPAIR));
+                self.findings.push(finding(Severity::Damage, &self.path, says, BY_HAND));
             }
         }
         for pair in volumes.windows(2) {
             if pair[0].1.intersect(pair[1].1).is_some() {
                 let says = format!("{} and {} overlap", pair[0].0, pair[1].0);
-                self.findings.push(finding(Severity::Damage, &self.path, says, REPAIR));
+                self.findings.push(finding(Severity::Damage, &self.path, says, BY_HAND));
             }
         }
         volumes
