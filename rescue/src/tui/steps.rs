@@ -7,6 +7,7 @@ use model::assessment::{Assessment, Report};
 use model::command::{Command, ExitCode};
 use model::event::{Outcome, StoreView};
 use model::id::SnapRef;
+use model::inspection::Severity;
 use model::run_state::RunState;
 use model::snapshot::{Purpose, SnapshotSummary};
 
@@ -64,10 +65,11 @@ pub fn is_unfinished(run: &RunState) -> bool {
     run.report.as_ref().is_some_and(|r| r.inspection.fences().next().is_some())
 }
 
-/// True where something is known to be wrong with an installed system.
+/// True where something is known to be wrong with an installed system or its disks.
 fn is_broken(report: &Report) -> bool {
     let known_bad = |a: &Assessment| words::facets(a).iter().any(|f| f.mark == words::Mark::Bad);
-    report.systems.iter().any(|s| known_bad(&s.assessment))
+    let damaged = report.inspection.findings.iter().any(|f| f.severity == Severity::Damage);
+    damaged || report.systems.iter().any(|s| known_bad(&s.assessment))
 }
 
 /// The way out, in the words of where we are: in a program on some computer, or in the rescue.
