@@ -89,6 +89,8 @@ fn follow(ui: &mut Ui, run: &RunState) {
     if job != before.job {
         ui.close(Screen::Progress);
         if job.is_some_and(is_shown) {
+            // Somebody may have begun it on another console: what was said of the last one is no longer so.
+            ui.note = None;
             ui.close(Screen::Outcome);
             ui.close(Screen::Power);
             ui.show(Screen::Progress);
