@@ -26,7 +26,14 @@ pub(crate) fn text(report: &Report, ran: bool, last: &str, log: &[String]) -> St
     let mut out = String::new();
     let mut line = |label: &str, text: &str| {
         let whole = DisplayText::new(&format!("{label:<9}{text}"));
-        let _ = writeln!(out, "{}", whole.shortened(COLUMNS).trim_end());
+        // Neither the font of a screen nor a serial line is known to carry more than ASCII.
+        let plain = |c: char| match c {
+            '\u{2026}' => '~',
+            c if c.is_ascii() => c,
+            _ => '?',
+        };
+        let line: String = whole.shortened(COLUMNS).trim_end().chars().map(plain).collect();
+        let _ = writeln!(out, "{line}");
     };
     if ran {
         line("HOLDFAST'S PROGRAM KEEPS ENDING", "");
@@ -62,7 +69,7 @@ pub(crate) fn text(report: &Report, ran: bool, last: &str, log: &[String]) -> St
     }
     line("", "");
     line("What to do", "");
-    line("", "Enter        try again (plug in the stick or disk that is missing first)");
+    line("", "Enter        try again (plug in what is missing first)");
     // A whole line, so that noise on a serial line decides nothing.
     line("", "r and Enter  start the computer again (without the stick: as usual)");
     line("", "p and Enter  switch off");
@@ -143,6 +150,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
+        assert!(text.is_ascii(), "{text}");
+        let advice = text.split_once("What to do").unwrap().1;
+        assert!(!advice.contains('~'), "advice is not cut: {advice}");
         assert!(text.contains("Nothing was written"));
         assert!(!super::text(&report, true, "", &[]).contains("Nothing was written"), "nobody knows that then");
         assert!(!text.contains('\u{1b}'), "a disk's name is no escape sequence");
