@@ -71,7 +71,8 @@ impl Session {
     pub fn start(parts: &Parts) -> Result<Self> {
         let mut machine = parts.start()?;
         // A screen is painted piece by piece: what is waited for must stand on the wanted one alone.
-        let told = ["Last shutdown", "No installed system was found", "A ROLLBACK WAS CUT OFF"];
+        let told =
+            ["Last shutdown", "No installed system was found", "No disk of this machine", "A ROLLBACK WAS CUT OFF"];
         machine.console.expect_screen("the rescue's first screen", START, |s| {
             s.contains("What to do next") && told.iter().any(|t| s.contains(t))
         })?;

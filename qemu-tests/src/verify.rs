@@ -50,6 +50,12 @@ const STEPS: &[Step] = &[
     step("netboot", "the netboot bundle starts over PXE", Runs::Machine),
     step("table", "damaged partition tables are brought back on SATA, and the target starts on UEFI", Runs::Machine),
     step(
+        "trouble",
+        "no disk, no store, a broken program, damaged disks: each is said, nothing is written",
+        Runs::Machine,
+    ),
+    step("consoles", "screen and serial line at once: one state, one decision", Runs::Machine),
+    step(
         "memory",
         "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB",
         Runs::LongMachine,
