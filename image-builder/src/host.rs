@@ -10,6 +10,8 @@ use std::process::Command;
 
 /// What the packages are for, to be shown to the user before they are installed.
 const REASONS: &[(&str, &str)] = &[
+    ("bsdutils", "records terminals for the tests"),
+    ("cpio", "checks the initramfs"),
     ("dosfstools", "makes and checks FAT file systems"),
     ("dpkg", "unpacks the kernel and the boot loaders"),
     ("dpkg-dev", "makes packages for the tests"),
@@ -23,14 +25,20 @@ const REASONS: &[(&str, &str)] = &[
     ("ipxe-qemu", "boots virtual machines from the network"),
     ("libc6-dev", "is the C library the programs of the image are linked with"),
     ("mmdebstrap", "installs Debian onto test disks"),
+    ("mount", "mounts images for the tests"),
     ("mtools", "reads and writes FAT images"),
     ("ovmf", "is the UEFI firmware of virtual machines"),
+    ("procps", "counts processes for the tests"),
     ("qemu-system-x86", "runs virtual machines"),
     ("qemu-utils", "makes disk images"),
+    ("systemd", "reads journals for the tests"),
     ("systemd-journal-remote", "writes journals for the tests"),
     ("util-linux", "makes swap space and reads disks"),
     ("xz-utils", "unpacks the kernel's modules"),
 ];
+
+/// How often packages are installed until none is missing.
+const ROUNDS: usize = 3;
 
 /// Makes sure the host has these Debian packages, installing what is missing.
 ///
@@ -39,28 +47,37 @@ const REASONS: &[(&str, &str)] = &[
 /// # Errors
 /// [`BuildError::Host`] with one sentence saying what to do, where it cannot install.
 pub fn require(packages: &[&str]) -> Result<()> {
-    let lacking = missing(packages)?;
-    if lacking.is_empty() {
-        return Ok(());
+    // apt may remove one wanted package for another: a backport of the one that does not go with the other. The next round
+    // brings it back in a version that does.
+    for _ in 0..ROUNDS {
+        let lacking = missing(packages)?;
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        install(&lacking)?;
     }
-    for package in &lacking {
-        let reason = REASONS.iter().find(|(p, _)| p == package).map_or("is needed here", |(_, why)| why);
-        eprintln!("host: installing {package}: it {reason}");
-    }
-    let mut install = vec!["install", "--yes", "--no-install-recommends"];
-    install.extend(&lacking);
-    if apt_get(&install, &lacking).is_err() {
-        // A fresh machine has no package lists, an old one has stale ones.
-        apt_get(&["update"], &lacking)?;
-        apt_get(&install, &lacking)?;
-    }
-    match missing(&lacking)?.first() {
+    match missing(packages)?.first() {
         None => Ok(()),
         Some(package) => Err(BuildError::Host {
             what: format!("apt-get ended well and {package} is still not installed"),
             advice: format!("see `apt-cache policy {package}`"),
         }),
     }
+}
+
+fn install(lacking: &[&str]) -> Result<()> {
+    for package in lacking {
+        let reason = REASONS.iter().find(|(p, _)| p == package).map_or("is needed here", |(_, why)| why);
+        eprintln!("host: installing {package}: it {reason}");
+    }
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(lacking);
+    if apt_get(&install, lacking).is_err() {
+        // A fresh machine has no package lists, an old one has stale ones.
+        apt_get(&["update"], lacking)?;
+        apt_get(&install, lacking)?;
+    }
+    Ok(())
 }
 
 /// Those of the packages that are not installed.
