@@ -1,5 +1,6 @@
 //! Names of things: digests, snapshots, plans, volumes.
 
+use crate::hex;
 use crate::text::DisplayText;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -50,17 +51,7 @@ impl FromStr for Digest {
     type Err = BadName;
 
     fn from_str(s: &str) -> Result<Self, BadName> {
-        let bad = || BadName { what: "64 hexadecimal digits", got: DisplayText::new(s) };
-        let b = s.as_bytes();
-        if b.len() != 64 || !b.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(bad());
-        }
-        let nibble = |c: u8| if c <= b'9' { c - b'0' } else { c - b'a' + 10 };
-        let mut out = [0; 32];
-        for (o, pair) in out.iter_mut().zip(b.chunks_exact(2)) {
-            *o = nibble(pair[0]) << 4 | nibble(pair[1]);
-        }
-        Ok(Self(out))
+        hex::decode(s).map(Self).ok_or_else(|| BadName { what: "64 hexadecimal digits", got: DisplayText::new(s) })
     }
 }
 

@@ -426,6 +426,16 @@ pub trait Clock: Send + Sync {
     fn monotonic(&self) -> std::time::Duration;
 }
 
+/// Randomness, so that a seed reproduces a run in tests. What it gives becomes keys and nonces: a real one must be
+/// unpredictable and never repeat itself.
+pub trait Entropy: Send + Sync {
+    /// Fills `out` with random bytes.
+    ///
+    /// # Errors
+    /// What the system said; `out` is then of no use.
+    fn fill(&self, out: &mut [u8]) -> io::Result<()>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
