@@ -3,30 +3,46 @@
 //! A put is durable the way rename(2) and fsync(2) allow it: bytes into a temporary file of the same directory, fsync of the
 //! file, rename, fsync of the directory, and fsync of every parent whose entry was made. After a failed fsync the pages
 //! count as clean although they may not be on the medium (Linux, `Documentation/filesystems/vfs.rst`, "Handling errors
-//! during writeback"), so it is never retried: the temporary file goes away and the put has failed.
+//! during writeback"), so it is never retried: the file goes away and the put has failed.
+//!
+//! What another process put and was killed over (no power cut) is seen, and not durable. Whoever takes the lock will rely on
+//! what it sees, so the lock begins with a sync of the whole file system, and so does the first put without it.
+//!
+//! FAT32 and exFAT hold stores too. Their names do not tell cases apart and end at 255 characters; objects' are lower
+//! case, and a temporary file's is 17 to 40 longer than its object's. A FAT32 directory has 65,536 slots: about 8,000 names
+//! of 85 characters, which is why objects fan out. A rename there is two writes: a power cut between them leaves neither name
+//! (the clusters are lost, the object was not acknowledged) or both, for the same clusters. Removing one would free them under
+//! the other, so a temporary file whose object is there too is set aside, not removed.
 
+use super::files::{Files, Kind, OpenFile, SystemFiles};
 use model::ports::{ObjectError, ObjectName, ObjectStore};
 use model::units::{ByteLen, ByteOffset};
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::libc;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Temporary files begin with this; an object's name cannot begin with a dot.
+/// Temporary files are called this, the process, a serial number, and their object's last component, joined by `-`; an
+/// object's name cannot begin with a dot.
 const TEMP: &str = ".put-";
+/// What is set aside begins with this.
+const ASIDE: &str = ".kept-";
 /// The file one writer holds with flock(2).
 const LOCK: &str = ".lock";
 /// Components an object's name can have.
 const DEPTH: usize = 4;
+/// Names tried for a temporary file: those of killed puts may be in the way, since a rescue's processes have the same
+/// numbers each time it starts.
+const TRIES: u64 = 4096;
 
 /// A store in a directory.
 #[derive(Debug)]
 pub struct LocalDir {
+    files: Arc<dyn Files>,
     root: PathBuf,
     serial: AtomicU64,
+    /// Whether everything found at the start is durable.
+    settled: AtomicBool,
 }
 
 impl LocalDir {
@@ -35,12 +51,7 @@ impl LocalDir {
     /// # Errors
     /// [`ObjectError::Io`] where it does not, or is no directory.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, ObjectError> {
-        let root = root.into();
-        let found = fs::metadata(&root).map_err(|e| failed("opening", &root, e))?;
-        if !found.is_dir() {
-            return Err(failed("opening", &root, io::Error::from(ErrorKind::NotADirectory)));
-        }
-        Ok(Self { root, serial: AtomicU64::new(0) })
+        Self::open_over(Arc::new(SystemFiles), root)
     }
 
     /// A directory, made (with its parents) where there is none.
@@ -48,9 +59,28 @@ impl LocalDir {
     /// # Errors
     /// [`ObjectError::Full`], [`ObjectError::Io`].
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, ObjectError> {
+        Self::create_over(Arc::new(SystemFiles), root)
+    }
+
+    /// As [`LocalDir::open`], on a given file system.
+    ///
+    /// # Errors
+    /// As [`LocalDir::open`].
+    pub fn open_over(files: Arc<dyn Files>, root: impl Into<PathBuf>) -> Result<Self, ObjectError> {
+        let (root, serial, settled) = (root.into(), AtomicU64::new(0), AtomicBool::new(false));
+        let dir = Self { files, root, serial, settled };
+        dir.must_be_there("opening")?;
+        Ok(dir)
+    }
+
+    /// As [`LocalDir::create`], on a given file system.
+    ///
+    /// # Errors
+    /// As [`LocalDir::create`].
+    pub fn create_over(files: Arc<dyn Files>, root: impl Into<PathBuf>) -> Result<Self, ObjectError> {
         let root = root.into();
-        make_dir(&root)?;
-        Self::open(root)
+        make_dir(&*files, &root)?;
+        Self::open_over(files, root)
     }
 
     /// The directory.
@@ -62,23 +92,32 @@ impl LocalDir {
         self.root.join(name.as_str())
     }
 
-    /// Opens an object for reading: a regular file, never through a link (whoever prepared the disk must not be able to
-    /// make the store read something else) and never waiting for the other end of a pipe.
-    fn open_object(&self, name: &ObjectName) -> Result<File, ObjectError> {
-        let path = self.path(name);
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
-        let file = file.map_err(|e| match e.kind() {
-            ErrorKind::NotFound => ObjectError::Missing(name.clone()),
-            _ => failed("opening", &path, e),
-        })?;
-        let is_file = file.metadata().map_err(|e| failed("opening", &path, e))?.is_file();
-        if !is_file {
-            return Err(failed("opening", &path, io::Error::other("it is no regular file")));
+    fn must_be_there(&self, what: &str) -> Result<(), ObjectError> {
+        match is_dir(&*self.files, &self.root).map_err(|e| failed(what, &self.root, e))? {
+            true => Ok(()),
+            false => Err(failed(what, &self.root, ErrorKind::NotADirectory.into())),
         }
-        Ok(file)
     }
 
-    /// True where the object is there with these bytes.
+    fn open_object(&self, name: &ObjectName) -> Result<Box<dyn OpenFile>, ObjectError> {
+        let path = self.path(name);
+        again(|| self.files.open(&path)).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => ObjectError::Missing(name.clone()),
+            _ => failed("opening", &path, e),
+        })
+    }
+
+    /// Makes what others left undurable durable, once.
+    fn settle(&self) -> Result<(), ObjectError> {
+        if self.settled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        again(|| self.files.sync_all(&self.root)).map_err(|e| failed("syncing", &self.root, e))?;
+        self.settled.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether the object's bytes are these; `None` where there is no object.
     fn holds(&self, name: &ObjectName, bytes: &[u8]) -> Result<Option<bool>, ObjectError> {
         let file = match self.open_object(name) {
             Ok(file) => file,
@@ -86,14 +125,14 @@ impl LocalDir {
             Err(e) => return Err(e),
         };
         let fail = |e| failed("reading", &self.path(name), e);
-        if file.metadata().map_err(fail)?.len() != bytes.len() as u64 {
+        if again(|| file.len()).map_err(fail)? != bytes.len() as u64 {
             return Ok(Some(false));
         }
         let mut part = vec![0; bytes.len().min(1 << 20)];
         let mut at = 0;
         for want in bytes.chunks(1 << 20) {
             let got = &mut part[..want.len()];
-            file.read_exact_at(got, at).map_err(fail)?;
+            read_exact_at(&*file, got, at).map_err(fail)?;
             if got != want {
                 return Ok(Some(false));
             }
@@ -102,18 +141,103 @@ impl LocalDir {
         Ok(Some(true))
     }
 
+    /// The bytes, durable under a name that is no object's. Nothing is left where this fails.
+    fn write_temp(&self, object: &Path, bytes: &[u8]) -> Result<PathBuf, ObjectError> {
+        let file_name = object.file_name().unwrap_or_default().display();
+        let mut tries = TRIES;
+        let (temp, mut file) = loop {
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            let temp = object.with_file_name(format!("{TEMP}{}-{serial}-{file_name}", std::process::id()));
+            match again(|| self.files.create_new(&temp)) {
+                Ok(file) => break (temp, file),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && tries > 0 => tries -= 1,
+                Err(e) => return Err(failed("writing", &temp, e)),
+            }
+        };
+        let written = write_all(&mut *file, bytes).and_then(|()| again(|| file.sync()));
+        match written {
+            Ok(()) => {
+                file.forget();
+                Ok(temp)
+            }
+            Err(e) => {
+                drop(file);
+                // The first failure is the one to tell; what cannot be removed now is swept by the next writer.
+                let _ = self.remove(&temp).and_then(|()| self.sync_parent(&temp));
+                Err(failed("writing", &temp, e))
+            }
+        }
+    }
+
     /// Removes what killed puts left. Only while the lock is held, and only where nothing is put without it.
     fn sweep(&self) -> Result<(), ObjectError> {
+        self.sweep_dir(&self.root)?;
         for kind in ["packs", "snapshots", "index"] {
-            for dir in dirs_of(&self.root.join(kind))? {
-                for (name, path) in entries_of(&dir)? {
-                    if name.starts_with(TEMP) {
-                        remove(&path)?;
-                    }
+            let above = self.root.join(kind);
+            self.sweep_dir(&above)?;
+            for (name, kind) in self.entries_of(&above)? {
+                if kind == Kind::Dir {
+                    self.sweep_dir(&above.join(name))?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn sweep_dir(&self, dir: &Path) -> Result<(), ObjectError> {
+        let entries = self.entries_of(dir)?;
+        let mut swept = false;
+        for (name, _) in &entries {
+            let Some(rest) = name.strip_prefix(TEMP) else { continue };
+            swept = true;
+            let object = rest.splitn(3, '-').nth(2).unwrap_or_default();
+            if entries.iter().any(|(other, _)| other == object) {
+                self.set_aside(dir, name)?;
+            } else {
+                self.remove(&dir.join(name))?;
+            }
+        }
+        // Clusters that were freed get a new owner only after nothing names them any more.
+        if swept { self.sync_dir(dir) } else { Ok(()) }
+    }
+
+    /// Renames a file to where nothing looks again. The new name must be free: a rename over a file frees its clusters.
+    fn set_aside(&self, dir: &Path, name: &str) -> Result<(), ObjectError> {
+        let from = dir.join(name);
+        for n in 0..TRIES {
+            let to = dir.join(format!("{ASIDE}{n}-{}", &name[TEMP.len()..]));
+            match again(|| self.files.kind(&to)) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    return again(|| self.files.rename(&from, &to)).map_err(|e| failed("renaming", &from, e));
+                }
+                Err(e) => return Err(failed("looking for", &to, e)),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), ObjectError> {
+        match again(|| self.files.unlink(path)) {
+            Err(e) if !is_absent(&e) => Err(failed("deleting", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), ObjectError> {
+        again(|| self.files.sync_dir(dir)).map_err(|e| failed("syncing", dir, e))
+    }
+
+    fn sync_parent(&self, path: &Path) -> Result<(), ObjectError> {
+        self.sync_dir(path.parent().unwrap_or(&self.root))
+    }
+
+    /// The entries of a directory; none where there is no such directory.
+    fn entries_of(&self, dir: &Path) -> Result<Vec<(String, Kind)>, ObjectError> {
+        match again(|| self.files.list(dir)) {
+            Err(e) if is_absent(&e) => Ok(Vec::new()),
+            listed => listed.map_err(|e| failed("listing", dir, e)),
+        }
     }
 }
 
@@ -121,30 +245,35 @@ impl ObjectStore for LocalDir {
     fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), ObjectError> {
         let path = self.path(name);
         let dir = path.parent().unwrap_or(&self.root).to_owned();
+        self.settle()?;
         match self.holds(name, bytes)? {
-            // A put killed between rename and fsync may have left it there without its directory entry being durable.
-            Some(true) => return sync_dir(&dir),
+            // Another put of these days may have left it there without its directory entry being durable.
+            Some(true) => return self.sync_dir(&dir),
             Some(false) => return Err(ObjectError::Exists(name.clone())),
             None => {}
         }
         if dir != self.root {
-            make_dir(&dir)?;
+            make_dir(&*self.files, &dir)?;
         }
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let temp = dir.join(format!("{TEMP}{}-{serial}", std::process::id()));
-        let written = write_durably(&temp, bytes)
-            .and_then(|()| fs::rename(&temp, &path).map_err(|e| failed("renaming into", &path, e)));
-        if let Err(e) = written {
-            // The first failure is the one to tell; a leftover that cannot be removed now is swept by the next writer.
-            let _ = fs::remove_file(&temp);
+        let temp = self.write_temp(&path, bytes)?;
+        if let Err(e) = again(|| self.files.rename(&temp, &path)) {
+            // Whether it happened nobody says. Where the name is not there the temporary file is ours alone.
+            if again(|| self.files.kind(&path)).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+                let _ = self.remove(&temp).and_then(|()| self.sync_dir(&dir));
+            }
+            return Err(failed("renaming into", &path, e));
+        }
+        if let Err(e) = self.sync_dir(&dir) {
+            // A later put would find it, sync again, be told that all is well, and believe it.
+            let _ = self.remove(&path).and_then(|()| self.sync_dir(&dir));
             return Err(e);
         }
-        sync_dir(&dir)
+        Ok(())
     }
 
     fn get(&self, name: &ObjectName, at: ByteOffset, buf: &mut [u8]) -> Result<(), ObjectError> {
         let file = self.open_object(name)?;
-        file.read_exact_at(buf, at.0).map_err(|e| match e.kind() {
+        read_exact_at(&*file, buf, at.0).map_err(|e| match e.kind() {
             // An offset past i64 is refused by pread(2) as invalid: it is past the end of any file.
             ErrorKind::UnexpectedEof | ErrorKind::InvalidInput => {
                 ObjectError::OutOfRange { name: name.clone(), at: at.0, len: buf.len() as u64 }
@@ -155,31 +284,28 @@ impl ObjectStore for LocalDir {
 
     fn len(&self, name: &ObjectName) -> Result<ByteLen, ObjectError> {
         let file = self.open_object(name)?;
-        file.metadata().map(|m| ByteLen(m.len())).map_err(|e| failed("reading", &self.path(name), e))
+        again(|| file.len()).map(ByteLen).map_err(|e| failed("reading", &self.path(name), e))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectName>, ObjectError> {
         // Where the root is gone (a disk pulled out), that is an error; a kind of object never put yet is just absent.
-        fs::metadata(&self.root).map_err(|e| failed("listing", &self.root, e))?;
+        self.must_be_there("listing")?;
         let mut found = Vec::new();
-        if let Some(name) = ObjectName::new(prefix)
-            && self.path(&name).is_file()
-        {
-            found.push(name);
+        if let Some(name) = ObjectName::new(prefix) {
+            let path = self.path(&name);
+            match again(|| self.files.kind(&path)) {
+                Ok(Kind::File) => found.push(name),
+                Err(e) if !is_absent(&e) => return Err(failed("listing", &path, e)),
+                _ => {}
+            }
         }
-        let mut todo = vec![(prefix.to_owned(), self.root.join(prefix))];
-        while let Some((name, path)) = todo.pop() {
-            for (entry, path) in entries_of(&path)? {
-                let name = if name.is_empty() { entry } else { format!("{name}/{entry}") };
-                // The type of the entry itself: a link is neither a file nor a directory.
-                let kind = match fs::symlink_metadata(&path) {
-                    Ok(meta) => meta.file_type(),
-                    Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                    Err(e) => return Err(failed("listing", &path, e)),
-                };
+        let mut todo = vec![prefix.to_owned()];
+        while let Some(above) = todo.pop() {
+            for (entry, kind) in self.entries_of(&self.root.join(&above))? {
+                let name = if above.is_empty() { entry } else { format!("{above}/{entry}") };
                 match ObjectName::new(&name) {
-                    Some(object) if kind.is_file() => found.push(object),
-                    Some(_) if kind.is_dir() && name.matches('/').count() + 1 < DEPTH => todo.push((name, path)),
+                    Some(object) if kind == Kind::File => found.push(object),
+                    Some(_) if kind == Kind::Dir && name.matches('/').count() + 1 < DEPTH => todo.push(name),
                     _ => {}
                 }
             }
@@ -190,33 +316,61 @@ impl ObjectStore for LocalDir {
 
     fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
         let path = self.path(name);
-        remove(&path)?;
-        match path.parent() {
-            Some(dir) if dir.exists() => sync_dir(dir),
+        self.remove(&path)?;
+        let dir = path.parent().unwrap_or(&self.root);
+        match again(|| self.files.sync_dir(dir)) {
+            Err(e) if !is_absent(&e) => Err(failed("syncing", dir, e)),
             _ => Ok(()),
         }
     }
 
     fn free(&self) -> Option<ByteLen> {
-        let stat = nix::sys::statvfs::statvfs(&self.root).ok()?;
-        stat.blocks_available().checked_mul(stat.fragment_size()).map(ByteLen)
+        again(|| self.files.free(&self.root)).ok().map(ByteLen)
     }
 
     fn lock(&self) -> Result<Box<dyn Send>, ObjectError> {
         let path = self.root.join(LOCK);
-        let open =
-            OpenOptions::new().create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW).open(&path);
-        let file = open.map_err(|e| failed("locking", &path, e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(ObjectError::InUse(format!("another process is writing to {}", self.root.display())));
-            }
-            Err(TryLockError::Error(e)) => return Err(failed("locking", &path, e)),
-        }
+        let held = again(|| self.files.lock(&path)).map_err(|e| failed("locking", &path, e))?;
+        let held =
+            held.ok_or_else(|| ObjectError::InUse(format!("another process is writing to {}", self.root.display())))?;
+        self.settled.store(false, Ordering::Release);
+        self.settle()?;
         self.sweep()?;
-        Ok(Box::new(file))
+        Ok(held)
     }
+}
+
+/// A call that a signal interrupted has done nothing, and is made again.
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+fn write_all(file: &mut dyn OpenFile, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match again(|| file.write(bytes))? {
+            0 => return Err(ErrorKind::WriteZero.into()),
+            n => bytes = bytes.get(n..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+fn read_exact_at(file: &dyn OpenFile, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match again(|| file.read_at(buf, at))? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            n => {
+                buf = buf.get_mut(n..).unwrap_or_default();
+                at = at.saturating_add(n as u64);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the system said, as an error of the right kind.
@@ -227,26 +381,21 @@ fn failed(what: &str, path: &Path, source: io::Error) -> ObjectError {
     }
 }
 
-fn write_durably(temp: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
-    let fail = |e| failed("writing", temp, e);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(temp).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.sync_all().map_err(fail)?;
-    // What is read back next should come from the medium, not from the pages just written. A system that does not care for
-    // the advice gives a weaker read-back, not a wrong one.
-    let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-    Ok(())
+/// No such name, or something on the way to it is no directory.
+fn is_absent(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn sync_dir(dir: &Path) -> Result<(), ObjectError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| failed("syncing", dir, e))
+/// True for a directory and for a link to one: where a store lies is the user's to say.
+fn is_dir(files: &dyn Files, path: &Path) -> io::Result<bool> {
+    again(|| files.kind(&path.join("."))).map(|k| k == Kind::Dir)
 }
 
 /// Makes a directory and its parents, each durable in its parent before the next.
-fn make_dir(dir: &Path) -> Result<(), ObjectError> {
+fn make_dir(files: &dyn Files, dir: &Path) -> Result<(), ObjectError> {
     let mut missing = Vec::new();
     let mut at = dir;
-    while !at.is_dir() {
+    while !is_dir(files, at).unwrap_or(false) {
         missing.push(at);
         at = match at.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -254,44 +403,13 @@ fn make_dir(dir: &Path) -> Result<(), ObjectError> {
         };
     }
     for dir in missing.into_iter().rev() {
-        match fs::create_dir(dir) {
+        match again(|| files.mkdir(dir)) {
             Ok(()) => {}
-            Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && is_dir(files, dir).unwrap_or(false) => {}
             Err(e) => return Err(failed("making", dir, e)),
         }
         let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        sync_dir(parent)?;
+        again(|| files.sync_dir(parent)).map_err(|e| failed("syncing", parent, e))?;
     }
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), ObjectError> {
-    match fs::remove_file(path) {
-        Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(failed("deleting", path, e))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The entries of a directory with names in UTF-8 (an object has no other); none where there is no such directory.
-fn entries_of(dir: &Path) -> Result<Vec<(String, PathBuf)>, ObjectError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
-        Err(e) => return Err(failed("listing", dir, e)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| failed("listing", dir, e))?;
-        if let Ok(name) = entry.file_name().into_string() {
-            found.push((name, entry.path()));
-        }
-    }
-    Ok(found)
-}
-
-fn dirs_of(dir: &Path) -> Result<Vec<PathBuf>, ObjectError> {
-    let is_dir = |p: &PathBuf| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir());
-    Ok(entries_of(dir)?.into_iter().map(|(_, path)| path).filter(is_dir).collect())
 }
