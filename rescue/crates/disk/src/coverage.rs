@@ -1,7 +1,8 @@
-//! Which bytes of a volume are worth saving.
+//! Which bytes of a volume are worth saving, and how they are best cut.
 
 use crate::{fs, guarded};
 use model::coverage::{CaptureMethod, Coverage};
+use model::cuts::Cuts;
 use model::inspection::Content;
 use model::ports::ReadAt;
 use model::units::{ByteLen, Extent};
@@ -37,4 +38,14 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
     };
     coverage.used = coverage.used.clip(Extent::whole(size));
     coverage
+}
+
+/// Where a volume is best cut into chunks: at its files where they are known, else on a grid.
+pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
+    let size = bytes.size();
+    let known = match content {
+        Content::Ext(_) | Content::Fat(_) => guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten(),
+        _ => None,
+    };
+    known.unwrap_or_else(|| Cuts::grid(size))
 }

@@ -5,6 +5,7 @@
 pub mod assessment;
 pub mod command;
 pub mod coverage;
+pub mod cuts;
 pub mod event;
 pub mod evidence;
 pub mod hex;

@@ -4,6 +4,7 @@ pub mod ext4;
 pub mod fat;
 
 use model::coverage::Coverage;
+use model::cuts::Cuts;
 use model::inspection::{Content, ListedFile};
 use model::ports::{ReadAt, ReadError};
 use std::sync::Arc;
@@ -54,6 +55,9 @@ pub trait FileSystem {
 
     /// Which bytes of the volume are in use.
     fn coverage(&self) -> Coverage;
+
+    /// Where the volume is best cut into chunks: at the starts of files.
+    fn cuts(&self) -> Cuts;
 }
 
 /// Opens the file system found on a volume; `bytes` is the volume's window.

@@ -45,6 +45,7 @@ fn look_everywhere(bytes: Arc<dyn ReadAt>) {
     let coverage = fs.coverage();
     assert!(coverage.used.iter().all(|e| Extent::whole(size).contains(e)), "in use outside the volume");
     assert!(coverage.used.covers(Extent::between(0, 2048).unwrap()), "the superblock is in use");
+    assert!(fs.cuts().after(0) > 0);
     let mut ahead = vec![Vec::new()];
     let mut looked = 0;
     while let Some(path) = ahead.pop() {

@@ -19,6 +19,8 @@ pub(super) struct Group {
     pub(super) inode_table: u64,
     /// The block bitmap was never written: it is to be computed.
     pub(super) block_uninit: bool,
+    /// Inodes at the end of its table that were never used.
+    inodes_unused: u32,
     /// The descriptor's own checksum is right, or there is none.
     pub(super) checksum_holds: bool,
     /// Checksum of the block bitmap (low half alone where descriptors are short), and whether it is whole.
@@ -33,6 +35,13 @@ impl Group {
         let has_checksum = sb.has_ro_compat(ro_compat::METADATA_CSUM | ro_compat::GDT_CSUM);
         // EXT4_BG_BLOCK_BITMAP_CSUM_HI_END.
         let whole = sb.desc_size >= 0x3a;
+        // EXT4_BG_INODE_UNINIT: the whole table; else bg_itable_unused.
+        let inodes_unused = match has_checksum {
+            true if le16(b, 0x12) & 1 != 0 => u32::MAX,
+            true if sb.desc_size >= 64 => u32::from(le16(b, 0x32)) << 16 | u32::from(le16(b, 0x1c)),
+            true => u32::from(le16(b, 0x1c)),
+            false => 0,
+        };
         let checksum_high = if whole { u32::from(le16(b, 0x38)) } else { 0 };
         Self {
             block_bitmap: wide(high(0x20), le32(b, 0)),
@@ -40,9 +49,15 @@ impl Group {
             inode_table: wide(high(0x28), le32(b, 8)),
             // EXT4_BG_BLOCK_UNINIT; flags mean something only with a checksum (`ext4_has_group_desc_csum`).
             block_uninit: has_checksum && le16(b, 0x12) & 2 != 0,
+            inodes_unused,
             checksum_holds: !has_checksum || le16(b, CHECKSUM_AT) == checksum(sb, number, b),
             bitmap_checksum: (checksum_high << 16 | u32::from(le16(b, 0x18)), whole),
         }
+    }
+
+    /// Inodes from the start of its table that may be in use.
+    pub(super) fn inodes_begun(&self, sb: &Superblock) -> u32 {
+        sb.inodes_per_group.saturating_sub(self.inodes_unused)
     }
 
     /// True where the block bitmap is what its checksum says (always so where there is none).

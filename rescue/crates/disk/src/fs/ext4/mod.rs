@@ -7,6 +7,7 @@
 //! Facts are from the kernel's `fs/ext4`, `fs/jbd2` and `Documentation/filesystems/ext4`; each file names its source.
 
 mod browse;
+mod cuts;
 mod dir;
 mod file;
 mod group;
@@ -29,6 +30,7 @@ use self::reader::Reader;
 use self::superblock::{JournalPlace, Superblock};
 use super::{FileSystem, FsError};
 use model::coverage::{CaptureMethod, Coverage};
+use model::cuts::Cuts;
 use model::inspection::{ExtInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
 use model::text::RawName;
@@ -212,6 +214,10 @@ impl FileSystem for Ext4 {
             Some(found) if found.inode.kind == FileKind::Symlink => tree::target(&self.now, &found.inode).map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn cuts(&self) -> Cuts {
+        cuts::cuts(&self.now)
     }
 
     fn coverage(&self) -> Coverage {

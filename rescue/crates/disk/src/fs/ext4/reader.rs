@@ -3,6 +3,7 @@
 
 use super::group::Group;
 use super::inode::Inode;
+use super::raw::le16;
 use super::superblock::Superblock;
 use crate::fs::FsError;
 use model::ports::ReadAt;
@@ -92,14 +93,27 @@ impl Reader {
                 "inode {number} cannot be found: the descriptor of group {group_no} has a wrong checksum"
             )));
         }
+        let bytes = self.inode_bytes(&group, number)?;
+        Inode::parse(&self.sb, number, &bytes)
+    }
+
+    /// An inode of a group whose descriptor is good, or `None` where it is free.
+    ///
+    /// # Errors
+    /// [`FsError::Corrupt`] where its checksum is wrong, [`FsError::Io`] where it cannot be read.
+    pub(super) fn inode_in(&self, group: &Group, number: u32) -> Result<Option<Inode>, FsError> {
+        let bytes = self.inode_bytes(group, number)?;
+        let (mode, links) = (le16(&bytes, 0), le16(&bytes, 0x1a));
+        if mode == 0 || links == 0 { Ok(None) } else { Inode::parse(&self.sb, number, &bytes).map(Some) }
+    }
+
+    fn inode_bytes(&self, group: &Group, number: u32) -> Result<Vec<u8>, FsError> {
         let at = u64::from((number - 1) % self.sb.inodes_per_group) * u64::from(self.sb.inode_size);
         let within = usize::try_from(at % u64::from(self.sb.block_size)).expect("less than a block");
-        let block = group
-            .inode_table
-            .checked_add(at / u64::from(self.sb.block_size))
-            .ok_or_else(|| FsError::Corrupt(format!("the inode table of group {group_no} lies nowhere")))?;
+        let block = group.inode_table.checked_add(at / u64::from(self.sb.block_size));
+        let block = block.ok_or_else(|| FsError::Corrupt(format!("the table of inode {number} lies nowhere")))?;
         let block = self.block(block)?;
         let len = usize::try_from(self.sb.inode_size).expect("at most a block");
-        Inode::parse(&self.sb, number, block.get(within..within + len).unwrap_or_default())
+        Ok(block.get(within..within + len).unwrap_or_default().to_vec())
     }
 }

@@ -7,6 +7,7 @@ mod usage;
 use super::{FileSystem, FsError};
 use crate::coverage::raw;
 use model::coverage::{CaptureMethod, Coverage};
+use model::cuts::Cuts;
 use model::inspection::{FatInfo, ListedFile};
 use model::ports::ReadAt;
 use model::units::ByteOffset;
@@ -67,6 +68,10 @@ impl FileSystem for Fat {
     /// FAT has no symbolic links.
     fn read_link(&self, _path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
         Ok(None)
+    }
+
+    fn cuts(&self) -> Cuts {
+        Cuts::grid(self.bytes.size())
     }
 
     fn coverage(&self) -> Coverage {
