@@ -1,5 +1,6 @@
 //! Where objects lie: in memory, or in a directory of a save disk.
 
+mod files;
 mod local_dir;
 mod memory;
 
