@@ -3,6 +3,7 @@
 use crate::mounts;
 use crate::report::Report;
 use crate::store_partition::{self, Rewrite};
+use model::id::Digest;
 use model::ports::{ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use sys::block;
+use sys::capacity::{self, Device, Verdict};
 use sys::sysfs::{self, BlockDir};
 
 /// Where the store's file system is mounted.
@@ -127,12 +129,37 @@ fn grow(place: &Place, guid: &str, report: &Report) -> io::Result<Extent> {
     let Some(rewrite) = store_partition::grow(&disk, disk.sector, guid).map_err(text)? else {
         return kernel_agrees(place, &disk, place.extent);
     };
+    let (from, behind) = (place.extent.len(), place.extent.end());
     drop(disk);
-    let from = place.extent.len();
+    enrol(&place.disk, behind.0)?;
     report.note(&format!("enlarging the store partition from {from} to {}", rewrite.found.extent.len()));
     write(&place.disk, &rewrite)?;
     let disk = Disk::open(&place.disk, false)?;
     kernel_agrees(place, &disk, rewrite.found.extent)
+}
+
+/// Behind the store's end lies the backup of the table, at the end of the image or of the stick: it is spared.
+const TABLE: u64 = 2 << 20;
+/// Less than this to be gained is not worth a probe.
+const WORTH: u64 = 64 << 20;
+
+/// Before the store spreads over a stick: does the stick hold what it says? What lies behind the store and the table is
+/// nobody's.
+fn enrol(dir: &BlockDir, behind: u64) -> io::Result<()> {
+    let disk = File::options().read(true).write(true).open(dir.node())?;
+    let from = behind.saturating_add(TABLE);
+    if block::size(&disk)?.0.saturating_sub(from) < WORTH {
+        return Ok(());
+    }
+    let nonce = Digest::of(&std::fs::read("/proc/sys/kernel/random/boot_id")?).0;
+    let nonce = u64::from_le_bytes(nonce[..8].try_into().expect("eight bytes"));
+    match capacity::probe(&mut Device::new(disk)?, from, nonce)? {
+        Verdict::Keeps => Ok(()),
+        Verdict::Less { most, how } => Err(io::Error::other(format!(
+            "{} does not hold what it says: at most {most} are real ({how}); do not trust this stick with anything",
+            dir.name()
+        ))),
+    }
 }
 
 /// Writes and reads back, each part durable before the next begins.

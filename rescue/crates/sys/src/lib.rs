@@ -7,6 +7,7 @@
 //! **Architecture invariant.** A disk of a target is opened for writing in one place only: [`device::Machine`]'s lease.
 
 pub mod block;
+pub mod capacity;
 pub mod clock;
 pub mod device;
 pub mod module;
