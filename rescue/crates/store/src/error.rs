@@ -65,6 +65,24 @@ pub enum StoreError {
         /// Which rule, with the numbers.
         what: DisplayText,
     },
+    /// The store is encrypted, and nothing was given to open it with.
+    #[error("{why}")]
+    Locked {
+        /// What it needs.
+        why: DisplayText,
+    },
+    /// What was given does not open the store, or is not a key at all.
+    #[error("{why}")]
+    WrongKey {
+        /// What was tried and how it did not fit; never the key itself.
+        why: DisplayText,
+    },
+    /// A signature is missing, does not verify, or is of nobody who is trusted.
+    #[error("{what}")]
+    Untrusted {
+        /// Whose signature of what.
+        what: DisplayText,
+    },
     /// The system refused.
     #[error("{says}")]
     Io {
@@ -84,6 +102,10 @@ impl StoreError {
 
     pub(crate) fn io(says: impl AsRef<str>) -> Self {
         Self::Io { says: DisplayText::new(says.as_ref()) }
+    }
+
+    pub(crate) fn wrong_key(why: impl AsRef<str>) -> Self {
+        Self::WrongKey { why: DisplayText::new(why.as_ref()) }
     }
 
     /// A decoder's refusal of `what`.
@@ -115,6 +137,15 @@ impl StoreError {
             Self::Ambiguous { .. } => (ExitCode::Refused, "give more digits of the id"),
             Self::InUse { .. } => (ExitCode::Refused, "wait for the other run to end, then run this again"),
             Self::Misuse { .. } => (ExitCode::Failed, "this is a mistake in the program: please report it"),
+            Self::Locked { .. } => (ExitCode::Refused, "give the store's passphrase or key file, then run this again"),
+            Self::WrongKey { .. } => (
+                ExitCode::Refused,
+                "check which key file it is, or the passphrase and the keyboard's layout, then run this again",
+            ),
+            Self::Untrusted { .. } => (
+                ExitCode::Refused,
+                "use a snapshot of a signer you trust; to trust another one, compare its whole public key first",
+            ),
             Self::Io { .. } => (ExitCode::Failed, "check the save disk and its cable, then run this again"),
         };
         Failure::new(code, self.to_string(), advice)
