@@ -21,6 +21,7 @@ mod layout;
 mod map;
 mod node;
 mod pack;
+mod probe;
 // Tests use all of it; the store itself does not yet.
 #[cfg_attr(not(test), expect(dead_code, reason = "the store is joined to it in a change of its own"))]
 mod seal;
@@ -38,6 +39,7 @@ pub use layout::{CELL, LEAF};
 pub use map::{Changes, MapReader, Slice, SliceContent, Slices};
 pub use node::{Cell, Child, Inner, Leaf, Node, Run};
 pub use pack::{Encoding, Kind, PackEntry};
+pub use probe::{Probed, probe};
 pub use seal::{Secret, SigningKey, Unlock, verify};
 pub use snapshots::Listing;
 pub use store::Store;
