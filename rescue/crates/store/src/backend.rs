@@ -4,5 +4,6 @@ mod files;
 mod local_dir;
 mod memory;
 
+pub use files::{Files, Kind, OpenFile, SystemFiles};
 pub use local_dir::LocalDir;
 pub use memory::Memory;

@@ -67,6 +67,12 @@ pub trait Files: Debug + Send + Sync {
     /// [`ErrorKind::AlreadyExists`], [`ErrorKind::StorageFull`], and what the system says.
     fn mkdir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rmdir(&self, dir: &Path) -> io::Result<()>;
+
     /// Gives a file another name in the same directory.
     ///
     /// # Errors
@@ -182,6 +188,10 @@ impl Files for SystemFiles {
 
     fn mkdir(&self, dir: &Path) -> io::Result<()> {
         fs::create_dir(dir)
+    }
+
+    fn rmdir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -409,7 +409,11 @@ fn make_dir(files: &dyn Files, dir: &Path) -> Result<(), ObjectError> {
             Err(e) => return Err(failed("making", dir, e)),
         }
         let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        again(|| files.sync_dir(parent)).map_err(|e| failed("syncing", parent, e))?;
+        if let Err(e) = again(|| files.sync_dir(parent)) {
+            // Whoever finds it would take it for durable. Made again it is synced again.
+            let _ = again(|| files.rmdir(dir)).and_then(|()| again(|| files.sync_dir(parent)));
+            return Err(failed("syncing", parent, e));
+        }
     }
     Ok(())
 }
