@@ -341,7 +341,7 @@ pub(crate) fn hostile_run() -> RunState {
 }
 
 pub(crate) fn question(action: Action, ok: bool) -> Question {
-    let map = MapRoot { node: NodeId(digest("map")), height: 2 };
+    let map = MapRoot { node: NodeId(digest("map")), height: 2, content: digest("content") };
     let volume = |p: &str, says: &str, at_most| VolumeRollback {
         path: path(p),
         saved_as: path(p),

@@ -19,6 +19,8 @@ pub struct MapRoot {
     pub node: NodeId,
     /// Levels below it: 0 where the node itself is a leaf.
     pub height: u8,
+    /// Its content digest: what the plain bytes and the holes are, however they are cut and in whatever store they lie.
+    pub content: Digest,
 }
 
 /// Which machine a snapshot is of. Two snapshots are of one machine where the machine id is known and equal, or else where

@@ -3,13 +3,13 @@
 use crate::error::StoreError;
 use crate::format;
 use crate::index::Trust;
-use crate::layout::{CELL, MAX_RECORD, digest_in, format_name, index_name, intent_name, pack_name, receipt_name};
-use crate::map::mask;
-use crate::node::Node;
+use crate::layout::{MAX_RECORD, digest_in, format_name, index_name, intent_name, pack_name, receipt_name};
+use crate::map::{Sub, mask};
+use crate::node::{LeafContent, Node};
 use crate::pack::{self, PackEntry};
 use crate::snapshots::maps;
 use crate::store::{Store, read_object};
-use model::id::{Digest, IntentId, NodeId, SnapshotId};
+use model::id::{Digest, IntentId, SnapshotId};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset};
@@ -82,7 +82,7 @@ struct Checker<'a> {
     bad_packs: HashMap<u32, usize>,
     /// Findings about single chunks: bad where the index finds them, or nowhere.
     bad_chunks: HashMap<Digest, usize>,
-    parts: HashMap<(NodeId, u8), Part>,
+    parts: HashMap<Sub, Part>,
 }
 
 impl Store {
@@ -121,15 +121,15 @@ impl Store {
     /// Says whether everything a map names is in the index.
     pub(crate) fn is_whole(&self, root: MapRoot) -> Result<(), StoreError> {
         let mut seen = HashSet::new();
-        let mut todo = vec![(root.node, root.height)];
-        while let Some((id, height)) = todo.pop() {
-            if !seen.insert((id, height)) {
+        let mut todo = vec![Sub::from(root)];
+        while let Some(sub) = todo.pop() {
+            if !seen.insert(sub) {
                 continue;
             }
-            match &*self.node(&id, height)? {
-                Node::Inner(inner) => todo.extend(inner.children.iter().map(|c| (c.id, height - 1))),
+            match &*sub.open(self)? {
+                Node::Inner(inner) => todo.extend(inner.children.iter().map(|c| Sub::child(inner, c))),
                 Node::Leaf(leaf) => {
-                    for id in leaf.cells.iter().filter_map(|c| c.content) {
+                    for id in &leaf.chunks {
                         if !self.has(&id.0)? {
                             let text = format!("chunk {} is in no pack that is known to be good", id.0.short(12));
                             return Err(StoreError::damaged(text));
@@ -372,7 +372,7 @@ impl Checker<'_> {
         for (id, manifest) in &listing.snapshots {
             let mut causes = BTreeSet::new();
             for (root, len, name) in maps(manifest) {
-                let part = self.part(root.node, root.height)?;
+                let part = self.part(root.into())?;
                 causes.extend(part.causes.iter().copied());
                 if len.is_some_and(|len| part.end > len) {
                     let len = len.unwrap_or_default();
@@ -400,15 +400,15 @@ impl Checker<'_> {
     }
 
     /// Looks at a part of a map once, however often it is shared. The depth is bounded by the height, at most 5.
-    fn part(&mut self, id: NodeId, height: u8) -> Result<Part, StoreError> {
-        if let Some(part) = self.parts.get(&(id, height)) {
+    fn part(&mut self, sub: Sub) -> Result<Part, StoreError> {
+        if let Some(part) = self.parts.get(&sub) {
             return Ok(part.clone());
         }
         let mut causes = BTreeSet::new();
         let mut part = Part::default();
         // A chunk nobody has is found by reading; one with bad bytes is known already.
-        if self.chunk(&id.0, None, &mut causes) {
-            match self.store.node(&id, height) {
+        if self.chunk(&sub.id.0, None, &mut causes) {
+            match sub.open(self.store) {
                 Ok(node) => self.node(&node, &mut part, &mut causes)?,
                 Err(e) => {
                     causes.insert(self.found(e)?);
@@ -419,7 +419,7 @@ impl Checker<'_> {
             causes.pop_last();
         }
         part.causes = Arc::new(causes);
-        self.parts.insert((id, height), part.clone());
+        self.parts.insert(sub, part.clone());
         Ok(part)
     }
 
@@ -427,18 +427,23 @@ impl Checker<'_> {
         part.used = node.used();
         match node {
             Node::Leaf(leaf) => {
-                for cell in &leaf.cells {
-                    if let Some(id) = cell.content {
-                        self.chunk(&id.0, Some(cell.used()), causes);
+                let mut needed = vec![0; leaf.chunks.len()];
+                for slice in &leaf.slices {
+                    if let LeafContent::Chunk { number, at } = slice.content
+                        && let Some(needed) = needed.get_mut(usize::from(number))
+                    {
+                        *needed = at.saturating_add(slice.len).max(*needed);
                     }
-                    let last = cell.runs.last().map_or(0, |r| u64::from(r.start) + u64::from(r.len));
-                    part.end = u64::from(cell.index) * u64::from(CELL) + last;
+                    part.end = u64::from(slice.end());
+                }
+                for (id, needed) in leaf.chunks.iter().zip(needed) {
+                    self.chunk(&id.0, Some(needed), causes);
                 }
             }
             Node::Inner(inner) => {
                 let mut used = 0u64;
                 for child in &inner.children {
-                    let below = self.part(child.id, inner.height - 1)?;
+                    let below = self.part(Sub::child(inner, child))?;
                     causes.extend(below.causes.iter().copied());
                     used = used.saturating_add(below.used);
                     let base = u64::from(child.index).saturating_mul(mask(inner.height - 1).saturating_add(1));
@@ -453,7 +458,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Whether a chunk is where a pack says, with good bytes and the length its cell needs.
+    /// Whether a chunk is where a pack says, with good bytes and at least the length that is used of it.
     fn chunk(&mut self, id: &Digest, len: Option<u32>, causes: &mut BTreeSet<usize>) -> bool {
         if let Some(finding) = self.bad_chunks.get(id) {
             causes.insert(*finding);
@@ -477,8 +482,8 @@ impl Checker<'_> {
             causes.insert(*finding);
             return false;
         }
-        if len.is_some_and(|len| len != place.plain) {
-            let text = format!("chunk {} has {} bytes, a map expects others", id.short(12), place.plain);
+        if len.is_some_and(|len| len > place.plain) {
+            let text = format!("chunk {} has {} bytes, a map uses more", id.short(12), place.plain);
             causes.insert(self.note(text));
         }
         true

@@ -3,24 +3,28 @@
 use model::id::Digest;
 use model::ports::ObjectName;
 
-/// The grid on which volumes are cut: a chunk holds the used bytes of one cell.
-pub const CELL: u32 = 128 * 1024;
+/// The grid of content digests, and of cutting where no file system tells a better one: 64 KiB.
+pub const CELL: u32 = 64 * 1024;
 /// Cells of a leaf.
-pub(crate) const LEAF_CELLS: u64 = 128;
-/// Addresses of a leaf: 16 MiB.
+pub(crate) const LEAF_CELLS: u64 = 64;
+/// Addresses of a leaf: 4 MiB.
 pub const LEAF: u64 = CELL as u64 * LEAF_CELLS;
 /// Bits of an address below a leaf.
-pub(crate) const LEAF_BITS: u32 = 24;
+pub(crate) const LEAF_BITS: u32 = 22;
 /// Bits of an address that each level above the leaves decides.
 pub(crate) const FAN_BITS: u32 = 8;
-/// The highest a map can be: 24 + 5 * 8 = 64 bits of address.
+/// The highest a map can be: 22 + 5 * 8 = 62 bits of address.
 pub(crate) const MAX_HEIGHT: u8 = 5;
-/// Most runs of used bytes within one cell: 256 is what a 512-byte allocation unit can need, twice over.
-pub(crate) const MAX_RUNS: usize = 256;
+/// The longest a volume can be: what the highest map covers.
+pub const MAX_VOLUME: u64 = 1 << (LEAF_BITS + FAN_BITS * MAX_HEIGHT as u32);
+/// Most slices of a leaf: what a volume of 512-byte units can need at the very most.
+pub(crate) const MAX_SLICES: usize = 8192;
+/// Most runs of used bytes within one cell that are taken: every second unit of 512 bytes, twice over.
+pub(crate) const MAX_RUNS: usize = 128;
 
 /// Longest data chunk in plain bytes.
-pub(crate) const MAX_DATA: u32 = CELL;
-/// Longest map node in plain bytes (a leaf with 256 runs in every cell is 267 kB).
+pub(crate) const MAX_DATA: u32 = 512 * 1024;
+/// Longest map node in plain bytes (a leaf of 8,192 slices with as many chunks is 377 kB).
 pub(crate) const MAX_NODE: u32 = 512 * 1024;
 /// A pack is put when its chunks reach this many bytes ...
 pub(crate) const PACK_TARGET: usize = 16 * 1024 * 1024;

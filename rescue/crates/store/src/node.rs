@@ -1,48 +1,61 @@
 //! Map nodes: the Merkle tree from volume addresses to content (docs/store-format.md, "Maps").
 //!
-//! A node has one encoding: equal content gives equal bytes, whatever order or pieces it was written in. That is what
-//! makes equal subtrees shared and lets a difference skip them.
+//! A node has one encoding: equal content, cut the same way, gives equal bytes, whatever order or pieces it was written in.
+//! That is what makes equal subtrees shared and lets a difference skip them.
 
+use crate::content::{cells, leaf_content};
 use crate::decode::DecodeError;
-use crate::layout::{CELL, LEAF_CELLS, MAX_HEIGHT, MAX_NODE, MAX_RUNS, big, small};
+use crate::layout::{FAN_BITS, LEAF, LEAF_BITS, MAX_DATA, MAX_HEIGHT, MAX_NODE, MAX_SLICES, big};
 use model::id::{ChunkId, Digest, NodeId};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
 
 /// A node of a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Node {
-    /// 16 MiB of addresses.
+    /// 4 MiB of addresses.
     Leaf(Leaf),
     /// Up to 256 nodes below.
     Inner(Inner),
 }
 
-/// 16 MiB of addresses: the cells in which anything is used, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Leaf {
-    /// The cells with used bytes, by rising index.
-    pub cells: Vec<Cell>,
-}
-
-/// A cell of 128 KiB: which of its bytes are used and what they are.
+/// 4 MiB of addresses: which bytes are used and what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
-    /// Its place in the leaf, 0 to 127.
-    pub index: u8,
-    /// The used bytes: rising, not touching, none empty. The rest are holes.
-    pub runs: Vec<Run>,
-    /// The chunk of all runs' bytes, one after the other; `None` where they are all zero.
-    pub content: Option<ChunkId>,
+pub struct Leaf {
+    /// Digest of the plain bytes and the holes, however they are cut and stored.
+    pub content: Digest,
+    /// The chunks that slices use, in the order in which they first do.
+    pub chunks: Vec<ChunkId>,
+    /// The used bytes, rising. The rest are holes.
+    pub slices: Vec<LeafSlice>,
 }
 
-/// Used bytes within a cell.
+/// Used bytes within a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// First byte, from the start of the cell.
+pub struct LeafSlice {
+    /// First byte, from the start of the leaf.
     pub start: u32,
     /// Number of bytes.
     pub len: u32,
+    /// What they are.
+    pub content: LeafContent,
+}
+
+/// What the bytes of a slice of a leaf are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeafContent {
+    /// Part of a chunk.
+    Chunk {
+        /// Which of the leaf's chunks.
+        number: u16,
+        /// First byte, from the start of the chunk's plain bytes.
+        at: u32,
+    },
+    /// Zeros.
+    Zero,
 }
 
 /// An inner node.
@@ -63,32 +76,150 @@ pub struct Child {
     pub index: u8,
     /// Its name.
     pub id: NodeId,
+    /// Its content digest.
+    pub content: Digest,
 }
 
+/// Number in place of a chunk's: zeros.
+const ZEROS: u16 = u16::MAX;
 const HEAD: usize = 48;
-const INNER_HEAD: usize = 16;
-const ZERO: u8 = 0;
-const CHUNK: u8 = 1;
+const SLICE: usize = 14;
 
-impl Cell {
-    /// Used bytes.
-    pub fn used(&self) -> u32 {
-        self.runs.iter().fold(0, |n, r| n.saturating_add(r.len))
+impl LeafSlice {
+    /// One past its last byte.
+    pub(crate) fn end(&self) -> u32 {
+        self.start.saturating_add(self.len)
+    }
+
+    /// True where `next` begins where this ends and goes on with the same content: then both are one slice.
+    pub(crate) fn continues_in(&self, next: &Self) -> bool {
+        let goes_on = match (self.content, next.content) {
+            (LeafContent::Zero, LeafContent::Zero) => true,
+            (LeafContent::Chunk { number: a, at }, LeafContent::Chunk { number: b, at: then }) => {
+                a == b && at.saturating_add(self.len) == then
+            }
+            _ => false,
+        };
+        goes_on && self.end() == next.start
+    }
+}
+
+impl Default for Leaf {
+    /// The leaf of a map without any used byte.
+    fn default() -> Self {
+        Self { content: Self::empty_content(), chunks: Vec::new(), slices: Vec::new() }
     }
 }
 
 impl Leaf {
-    /// Digest of the plain bytes and the holes, which does not depend on how chunks are cut or stored: SHA-256 over, for each
-    /// cell with used bytes, its index, its runs, and the SHA-256 of its used bytes (32 zero bytes where they are all zero).
-    pub fn digest(&self) -> Digest {
-        let mut text = Vec::with_capacity(self.cells.len() * 48);
-        for cell in &self.cells {
-            text.push(cell.index);
-            put_runs(&mut text, &cell.runs);
-            // In this format a chunk is exactly the used bytes of a cell, so that its name is the sum wanted here.
-            text.extend_from_slice(&cell.content.map_or([0; 32], |c| c.0.0));
+    /// Content digest of a leaf without any used byte.
+    pub(crate) fn empty_content() -> Digest {
+        Digest::of(&[0])
+    }
+
+    fn encode(&self, used: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEAD + self.chunks.len() * 32 + self.slices.len() * SLICE);
+        out.extend([0, 0]);
+        out.extend(count(self.slices.len()));
+        out.extend(count(self.chunks.len()));
+        out.extend([0; 2]);
+        out.extend(used.to_le_bytes());
+        out.extend(self.content.0);
+        self.chunks.iter().for_each(|id| out.extend(id.0.0));
+        for slice in &self.slices {
+            let (number, at) = match slice.content {
+                LeafContent::Chunk { number, at } => (number, at),
+                LeafContent::Zero => (ZEROS, 0),
+            };
+            out.extend(slice.start.to_le_bytes());
+            out.extend(slice.len.to_le_bytes());
+            out.extend(number.to_le_bytes());
+            out.extend(at.to_le_bytes());
         }
-        Digest::of(&text)
+        out
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), DecodeError> {
+        let (slices, chunks) = (self.slices.len(), self.chunks.len());
+        if slices > MAX_SLICES || chunks > slices {
+            return Err(DecodeError::bad(format!("a map leaf of {slices} slices and {chunks} chunks")));
+        }
+        let (mut free_from, mut numbered) = (0, 0);
+        for slice in &self.slices {
+            let LeafSlice { start, len, content } = *slice;
+            let inside = start.checked_add(len).is_some_and(|end| u64::from(end) <= LEAF);
+            let within = match content {
+                LeafContent::Zero => true,
+                LeafContent::Chunk { number, at } => {
+                    let number = usize::from(number);
+                    // Numbers are given in the order of first use.
+                    let in_order = number <= numbered && number < chunks;
+                    numbered = numbered.max(number + 1);
+                    in_order && at.checked_add(len).is_some_and(|end| end <= MAX_DATA)
+                }
+            };
+            if len == 0 || start < free_from || !inside || !within {
+                return Err(DecodeError::bad(format!("bad slice of {len} bytes at {start} of a map leaf")));
+            }
+            free_from = slice.end();
+        }
+        if numbered != chunks || self.chunks.iter().collect::<HashSet<_>>().len() != chunks {
+            return Err(DecodeError::bad("a map leaf names a chunk twice or for nothing"));
+        }
+        if self.slices.windows(2).any(|w| w[0].continues_in(&w[1])) {
+            return Err(DecodeError::bad("a map leaf has two slices that are one"));
+        }
+        // Without a chunk the content is known here.
+        let zeros = || leaf_content(cells(&self.slices).iter().map(|c| (c, None)));
+        if chunks == 0 && self.content != zeros() {
+            return Err(DecodeError::bad("a map leaf of zeros with another content digest"));
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Content digest.
+    pub fn content(&self) -> Digest {
+        let mut hash = Sha256::new();
+        hash.update([self.height]);
+        for child in &self.children {
+            hash.update([child.index]);
+            hash.update(child.content.0);
+        }
+        Digest(hash.finalize().into())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEAD + self.children.len() * 65);
+        out.extend([self.height, 0]);
+        out.extend(count(self.children.len()));
+        out.extend([0; 4]);
+        out.extend(self.used.to_le_bytes());
+        out.extend(self.content().0);
+        for child in &self.children {
+            out.push(child.index);
+            out.extend(child.id.0.0);
+            out.extend(child.content.0);
+        }
+        out
+    }
+
+    fn validate(&self) -> Result<(), DecodeError> {
+        let rising = self.children.windows(2).all(|w| w[0].index < w[1].index);
+        if !rising || self.children.is_empty() || !(1..=MAX_HEIGHT).contains(&self.height) {
+            return Err(DecodeError::bad(format!("bad inner map node of height {}", self.height)));
+        }
+        // Every part has a used byte, and none has more than it covers.
+        let parts = self.children.len() as u64;
+        let most = parts << (LEAF_BITS + FAN_BITS * u32::from(self.height - 1));
+        if !(parts..=most).contains(&self.used) {
+            return Err(DecodeError::bad(format!("{} used bytes below a map node of {parts} parts", self.used)));
+        }
+        if self.children.iter().any(|c| c.content == Leaf::empty_content()) {
+            return Err(DecodeError::bad("an empty leaf below a map node"));
+        }
+        Ok(())
     }
 }
 
@@ -104,43 +235,25 @@ impl Node {
     /// Used bytes of everything below.
     pub fn used(&self) -> u64 {
         match self {
-            Self::Leaf(leaf) => leaf.cells.iter().map(|c| u64::from(c.used())).sum(),
+            Self::Leaf(leaf) => leaf.slices.iter().fold(0, |n, s| n.saturating_add(u64::from(s.len))),
             Self::Inner(inner) => inner.used,
+        }
+    }
+
+    /// Digest of the plain bytes and the holes below, which does not depend on how they are cut or stored. Of a leaf it is
+    /// what the leaf says: only its bytes can prove it ([`crate::LeafHasher`]).
+    pub fn content(&self) -> Digest {
+        match self {
+            Self::Leaf(leaf) => leaf.content,
+            Self::Inner(inner) => inner.content(),
         }
     }
 
     /// The one encoding of this node.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Leaf(leaf) => {
-                let mut out = Vec::with_capacity(HEAD + leaf.cells.len() * 48);
-                out.extend([0, 0]);
-                out.extend(u16::try_from(leaf.cells.len()).unwrap_or(u16::MAX).to_le_bytes());
-                out.extend([0; 4]);
-                out.extend(self.used().to_le_bytes());
-                out.extend(leaf.digest().0);
-                for cell in &leaf.cells {
-                    out.push(cell.index);
-                    out.push(if cell.content.is_some() { CHUNK } else { ZERO });
-                    put_runs(&mut out, &cell.runs);
-                    if let Some(id) = cell.content {
-                        out.extend(id.0.0);
-                    }
-                }
-                out
-            }
-            Self::Inner(inner) => {
-                let mut out = Vec::with_capacity(INNER_HEAD + inner.children.len() * 33);
-                out.extend([inner.height, 0]);
-                out.extend(u16::try_from(inner.children.len()).unwrap_or(u16::MAX).to_le_bytes());
-                out.extend([0; 4]);
-                out.extend(inner.used.to_le_bytes());
-                for child in &inner.children {
-                    out.push(child.index);
-                    out.extend(child.id.0.0);
-                }
-                out
-            }
+            Self::Leaf(leaf) => leaf.encode(self.used()),
+            Self::Inner(inner) => inner.encode(),
         }
     }
 
@@ -152,7 +265,7 @@ impl Node {
         if bytes.len() > big(MAX_NODE) {
             return Err(DecodeError::bad(format!("a map node of {} bytes; the most is {MAX_NODE}", bytes.len())));
         }
-        let node = parse(bytes).ok_or_else(|| DecodeError::bad("a map node ends too early or has an unknown cell"))?;
+        let node = parse(bytes).ok_or_else(|| DecodeError::bad("a map node ends too early"))?;
         node.validate()?;
         // One comparison stands for every rule of the encoding: counts, sums, reserved bytes, trailing bytes.
         if node.encode() != bytes {
@@ -161,52 +274,21 @@ impl Node {
         Ok(node)
     }
 
-    /// Checks what every reader relies on: order, bounds, no empty parts.
+    /// Checks what every reader relies on: order, bounds, no empty parts, nothing said twice.
     ///
     /// # Errors
     /// [`DecodeError::Bad`] with the first rule broken.
     pub fn validate(&self) -> Result<(), DecodeError> {
         match self {
-            Self::Leaf(leaf) => {
-                let rising = leaf.cells.windows(2).all(|w| w[0].index < w[1].index);
-                if !rising || leaf.cells.last().is_some_and(|c| u64::from(c.index) >= LEAF_CELLS) {
-                    return Err(DecodeError::bad("cells out of order in a map leaf"));
-                }
-                leaf.cells.iter().try_for_each(|c| check_runs(&c.runs))
-            }
-            Self::Inner(inner) => {
-                let rising = inner.children.windows(2).all(|w| w[0].index < w[1].index);
-                if !rising || inner.children.is_empty() || !(1..=MAX_HEIGHT).contains(&inner.height) {
-                    return Err(DecodeError::bad(format!("bad inner map node of height {}", inner.height)));
-                }
-                Ok(())
-            }
+            Self::Leaf(leaf) => leaf.validate(),
+            Self::Inner(inner) => inner.validate(),
         }
     }
 }
 
-fn check_runs(runs: &[Run]) -> Result<(), DecodeError> {
-    if runs.is_empty() || runs.len() > MAX_RUNS {
-        return Err(DecodeError::bad(format!("a cell with {} runs; 1 to {MAX_RUNS} can be", runs.len())));
-    }
-    let mut free_from = 0;
-    for (i, run) in runs.iter().enumerate() {
-        let end = run.start.checked_add(run.len).filter(|e| *e <= CELL);
-        let apart = run.start > free_from || i == 0;
-        match end {
-            Some(end) if apart && run.len > 0 => free_from = end,
-            _ => return Err(DecodeError::bad(format!("bad run of {} bytes at {} of a cell", run.len, run.start))),
-        }
-    }
-    Ok(())
-}
-
-fn put_runs(out: &mut Vec<u8>, runs: &[Run]) {
-    out.extend(u16::try_from(runs.len()).unwrap_or(u16::MAX).to_le_bytes());
-    for run in runs {
-        out.extend(run.start.to_le_bytes());
-        out.extend(run.len.to_le_bytes());
-    }
+/// A count as it is encoded. One that does not fit is refused by `validate`.
+fn count(n: usize) -> [u8; 2] {
+    u16::try_from(n).unwrap_or(u16::MAX).to_le_bytes()
 }
 
 /// Takes the front of `bytes`.
@@ -219,41 +301,31 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 fn parse(mut bytes: &[u8]) -> Option<Node> {
     let b = &mut bytes;
     let [height, _reserved] = take(b)?;
-    let count = u16::from_le_bytes(take(b)?);
-    let _reserved: [u8; 4] = take(b)?;
+    let parts = u16::from_le_bytes(take(b)?);
+    let ids = u16::from_le_bytes(take(b)?);
+    let _reserved: [u8; 2] = take(b)?;
     let used = u64::from_le_bytes(take(b)?);
+    let content = Digest(take(b)?);
     if height == 0 {
-        let _digest: [u8; 32] = take(b)?;
-        let mut cells = Vec::new();
-        for _ in 0..count {
-            let [index, content] = take(b)?;
-            let runs = u16::from_le_bytes(take(b)?);
-            let mut list = Vec::with_capacity(usize::from(runs).min(MAX_RUNS));
-            for _ in 0..runs {
-                list.push(Run { start: u32::from_le_bytes(take(b)?), len: u32::from_le_bytes(take(b)?) });
-            }
-            let content = match content {
-                ZERO => None,
-                CHUNK => Some(ChunkId(Digest(take(b)?))),
-                _ => return None,
-            };
-            cells.push(Cell { index, runs: list, content });
-        }
-        Some(Node::Leaf(Leaf { cells }))
+        let chunks = (0..ids).map(|_| Some(ChunkId(Digest(take(b)?)))).collect::<Option<_>>()?;
+        let slices = (0..parts).map(|_| slice(b)).collect::<Option<_>>()?;
+        Some(Node::Leaf(Leaf { content, chunks, slices }))
     } else {
-        let mut children = Vec::new();
-        for _ in 0..count {
+        let child = |_| {
             let [index] = take(b)?;
-            children.push(Child { index, id: NodeId(Digest(take(b)?)) });
-        }
+            Some(Child { index, id: NodeId(Digest(take(b)?)), content: Digest(take(b)?) })
+        };
+        let children = (0..parts).map(child).collect::<Option<_>>()?;
         Some(Node::Inner(Inner { height, used, children }))
     }
 }
 
-/// The length of a node's encoding never passes the limit: 48 + 128 * (4 + 256 * 8 + 32).
-const _: () = assert!(HEAD + 128 * (4 + MAX_RUNS * 8 + 32) <= 512 * 1024);
-
-/// Used by tests and by the writer to fill a cell.
-pub(crate) fn run(start: usize, len: usize) -> Run {
-    Run { start: small(start), len: small(len) }
+fn slice(b: &mut &[u8]) -> Option<LeafSlice> {
+    let (start, len) = (u32::from_le_bytes(take(b)?), u32::from_le_bytes(take(b)?));
+    let (number, at) = (u16::from_le_bytes(take(b)?), u32::from_le_bytes(take(b)?));
+    let content = if number == ZEROS { LeafContent::Zero } else { LeafContent::Chunk { number, at } };
+    Some(LeafSlice { start, len, content })
 }
+
+/// The length of a node's encoding never passes the limit.
+const _: () = assert!(HEAD + MAX_SLICES * (32 + SLICE) <= MAX_NODE as usize && MAX_SLICES < ZEROS as usize);

@@ -10,8 +10,7 @@ mod tree;
 mod worker;
 
 use crate::error::StoreError;
-use crate::layout::{CELL, MAX_RUNS, big, snapshot_name};
-use crate::node::{Run, run};
+use crate::layout::{CELL, MAX_RUNS, MAX_VOLUME, big, small, snapshot_name};
 use crate::snapshots::{encode, maps};
 use crate::store::Store;
 use model::id::{Digest, SnapshotId};
@@ -24,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 /// Cells between the caller and the packer.
-const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 128;
 
 /// One snapshot being saved. Holds the store's lock until it is finished or dropped; dropped, it leaves packs that nothing
 /// names, and a later run saves against them.
@@ -81,7 +80,7 @@ struct Volume {
 /// The used bytes of one cell, being gathered.
 struct OpenCell {
     index: u64,
-    runs: Vec<Run>,
+    runs: Vec<worker::Run>,
     bytes: Vec<u8>,
 }
 
@@ -147,7 +146,7 @@ impl Writer {
     pub fn write(&mut self, at: ByteOffset, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.common.check()?;
         let volume = self.volume.as_mut().ok_or_else(|| StoreError::misuse("write before begin"))?;
-        let end = at.0.checked_add(bytes.len() as u64).filter(|e| *e <= volume.len);
+        let end = at.0.checked_add(bytes.len() as u64).filter(|e| *e <= volume.len.min(MAX_VOLUME));
         let end = end.ok_or_else(|| {
             StoreError::misuse(format!("{} bytes at {at} of a volume of {} bytes", bytes.len(), volume.len))
         })?;
@@ -160,7 +159,7 @@ impl Writer {
         if bytes.len() == big(CELL) && at.0.is_multiple_of(cell) {
             // A whole cell moves on without being copied.
             self.close_cell()?;
-            return self.send(OpenCell { index: at.0 / cell, runs: vec![Run { start: 0, len: CELL }], bytes });
+            return self.send(OpenCell { index: at.0 / cell, runs: vec![worker::Run { start: 0, len: CELL }], bytes });
         }
         let (mut at, mut rest) = (at.0, bytes.as_slice());
         while !rest.is_empty() {
@@ -184,12 +183,12 @@ impl Writer {
         let open = volume.open.get_or_insert_with(|| OpenCell { index, runs: Vec::new(), bytes: Vec::new() });
         let full = open.runs.len() == MAX_RUNS;
         match open.runs.last_mut() {
-            Some(last) if big(last.start + last.len) == start => last.len += run(0, part.len()).len,
+            Some(last) if big(last.start + last.len) == start => last.len += small(part.len()),
             _ if full => {
-                let text = format!("more than {MAX_RUNS} separate runs within 128 KiB at {}", index * cell);
+                let text = format!("more than {MAX_RUNS} separate runs within 64 KiB at {}", index * cell);
                 return Err(StoreError::misuse(text));
             }
-            _ => open.runs.push(run(start, part.len())),
+            _ => open.runs.push(worker::Run { start: small(start), len: small(part.len()) }),
         }
         open.bytes.extend_from_slice(part);
         if start + part.len() == big(CELL) { self.close_cell() } else { Ok(()) }

@@ -257,7 +257,7 @@ impl Decode for Liar {
     fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
         let mut node = self.0.node(bytes)?;
         match &mut node {
-            Node::Leaf(leaf) => leaf.cells[0].runs[0].start += 512,
+            Node::Leaf(leaf) => leaf.slices[0].start += 512,
             Node::Inner(inner) => inner.children[0].index += 1,
         }
         Ok(node)
@@ -289,19 +289,21 @@ fn hostile_nodes_are_refused() {
     // Nodes of every shape from random changes of good ones: never a panic, and what is accepted is canonical.
     let seeds: Vec<Vec<u8>> = [
         Node::Leaf(store::Leaf {
-            cells: vec![
-                store::Cell { index: 0, runs: vec![store::Run { start: 0, len: 512 }], content: None },
-                store::Cell {
-                    index: 127,
-                    runs: vec![store::Run { start: 5, len: 7 }, store::Run { start: 131_000, len: 72 }],
-                    content: Some(ChunkId(Digest::of(b"x"))),
-                },
+            content: Digest::of(b"what was hashed"),
+            chunks: vec![ChunkId(Digest::of(b"x"))],
+            slices: vec![
+                store::LeafSlice { start: 0, len: 512, content: store::LeafContent::Zero },
+                store::LeafSlice { start: 600, len: 7, content: store::LeafContent::Chunk { number: 0, at: 500 } },
+                store::LeafSlice { start: 4_000_000, len: 72, content: store::LeafContent::Chunk { number: 0, at: 0 } },
             ],
         }),
         Node::Inner(store::Inner {
             height: 2,
             used: 77,
-            children: vec![store::Child { index: 3, id: map.node }, store::Child { index: 255, id: map.node }],
+            children: vec![
+                store::Child { index: 3, id: map.node, content: map.content },
+                store::Child { index: 255, id: map.node, content: map.content },
+            ],
         }),
     ]
     .iter()

@@ -4,38 +4,45 @@
 mod common;
 
 use common::*;
-use model::units::{ByteLen, Extent};
+use model::id::{Digest, NodeId};
+use model::units::{ByteLen, ByteOffset, Extent};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::backend::Memory;
-use store::{SliceContent, Store, StoreError};
+use store::{LeafHasher, MAX_VOLUME, SliceContent, Store, StoreError};
 
 fn empty() -> Store {
     Store::init(Arc::new(Memory::new())).unwrap()
 }
 
-/// The slices a difference must have, by comparing cell with cell.
-fn naive_diff(present: &Volume, wanted: &Volume) -> BTreeMap<u64, Vec<u8>> {
+/// Every block of the runs of a cell with its place in the cell's chunk.
+fn blocks(runs: &[(u64, Vec<u8>)]) -> BTreeMap<u64, (usize, Vec<u8>)> {
+    let (mut at, mut out) = (0, BTreeMap::new());
+    for (start, bytes) in runs {
+        for (n, block) in (0..).zip(bytes.chunks(512)) {
+            out.insert(start + n * 512, (at, block.to_vec()));
+            at += block.len();
+        }
+    }
+    out
+}
+
+/// What a difference must give, block by block: what is not the same part of the same chunk. On the grid a chunk is the
+/// used bytes of a cell.
+fn naive_diff(present: &Volume, wanted: &Volume) -> Volume {
     let there = present.cells();
-    let mut out = BTreeMap::new();
+    let whole = |runs: &[(u64, Vec<u8>)]| runs.iter().flat_map(|(_, b)| b.clone()).collect::<Vec<u8>>();
+    let mut out = Volume::default();
     for (cell, runs) in wanted.cells() {
-        let zero = |runs: &[(u64, Vec<u8>)]| runs.iter().all(|(_, b)| b.iter().all(|b| *b == 0));
-        match there.get(&cell) {
-            Some(old) if *old == runs => {}
-            Some(old) if zero(old) && zero(&runs) => {
-                // Only where there were holes.
-                let holes = old.iter().fold(model::units::ExtentSet::new(), |mut set, (at, b)| {
-                    set.insert(Extent::between(*at, at + b.len() as u64).unwrap());
-                    set
-                });
-                for (at, b) in runs {
-                    for gap in holes.gaps(Extent::between(at, at + b.len() as u64).unwrap()).iter() {
-                        out.insert(gap.start().0, vec![0; usize::try_from(gap.len().0).unwrap()]);
-                    }
-                }
+        let old = there.get(&cell).map(Vec::as_slice).unwrap_or_default();
+        let (chunk, old_chunk, old) = (whole(&runs), whole(old), blocks(old));
+        let zero = chunk.iter().chain(&old_chunk).all(|b| *b == 0);
+        for (start, (at, bytes)) in blocks(&runs) {
+            let same = old.get(&start).is_some_and(|(then, _)| zero || (chunk == old_chunk && *then == at));
+            if !same {
+                out.put(start, &bytes);
             }
-            _ => out.extend(runs),
         }
     }
     out
@@ -83,20 +90,20 @@ proptest! {
         let (ra, rb) = (save(&mut writer, &a, &[]).unwrap(), save(&mut writer, &b, &[]).unwrap());
         writer.finish(manifest(machine("a"), ra)).unwrap();
         for (from, to, present, wanted) in [(&a, &b, ra, rb), (&b, &a, rb, ra), (&a, &a, ra, ra)] {
-            let mut got = BTreeMap::new();
+            let mut got = Volume::default();
             let mut last = 0;
             for slice in store.diff(present, wanted) {
                 let slice = slice.unwrap();
                 prop_assert!(slice.extent.start().0 >= last);
                 last = slice.extent.end().0;
-                got.insert(slice.extent.start().0, store.read(&slice).unwrap());
+                got.put(slice.extent.start().0, &store.read(&slice).unwrap());
             }
             prop_assert_eq!(got, naive_diff(from, to));
         }
     }
 
     #[test]
-    fn slices_of_a_part_are_the_part(volume in volumes(), start in 0u64..60_000_000, len in 0u64..20_000_000) {
+    fn slices_of_a_part_are_the_part(volume in volumes(), start in 0u64..30_000_000, len in 0u64..10_000_000) {
         let store = empty();
         let mut writer = store.writer().unwrap();
         let root = save(&mut writer, &volume, &[]).unwrap();
@@ -170,7 +177,7 @@ fn the_rules_of_writing_are_kept() {
     let store = empty();
     let mut writer = store.writer().unwrap();
     let misuse = |r: Result<(), StoreError>| assert!(matches!(r, Err(StoreError::Misuse { .. })), "{r:?}");
-    let at = |n| model::units::ByteOffset(n);
+    let at = ByteOffset;
     misuse(writer.write(at(0), vec![1]));
     writer.begin(ByteLen(1000));
     misuse(writer.write(at(990), vec![1; 11]));
@@ -181,38 +188,131 @@ fn the_rules_of_writing_are_kept() {
     let root = writer.end().unwrap();
     misuse(writer.end().map(|_| ()));
     writer.begin(ByteLen(1 << 20));
-    for n in 0..256 {
+    for n in 0..128 {
         writer.write(at(n * 2), vec![1]).unwrap();
     }
-    misuse(writer.write(at(512), vec![1]));
+    misuse(writer.write(at(256), vec![1]));
     // A volume begun anew forgets the one before.
     writer.begin(ByteLen(1000));
     writer.write(at(10), vec![1; 11]).unwrap();
     assert_eq!(writer.end().unwrap(), root);
     let mut named = manifest(machine("a"), root);
-    named.volumes[0].map.node = model::id::NodeId(model::id::Digest::of(b"nowhere"));
+    named.volumes[0].map.node = NodeId(Digest::of(b"nowhere"));
     assert!(matches!(writer.finish(named), Err(StoreError::Misuse { .. })), "a map that is not there");
     assert!(store.list().unwrap().snapshots.is_empty());
 }
 
 #[test]
-fn the_last_bytes_of_64_bits_can_be_mapped() {
+fn the_last_bytes_of_62_bits_can_be_mapped() {
     let store = empty();
     let mut writer = store.writer().unwrap();
     writer.begin(ByteLen(u64::MAX));
-    writer.write(model::units::ByteOffset(5), vec![7; 3]).unwrap();
-    writer.write(model::units::ByteOffset(u64::MAX - 10), vec![7; 10]).unwrap();
+    writer.write(ByteOffset(5), vec![7; 3]).unwrap();
+    writer.write(ByteOffset(MAX_VOLUME - 10), vec![7; 10]).unwrap();
+    assert!(matches!(writer.write(ByteOffset(MAX_VOLUME), vec![7]), Err(StoreError::Misuse { .. })));
     let root = writer.end().unwrap();
     assert_eq!(root.height, 5);
     let mut plain = manifest(machine("a"), root);
     plain.volumes.clear();
-    plain.disks[0].hardware.size = ByteLen(u64::MAX);
+    plain.disks[0].hardware.size = ByteLen(MAX_VOLUME);
     writer.finish(plain).unwrap();
     let all: Vec<_> = store.map(root).slices(Extent::whole(ByteLen(u64::MAX))).map(Result::unwrap).collect();
     assert_eq!(all.len(), 2);
-    assert_eq!(all[1].extent.end().0, u64::MAX);
+    assert_eq!(all[1].extent.end().0, MAX_VOLUME);
     assert_eq!(store.read(&all[1]).unwrap(), [7; 10]);
     assert!(matches!(all[0].content, SliceContent::Chunk { at: 0, .. }));
     let report = store.check(true, &mut |_, _| true).unwrap();
     assert!(report.is_clean(), "{report:?}");
+}
+
+/// The content digest of a leaf, straight from docs/store-format.md.
+fn content_of(volume: &Volume, leaf: u64) -> Digest {
+    let mut text = vec![0];
+    for (cell, runs) in volume.cells().range(leaf * 64..(leaf + 1) * 64) {
+        text.push(u8::try_from(cell % 64).unwrap());
+        text.extend(u16::try_from(runs.len()).unwrap().to_le_bytes());
+        let mut bytes = Vec::new();
+        for (start, run) in runs {
+            text.extend(u32::try_from(start % 65_536).unwrap().to_le_bytes());
+            text.extend(u32::try_from(run.len()).unwrap().to_le_bytes());
+            bytes.extend(run);
+        }
+        let zero = bytes.iter().all(|b| *b == 0);
+        text.extend(if zero { [0; 32] } else { Digest::of(&bytes).0 });
+    }
+    Digest::of(&text)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn leaves_tell_content_without_being_read(volume in volumes(), cut in 1usize..70_000) {
+        let store = empty();
+        let mut writer = store.writer().unwrap();
+        let root = save(&mut writer, &volume, &[]).unwrap();
+        writer.finish(manifest(machine("a"), root)).unwrap();
+        let mut used = 0;
+        let mut seen = Vec::new();
+        for leaf in store.map(root).leaves(Extent::whole(LEN)) {
+            let leaf = leaf.unwrap();
+            let number = leaf.extent.start().0 / store::LEAF;
+            prop_assert_eq!(leaf.extent.len().0, store::LEAF);
+            prop_assert_eq!(leaf.content, content_of(&volume, number));
+            // Whoever reads the disk gets the same, in whatever pieces.
+            let mut hasher = LeafHasher::default();
+            for (start, bytes) in &volume.runs {
+                let Some(e) = Extent::between(*start, start + bytes.len() as u64).unwrap().intersect(leaf.extent) else {
+                    continue;
+                };
+                let from = usize::try_from(e.start().0 - start).unwrap();
+                let part = &bytes[from..from + usize::try_from(e.len().0).unwrap()];
+                let mut at = u32::try_from(e.start().0 - leaf.extent.start().0).unwrap();
+                for piece in part.chunks(cut) {
+                    hasher.add(at, piece).unwrap();
+                    at += u32::try_from(piece.len()).unwrap();
+                }
+            }
+            prop_assert_eq!(hasher.finish(), leaf.content);
+            used += store.leaf_used(&leaf).unwrap().0;
+            seen.push(number);
+        }
+        prop_assert_eq!(used, volume.used());
+        let mut want: Vec<u64> = volume.cells().keys().map(|cell| cell / 64).collect();
+        want.dedup();
+        prop_assert_eq!(seen, want);
+    }
+}
+
+#[test]
+fn a_leaf_is_hashed_by_the_rules() {
+    let misuse = |r: Result<(), StoreError>| assert!(matches!(r, Err(StoreError::Misuse { .. })), "{r:?}");
+    assert_eq!(LeafHasher::default().finish(), Digest::of(&[0]), "no used byte");
+    let mut hasher = LeafHasher::default();
+    hasher.add(10, &[1; 10]).unwrap();
+    misuse(hasher.add(19, &[1]));
+    misuse(hasher.add(u32::MAX, &[1; 10]));
+    misuse(hasher.add(4 << 20, &[1]));
+    hasher.add(20, &[]).unwrap();
+    hasher.add((4 << 20) - 1, &[0]).unwrap();
+    let volume = Volume::of(&[(10, vec![1; 10]), ((4 << 20) - 1, vec![0])]);
+    assert_eq!(hasher.finish(), content_of(&volume, 0));
+}
+
+#[test]
+fn a_map_of_other_content_than_named_is_refused() {
+    let store = empty();
+    let (_, made) = snapshot(&store, &Volume::of(&[(0, fill(2, 1, 700)), (1 << 25, fill(2, 2, 700))])).unwrap();
+    let root = made.volumes[0].map;
+    let other = model::snapshot::MapRoot { content: Digest::of(b"what was signed"), ..root };
+    let damaged = |r: Option<Result<(), StoreError>>| {
+        assert!(matches!(r, Some(Err(StoreError::Damaged { .. }))), "{r:?}");
+    };
+    damaged(store.map(other).slices(Extent::whole(LEN)).next().map(|s| s.map(|_| ())));
+    damaged(store.map(other).leaves(Extent::whole(LEN)).next().map(|s| s.map(|_| ())));
+    damaged(Some(store.map(other).used().map(|_| ())));
+    let leaf = store.map(root).leaves(Extent::whole(LEN)).next().unwrap().unwrap();
+    damaged(Some(store.leaf_used(&store::LeafRef { content: other.content, ..leaf }).map(|_| ())));
+    let error = store.writer().unwrap().finish(manifest(machine("a"), other)).unwrap_err();
+    assert!(matches!(error, StoreError::Misuse { .. }), "{error}");
 }

@@ -279,7 +279,7 @@ impl Scene {
             why: "".into(),
             captured: ByteLen(0),
             unreadable: ExtentSet::new(),
-            map: MapRoot { node: NodeId(Digest::of(b"")), height: 0 },
+            map: MapRoot { node: NodeId(Digest::of(b"")), height: 0, content: Digest::of(b"") },
         };
         self.saved = Some(self.volumes().into_iter().map(saved).collect());
     }

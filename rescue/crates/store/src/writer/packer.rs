@@ -3,10 +3,12 @@
 use super::Common;
 use super::putter::Parcel;
 use super::tree::Tree;
-use super::worker::Squeezer;
+use super::worker::{Run, Squeezer};
 use crate::error::StoreError;
-use crate::layout::{LEAF_CELLS, small};
-use crate::node::{Cell, Leaf, Node, Run};
+use crate::layout::{CELL, LEAF_CELLS, small};
+use crate::leaf::LeafBuilder;
+use crate::map::SliceContent;
+use crate::node::Node;
 use crate::pack::{Encoding, Kind, PackBuilder};
 use crate::store::Store;
 use model::id::{ChunkId, Digest, NodeId};
@@ -48,8 +50,8 @@ pub(super) struct Packer {
     /// Nodes have packs of their own: reading a map does not seek through the data.
     nodes: PackBuilder,
     squeezer: Result<Squeezer, StoreError>,
-    /// The leaf being filled: its number and its cells.
-    leaf: Option<(u64, Leaf)>,
+    /// The leaf being filled, and its number.
+    leaf: Option<(u64, LeafBuilder)>,
     tree: Tree,
 }
 
@@ -132,18 +134,25 @@ impl Packer {
         if self.leaf.as_ref().is_some_and(|(no, _)| *no != leaf_no) {
             self.close_leaf()?;
         }
-        let index = u8::try_from(index % LEAF_CELLS).expect("a leaf has 128 cells");
-        let (_, leaf) = self.leaf.get_or_insert_with(|| (leaf_no, Leaf::default()));
-        leaf.cells.push(Cell { index, runs, content: content.map(ChunkId) });
+        let index = u8::try_from(index % LEAF_CELLS).expect("a leaf has 64 cells");
+        let (_, leaf) = self.leaf.get_or_insert_with(|| (leaf_no, LeafBuilder::default()));
+        // On the grid a chunk is the used bytes of a cell, and its hash is the cell's.
+        leaf.cell(index, content);
+        let mut at = 0;
+        for run in runs {
+            let content = content.map_or(SliceContent::Zero, |id| SliceContent::Chunk { id: ChunkId(id), at });
+            leaf.slice(u32::from(index) * CELL + run.start, run.len, content);
+            at += run.len;
+        }
         Ok(())
     }
 
     fn close_leaf(&mut self) -> Result<(), StoreError> {
         let Some((no, leaf)) = self.leaf.take() else { return Ok(()) };
-        let node = Node::Leaf(leaf);
-        let (id, used) = (self.node(&node)?, node.used());
+        let node = Node::Leaf(leaf.finish()?);
+        let (id, used, content) = (self.node(&node)?, node.used(), node.content());
         let mut tree = std::mem::take(&mut self.tree);
-        tree.add(no, id, used, &mut |n| self.node(n))?;
+        tree.add(no, id, used, content, &mut |n| self.node(n))?;
         self.tree = tree;
         Ok(())
     }

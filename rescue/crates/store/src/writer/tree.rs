@@ -4,9 +4,9 @@
 //! root is the lowest node that covers every used byte.
 
 use crate::error::StoreError;
-use crate::layout::FAN_BITS;
+use crate::layout::{FAN_BITS, LEAF, MAX_VOLUME};
 use crate::node::{Child, Inner, Leaf, Node};
-use model::id::NodeId;
+use model::id::{Digest, NodeId};
 use model::snapshot::MapRoot;
 
 /// Nodes of one level that still lack a parent: all parts of the same one.
@@ -17,6 +17,7 @@ struct Part {
     number: u64,
     id: NodeId,
     used: u64,
+    content: Digest,
 }
 
 /// The open nodes of a map being built from left to right.
@@ -29,9 +30,24 @@ pub(super) struct Tree {
 type Keep<'a> = &'a mut dyn FnMut(&Node) -> Result<NodeId, StoreError>;
 
 impl Tree {
-    /// Adds leaf `number`; numbers rise.
-    pub(super) fn add(&mut self, number: u64, id: NodeId, used: u64, keep: Keep<'_>) -> Result<(), StoreError> {
-        self.add_at(0, Part { number, id, used }, keep)
+    /// Adds leaf `number`, with its used bytes and its content digest: one that was just stored, or one that another map in
+    /// this store has, taken over by its name.
+    ///
+    /// # Errors
+    /// [`StoreError::Misuse`] where numbers do not rise, pass the longest volume, or nothing is used; those of `keep`.
+    pub(super) fn add(
+        &mut self,
+        number: u64,
+        id: NodeId,
+        used: u64,
+        content: Digest,
+        keep: Keep<'_>,
+    ) -> Result<(), StoreError> {
+        let last = self.levels.first().and_then(|l| l.last()).map(|p| p.number);
+        if last.is_some_and(|last| number <= last) || number >= MAX_VOLUME / LEAF || used == 0 || used > LEAF {
+            return Err(StoreError::misuse(format!("leaf {number} of {used} used bytes after leaf {last:?}")));
+        }
+        self.add_at(0, Part { number, id, used, content }, keep)
     }
 
     fn add_at(&mut self, mut level: usize, mut part: Part, keep: Keep<'_>) -> Result<(), StoreError> {
@@ -56,7 +72,9 @@ impl Tree {
     /// The root over everything added. Without any leaf it is an empty leaf.
     pub(super) fn root(mut self, keep: Keep<'_>) -> Result<MapRoot, StoreError> {
         if self.levels.is_empty() {
-            return Ok(MapRoot { node: keep(&Node::Leaf(Leaf::default()))?, height: 0 });
+            let empty = Leaf::default();
+            let content = empty.content;
+            return Ok(MapRoot { node: keep(&Node::Leaf(empty))?, height: 0, content });
         }
         let mut level = 0;
         loop {
@@ -64,7 +82,7 @@ impl Tree {
             let top = level + 1 == self.levels.len();
             match parts.as_slice() {
                 [only] if top && only.number == 0 => {
-                    return Ok(MapRoot { node: only.id, height: height(level) });
+                    return Ok(MapRoot { node: only.id, height: height(level), content: only.content });
                 }
                 // A level whose nodes all went up already.
                 [] => {}
@@ -78,50 +96,61 @@ impl Tree {
     }
 }
 
-/// Levels are counted in `u8` on disk; addresses of 64 bits need six.
+/// Levels are counted in `u8` on disk; addresses of 62 bits need six.
 fn height(level: usize) -> u8 {
-    u8::try_from(level).expect("at most six levels cover 64 bits")
+    u8::try_from(level).expect("at most six levels cover 62 bits")
 }
 
 fn parent(level: usize, parts: &[Part], keep: Keep<'_>) -> Result<Part, StoreError> {
     let part_of = |n: u64| u8::try_from(n % 256).expect("below 256");
-    let children = parts.iter().map(|p| Child { index: part_of(p.number), id: p.id }).collect();
+    let children = parts.iter().map(|p| Child { index: part_of(p.number), id: p.id, content: p.content }).collect();
     // Runs do not overlap, so that their sum is at most the volume's length.
     let used = parts.iter().fold(0u64, |n, p| n.saturating_add(p.used));
-    let id = keep(&Node::Inner(Inner { height: height(level + 1), used, children }))?;
-    Ok(Part { number: parts.first().map_or(0, |p| p.number >> FAN_BITS), id, used })
+    let inner = Inner { height: height(level + 1), used, children };
+    let content = inner.content();
+    let id = keep(&Node::Inner(inner))?;
+    Ok(Part { number: parts.first().map_or(0, |p| p.number >> FAN_BITS), id, used, content })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::id::Digest;
+    use crate::leaf::LeafBuilder;
+    use crate::map::SliceContent;
+    use model::id::ChunkId;
     use std::collections::HashMap;
 
-    fn build(leaves: &[u64]) -> (MapRoot, HashMap<NodeId, Node>) {
+    type Nodes = HashMap<NodeId, Node>;
+
+    /// Stores a node in a table.
+    fn put(kept: &mut Nodes, node: &Node) -> Result<NodeId, StoreError> {
+        let id = NodeId(Digest::of(&node.encode()));
+        assert_eq!(Node::decode(&node.encode()).unwrap(), *node);
+        kept.insert(id, node.clone());
+        Ok(id)
+    }
+
+    fn build(leaves: &[u64]) -> (MapRoot, Nodes) {
         let mut kept = HashMap::new();
-        let mut keep = |n: &Node| {
-            let id = NodeId(Digest::of(&n.encode()));
-            n.validate().unwrap();
-            assert_eq!(Node::decode(&n.encode()).unwrap(), *n);
-            kept.insert(id, n.clone());
-            Ok(id)
-        };
+        let mut keep = |n: &Node| put(&mut kept, n);
         let mut tree = Tree::default();
         for n in leaves {
-            tree.add(*n, NodeId(Digest::of(&n.to_le_bytes())), 1, &mut keep).unwrap();
+            let of = Digest::of(&n.to_le_bytes());
+            tree.add(*n, NodeId(of), 1, of, &mut keep).unwrap();
         }
         let root = tree.root(&mut keep).unwrap();
         (root, kept)
     }
 
-    fn leaves_below(root: MapRoot, nodes: &HashMap<NodeId, Node>) -> Vec<(u64, NodeId)> {
-        let mut level = vec![(0u64, root.node)];
+    /// Number and entry of every leaf.
+    fn leaves_below(root: MapRoot, nodes: &Nodes) -> Vec<(u64, NodeId, Digest)> {
+        let mut level = vec![(0u64, root.node, root.content)];
         for _ in 0..root.height {
             let mut next = Vec::new();
-            for (number, id) in level {
+            for (number, id, content) in level {
                 let Node::Inner(inner) = &nodes[&id] else { panic!("a leaf above the leaves") };
-                next.extend(inner.children.iter().map(|c| (number << 8 | u64::from(c.index), c.id)));
+                assert_eq!(inner.content(), content);
+                next.extend(inner.children.iter().map(|c| (number << 8 | u64::from(c.index), c.id, c.content)));
             }
             level = next;
         }
@@ -142,11 +171,61 @@ mod tests {
         for (leaves, height) in cases {
             let (root, nodes) = build(leaves);
             assert_eq!(root.height, *height, "{leaves:?}");
-            let want: Vec<(u64, NodeId)> = leaves.iter().map(|n| (*n, NodeId(Digest::of(&n.to_le_bytes())))).collect();
+            let of = |n: &u64| Digest::of(&n.to_le_bytes());
+            let want: Vec<_> = leaves.iter().map(|n| (*n, NodeId(of(n)), of(n))).collect();
             assert_eq!(leaves_below(root, &nodes), want);
         }
         let (empty, nodes) = build(&[]);
-        assert_eq!(empty.height, 0);
+        assert_eq!((empty.height, empty.content), (0, Digest::of(&[0])));
         assert_eq!(nodes[&empty.node].used(), 0);
+    }
+
+    #[test]
+    fn what_is_no_leaf_is_refused() {
+        let of = Digest::of(b"a leaf");
+        let mut kept = HashMap::new();
+        let mut tree = Tree::default();
+        let mut add = |number, used| tree.add(number, NodeId(of), used, of, &mut |n: &Node| put(&mut kept, n));
+        add(5, 1).unwrap();
+        for (number, used) in [(5, 1), (4, 1), (6, 0), (6, LEAF + 1), (1 << 40, 1)] {
+            assert!(matches!(add(number, used), Err(StoreError::Misuse { .. })), "{number} {used}");
+        }
+        add(255, 1).unwrap();
+        add(256, LEAF).unwrap();
+        assert!(add(255, 1).is_err(), "also where the level above was begun");
+    }
+
+    #[test]
+    fn kept_leaves_make_the_map_that_their_bytes_make() {
+        // Leaves as a writer makes them: a chunk each, some zeros.
+        let leaf = |n: u64| {
+            let mut leaf = LeafBuilder::default();
+            let hash = Digest::of(&(n % 7).to_le_bytes());
+            leaf.slice(512, 4096, SliceContent::Chunk { id: ChunkId(hash), at: 0 });
+            leaf.cell(0, Some(hash));
+            leaf.slice(70_000, 100, SliceContent::Zero);
+            leaf.cell(1, None);
+            Node::Leaf(leaf.finish().unwrap())
+        };
+        let numbers: Vec<u64> = (0..600).chain([70_000, 70_001]).collect();
+        let mut kept = HashMap::new();
+        let mut tree = Tree::default();
+        for n in &numbers {
+            let node = leaf(*n);
+            let id = put(&mut kept, &node).unwrap();
+            tree.add(*n, id, node.used(), node.content(), &mut |n| put(&mut kept, n)).unwrap();
+        }
+        let written = tree.root(&mut |n| put(&mut kept, n)).unwrap();
+        // Again, the leaves taken from the map that is there; every third is written anew.
+        let mut again = HashMap::new();
+        let mut tree = Tree::default();
+        for (n, id, content) in leaves_below(written, &kept) {
+            let used = kept[&id].used();
+            let id = if n % 3 == 0 { put(&mut again, &leaf(n)).unwrap() } else { id };
+            tree.add(n, id, used, content, &mut |n| put(&mut again, n)).unwrap();
+        }
+        let root = tree.root(&mut |n| put(&mut again, n)).unwrap();
+        assert_eq!(root, written);
+        assert_eq!(again[&root.node].used(), numbers.len() as u64 * 4196);
     }
 }

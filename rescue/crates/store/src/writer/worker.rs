@@ -4,7 +4,6 @@ use super::Common;
 use super::packer::{Content, Event};
 use crate::error::StoreError;
 use crate::layout::small;
-use crate::node::Run;
 use crate::pack::Encoding;
 use crate::store::Store;
 use model::id::Digest;
@@ -14,6 +13,15 @@ use std::sync::{Mutex, PoisonError};
 
 /// Compression level: the measured knee between size and time on system files.
 const LEVEL: i32 = 3;
+
+/// Used bytes within a cell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// First byte, from the start of the cell.
+    pub(super) start: u32,
+    /// Number of bytes.
+    pub(super) len: u32,
+}
 
 /// The used bytes of a cell.
 pub(super) struct Job {

@@ -101,7 +101,7 @@ pub(crate) fn fill(kind: u8, seed: u32, len: usize) -> Vec<u8> {
     }
 }
 
-/// Volumes over four leaves and one place far away, with holes of all sizes down to 512 bytes.
+/// Volumes over seven leaves and one place far away, with holes of all sizes down to 512 bytes.
 pub(crate) fn volumes() -> impl Strategy<Value = Volume> {
     let unit = 512u64;
     let far = prop_oneof![9 => Just(0u64), 1 => Just(1u64 << 36)];
