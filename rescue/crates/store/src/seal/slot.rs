@@ -115,9 +115,10 @@ impl Slot {
         with.check()?;
         let by = By::new(with, cost, entropy)?;
         let key = by.key(with)?.expect("made for this kind of secret");
-        let wrapped = aead::seal(&cipher(&key), &associated(store), master.bytes(), entropy)?;
+        let (id, label) = (random(entropy)?, DisplayText::new(label));
+        let wrapped = aead::seal(&cipher(&key), &associated(store, &id, &label), master.bytes(), entropy)?;
         let wrapped = wrapped.try_into().expect("32 bytes, sealed");
-        let slot = Self { format: FORMAT, id: random(entropy)?, label: DisplayText::new(label), by, wrapped };
+        let slot = Self { format: FORMAT, id, label, by, wrapped };
         let mut bytes = serde_json::to_vec_pretty(&slot).expect("strings and numbers always encode");
         bytes.push(b'\n');
         if bytes.len() as u64 > MAX_SLOT {
@@ -153,8 +154,7 @@ impl Slot {
         Ok(slot)
     }
 
-    /// What people call it by: 32 random hexadecimal digits. Nothing proves it, nor the label: whoever can write to the
-    /// store can change both.
+    /// What people call it by: 32 random hexadecimal digits. Proven, with the label, once the slot has opened.
     pub(crate) fn id(&self) -> String {
         hex::encode(&self.id)
     }
@@ -172,7 +172,8 @@ impl Slot {
         with.check()?;
         let wrong = || StoreError::wrong_key(format!("key slot {:?} does not open with this", self.label));
         let key = self.by.key(with)?.ok_or_else(wrong)?;
-        let opened = aead::open(&cipher(&key), &associated(store), self.wrapped.to_vec()).map(Zeroizing::new);
+        let opened = aead::open(&cipher(&key), &associated(store, &self.id, &self.label), self.wrapped.to_vec())
+            .map(Zeroizing::new);
         opened.and_then(|bytes| Master::from_bytes(&bytes)).ok_or_else(wrong)
     }
 }
@@ -198,8 +199,9 @@ pub(crate) fn unlock(slots: &[Slot], store: &StoreId, with: &Unlock) -> Result<M
     Err(failed)
 }
 
-fn associated(store: &StoreId) -> Vec<u8> {
-    [b"holdfast key 1", &store[..]].concat()
+/// What the wrapped key is bound to: the store, and what people call the slot by, so that nobody has the wrong one removed.
+fn associated(store: &StoreId, id: &[u8; 16], label: &DisplayText) -> Vec<u8> {
+    [b"holdfast key 1", &store[..], id, label.as_str().as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -270,12 +272,12 @@ mod tests {
         let by_passphrase = json(
             r#""type": "passphrase", "memory_kib": 8192, "passes": 2, "lanes": 3"#,
             "101112131415161718191a1b1c1d1e1f202122232425262730b312304afb05242ccb3c91293a62f0adaf4f4e5f3d5424b9bd4fb575b6efa6\
-             44bd522d29b099d54142a92107d4ada9",
+             64e649c30f6dd33699ede8ef53f78a74",
         );
         let by_key_file = json(
             r#""type": "key_file""#,
             "101112131415161718191a1b1c1d1e1f2021222324252627e3cad10ce749d73cfa404b891409e7caff86f8bb2d40484f67ffd020374886c2\
-             9b94027f54a61abe8693e30b399c9588",
+             6454d173bbb2bba934930a3bc2e59e0b",
         );
         let file = Unlock::KeyFile(Secret::new((0x40..0x60).collect()));
         for (slot, with) in [(by_passphrase, passphrase("correct horse")), (by_key_file, file)] {
@@ -313,9 +315,9 @@ mod tests {
                         matches!(Slot::decode(&name, &bad), Err(StoreError::Damaged { .. })),
                         "byte {at} bit {bit}"
                     );
-                    // And under a name that fits: only what people call the slot by can be changed so.
+                    // And under a name that fits. White space is nobody's business.
                     let Ok(slot) = decode(&bad) else { continue };
-                    if slot.id() == good.id() && slot.label() == good.label() {
+                    if slot != good {
                         assert!(is_wrong(slot.unlock(&STORE, &with)), "byte {at} bit {bit}");
                     }
                 }
