@@ -59,7 +59,7 @@ fn a_process_answers_as_this_one_would() {
     }
     // Compressed bytes go through it too.
     let local = store::LocalDecoder;
-    assert_eq!(child.chunk(b"no zstd", 10).unwrap_err(), local.chunk(b"no zstd", 10).unwrap_err());
+    assert_eq!(child.frame(b"no zstd", 10).unwrap_err(), local.frame(b"no zstd", 10).unwrap_err());
 }
 
 fn a_killed_process_costs_one_answer() {
@@ -94,7 +94,7 @@ fn a_refused_record_is_no_death() {
         assert_eq!(child.intent(bytes).is_err(), store::LocalDecoder.intent(bytes).is_err());
         assert_eq!(child.receipt(bytes).is_err(), store::LocalDecoder.receipt(bytes).is_err());
         assert_eq!(child.node(bytes).is_err(), store::LocalDecoder.node(bytes).is_err());
-        assert_eq!(child.pack_index(bytes).is_err(), store::LocalDecoder.pack_index(bytes).is_err());
+        assert_eq!(child.footer(bytes).is_err(), store::LocalDecoder.footer(bytes).is_err());
     }
     assert_eq!(child.process_id(), process, "the same process answered all of it");
     // A range outside the disk is refused by the process, and by this one where the process does not.

@@ -1,18 +1,19 @@
 //! Whether a store is what it says: every object, every map, and on request every byte.
 
 use crate::error::StoreError;
+use crate::footer::Footer;
 use crate::format;
 use crate::index::Trust;
 use crate::layout::{MAX_RECORD, digest_in, format_name, index_name, intent_name, pack_name, receipt_name};
 use crate::map::{Sub, mask};
 use crate::node::{LeafContent, Node};
-use crate::pack::{self, PackEntry};
+use crate::reader::OpenFrame;
 use crate::snapshots::maps;
 use crate::store::{Store, read_object};
 use model::id::{Digest, IntentId, SnapshotId};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
-use model::units::{ByteLen, ByteOffset};
+use model::units::ByteLen;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -82,6 +83,8 @@ struct Checker<'a> {
     bad_packs: HashMap<u32, usize>,
     /// Findings about single chunks: bad where the index finds them, or nowhere.
     bad_chunks: HashMap<Digest, usize>,
+    /// Plain lengths of all chunks in readable packs.
+    lens: HashMap<Digest, u32>,
     parts: HashMap<Sub, Part>,
 }
 
@@ -105,6 +108,7 @@ impl Store {
             packs: BTreeMap::new(),
             bad_packs: HashMap::new(),
             bad_chunks: HashMap::new(),
+            lens: HashMap::new(),
             parts: HashMap::new(),
         };
         checker.format()?;
@@ -213,12 +217,12 @@ impl Checker<'_> {
                 return Ok(false);
             }
             self.report.packs += 1;
-            match self.store.footer(&id) {
-                Ok(entries) => {
-                    self.report.chunks += entries.len();
-                    self.places(&id, &entries);
+            match self.store.read_footer(&id) {
+                Ok(footer) => {
+                    self.report.chunks += footer.chunks.len();
+                    self.places(&id, &footer);
                     if read_data {
-                        self.pack_data(&id, &entries)?;
+                        self.pack_data(&id, &footer)?;
                         self.report.read.0 = self.report.read.0.saturating_add(len);
                     }
                 }
@@ -235,20 +239,15 @@ impl Checker<'_> {
     }
 
     /// The index against a pack's own footer.
-    fn places(&mut self, id: &Digest, entries: &[PackEntry]) {
+    fn places(&mut self, id: &Digest, footer: &Footer) {
+        self.lens.extend(footer.chunks.iter().map(|c| (c.id, c.plain)));
         let wrong: Vec<Digest> = {
             let index = self.store.index();
-            let number = index.number(id);
-            let differs = |e: &&PackEntry| match index.find(&e.id) {
-                None => true,
-                Some(p) if Some(p.pack) != number => false,
-                Some(p) => (p.offset, p.stored, p.plain, p.encoding) != (e.offset, e.stored, e.plain, e.encoding),
-            };
-            entries.iter().filter(differs).map(|e| e.id).collect()
+            footer.chunks.iter().filter(|c| index.find(&c.id).is_none()).map(|c| c.id).collect()
         };
         if let Some(first) = wrong.first() {
             let text = format!(
-                "the index does not say where {} chunks of pack {} lie, {} is one",
+                "the index does not know {} chunks of pack {}, {} is one",
                 wrong.len(),
                 id.short(12),
                 first.short(12)
@@ -258,8 +257,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Reads a whole pack and opens every chunk of it.
-    fn pack_data(&mut self, id: &Digest, entries: &[PackEntry]) -> Result<(), StoreError> {
+    /// Reads a whole pack and opens every frame and chunk of it.
+    fn pack_data(&mut self, id: &Digest, footer: &Footer) -> Result<(), StoreError> {
         let number = self.store.index().number(id);
         let whole = match self.store.whole_pack(id) {
             Ok(bytes) => Some(bytes),
@@ -268,36 +267,41 @@ impl Checker<'_> {
                 None
             }
         };
-        for entry in entries {
-            let stored = match &whole {
+        let mut places = footer.places().peekable();
+        for (no, frame) in (0u16..).zip(&footer.frames) {
+            let opened = match &whole {
                 // The footer was read apart and may have changed since: never index beyond what is there.
-                Some(bytes) => usize::try_from(entry.offset)
+                Some(bytes) => usize::try_from(frame.offset)
                     .ok()
-                    .zip(usize::try_from(entry.stored).ok())
+                    .zip(usize::try_from(frame.stored).ok())
                     .and_then(|(at, len)| Some(bytes.get(at..at.checked_add(len)?)?.to_vec()))
-                    .ok_or_else(|| StoreError::damaged(format!("pack {} changed while it was read", id.short(12)))),
-                None => {
-                    // Which chunks of the damaged pack are hit: each is tried alone.
-                    let mut stored = vec![0; usize::try_from(entry.stored).unwrap_or(0)];
-                    let at = ByteOffset(u64::from(entry.offset));
-                    self.store.objects().get(&pack_name(id), at, &mut stored).map_err(Into::into).map(|()| stored)
-                }
+                    .ok_or_else(|| StoreError::damaged(format!("pack {} changed while it was read", id.short(12))))
+                    .and_then(|stored| self.store.open_frame(id, footer, no, stored)),
+                // Which frames of the damaged pack are hit: each is tried alone.
+                None => self.store.read_frame(id, footer, no),
             };
-            let opened =
-                stored.and_then(|s| self.store.open_chunk(&entry.id, id, entry.encoding, entry.plain, s).map(|_| ()));
-            if let Err(e) = opened {
-                let finding = self.found(e)?;
+            let opened = match opened {
+                Ok(plain) => Ok(OpenFrame::new(plain)),
+                Err(e) => Err(self.found(e)?),
+            };
+            while let Some((chunk, place)) = places.next_if(|(c, _)| c.frame == no) {
+                let finding = match &opened {
+                    Ok(frame) if frame.chunk(&chunk.id, place).is_some() => continue,
+                    Ok(_) => {
+                        let (chunk, pack) = (chunk.id.short(12), id.short(12));
+                        self.note(format!("chunk {chunk} in pack {pack} does not match its name"))
+                    }
+                    Err(finding) => *finding,
+                };
                 // Where the chunk lies in another pack too, and that one is read, nothing is lost.
-                if self.store.index().find(&entry.id).map(|p| p.pack) == number {
-                    self.bad_chunks.insert(entry.id, finding);
+                if self.store.index().find(&chunk.id) == number {
+                    self.bad_chunks.insert(chunk.id, finding);
                 }
             }
         }
-        if whole.is_none()
-            && let Some(number) = number
-        {
+        if whole.is_none() {
             // Nothing more may be saved against it.
-            self.store.index_mut().set_trust(number, Trust::Bad);
+            self.store.trust(id, Trust::Bad);
         }
         Ok(())
     }
@@ -308,9 +312,9 @@ impl Checker<'_> {
             let Some(id) = digest_in(&name, index_name) else { continue };
             match self.store.index_object(&id) {
                 Ok(parts) => {
-                    for (pack, entries) in parts {
+                    for (pack, said) in parts {
                         let same = match self.store.footer(&pack) {
-                            Ok(footer) => pack::encode_entries(&footer) == pack::encode_entries(&entries),
+                            Ok(footer) => *footer == said,
                             // A missing or bad pack has its own finding.
                             Err(_) => true,
                         };
@@ -466,9 +470,9 @@ impl Checker<'_> {
         }
         let place = {
             let index = self.store.index();
-            index.find(id).and_then(|place| Some((place, index.pack(place.pack)?.id)))
+            index.find(id).and_then(|no| Some((no, index.pack(no)?.id)))
         };
-        let Some((place, pack)) = place else {
+        let Some((no, pack)) = place else {
             // One finding for each chunk, however many cells name it.
             let finding = self.note(format!("chunk {} is in no pack that can be read", id.short(12)));
             self.bad_chunks.insert(*id, finding);
@@ -478,12 +482,13 @@ impl Checker<'_> {
         if let Some(entry) = self.packs.get_mut(&pack) {
             entry.0 = true;
         }
-        if let Some(finding) = self.bad_packs.get(&place.pack) {
+        if let Some(finding) = self.bad_packs.get(&no) {
             causes.insert(*finding);
             return false;
         }
-        if len.is_some_and(|len| len > place.plain) {
-            let text = format!("chunk {} has {} bytes, a map uses more", id.short(12), place.plain);
+        let has = self.lens.get(id).copied().unwrap_or(0);
+        if len.is_some_and(|len| len > has) {
+            let text = format!("chunk {} has {has} bytes, a map uses more", id.short(12));
             causes.insert(self.note(text));
         }
         true

@@ -1,9 +1,9 @@
 //! The one door through which bytes of a store are interpreted.
 
+use crate::footer::Footer;
 use crate::format::FORMAT;
-use crate::layout::MAX_NODE;
+use crate::frame;
 use crate::node::Node;
-use crate::pack::{self, PackEntry};
 use model::snapshot::{Intent, Manifest, Receipt};
 use model::text::DisplayText;
 use serde::de::DeserializeOwned;
@@ -36,17 +36,18 @@ pub trait Decode: Send + Sync {
     /// [`DecodeError::Bad`] where they are not the one encoding of a valid node.
     fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError>;
 
-    /// The entries of a pack, from its footer.
+    /// The footer of a pack.
     ///
     /// # Errors
     /// [`DecodeError::Bad`] where an entry breaks a limit.
-    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError>;
+    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError>;
 
-    /// Decompresses a chunk. Never takes more memory than `plain_len`, which is bounded itself.
+    /// Decompresses a frame of a pack, or a record. Never takes more memory than `plain_len`, which is bounded itself
+    /// (32 MiB, the most that a record can have).
     ///
     /// # Errors
     /// [`DecodeError::Bad`] where the bytes are no zstd frame of exactly `plain_len` bytes.
-    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError>;
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError>;
 }
 
 /// Bytes that could not be interpreted.
@@ -101,22 +102,12 @@ impl Decode for LocalDecoder {
         Node::decode(bytes)
     }
 
-    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
-        pack::decode_entries(bytes)
+    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
+        Footer::decode(bytes)
     }
 
-    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        if plain_len > MAX_NODE {
-            return Err(DecodeError::bad(format!("a chunk of {plain_len} bytes; the most is {MAX_NODE}")));
-        }
-        // The destination's capacity bounds what zstd writes, whatever the frame declares; a frame decoded in one call
-        // needs no window of its own.
-        let capacity = usize::try_from(plain_len).map_err(|e| DecodeError::bad(e.to_string()))?;
-        let plain = zstd::bulk::decompress(stored, capacity).map_err(|e| DecodeError::bad(format!("zstd: {e}")))?;
-        if plain.len() != capacity {
-            return Err(DecodeError::bad(format!("{} plain bytes where {plain_len} were declared", plain.len())));
-        }
-        Ok(plain)
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        frame::expand(stored, plain_len)
     }
 }
 

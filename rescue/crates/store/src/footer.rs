@@ -1,7 +1,7 @@
 //! The footer of a pack: which frames it has, and which chunks lie in each (docs/store-format.md, "Packs").
 
 use crate::decode::DecodeError;
-use crate::layout::{big, small};
+use crate::layout::{MAX_DATA, big, small};
 use crate::pack::{Encoding, Kind};
 use model::id::Digest;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,6 @@ pub(crate) const MAX_FRAMES: usize = 4096;
 pub(crate) const MAX_CHUNKS: usize = 16_384;
 /// Most plain bytes of a frame.
 pub(crate) const MAX_FRAME: u32 = 1024 * 1024;
-/// Most plain bytes of a chunk.
-pub(crate) const MAX_CHUNK: u32 = 512 * 1024;
 /// What sealing adds to bytes at most: a nonce of 24 and a tag of 16.
 pub(crate) const MAX_SEAL: u32 = 40;
 
@@ -135,7 +133,7 @@ impl Footer {
         for (number, frame) in (0u16..).zip(&self.frames) {
             let own = chunks.iter().take_while(|c| c.frame == number).count();
             let (here, after) = chunks.split_at(own);
-            if here.iter().any(|c| c.plain == 0 || c.plain > MAX_CHUNK) {
+            if here.iter().any(|c| c.plain == 0 || c.plain > MAX_DATA) {
                 return bad("chunks are beyond the limits");
             }
             // At most 16,384 chunks of 512 KiB: the sum needs more than 32 bits, but not more than 64.

@@ -1,7 +1,7 @@
-//! Which chunk lies where: in memory a sorted array of 48 bytes a chunk, in the store objects that can be thrown away.
+//! Which chunk lies where: in memory a sorted array of 36 bytes a chunk, in the store objects that can be thrown away.
 
+use crate::footer::{ChunkEntry, Footer};
 use crate::layout::{big, small};
-use crate::pack::{ENTRY, Encoding, PackEntry};
 use model::id::Digest;
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,6 +15,8 @@ const RECENT: usize = 16 * 1024;
 pub(crate) enum Trust {
     /// Read back after it was put: an index object or this run says so.
     Verified,
+    /// Put by the run at hand, which saves against it, and reads it back at its end.
+    Put,
     /// Found in the store, by whom and how completely written nobody says. Read before anything is saved against it.
     Unknown,
     /// Its bytes are not what its name says. Nothing new may count on it.
@@ -28,41 +30,13 @@ pub(crate) struct Pack {
     pub(crate) trust: Trust,
 }
 
-/// Where a chunk lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) pack: u32,
-    pub(crate) offset: u32,
-    pub(crate) stored: u32,
-    pub(crate) plain: u32,
-    pub(crate) encoding: Encoding,
-}
-
 #[derive(Clone, Copy)]
 struct Slot {
     id: [u8; 32],
     pack: u32,
-    offset: u32,
-    stored: u32,
-    /// Plain length; the top bit is set where the chunk is compressed. Lengths are bounded far below.
-    plain: u32,
 }
 
-const _: () = assert!(size_of::<Slot>() == 48);
-const COMPRESSED: u32 = 1 << 31;
-
-impl Slot {
-    fn new(pack: u32, e: &PackEntry) -> Self {
-        let flag = if e.encoding == Encoding::Zstd { COMPRESSED } else { 0 };
-        Self { id: e.id.0, pack, offset: e.offset, stored: e.stored, plain: e.plain & !COMPRESSED | flag }
-    }
-
-    fn place(&self) -> Place {
-        let encoding = if self.plain & COMPRESSED != 0 { Encoding::Zstd } else { Encoding::Plain };
-        let Self { pack, offset, stored, plain, .. } = *self;
-        Place { pack, offset, stored, plain: plain & !COMPRESSED, encoding }
-    }
-}
+const _: () = assert!(size_of::<Slot>() == 36);
 
 /// Every chunk of the store.
 #[derive(Default)]
@@ -77,7 +51,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// Adds a pack's chunks. A chunk already known stays where it is, unless its pack is bad.
-    pub(crate) fn add(&mut self, id: Digest, trust: Trust, entries: &[PackEntry]) {
+    pub(crate) fn add(&mut self, id: Digest, trust: Trust, chunks: &[ChunkEntry]) {
         let pack = match self.by_id.get(&id) {
             Some(pack) => *pack,
             None => {
@@ -90,8 +64,8 @@ impl Index {
         if let Some(p) = self.packs.get_mut(big(pack)) {
             p.trust = trust;
         }
-        for entry in entries {
-            let slot = Slot::new(pack, entry);
+        for entry in chunks {
+            let slot = Slot { id: entry.id.0, pack };
             let bad = |s: &Slot, packs: &[Pack]| packs[big(s.pack)].trust == Trust::Bad;
             if let Ok(at) = self.sorted.binary_search_by(|s| s.id.cmp(&entry.id.0)) {
                 if bad(&self.sorted[at], &self.packs) {
@@ -131,11 +105,12 @@ impl Index {
         }
     }
 
-    pub(crate) fn find(&self, id: &Digest) -> Option<Place> {
+    /// The number of the pack in which a chunk lies.
+    pub(crate) fn find(&self, id: &Digest) -> Option<u32> {
         if let Ok(at) = self.sorted.binary_search_by(|s| s.id.cmp(&id.0)) {
-            return Some(self.sorted[at].place());
+            return Some(self.sorted[at].pack);
         }
-        self.recent.get(&id.0).map(Slot::place)
+        self.recent.get(&id.0).map(|s| s.pack)
     }
 
     pub(crate) fn pack(&self, no: u32) -> Option<Pack> {
@@ -178,10 +153,11 @@ impl IndexBuilder {
         Self { bytes: MAGIC.to_vec() }
     }
 
-    pub(crate) fn push(&mut self, pack: &Digest, entries: &[PackEntry]) {
+    pub(crate) fn push(&mut self, pack: &Digest, footer: &Footer) {
+        let footer = footer.encode();
         self.bytes.extend(pack.0);
-        self.bytes.extend(small(entries.len()).to_le_bytes());
-        self.bytes.extend(crate::pack::encode_entries(entries));
+        self.bytes.extend(small(footer.len()).to_le_bytes());
+        self.bytes.extend(footer);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -203,8 +179,8 @@ pub(crate) fn sections(bytes: &[u8]) -> Option<Vec<(Digest, &[u8])>> {
     let mut out = Vec::new();
     while !rest.is_empty() {
         let (id, after) = rest.split_first_chunk::<32>()?;
-        let (count, after) = after.split_first_chunk::<4>()?;
-        let len = usize::try_from(u32::from_le_bytes(*count)).ok()?.checked_mul(ENTRY)?;
+        let (len, after) = after.split_first_chunk::<4>()?;
+        let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
         let (footer, after) = after.split_at_checked(len)?;
         out.push((Digest(*id), footer));
         rest = after;
@@ -217,16 +193,15 @@ mod tests {
     use super::*;
     use crate::pack::Kind;
 
-    fn entry(n: u32) -> PackEntry {
-        let id = Digest::of(&n.to_le_bytes());
-        PackEntry { id, offset: n, stored: 5, plain: 5, kind: Kind::Data, encoding: Encoding::Plain }
+    fn entry(n: u32) -> ChunkEntry {
+        ChunkEntry { id: Digest::of(&n.to_le_bytes()), plain: 5, frame: 0, kind: Kind::Data }
     }
 
     #[test]
     fn finds_what_was_added_across_merges() {
         let mut index = Index::default();
         for round in 0..40u32 {
-            let entries: Vec<PackEntry> = (round * 1000..(round + 1) * 1000).map(entry).collect();
+            let entries: Vec<ChunkEntry> = (round * 1000..(round + 1) * 1000).map(entry).collect();
             index.add(Digest::of(&round.to_be_bytes()), Trust::Verified, &entries);
         }
         assert!(!index.sorted.is_empty() && !index.recent.is_empty(), "both places are in use");
@@ -234,8 +209,7 @@ mod tests {
         assert_eq!(index.sorted.len(), 40_000);
         assert!(index.sorted.windows(2).all(|w| w[0].id < w[1].id));
         for n in 0..40_000 {
-            let place = index.find(&entry(n).id).unwrap();
-            assert_eq!((place.offset, place.pack), (n, n / 1000));
+            assert_eq!(index.find(&entry(n).id), Some(n / 1000));
         }
         assert_eq!(index.find(&entry(40_000).id), None);
     }
@@ -245,17 +219,17 @@ mod tests {
         let mut index = Index::default();
         index.add(Digest::of(b"a"), Trust::Verified, &[entry(1)]);
         index.add(Digest::of(b"b"), Trust::Verified, &[entry(1)]);
-        assert_eq!(index.find(&entry(1).id).unwrap().pack, 0, "the first stays");
+        assert_eq!(index.find(&entry(1).id), Some(0), "the first stays");
         index.set_trust(0, Trust::Bad);
         index.merge();
         index.add(Digest::of(b"c"), Trust::Verified, &[entry(1)]);
-        assert_eq!(index.find(&entry(1).id).unwrap().pack, 2);
+        assert_eq!(index.find(&entry(1).id), Some(2));
     }
 
     #[test]
     fn a_torn_index_object_is_refused() {
         let mut builder = IndexBuilder::new();
-        builder.push(&Digest::of(b"a"), &[entry(1), entry(2)]);
+        builder.push(&Digest::of(b"a"), &Footer { frames: Vec::new(), chunks: vec![entry(1), entry(2)] });
         let bytes = builder.take();
         assert_eq!(sections(&bytes).unwrap().len(), 1);
         for len in 0..bytes.len() {

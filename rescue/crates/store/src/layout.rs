@@ -22,14 +22,14 @@ pub(crate) const MAX_SLICES: usize = 8192;
 /// Most runs of used bytes within one cell that are taken: every second unit of 512 bytes, twice over.
 pub(crate) const MAX_RUNS: usize = 128;
 
-/// Longest data chunk in plain bytes.
+/// Longest chunk in plain bytes.
 pub(crate) const MAX_DATA: u32 = 512 * 1024;
 /// Longest map node in plain bytes (a leaf of 8,192 slices with as many chunks is 377 kB).
 pub(crate) const MAX_NODE: u32 = 512 * 1024;
-/// A pack is put when its chunks reach this many bytes ...
+/// A pack is put when its chunks reach this many bytes.
 pub(crate) const PACK_TARGET: usize = 16 * 1024 * 1024;
-/// ... or this many chunks, so that a footer stays small.
-pub(crate) const MAX_ENTRIES: usize = 8192;
+/// Room that is kept free for records when packs are put, so that forgetting and undoing stay possible.
+pub(crate) const PACK_RESERVE: u64 = 8 * 1024 * 1024;
 /// No valid pack is longer.
 pub(crate) const MAX_PACK: u64 = 32 * 1024 * 1024;
 /// An index object is put when it reaches this many bytes; no valid one is longer than twice that.

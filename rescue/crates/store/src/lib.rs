@@ -17,6 +17,7 @@ mod entropy;
 mod error;
 mod footer;
 mod format;
+mod frame;
 mod index;
 mod layout;
 mod leaf;
@@ -24,6 +25,7 @@ mod map;
 mod node;
 mod pack;
 mod probe;
+mod reader;
 // Tests use all of it; the store itself does not yet.
 #[cfg_attr(not(test), expect(dead_code, reason = "the store is joined to it in a change of its own"))]
 mod seal;
@@ -41,8 +43,9 @@ pub use format::FORMAT;
 pub use layout::{CELL, LEAF, MAX_VOLUME};
 pub use map::{Changes, LeafRef, Leaves, MapReader, Slice, SliceContent, Slices};
 pub use node::{Child, Inner, Leaf, LeafContent, LeafSlice, Node};
-pub use pack::{Encoding, Kind, PackEntry};
+pub use pack::{Encoding, Kind};
 pub use probe::{Probed, probe};
+pub use reader::ReadAhead;
 pub use seal::{Secret, SigningKey, Unlock, verify};
 pub use snapshots::Listing;
 pub use store::Store;

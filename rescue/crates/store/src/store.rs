@@ -1,14 +1,16 @@
-//! A store: its objects, its index, and the way from a chunk's name to its plain bytes.
+//! A store: its objects, its index, and what is read of packs as a whole.
 
 use crate::cache::Cache;
-use crate::decode::{Decode, DecodeError, LocalDecoder};
+use crate::decode::{Decode, LocalDecoder};
 use crate::error::StoreError;
+use crate::footer::Footer;
 use crate::format;
-use crate::index::{Index, Place, Trust, sections};
-use crate::layout::{INDEX_TARGET, MAX_NODE, MAX_PACK, big, digest_in, format_name, index_name, pack_name};
+use crate::index::{Index, Trust, sections};
+use crate::layout::{INDEX_TARGET, MAX_PACK, digest_in, format_name, index_name, pack_name};
 use crate::node::Node;
-use crate::pack::{self, Encoding, PackEntry, TRAILER};
-use model::id::{ChunkId, Digest, NodeId};
+use crate::pack::{self, Header, TRAILER};
+use crate::reader::FrameSlot;
+use model::id::{Digest, NodeId};
 use model::ports::{ObjectError, ObjectName, ObjectStore};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset};
@@ -18,11 +20,20 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 /// What is read at once of a pack that is only to be hashed.
 const PIECE: usize = 1 << 20;
+/// Plain bytes of frames kept: those of neighbouring slices lie mostly in the same ones.
+const FRAMES: usize = 8 << 20;
+/// Bytes of footers kept: an entry has 40, and a pack some hundred.
+const FOOTERS: usize = 4 << 20;
+/// Most threads that compute at once.
+const MOST_THREADS: usize = 8;
+/// Map nodes kept.
+const NODES: usize = 16;
 
 /// A place where snapshots live. Cheap to clone; all clones share the index.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Shared>,
+    threads: usize,
 }
 
 pub(crate) struct Shared {
@@ -32,13 +43,10 @@ pub(crate) struct Shared {
     index: RwLock<Index>,
     /// Index objects read so far, good or not.
     seen: Mutex<HashSet<Digest>>,
-    /// The runs of a cell share a chunk: 8 are at most 1 MiB.
-    chunks: Cache<ChunkId, Vec<u8>>,
-    nodes: Cache<NodeId, Node>,
+    pub(crate) frames: Cache<(Digest, u16), FrameSlot>,
+    footers: Cache<Digest, Footer>,
+    pub(crate) nodes: Cache<NodeId, Node>,
 }
-
-/// A pack's entries, or what is wrong with it.
-pub(crate) type Footer = Result<Vec<PackEntry>, StoreError>;
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,12 +91,25 @@ impl Store {
             id,
             index: RwLock::new(Index::default()),
             seen: Mutex::new(HashSet::new()),
-            chunks: Cache::new(8),
-            nodes: Cache::new(16),
+            frames: Cache::new(FRAMES),
+            footers: Cache::new(FOOTERS),
+            nodes: Cache::new(NODES),
         };
-        let store = Self { inner: Arc::new(inner) };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_THREADS);
+        let store = Self { inner: Arc::new(inner), threads };
         store.refresh()?;
         Ok(store)
+    }
+
+    /// This store with so many threads for what takes computing; with 0 everything happens in the calling thread, in one
+    /// order that depends on nothing but the calls.
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.min(MOST_THREADS);
+        self
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The store's own random id, 32 hexadecimal digits.
@@ -135,16 +156,16 @@ impl Store {
                 Err(_) => continue,
             };
             let mut index = self.index_mut();
-            for (pack, entries) in parts {
+            for (pack, footer) in parts {
                 if packs.contains(&pack) && !index.knows(&pack) {
-                    index.add(pack, Trust::Verified, &entries);
+                    index.add(pack, Trust::Verified, &footer.chunks);
                 }
             }
         }
         let unknown: Vec<Digest> = packs.into_iter().filter(|p| !self.index().knows(p)).collect();
         for pack in unknown {
             match self.footer(&pack) {
-                Ok(entries) => self.index_mut().add(pack, Trust::Unknown, &entries),
+                Ok(footer) => self.index_mut().add(pack, Trust::Unknown, &footer.chunks),
                 Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
                 Err(_) => {}
             }
@@ -154,15 +175,25 @@ impl Store {
     }
 
     /// What an index object says.
-    pub(crate) fn index_object(&self, id: &Digest) -> Result<Vec<(Digest, Vec<PackEntry>)>, StoreError> {
+    pub(crate) fn index_object(&self, id: &Digest) -> Result<Vec<(Digest, Footer)>, StoreError> {
         let name = index_name(id);
         let bytes = self.named(&name, id, INDEX_TARGET as u64 * 2)?;
         let parts = sections(&bytes).ok_or_else(|| StoreError::damaged(format!("{} is torn", name.as_str())))?;
-        parts.into_iter().map(|(pack, footer)| Ok((pack, self.entries(&pack, footer)?))).collect()
+        parts.into_iter().map(|(pack, footer)| Ok((pack, self.decoded_footer(&pack, footer)?))).collect()
     }
 
-    /// A pack's entries from its footer; the chunks themselves are not read.
-    pub(crate) fn footer(&self, pack: &Digest) -> Footer {
+    /// A pack's footer, remembered for a while.
+    pub(crate) fn footer(&self, pack: &Digest) -> Result<Arc<Footer>, StoreError> {
+        if let Some(footer) = self.inner.footers.get(pack) {
+            return Ok(footer);
+        }
+        let footer = self.read_footer(pack)?;
+        let cost = footer.encode().len();
+        Ok(self.inner.footers.put(*pack, Arc::new(footer), cost))
+    }
+
+    /// A pack's footer as it is now; the chunks themselves are not read.
+    pub(crate) fn read_footer(&self, pack: &Digest) -> Result<Footer, StoreError> {
         let name = pack_name(pack);
         let bad = |what: &str| StoreError::damaged(format!("{}: {what}", name.as_str()));
         let len = self.objects().len(&name)?.0;
@@ -171,26 +202,27 @@ impl Store {
         self.objects().get(&name, ByteOffset(at), &mut trailer)?;
         let (begins, footer_len, sum) =
             pack::decode_trailer(len, &trailer).ok_or_else(|| bad("it does not end as a pack does"))?;
-        let mut footer = vec![0; footer_len];
-        self.objects().get(&name, ByteOffset(begins), &mut footer)?;
-        if Digest::of(&footer) != sum {
+        let mut stored = vec![0; footer_len];
+        self.objects().get(&name, ByteOffset(begins), &mut stored)?;
+        if Digest::of(&stored) != sum {
             return Err(bad("its footer does not match its sum"));
         }
-        let entries = self.entries(pack, &footer)?;
-        if pack::blobs_end(&entries).map(u64::from) != Some(begins) {
-            return Err(bad("its entries do not end where the footer begins"));
+        let footer = self.decoded_footer(pack, &stored)?;
+        if footer.end().map(u64::from) != Some(begins) {
+            return Err(bad("its frames do not end where the footer begins"));
         }
-        Ok(entries)
+        Ok(footer)
     }
 
-    fn entries(&self, pack: &Digest, footer: &[u8]) -> Footer {
+    fn decoded_footer(&self, pack: &Digest, plain: &[u8]) -> Result<Footer, StoreError> {
         let what = || format!("the footer of pack {}", pack.short(12));
-        let entries = self.decoder().pack_index(footer).map_err(|e| StoreError::decoding(what(), e))?;
+        let footer = self.decoder().footer(plain).map_err(|e| StoreError::decoding(what(), e))?;
         // The decoder is not believed: its answer must be these bytes, and keep the rules.
-        if pack::encode_entries(&entries) != footer || pack::blobs_end(&entries).is_none() {
+        footer.validate().map_err(|e| StoreError::decoding(what(), e))?;
+        if footer.encode() != plain || !footer.is_sealed(0) {
             return Err(StoreError::damaged(format!("{} was decoded to something else", what())));
         }
-        Ok(entries)
+        Ok(footer)
     }
 
     /// A whole object whose name is the hash of its bytes.
@@ -205,131 +237,65 @@ impl Store {
     /// Reads a whole pack and compares it with its name: the bytes, where they are right.
     pub(crate) fn whole_pack(&self, id: &Digest) -> Result<Vec<u8>, StoreError> {
         let bytes = self.named(&pack_name(id), id, MAX_PACK)?;
-        if !pack::has_header(&bytes) {
-            return Err(StoreError::damaged(format!("{} does not begin as a pack does", pack_name(id).as_str())));
-        }
+        begins_as_pack(id, &bytes)?;
         Ok(bytes)
     }
 
-    /// Reads a pack piece by piece and compares it with its name.
-    pub(crate) fn prove_pack(&self, id: &Digest) -> Result<(), StoreError> {
+    /// Reads a pack piece by piece and compares it with its name. `piece` is told of each, and stops this by returning
+    /// false: then the answer is false too.
+    pub(crate) fn prove_pack(&self, id: &Digest, piece: &mut dyn FnMut(u64) -> bool) -> Result<bool, StoreError> {
         let name = pack_name(id);
         let len = self.objects().len(&name)?.0;
-        let (mut hash, mut piece, mut at) = (Sha256::new(), vec![0; PIECE], 0);
+        let (mut hash, mut bytes, mut at) = (Sha256::new(), vec![0; PIECE], 0);
         while at < len.min(MAX_PACK) {
-            let part = &mut piece[..usize::try_from(len - at).map_or(PIECE, |l| l.min(PIECE))];
+            let part = &mut bytes[..usize::try_from(len - at).map_or(PIECE, |l| l.min(PIECE))];
             self.objects().get(&name, ByteOffset(at), part)?;
-            if at == 0 && !pack::has_header(part) {
-                return Err(StoreError::damaged(format!("{} does not begin as a pack does", name.as_str())));
+            if at == 0 {
+                begins_as_pack(id, part)?;
             }
             hash.update(&*part);
             at += part.len() as u64;
+            if !piece(part.len() as u64) {
+                return Ok(false);
+            }
         }
         if len > MAX_PACK || hash.finalize()[..] != id.0 {
             return Err(StoreError::damaged(format!("{} does not match its name", name.as_str())));
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Where a chunk lies; another process may have added it since the index was read.
-    fn place(&self, id: &Digest) -> Result<(Digest, Place), StoreError> {
-        for again in [false, true] {
-            let index = self.index();
-            if let Some(place) = index.find(id)
-                && let Some(pack) = index.pack(place.pack)
-            {
-                return Ok((pack.id, place));
-            }
-            drop(index);
-            if !again {
-                self.refresh()?;
-            }
+    /// Says how far a pack can be relied on.
+    pub(crate) fn trust(&self, pack: &Digest, trust: Trust) {
+        let mut index = self.index_mut();
+        if let Some(no) = index.number(pack) {
+            index.set_trust(no, trust);
         }
-        Err(StoreError::damaged(format!("chunk {} is in no pack that can be read", id.short(12))))
     }
 
-    /// The plain bytes of a chunk, proven by its name.
-    pub(crate) fn plain(&self, id: &Digest) -> Result<Vec<u8>, StoreError> {
-        let (pack, place) = self.place(id)?;
-        let mut stored = vec![0; big(place.stored.min(MAX_NODE))];
-        self.objects().get(&pack_name(&pack), ByteOffset(u64::from(place.offset)), &mut stored)?;
-        self.open_chunk(id, &pack, place.encoding, place.plain, stored)
-    }
-
-    /// Plain bytes from stored ones.
-    pub(crate) fn open_chunk(
-        &self,
-        id: &Digest,
-        pack: &Digest,
-        encoding: Encoding,
-        plain_len: u32,
-        stored: Vec<u8>,
-    ) -> Result<Vec<u8>, StoreError> {
-        let what = || format!("chunk {} in pack {}", id.short(12), pack.short(12));
-        let plain = match encoding {
-            Encoding::Plain => stored,
-            Encoding::Zstd if plain_len > MAX_NODE => {
-                return Err(StoreError::damaged(format!("{} declares {plain_len} bytes", what())));
-            }
-            Encoding::Zstd => self.decoder().chunk(&stored, plain_len).map_err(|e| StoreError::decoding(what(), e))?,
-        };
-        if plain.len() != big(plain_len) || Digest::of(&plain) != *id {
-            return Err(StoreError::damaged(format!("{} does not match its name", what())));
-        }
-        Ok(plain)
-    }
-
-    /// The plain bytes of a data chunk, remembered for a moment: the runs of a cell share one.
-    pub(crate) fn data(&self, id: &ChunkId) -> Result<Arc<Vec<u8>>, StoreError> {
-        if let Some(plain) = self.inner.chunks.get(id) {
-            return Ok(plain);
-        }
-        let plain = Arc::new(self.plain(&id.0)?);
-        self.inner.chunks.put(*id, plain.clone());
-        Ok(plain)
-    }
-
-    /// A map node of a given height.
-    pub(crate) fn node(&self, id: &NodeId, height: u8) -> Result<Arc<Node>, StoreError> {
-        let node = match self.inner.nodes.get(id) {
-            Some(node) => node,
-            None => {
-                let plain = self.plain(&id.0)?;
-                let what = || format!("map node {}", id.0.short(12));
-                let node = self.decoder().node(&plain).map_err(|e| StoreError::decoding(what(), e))?;
-                // Not believed either: a node has one encoding, and that must be the bytes its name proves.
-                let valid = node.validate().and_then(|()| {
-                    if node.encode() == plain { Ok(()) } else { Err(DecodeError::bad("decoded to something else")) }
-                });
-                valid.map_err(|e| StoreError::decoding(what(), e))?;
-                let node = Arc::new(node);
-                self.inner.nodes.put(*id, node.clone());
-                node
-            }
-        };
-        if node.height() != height {
-            let text = format!("map node {} has height {}, not {height}", id.0.short(12), node.height());
-            return Err(StoreError::damaged(text));
-        }
-        Ok(node)
+    /// A pack that was put a moment ago is not what it should be: it goes away.
+    pub(crate) fn spoilt(&self, pack: &Digest) {
+        self.trust(pack, Trust::Bad);
+        // Where it cannot be deleted, it is found to be bad by whoever comes to rely on it.
+        let _ = self.objects().delete(&pack_name(pack));
     }
 
     /// True where the chunk is in the store, in a pack that is known to be good. A pack nobody vouches for is read first.
     pub(crate) fn has(&self, id: &Digest) -> Result<bool, StoreError> {
         let (no, pack) = {
             let index = self.index();
-            let Some(place) = index.find(id) else { return Ok(false) };
-            match index.pack(place.pack) {
-                Some(pack) => (place.pack, pack),
+            let Some(no) = index.find(id) else { return Ok(false) };
+            match index.pack(no) {
+                Some(pack) => (no, pack),
                 None => return Ok(false),
             }
         };
         match pack.trust {
-            Trust::Verified => Ok(true),
+            Trust::Verified | Trust::Put => Ok(true),
             Trust::Bad => Ok(false),
             Trust::Unknown => {
-                let trust = match self.prove_pack(&pack.id) {
-                    Ok(()) => Trust::Verified,
+                let trust = match self.prove_pack(&pack.id, &mut |_| true) {
+                    Ok(_) => Trust::Verified,
                     Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
                     Err(_) => Trust::Bad,
                 };
@@ -337,6 +303,14 @@ impl Store {
                 Ok(trust == Trust::Verified)
             }
         }
+    }
+}
+
+fn begins_as_pack(id: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    match pack::header(bytes) {
+        Header::Pack => Ok(()),
+        Header::Newer(found) => Err(StoreError::Newer { found }),
+        Header::Other => Err(StoreError::damaged(format!("{} does not begin as a pack does", pack_name(id).as_str()))),
     }
 }
 

@@ -1,29 +1,36 @@
-//! Saving: the caller reads disks and hands over runs of bytes, worker threads hash and compress them, one packer thread
-//! builds packs and maps in address order, one more puts the packs and reads them back.
+//! Saving: the caller reads disks and hands over runs of bytes, worker threads hash them and compress frames, one packer
+//! thread gathers frames and packs and builds the map in address order, one more puts the packs.
 //!
-//! Memory is bounded whatever the volume's size: at most [`IN_FLIGHT`] cells are between the caller and the packer (8 MiB),
-//! and at most four packs of 16 MiB exist at once (data and nodes being filled, one waiting, one being put).
+//! Memory is bounded whatever the volume's size: 8 MiB of plain bytes are between the caller and the packs, with what they
+//! were compressed to, and at most four packs of 16 MiB exist at once (data and nodes being filled, one waiting, one being
+//! put). Without threads the same parts are called one after the other.
 
+mod common;
+mod frames;
 mod packer;
+mod proof;
 mod putter;
+mod room;
 mod tree;
 mod worker;
 
 use crate::error::StoreError;
-use crate::layout::{CELL, MAX_RUNS, MAX_VOLUME, big, small, snapshot_name};
+use crate::frame::Squeezer;
+use crate::index::{IndexBuilder, Trust};
+use crate::layout::{CELL, INDEX_TARGET, MAX_RUNS, MAX_VOLUME, big, index_name, small, snapshot_name};
 use crate::snapshots::{encode, maps};
 use crate::store::Store;
+use common::Common;
 use model::id::{Digest, SnapshotId};
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose};
 use model::units::{ByteLen, ByteOffset};
+use packer::{Event, Out, Packer, Work};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
-
-/// Cells between the caller and the packer.
-const IN_FLIGHT: usize = 128;
+use worker::Job;
 
 /// One snapshot being saved. Holds the store's lock until it is finished or dropped; dropped, it leaves packs that nothing
 /// names, and a later run saves against them.
@@ -33,40 +40,20 @@ pub struct Writer {
     common: Arc<Common>,
     volume: Option<Volume>,
     made: HashSet<MapRoot>,
+    /// Everything handed over is put, read back and indexed.
+    proven: bool,
     lock: Option<Box<dyn Send>>,
 }
 
-/// What every thread of a run shares.
-#[derive(Default)]
-pub(crate) struct Common {
-    failure: Mutex<Option<StoreError>>,
-    read: AtomicU64,
-    shared: AtomicU64,
-    new: AtomicU64,
-    stored: AtomicU64,
-}
-
-impl Common {
-    /// The first failure is the one that is told, at every call from then on.
-    fn fail(&self, e: StoreError) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(e) => Err(e.clone()),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The way to the threads.
+/// The way to the packer, and the number of what is sent next.
 struct Pipe {
-    jobs: Sender<worker::Job>,
-    events: Sender<(u64, packer::Event)>,
-    tokens: Receiver<()>,
-    threads: Vec<JoinHandle<()>>,
+    way: Way,
     sequence: u64,
+}
+
+enum Way {
+    Threads { jobs: Sender<Job>, events: Sender<Event>, threads: Vec<JoinHandle<()>> },
+    Inline(Box<Packer>),
 }
 
 /// A volume being written.
@@ -98,42 +85,25 @@ impl Store {
 
 impl Writer {
     fn start(store: Store, lock: Box<dyn Send>) -> Result<Self, StoreError> {
-        let common = Arc::new(Common::default());
-        let (jobs, job_queue) = channel();
-        let (events, event_queue) = channel();
-        let (packs, pack_queue) = sync_channel(1);
-        let (give_back, tokens) = sync_channel(IN_FLIGHT);
-        for _ in 0..IN_FLIGHT {
-            // There is room for exactly so many.
-            let _ = give_back.try_send(());
-        }
-        let pending = Arc::new(Mutex::new(HashSet::new()));
-        let mut threads = Vec::new();
-        let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<(), StoreError> {
-            let thread = Builder::new().name(name.to_owned()).spawn(body);
-            threads.push(thread.map_err(|e| StoreError::io(format!("starting a thread failed: {e}")))?);
-            Ok(())
+        let common = Arc::new(Common::new());
+        let way = match store.threads() {
+            0 => {
+                let out = Out::Inline(Box::new(putter::Putter::new(store.clone(), common.clone())));
+                let work = Work::Inline(Box::new(Squeezer::new()));
+                Way::Inline(Box::new(Packer::new(store.clone(), common.clone(), work, out)))
+            }
+            workers => threads(&store, &common, workers)?,
         };
-        let putter = putter::Putter::new(store.clone(), common.clone(), pending.clone());
-        spawn("store-put", Box::new(move || putter.run(&pack_queue)))?;
-        let packer = packer::Packer::new(store.clone(), common.clone(), pending, packs, give_back);
-        spawn("store-pack", Box::new(move || packer.run(&event_queue)))?;
-        let job_queue = Arc::new(Mutex::new(job_queue));
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 8);
-        for _ in 0..workers {
-            let (store, common) = (store.clone(), common.clone());
-            let (queue, events) = (job_queue.clone(), events.clone());
-            spawn("store-work", Box::new(move || worker::run(&store, &common, &queue, &events)))?;
-        }
-        let pipe = Pipe { jobs, events, tokens, threads, sequence: 0 };
-        Ok(Self { store, pipe: Some(pipe), common, volume: None, made: HashSet::new(), lock: Some(lock) })
+        let pipe = Some(Pipe { way, sequence: 0 });
+        Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, lock: Some(lock) })
     }
 
     /// Begins a volume (or a table) of `len` bytes. What an unended one before it was given is part of no map.
     pub fn begin(&mut self, len: ByteLen) {
         self.volume = Some(Volume { len: len.0, at: 0, open: None });
+        self.proven = false;
         if let Some(pipe) = &mut self.pipe {
-            pipe.send(packer::Event::Begin);
+            pipe.send(|sequence| Event::Begin { sequence });
         }
     }
 
@@ -204,11 +174,19 @@ impl Writer {
     fn send(&mut self, cell: OpenCell) -> Result<(), StoreError> {
         let gone = || self.common.check().err().unwrap_or_else(|| StoreError::io("a thread of the store stopped"));
         let pipe = self.pipe.as_mut().ok_or_else(gone)?;
-        pipe.tokens.recv().map_err(|_| gone())?;
-        let sequence = pipe.sequence;
-        pipe.sequence += 1;
         let OpenCell { index, runs, bytes } = cell;
-        pipe.jobs.send(worker::Job { sequence, index, runs, bytes }).map_err(|_| gone())
+        if !self.common.room.take(bytes.len()) {
+            return Err(gone());
+        }
+        let sequence = pipe.next();
+        let job = Job::Cell { sequence, index, runs, bytes };
+        match &mut pipe.way {
+            Way::Threads { jobs, .. } => jobs.send(job).map_err(|_| gone()),
+            Way::Inline(packer) => {
+                packer.handle(worker::work(&self.store, &self.common, &mut Err(StoreError::io("no frame")), job));
+                Ok(())
+            }
+        }
     }
 
     /// Ends the volume: its map is in memory or on the way to the store, and names everything written since `begin`.
@@ -221,16 +199,64 @@ impl Writer {
         }
         self.close_cell()?;
         self.volume = None;
-        let root = self.ask(packer::Event::End)?;
+        let root = self.ask(|sequence, reply| Event::End { sequence, reply })?;
         self.made.insert(root);
         Ok(root)
     }
 
     /// What was read, found and stored so far.
     pub fn cost(&self) -> Cost {
-        let of = |n: &AtomicU64| ByteLen(n.load(Ordering::Relaxed));
-        let c = &self.common;
-        Cost { read: of(&c.read), shared: of(&c.shared), new: of(&c.new), stored: of(&c.stored) }
+        self.common.cost()
+    }
+
+    /// Makes everything durable, reads all of it back, and lets the index know it. `progress` is told bytes read back and
+    /// bytes to read; where it returns false this stops, and so does the answer say. What [`Writer::finish`] does first,
+    /// for whoever wants to watch.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::Io`], [`StoreError::Damaged`] where something does not read back.
+    pub fn prove(&mut self, progress: &mut dyn FnMut(ByteLen, ByteLen) -> bool) -> Result<bool, StoreError> {
+        if self.proven {
+            return Ok(true);
+        }
+        self.ask(|sequence, reply| Event::Flush { sequence, reply })?;
+        let packs = self.common.packs().clone();
+        if !proof::prove(&self.store, &packs, self.store.threads(), progress)? {
+            return Ok(false);
+        }
+        for pack in &packs {
+            self.store.trust(&pack.id, Trust::Verified);
+        }
+        self.put_index(&packs)?;
+        self.common.packs().clear();
+        self.proven = true;
+        Ok(true)
+    }
+
+    /// Also indexes packs of an earlier run that this one had to read to rely on: the next need not read them again.
+    fn put_index(&self, packs: &[common::Put]) -> Result<(), StoreError> {
+        let mut index = IndexBuilder::new();
+        for pack in packs {
+            index.push(&pack.id, &pack.footer);
+            if index.len() >= INDEX_TARGET {
+                self.put_index_object(&mut index)?;
+            }
+        }
+        let earlier = self.store.index_mut().take_proven();
+        for id in earlier {
+            index.push(&id, &*self.store.footer(&id)?);
+            if index.len() >= INDEX_TARGET {
+                self.put_index_object(&mut index)?;
+            }
+        }
+        if index.is_empty() { Ok(()) } else { self.put_index_object(&mut index) }
+    }
+
+    fn put_index_object(&self, index: &mut IndexBuilder) -> Result<(), StoreError> {
+        let bytes = index.take();
+        self.store.objects().put(&index_name(&Digest::of(&bytes)), &bytes)?;
+        self.common.stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes everything durable and proven, then writes the manifest, last, and reads it back. `format`, `counter`,
@@ -244,7 +270,7 @@ impl Writer {
         if self.volume.is_some() {
             return Err(StoreError::misuse("finish before end"));
         }
-        self.ask(packer::Event::Flush)?;
+        self.prove(&mut |_, _| true)?;
         for (root, _, name) in maps(&manifest) {
             if !self.made.contains(&root) {
                 self.store.is_whole(root).map_err(|e| StoreError::misuse(format!("the map of {name}: {e}")))?;
@@ -275,11 +301,11 @@ impl Writer {
     }
 
     /// Sends a question down the pipe and waits for its answer.
-    fn ask<T>(&mut self, event: impl FnOnce(Sender<Result<T, StoreError>>) -> packer::Event) -> Result<T, StoreError> {
+    fn ask<T>(&mut self, event: impl FnOnce(u64, Sender<Result<T, StoreError>>) -> Event) -> Result<T, StoreError> {
         let gone = |c: &Common| c.check().err().unwrap_or_else(|| StoreError::io("a thread of the store stopped"));
         let (reply, answer) = channel();
         match &mut self.pipe {
-            Some(pipe) => pipe.send(event(reply)),
+            Some(pipe) => pipe.send(|sequence| event(sequence, reply)),
             None => return Err(gone(&self.common)),
         }
         let answer = answer.recv().map_err(|_| gone(&self.common))??;
@@ -289,22 +315,62 @@ impl Writer {
 
     /// Ends the threads, then lets go of the store.
     fn stop(&mut self) {
-        if let Some(Pipe { jobs, events, tokens, threads, .. }) = self.pipe.take() {
-            drop((jobs, events, tokens));
+        if let Some(Pipe { way: Way::Threads { jobs, events, threads }, .. }) = self.pipe.take() {
+            let _ = events.send(Event::Stop);
+            drop((jobs, events));
             for thread in threads {
                 // A panic there was told as a failure, or by a closed channel.
                 let _ = thread.join();
             }
         }
+        // Whole, most likely, but not read back: whoever wants to rely on one reads it first.
+        for pack in self.common.packs().drain(..) {
+            self.store.trust(&pack.id, Trust::Unknown);
+        }
         self.lock = None;
     }
 }
 
+/// Starts the threads of a run.
+fn threads(store: &Store, common: &Arc<Common>, workers: usize) -> Result<Way, StoreError> {
+    let (jobs, job_queue) = channel();
+    let (events, event_queue) = channel();
+    let (packs, pack_queue) = sync_channel(1);
+    let mut threads = Vec::new();
+    let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<(), StoreError> {
+        let thread = Builder::new().name(name.to_owned()).spawn(body);
+        threads.push(thread.map_err(|e| StoreError::io(format!("starting a thread failed: {e}")))?);
+        Ok(())
+    };
+    let putter = putter::Putter::new(store.clone(), common.clone());
+    spawn("store-put", Box::new(move || putter.run(&pack_queue)))?;
+    let (work, out) = (Work::Threads(jobs.clone()), Out::Thread(packs));
+    let packer = Packer::new(store.clone(), common.clone(), work, out);
+    spawn("store-pack", Box::new(move || packer.run(&event_queue)))?;
+    let job_queue = Arc::new(Mutex::new(job_queue));
+    for _ in 0..workers {
+        let (store, common) = (store.clone(), common.clone());
+        let (queue, events) = (job_queue.clone(), events.clone());
+        spawn("store-work", Box::new(move || worker::run(&store, &common, &queue, &events)))?;
+    }
+    Ok(Way::Threads { jobs, events, threads })
+}
+
 impl Pipe {
-    /// Where the packer is gone, the caller learns it from the closed answer or token channel.
-    fn send(&mut self, event: packer::Event) {
-        let _ = self.events.send((self.sequence, event));
+    fn next(&mut self) -> u64 {
         self.sequence += 1;
+        self.sequence - 1
+    }
+
+    /// Where the packer is gone, the caller learns it from the closed answer.
+    fn send(&mut self, event: impl FnOnce(u64) -> Event) {
+        let event = event(self.next());
+        match &mut self.way {
+            Way::Threads { events, .. } => {
+                let _ = events.send(event);
+            }
+            Way::Inline(packer) => packer.handle(event),
+        }
     }
 }
 

@@ -259,7 +259,7 @@ fn a_full_disk_is_full_and_nothing_torn_stays() {
 #[test]
 fn a_snapshot_that_does_not_fit_says_full() {
     use std::sync::Arc;
-    let disk = Tmpfs::new("24m");
+    let disk = Tmpfs::new("34m");
     let objects = Arc::new(LocalDir::create(disk.0.path().join("store")).unwrap());
     let store = store::Store::init(objects.clone()).unwrap();
     let mut writer = store.writer().unwrap();

@@ -10,7 +10,7 @@ use model::snapshot::{Intent, Manifest, Receipt};
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::Arc;
 use store::backend::Memory;
-use store::{CheckReport, Decode, DecodeError, LocalDecoder, Node, PackEntry, Store, StoreError};
+use store::{CheckReport, Decode, DecodeError, Footer, LocalDecoder, Node, Store, StoreError};
 
 fn get(objects: &dyn ObjectStore, name: &ObjectName) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(objects.len(name).unwrap().0).unwrap()];
@@ -262,11 +262,11 @@ impl Decode for Liar {
         }
         Ok(node)
     }
-    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
-        self.0.pack_index(bytes)
+    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
+        self.0.footer(bytes)
     }
-    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        self.0.chunk(stored, plain_len)
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        self.0.frame(stored, plain_len)
     }
 }
 
@@ -329,8 +329,8 @@ fn hostile_nodes_are_refused() {
             assert_eq!(node.encode(), bytes);
             assert!(node.validate().is_ok());
         }
-        let _ = LocalDecoder.pack_index(&bytes);
-        let _ = LocalDecoder.chunk(&bytes, 1000);
+        let _ = LocalDecoder.footer(&bytes);
+        let _ = LocalDecoder.frame(&bytes, 1000);
         let _ = LocalDecoder.manifest(&bytes);
     }
 }

@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use store::{Decode, DecodeError, Node, PackEntry};
+use store::{Decode, DecodeError, Footer, Node};
 use sys::process::{self, Launch};
 
 /// A process that was busy this long is replaced: well before its processor time is used up by honest work.
@@ -253,16 +253,16 @@ impl Decode for Child {
         }
     }
 
-    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
-        match self.decode(&Request::PackIndex, bytes)? {
-            (Answer::PackIndex { entries }, _) => Ok(entries),
+    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
+        match self.decode(&Request::Footer, bytes)? {
+            (Answer::Footer { footer }, _) => Ok(footer),
             _ => undecoded(),
         }
     }
 
-    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        match self.decode(&Request::Chunk { plain: plain_len }, stored)? {
-            (Answer::Chunk, bytes) if bytes.len() as u64 == u64::from(plain_len) => Ok(bytes),
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        match self.decode(&Request::Frame { plain: plain_len }, stored)? {
+            (Answer::Frame, bytes) if bytes.len() as u64 == u64::from(plain_len) => Ok(bytes),
             _ => undecoded(),
         }
     }

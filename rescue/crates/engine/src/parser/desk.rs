@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use store::{Decode, DecodeError, LocalDecoder, Node, PackEntry};
+use store::{Decode, DecodeError, Footer, LocalDecoder, Node};
 
 /// File systems kept open between questions.
 type OpenFs = Rc<dyn FileSystem>;
@@ -141,10 +141,10 @@ impl Decode for Local {
     fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
         LocalDecoder.node(bytes)
     }
-    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
-        LocalDecoder.pack_index(bytes)
+    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
+        LocalDecoder.footer(bytes)
     }
-    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        LocalDecoder.chunk(stored, plain_len)
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        LocalDecoder.frame(stored, plain_len)
     }
 }

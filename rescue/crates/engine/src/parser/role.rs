@@ -117,9 +117,9 @@ fn answer(desk: &Desk, sizes: &[(model::id::DiskNo, u64)], request: &Request, bu
         Request::Intent => decoded(LocalDecoder.intent(bulk).map(|i| Answer::Intent { intent: Box::new(i) })),
         Request::Receipt => decoded(LocalDecoder.receipt(bulk).map(|receipt| Answer::Receipt { receipt })),
         Request::Node => decoded(LocalDecoder.node(bulk).map(|node| Answer::Node { node })),
-        Request::PackIndex => decoded(LocalDecoder.pack_index(bulk).map(|entries| Answer::PackIndex { entries })),
-        Request::Chunk { plain: len } => match LocalDecoder.chunk(bulk, *len) {
-            Ok(bytes) => (Answer::Chunk, bytes),
+        Request::Footer => decoded(LocalDecoder.footer(bulk).map(|footer| Answer::Footer { footer })),
+        Request::Frame { plain: len } => match LocalDecoder.frame(bulk, *len) {
+            Ok(bytes) => (Answer::Frame, bytes),
             Err(error) => plain(Answer::Undecodable { error }),
         },
     }

@@ -1,5 +1,5 @@
 //! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
-//! record or a chunk on the way in, a chunk or the ranges of a coverage on the way out; else empty).
+//! record or a frame on the way in, plain bytes or the ranges of a coverage on the way out; else empty).
 
 use super::Scene;
 use disk::table::TableReading;
@@ -11,7 +11,7 @@ use model::snapshot::{Intent, Manifest, Receipt};
 use model::text::DisplayText;
 use model::units::{Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
-use store::{DecodeError, Node, PackEntry};
+use store::{DecodeError, Footer, Node};
 
 /// Longest frame of JSON: a record of a store is at most 32 MiB.
 pub(super) const MOST_JSON: usize = 64 << 20;
@@ -56,8 +56,8 @@ pub(super) enum Request {
     Intent,
     Receipt,
     Node,
-    PackIndex,
-    Chunk {
+    Footer,
+    Frame {
         plain: u32,
     },
 }
@@ -96,11 +96,11 @@ pub(super) enum Answer {
     Node {
         node: Node,
     },
-    PackIndex {
-        entries: Vec<PackEntry>,
+    Footer {
+        footer: Footer,
     },
-    /// The chunk is the plain bytes.
-    Chunk,
+    /// What was compressed is the plain bytes.
+    Frame,
     /// A record could not be decoded.
     Undecodable {
         error: DecodeError,

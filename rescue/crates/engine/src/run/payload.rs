@@ -80,12 +80,11 @@ pub(crate) fn rehearse(
     meter: &mut Meter<'_>,
 ) -> Result<u64, Stop> {
     let mut all = 0;
-    for slice in slices(cx, volume, against) {
+    for read in cx.store.read_ahead(slices(cx, volume, against)) {
         if cx.observer.cancelled() {
             return Err(Stop::Cancelled("stopped before anything was written".into()));
         }
-        let slice = slice?;
-        cx.store.read(&slice)?;
+        let (slice, _) = read?;
         all += slice.extent.len().0;
         meter.add(slice.extent.len().0);
     }
@@ -137,10 +136,9 @@ pub(crate) fn write(
 /// Reads the wanted bytes from the store, joining those that lie side by side.
 fn fetch(cx: &Context<'_>, volume: &VolumeRollback, against: Against, to: SyncSender<Result<Piece, StoreError>>) {
     let mut open: Option<Piece> = None;
-    for slice in slices(cx, volume, against) {
-        let read = slice.and_then(|s| cx.store.read(&s).map(|bytes| Piece { at: s.extent.start().0, bytes }));
+    for read in cx.store.read_ahead(slices(cx, volume, against)) {
         let piece = match read {
-            Ok(piece) => piece,
+            Ok((slice, bytes)) => Piece { at: slice.extent.start().0, bytes },
             Err(e) => {
                 let _ = to.send(Err(e));
                 return;

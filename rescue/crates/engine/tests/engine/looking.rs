@@ -16,7 +16,7 @@ use model::snapshot::{Intent, Manifest, Receipt};
 use model::units::Extent;
 use std::sync::Arc;
 use store::backend::Memory;
-use store::{Decode, DecodeError, LocalDecoder, Node, PackEntry};
+use store::{Decode, DecodeError, Footer, LocalDecoder, Node};
 
 /// A parser that does not answer some questions.
 struct Patchy {
@@ -74,11 +74,11 @@ impl Decode for Patchy {
     fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
         LocalDecoder.node(bytes)
     }
-    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
-        LocalDecoder.pack_index(bytes)
+    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
+        LocalDecoder.footer(bytes)
     }
-    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        LocalDecoder.chunk(stored, plain_len)
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        LocalDecoder.frame(stored, plain_len)
     }
 }
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::backend::Memory;
-use store::{Decode, DecodeError, LocalDecoder, Node, PackEntry, Store};
+use store::{Decode, DecodeError, Footer, LocalDecoder, Node, Store};
 
 /// Something a lease did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,11 +303,11 @@ impl Decode for Hasty {
     fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
         LocalDecoder.node(bytes)
     }
-    fn pack_index(&self, bytes: &[u8]) -> Result<Vec<PackEntry>, DecodeError> {
-        LocalDecoder.pack_index(bytes)
+    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
+        LocalDecoder.footer(bytes)
     }
-    fn chunk(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        LocalDecoder.chunk(stored, plain_len)
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        LocalDecoder.frame(stored, plain_len)
     }
 }
 

@@ -1,11 +1,13 @@
-//! The packer thread: puts results back into order, fills packs, and builds the map above them.
+//! The packer: puts results back into order, gathers new chunks into frames and frames into packs, and builds the map.
 
-use super::Common;
-use super::putter::Parcel;
+use super::common::Common;
+use super::frames::{Draft, Drafts, Lane};
+use super::putter::{Parcel, Putter};
 use super::tree::Tree;
-use super::worker::{Run, Squeezer};
+use super::worker::{self, Content, Job, Run, Stored};
 use crate::error::StoreError;
-use crate::layout::{CELL, LEAF_CELLS, small};
+use crate::frame::Squeezer;
+use crate::layout::{CELL, LEAF_CELLS, big, small};
 use crate::leaf::LeafBuilder;
 use crate::map::SliceContent;
 use crate::node::Node;
@@ -14,67 +16,108 @@ use crate::store::Store;
 use model::id::{ChunkId, Digest, NodeId};
 use model::snapshot::MapRoot;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
 
-/// What comes down the pipe, each with its place in the order.
+/// What comes down the pipe.
 pub(super) enum Event {
     /// A volume begins.
-    Begin,
-    /// A cell, worked on.
-    Cell { index: u64, runs: Vec<Run>, content: Result<Content, StoreError> },
+    Begin { sequence: u64 },
+    /// A cell of `len` used bytes, worked on.
+    Cell { sequence: u64, index: u64, runs: Vec<Run>, len: usize, content: Result<Content, StoreError> },
     /// A volume ends.
-    End(Sender<Result<MapRoot, StoreError>>),
-    /// Put everything and prove it.
-    Flush(Sender<Result<(), StoreError>>),
+    End { sequence: u64, reply: Sender<Result<MapRoot, StoreError>> },
+    /// Put everything, then say so.
+    Flush { sequence: u64, reply: Sender<Result<(), StoreError>> },
+    /// A frame, worked on.
+    Frame { number: u64, stored: Stored },
+    /// The writer goes away.
+    Stop,
 }
 
-/// What the bytes of a cell turned out to be.
-pub(super) enum Content {
-    Zero,
-    Known { id: Digest, plain: u32 },
-    New { id: Digest, plain: u32, encoding: Encoding, stored: Vec<u8> },
+impl Event {
+    fn sequence(&self) -> Option<u64> {
+        match self {
+            Self::Begin { sequence }
+            | Self::Cell { sequence, .. }
+            | Self::End { sequence, .. }
+            | Self::Flush { sequence, .. } => Some(*sequence),
+            Self::Frame { .. } | Self::Stop => None,
+        }
+    }
 }
 
-/// Ids of chunks that are in a pack but not in the index yet.
-pub(super) type Pending = Arc<Mutex<HashSet<Digest>>>;
+/// Who compresses frames.
+pub(super) enum Work {
+    Threads(Sender<Job>),
+    Inline(Box<Result<Squeezer, StoreError>>),
+}
+
+/// Where packs go.
+pub(super) enum Out {
+    Thread(SyncSender<Parcel>),
+    Inline(Box<Putter>),
+}
 
 pub(super) struct Packer {
     store: Store,
     common: Arc<Common>,
-    pending: Pending,
-    packs: SyncSender<Parcel>,
-    tokens: SyncSender<()>,
+    work: Work,
+    out: Out,
+    /// Chunks of this run, wherever they are on their way.
+    made: HashSet<Digest>,
+    drafts: Drafts,
+    /// Frames being compressed, and those that were before their turn.
+    under_way: BTreeMap<u64, Draft>,
+    early: BTreeMap<u64, Stored>,
+    next: u64,
+    number: u64,
     data: PackBuilder,
     /// Nodes have packs of their own: reading a map does not seek through the data.
     nodes: PackBuilder,
-    squeezer: Result<Squeezer, StoreError>,
+    flush: Option<Sender<Result<(), StoreError>>>,
     /// The leaf being filled, and its number.
     leaf: Option<(u64, LeafBuilder)>,
     tree: Tree,
 }
 
 impl Packer {
-    pub(super) fn new(
-        store: Store,
-        common: Arc<Common>,
-        pending: Pending,
-        packs: SyncSender<Parcel>,
-        tokens: SyncSender<()>,
-    ) -> Self {
-        let (data, nodes) = (PackBuilder::new(), PackBuilder::new());
-        let (squeezer, tree) = (Squeezer::new(), Tree::default());
-        Self { store, common, pending, packs, tokens, data, nodes, squeezer, leaf: None, tree }
+    pub(super) fn new(store: Store, common: Arc<Common>, work: Work, out: Out) -> Self {
+        Self {
+            store,
+            common,
+            work,
+            out,
+            made: HashSet::new(),
+            drafts: Drafts::default(),
+            under_way: BTreeMap::new(),
+            early: BTreeMap::new(),
+            next: 0,
+            number: 0,
+            data: PackBuilder::new(),
+            nodes: PackBuilder::new(),
+            flush: None,
+            leaf: None,
+            tree: Tree::default(),
+        }
     }
 
-    /// Handles events in their order until the writer is gone. After a failure the rest is let through unstored: nobody
-    /// may wait for a thread that gave up.
-    pub(super) fn run(mut self, events: &Receiver<(u64, Event)>) {
+    /// Handles events until the writer is gone: those with a sequence number in that order. After a failure the rest is let
+    /// through unstored: nobody may wait for a thread that gave up.
+    pub(super) fn run(mut self, events: &Receiver<Event>) {
+        let common = self.common.clone();
+        let _closer = common.room.closer();
         let mut early = BTreeMap::new();
         let mut next = 0;
-        for (sequence, event) in events {
-            early.insert(sequence, event);
+        for event in events {
+            match event.sequence() {
+                Some(sequence) => {
+                    early.insert(sequence, event);
+                }
+                None if matches!(event, Event::Stop) => return,
+                None => self.handle(event),
+            }
             while let Some(event) = early.remove(&next) {
                 next += 1;
                 self.handle(event);
@@ -82,52 +125,62 @@ impl Packer {
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         let done = match event {
-            Event::Begin => {
+            Event::Begin { .. } => {
                 self.leaf = None;
                 self.tree = Tree::default();
                 Ok(())
             }
-            Event::Cell { index, runs, content } => {
-                let done = content.and_then(|c| self.cell(index, runs, c));
-                // Room for exactly as many tokens as exist; where the writer is gone nobody needs them.
-                let _ = self.tokens.try_send(());
+            Event::Cell { index, runs, len, content, .. } => {
+                let (done, kept) = match content.and_then(|c| self.cell(index, runs, c)) {
+                    Ok(kept) => (Ok(()), kept),
+                    Err(e) => (Err(e), false),
+                };
+                if !kept {
+                    self.common.room.release(len);
+                }
                 done
             }
             // Whoever asked may be gone: then nobody needs the answer.
-            Event::End(reply) => {
+            Event::End { reply, .. } => {
                 let _ = reply.send(self.end());
                 Ok(())
             }
-            Event::Flush(reply) => {
-                if let Err(e) = self.flush(&reply) {
-                    let _ = reply.send(Err(e));
-                }
-                Ok(())
+            Event::Flush { reply, .. } => {
+                self.flush = Some(reply);
+                self.close_drafts()
             }
+            Event::Frame { number, stored } => {
+                self.early.insert(number, stored);
+                self.append_ready()
+            }
+            Event::Stop => Ok(()),
         };
         if let Err(e) = done {
             self.common.fail(e);
         }
+        self.flush_when_ready();
     }
 
-    fn cell(&mut self, index: u64, runs: Vec<Run>, content: Content) -> Result<(), StoreError> {
+    /// A cell; true where its bytes are kept for a while.
+    fn cell(&mut self, index: u64, runs: Vec<Run>, content: Content) -> Result<bool, StoreError> {
         self.common.check()?;
-        let content = match content {
-            Content::Zero => None,
+        let (content, kept) = match content {
+            Content::Zero => (None, false),
             Content::Known { id, plain } => {
                 self.common.shared.fetch_add(u64::from(plain), Ordering::Relaxed);
-                Some(id)
+                (Some(id), false)
             }
-            Content::New { id, plain, encoding, stored } => {
-                if self.is_there(&id)? {
-                    self.common.shared.fetch_add(u64::from(plain), Ordering::Relaxed);
-                } else {
-                    self.common.new.fetch_add(u64::from(plain), Ordering::Relaxed);
-                    self.store_chunk(id, Kind::Data, encoding, plain, &stored)?;
+            Content::New { id, bytes, noise } => {
+                let len = bytes.len() as u64;
+                let new = self.made.insert(id);
+                let count = if new { &self.common.new } else { &self.common.shared };
+                count.fetch_add(len, Ordering::Relaxed);
+                if new {
+                    self.keep(if noise { Lane::Noise } else { Lane::Data }, id, &bytes)?;
                 }
-                Some(id)
+                (Some(id), new)
             }
         };
         let leaf_no = index / LEAF_CELLS;
@@ -144,7 +197,7 @@ impl Packer {
             leaf.slice(u32::from(index) * CELL + run.start, run.len, content);
             at += run.len;
         }
-        Ok(())
+        Ok(kept)
     }
 
     fn close_leaf(&mut self) -> Result<(), StoreError> {
@@ -168,62 +221,128 @@ impl Packer {
     fn node(&mut self, node: &Node) -> Result<NodeId, StoreError> {
         let plain = node.encode();
         let id = Digest::of(&plain);
-        if !self.is_there(&id)? {
-            let mut squeezer = std::mem::replace(&mut self.squeezer, Err(StoreError::io("in use")));
-            let stored = match &mut squeezer {
-                Ok(squeezer) => squeezer.squeeze(&plain).map(|(e, s)| (e, s.to_vec())),
-                Err(e) => Err(e.clone()),
-            };
-            self.squeezer = squeezer;
-            let (encoding, stored) = stored?;
-            self.store_chunk(id, Kind::Node, encoding, small(plain.len()), &stored)?;
+        if !self.made.contains(&id) && !self.store.has(&id)? {
+            self.made.insert(id);
+            self.keep(Lane::Nodes, id, &plain)?;
         }
         Ok(NodeId(id))
     }
 
-    /// Pending first, then the index: the putter adds to the index before it takes from the pending.
-    fn is_there(&self, id: &Digest) -> Result<bool, StoreError> {
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).contains(id);
-        Ok(pending || self.store.has(id)?)
+    /// Takes a new chunk into the frame being gathered.
+    fn keep(&mut self, lane: Lane, id: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        match self.drafts.add(lane, id, bytes) {
+            Some(full) => self.compress(full),
+            None => Ok(()),
+        }
     }
 
-    fn store_chunk(
-        &mut self,
-        id: Digest,
-        kind: Kind,
-        encoding: Encoding,
-        plain: u32,
-        stored: &[u8],
-    ) -> Result<(), StoreError> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        let builder = match kind {
+    fn close_drafts(&mut self) -> Result<(), StoreError> {
+        self.drafts.take_all().into_iter().try_for_each(|draft| self.compress(draft))
+    }
+
+    /// Sends a gathered frame on its way. Its number is its place among all, whoever is done with it first.
+    fn compress(&mut self, mut draft: Draft) -> Result<(), StoreError> {
+        let (number, plain) = (self.number, std::mem::take(&mut draft.plain));
+        self.number += 1;
+        let noise = draft.lane == Lane::Noise;
+        self.under_way.insert(number, draft);
+        if noise {
+            self.early.insert(number, Ok((Encoding::Plain, plain)));
+            return self.append_ready();
+        }
+        let job = Job::Frame { number, plain, level: self.common.level() };
+        match &mut self.work {
+            Work::Threads(jobs) => jobs.send(job).map_err(|_| StoreError::io("the workers of the store stopped")),
+            Work::Inline(squeezer) => {
+                if let Event::Frame { number, stored } = worker::work(&self.store, &self.common, squeezer, job) {
+                    self.early.insert(number, stored);
+                }
+                self.append_ready()
+            }
+        }
+    }
+
+    /// Takes frames whose turn it is into the packs.
+    fn append_ready(&mut self) -> Result<(), StoreError> {
+        let mut done = Ok(());
+        while let Some(stored) = self.early.remove(&self.next) {
+            let draft = self.under_way.remove(&self.next);
+            self.next += 1;
+            let Some(draft) = draft else { continue };
+            let appended = stored.and_then(|(encoding, stored)| {
+                self.common.check()?;
+                self.append(&draft, encoding, &stored)
+            });
+            if draft.lane != Lane::Nodes {
+                draft.chunks.iter().for_each(|(_, len, _)| self.common.room.release(big(*len)));
+            }
+            done = done.and(appended);
+        }
+        done
+    }
+
+    fn append(&mut self, draft: &Draft, encoding: Encoding, stored: &[u8]) -> Result<(), StoreError> {
+        let kind = draft.lane.kind();
+        if self.builder(kind).is_full(draft.chunks.len()) {
+            self.ship(kind)?;
+        }
+        self.builder(kind).push(encoding, small(draft.len), stored, &draft.chunks);
+        Ok(())
+    }
+
+    fn builder(&mut self, kind: Kind) -> &mut PackBuilder {
+        match kind {
             Kind::Data => &mut self.data,
             Kind::Node => &mut self.nodes,
-        };
-        builder.push(id, kind, encoding, plain, stored);
-        if builder.is_full() { self.ship(kind) } else { Ok(()) }
+        }
     }
 
     fn ship(&mut self, kind: Kind) -> Result<(), StoreError> {
-        let builder = match kind {
-            Kind::Data => &mut self.data,
-            Kind::Node => &mut self.nodes,
-        };
+        let builder = self.builder(kind);
         if builder.is_empty() {
             return Ok(());
         }
         let full = std::mem::replace(builder, PackBuilder::new());
-        self.send(Parcel::Pack(full.seal()))
+        let footer = full.footer().encode();
+        self.send(Parcel::Pack(full.close(&footer)))
     }
 
-    fn flush(&mut self, reply: &Sender<Result<(), StoreError>>) -> Result<(), StoreError> {
-        self.common.check()?;
-        self.ship(Kind::Data)?;
-        self.ship(Kind::Node)?;
-        self.send(Parcel::Flush(reply.clone()))
+    /// Answers a flush once nothing is under way any more.
+    fn flush_when_ready(&mut self) {
+        if !self.under_way.is_empty() {
+            return;
+        }
+        let Some(reply) = self.flush.take() else { return };
+        let sent = self.common.check().and_then(|()| {
+            self.ship(Kind::Data)?;
+            self.ship(Kind::Node)?;
+            self.send(Parcel::Flush(reply.clone()))
+        });
+        if let Err(e) = sent {
+            let _ = reply.send(Err(e));
+        }
     }
 
-    fn send(&self, parcel: Parcel) -> Result<(), StoreError> {
-        self.packs.send(parcel).map_err(|_| StoreError::io("the thread that puts packs stopped"))
+    fn send(&mut self, parcel: Parcel) -> Result<(), StoreError> {
+        let gone = || StoreError::io("the thread that puts packs stopped");
+        match &mut self.out {
+            Out::Inline(putter) => {
+                putter.handle(parcel);
+                Ok(())
+            }
+            Out::Thread(packs) => match packs.try_send(parcel) {
+                Ok(()) => {
+                    self.common.pack_went(false);
+                    Ok(())
+                }
+                Err(TrySendError::Full(parcel)) => {
+                    self.common.pack_went(true);
+                    let sent = packs.send(parcel).map_err(|_| gone());
+                    self.common.forget_waits();
+                    sent
+                }
+                Err(TrySendError::Disconnected(_)) => Err(gone()),
+            },
+        }
     }
 }

@@ -1,55 +1,64 @@
-//! The thread that puts packs, reads each back, and only then lets the index know it.
+//! What puts packs, one after the other, while there is room.
 
-use super::Common;
-use super::packer::Pending;
+use super::common::{Common, Put};
 use crate::error::StoreError;
-use crate::index::{IndexBuilder, Trust};
-use crate::layout::{INDEX_TARGET, index_name, pack_name};
-use crate::pack::Sealed;
+use crate::index::Trust;
+use crate::layout::{PACK_RESERVE, pack_name};
+use crate::pack::Pack;
 use crate::store::Store;
 use model::id::Digest;
 use model::ports::ObjectError;
+use model::text::DisplayText;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, PoisonError};
 
 /// What the packer sends.
 pub(super) enum Parcel {
     /// A full pack.
-    Pack(Sealed),
-    /// Everything before must be durable, proven and indexed; then say so.
+    Pack(Pack),
+    /// Everything before must be put; then say so.
     Flush(Sender<Result<(), StoreError>>),
 }
 
 pub(super) struct Putter {
     store: Store,
     common: Arc<Common>,
-    pending: Pending,
-    index: IndexBuilder,
 }
 
 impl Putter {
-    pub(super) fn new(store: Store, common: Arc<Common>, pending: Pending) -> Self {
-        Self { store, common, pending, index: IndexBuilder::new() }
+    pub(super) fn new(store: Store, common: Arc<Common>) -> Self {
+        Self { store, common }
     }
 
     pub(super) fn run(mut self, parcels: &Receiver<Parcel>) {
         for parcel in parcels {
-            let usable = self.common.check();
-            match parcel {
-                Parcel::Pack(pack) => {
-                    if let Err(e) = usable.and_then(|()| self.put(pack)) {
-                        self.common.fail(e);
-                    }
+            self.handle(parcel);
+        }
+    }
+
+    pub(super) fn handle(&mut self, parcel: Parcel) {
+        let usable = self.common.check();
+        match parcel {
+            Parcel::Pack(pack) => {
+                if let Err(e) = usable.and_then(|()| self.put(pack)) {
+                    self.common.fail(e);
                 }
-                Parcel::Flush(reply) => {
-                    let _ = reply.send(usable.and_then(|()| self.flush()));
-                }
+            }
+            // Whoever asked may be gone: then nobody needs the answer.
+            Parcel::Flush(reply) => {
+                let _ = reply.send(usable);
             }
         }
     }
 
-    fn put(&mut self, mut pack: Sealed) -> Result<(), StoreError> {
+    fn put(&mut self, mut pack: Pack) -> Result<(), StoreError> {
+        let len = pack.bytes.len() as u64;
+        let free = self.store.free().map(|f| f.0);
+        if free.is_some_and(|f| f < len.saturating_add(PACK_RESERVE)) {
+            let says = format!("{} bytes are free, and {PACK_RESERVE} are kept for records", free.unwrap_or_default());
+            return Err(StoreError::Full { says: DisplayText::new(&says) });
+        }
         let mut id = Digest::of(&pack.bytes);
         for salt in 1..=u8::MAX {
             match self.store.objects().put(&pack_name(&id), &pack.bytes) {
@@ -64,48 +73,10 @@ impl Putter {
                 }
             }
         }
-        if let Err(e) = self.store.prove_pack(&id) {
-            // Nothing names it yet, and the next attempt must not find it in its way.
-            let _ = self.store.objects().delete(&pack_name(&id));
-            return Err(match e {
-                StoreError::Damaged { what } => {
-                    StoreError::damaged(format!("{what}: the save disk does not give back what was written"))
-                }
-                e => e,
-            });
-        }
-        self.common.stored.fetch_add(pack.bytes.len() as u64, Ordering::Relaxed);
-        self.store.index_mut().add(id, Trust::Verified, &pack.entries);
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pack.entries.iter().for_each(|e| {
-            pending.remove(&e.id);
-        });
-        drop(pending);
-        self.index.push(&id, &pack.entries);
-        if self.index.len() >= INDEX_TARGET { self.put_index() } else { Ok(()) }
-    }
-
-    /// Also indexes packs of an earlier run that this one had to read to rely on: the next need not read them again.
-    fn flush(&mut self) -> Result<(), StoreError> {
-        let proven = self.store.index_mut().take_proven();
-        for id in proven {
-            let entries = self.store.footer(&id)?;
-            self.index.push(&id, &entries);
-            if self.index.len() >= INDEX_TARGET {
-                self.put_index()?;
-            }
-        }
-        self.put_index()
-    }
-
-    fn put_index(&mut self) -> Result<(), StoreError> {
-        if self.index.is_empty() {
-            return Ok(());
-        }
-        let bytes = self.index.take();
-        let id = Digest::of(&bytes);
-        self.store.objects().put(&index_name(&id), &bytes)?;
-        self.common.stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.common.stored.fetch_add(len, Ordering::Relaxed);
+        // Not verified before the whole run was read back: a disk that wraps around spoils what was put first.
+        self.store.index_mut().add(id, Trust::Put, &pack.footer.chunks);
+        self.common.packs().push(Put { id, len, footer: pack.footer });
         Ok(())
     }
 }

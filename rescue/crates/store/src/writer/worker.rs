@@ -1,8 +1,9 @@
-//! The worker threads: hash, look up, compress, prove.
+//! What takes computing, and can be done on any core: hashing and looking up chunks, compressing frames.
 
-use super::Common;
-use super::packer::{Content, Event};
+use super::common::Common;
+use super::packer::Event;
 use crate::error::StoreError;
+use crate::frame::{Squeezer, looks_incompressible};
 use crate::layout::small;
 use crate::pack::Encoding;
 use crate::store::Store;
@@ -10,9 +11,6 @@ use model::id::Digest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
-
-/// Compression level: the measured knee between size and time on system files.
-const LEVEL: i32 = 3;
 
 /// Used bytes within a cell.
 #[derive(Debug, Clone, Copy)]
@@ -23,88 +21,65 @@ pub(super) struct Run {
     pub(super) len: u32,
 }
 
-/// The used bytes of a cell.
-pub(super) struct Job {
-    pub(super) sequence: u64,
-    pub(super) index: u64,
-    pub(super) runs: Vec<Run>,
-    pub(super) bytes: Vec<u8>,
+/// Something to be done by whichever thread is free.
+pub(super) enum Job {
+    /// The used bytes of a cell.
+    Cell { sequence: u64, index: u64, runs: Vec<Run>, bytes: Vec<u8> },
+    /// The plain bytes of a frame, and how hard to try.
+    Frame { number: u64, plain: Vec<u8>, level: i32 },
 }
 
-/// Compresses chunks, and proves each before it is believed: a compressor or a memory cell that fails must not be found
-/// out at the rollback.
-pub(super) struct Squeezer {
-    compressor: zstd::bulk::Compressor<'static>,
-    decompressor: zstd::bulk::Decompressor<'static>,
-    stored: Vec<u8>,
-    plain: Vec<u8>,
+/// What the bytes of a chunk turned out to be.
+pub(super) enum Content {
+    Zero,
+    Known { id: Digest, plain: u32 },
+    New { id: Digest, bytes: Vec<u8>, noise: bool },
 }
 
-impl Squeezer {
-    pub(super) fn new() -> Result<Self, StoreError> {
-        let fail = |e| StoreError::io(format!("starting zstd failed: {e}"));
-        let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(fail)?;
-        let decompressor = zstd::bulk::Decompressor::new().map_err(fail)?;
-        Ok(Self { compressor, decompressor, stored: Vec::new(), plain: Vec::new() })
-    }
+/// A frame as it will be stored, not sealed yet.
+pub(super) type Stored = Result<(Encoding, Vec<u8>), StoreError>;
 
-    /// The stored form of `plain`: compressed where that saves at least a thirty-second.
-    pub(super) fn squeeze<'a>(&'a mut self, plain: &'a [u8]) -> Result<(Encoding, &'a [u8]), StoreError> {
-        let most = plain.len() - plain.len() / 32;
-        self.stored.clear();
-        self.stored.reserve(plain.len());
-        let fits = self.compressor.compress_to_buffer(plain, &mut self.stored).is_ok();
-        if !fits || self.stored.len() >= most || self.stored.is_empty() {
-            return Ok((Encoding::Plain, plain));
-        }
-        self.plain.clear();
-        self.plain.reserve(plain.len());
-        let proof = self.decompressor.decompress_to_buffer(&self.stored, &mut self.plain);
-        if proof.is_err() || self.plain != plain {
-            return Err(StoreError::io("what was compressed does not come back: check this machine's memory"));
-        }
-        Ok((Encoding::Zstd, &self.stored))
-    }
-}
-
-pub(super) fn run(store: &Store, common: &Common, queue: &Mutex<Receiver<Job>>, events: &Sender<(u64, Event)>) {
+/// Does jobs until there will be no more.
+pub(super) fn run(store: &Store, common: &Common, queue: &Mutex<Receiver<Job>>, events: &Sender<Event>) {
     let mut squeezer = Squeezer::new();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { sequence, index, runs, bytes }) = job else { return };
-        // A cell that never came out would leave the packer waiting for it: a panic is a failure like any other.
-        let content = catch_unwind(AssertUnwindSafe(|| {
-            common.check()?;
-            match &mut squeezer {
-                Ok(squeezer) => content(store, squeezer, bytes),
-                Err(e) => Err(e.clone()),
-            }
-        }));
-        let content = content.unwrap_or_else(|_| Err(StoreError::io("a worker of the store panicked")));
-        if events.send((sequence, Event::Cell { index, runs, content })).is_err() {
+        let Ok(job) = job else { return };
+        if events.send(work(store, common, &mut squeezer, job)).is_err() {
             return;
         }
     }
 }
 
-fn content(store: &Store, squeezer: &mut Squeezer, bytes: Vec<u8>) -> Result<Content, StoreError> {
+/// Does one job. After a failure nothing more is computed, but every job has its event: the packer waits for each.
+pub(super) fn work(store: &Store, common: &Common, squeezer: &mut Result<Squeezer, StoreError>, job: Job) -> Event {
+    let panicked = || StoreError::io("a worker of the store panicked");
+    match job {
+        Job::Cell { sequence, index, runs, bytes } => {
+            let len = bytes.len();
+            let content = catch_unwind(AssertUnwindSafe(|| common.check().and_then(|()| content(store, bytes))));
+            Event::Cell { sequence, index, runs, len, content: content.unwrap_or_else(|_| Err(panicked())) }
+        }
+        Job::Frame { number, plain, level } => {
+            let stored = catch_unwind(AssertUnwindSafe(|| {
+                common.check()?;
+                squeezer.as_mut().map_err(|e| e.clone())?.squeeze(plain, level)
+            }));
+            Event::Frame { number, stored: stored.unwrap_or_else(|_| Err(panicked())) }
+        }
+    }
+}
+
+fn content(store: &Store, bytes: Vec<u8>) -> Result<Content, StoreError> {
     if is_zero(&bytes) {
         return Ok(Content::Zero);
     }
     let id = Digest::of(&bytes);
-    let plain = small(bytes.len());
     if store.has(&id)? {
-        return Ok(Content::Known { id, plain });
+        return Ok(Content::Known { id, plain: small(bytes.len()) });
     }
-    let compressed = match squeezer.squeeze(&bytes)? {
-        (Encoding::Zstd, stored) => Some(stored.to_vec()),
-        (Encoding::Plain, _) => None,
-    };
-    let (encoding, stored) = match compressed {
-        Some(stored) => (Encoding::Zstd, stored),
-        None => (Encoding::Plain, bytes),
-    };
-    Ok(Content::New { id, plain, encoding, stored })
+    let noise = looks_incompressible(&bytes);
+    Ok(Content::New { id, bytes, noise })
 }
 
 /// True where all bytes are zero; in steps of a size the compiler turns into wide loads.
@@ -113,28 +88,9 @@ fn is_zero(bytes: &[u8]) -> bool {
     blocks.iter().all(|b| b.iter().fold(0, |a, b| a | b) == 0) && rest.iter().all(|b| *b == 0)
 }
 
-const _: () = assert!(big_enough());
-
-/// A job's bytes always fit the 32-bit lengths of a pack.
-const fn big_enough() -> bool {
-    crate::layout::CELL <= crate::layout::MAX_DATA && size_of::<usize>() >= 4
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn squeezes_what_can_be_squeezed() {
-        let mut squeezer = Squeezer::new().unwrap();
-        let text = b"the same words again and again ".repeat(1000);
-        let (encoding, stored) = squeezer.squeeze(&text).unwrap();
-        assert_eq!(encoding, Encoding::Zstd);
-        assert!(stored.len() * 10 < text.len());
-        let noise: Vec<u8> = (0..4096u32).flat_map(|n| Digest::of(&n.to_le_bytes()).0).collect();
-        assert_eq!(squeezer.squeeze(&noise).unwrap(), (Encoding::Plain, noise.as_slice()));
-        assert_eq!(squeezer.squeeze(b"x").unwrap().0, Encoding::Plain);
-    }
 
     #[test]
     fn zero_is_zero() {

@@ -1,0 +1,125 @@
+//! What every part of a run shares: its failure, its counters, how much is under way, how hard to compress.
+
+use super::room::Room;
+use crate::error::StoreError;
+use crate::footer::Footer;
+use model::id::Digest;
+use model::snapshot::Cost;
+use model::units::ByteLen;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Plain bytes between the caller and the packs.
+const UNDER_WAY: usize = 8 << 20;
+/// The level at which a run begins, and stays where it has no threads.
+pub(super) const LEVEL: i32 = 3;
+/// Where the destination is slower than the workers, compressing harder makes the run faster: up to this.
+const HARDEST: i32 = 9;
+/// Where the workers are slower than all else: down to this.
+const LIGHTEST: i32 = 1;
+
+/// A pack of this run.
+#[derive(Clone)]
+pub(super) struct Put {
+    pub(super) id: Digest,
+    pub(super) len: u64,
+    pub(super) footer: Footer,
+}
+
+pub(crate) struct Common {
+    failure: Mutex<Option<StoreError>>,
+    pub(super) room: Room,
+    pub(super) read: AtomicU64,
+    pub(super) shared: AtomicU64,
+    pub(super) new: AtomicU64,
+    pub(super) stored: AtomicU64,
+    level: AtomicI32,
+    packs: Mutex<Vec<Put>>,
+}
+
+impl Common {
+    pub(super) fn new() -> Self {
+        Self {
+            failure: Mutex::new(None),
+            room: Room::new(UNDER_WAY),
+            read: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
+            new: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            level: AtomicI32::new(LEVEL),
+            packs: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The first failure is the one that is told, at every call from then on.
+    pub(super) fn fail(&self, e: StoreError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+    }
+
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(e) => Err(e.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        let of = |n: &AtomicU64| ByteLen(n.load(Ordering::Relaxed));
+        Cost { read: of(&self.read), shared: of(&self.shared), new: of(&self.new), stored: of(&self.stored) }
+    }
+
+    /// The level for the next frame.
+    pub(super) fn level(&self) -> i32 {
+        self.level.load(Ordering::Relaxed)
+    }
+
+    /// A pack is handed over. Where another was still waiting to be put, the destination is what everything waits for;
+    /// where it was not and the caller had to wait, it is the workers; else it is the source, and nothing needs to change.
+    pub(super) fn pack_went(&self, waited: bool) {
+        let caller_waited = self.room.waits() > 0;
+        let level = self.level();
+        let next = match (waited, caller_waited) {
+            (true, _) => (level + 1).min(HARDEST),
+            (false, true) => (level - 1).max(LIGHTEST),
+            (false, false) => level,
+        };
+        self.level.store(next, Ordering::Relaxed);
+    }
+
+    /// What was waited for the destination says nothing about the workers.
+    pub(super) fn forget_waits(&self) {
+        self.room.waits();
+    }
+
+    pub(super) fn packs(&self) -> MutexGuard<'_, Vec<Put>> {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_follows_whoever_is_waited_for() {
+        let common = Common::new();
+        assert_eq!(common.level(), LEVEL);
+        (0..20).for_each(|_| common.pack_went(true));
+        assert_eq!(common.level(), HARDEST);
+        common.pack_went(false);
+        assert_eq!(common.level(), HARDEST, "nobody waited");
+        for _ in 0..20 {
+            // One unit more than there is: the caller waits until it is given back.
+            assert!(common.room.take(UNDER_WAY));
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| common.room.take(1));
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                common.room.release(UNDER_WAY);
+                assert!(waiting.join().unwrap());
+            });
+            common.room.release(1);
+            common.pack_went(false);
+        }
+        assert!(common.level() <= LIGHTEST + 2, "{}", common.level());
+    }
+}

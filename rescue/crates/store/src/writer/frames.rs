@@ -1,0 +1,69 @@
+//! Frames being gathered from new chunks.
+
+use crate::footer::{MAX_CHUNKS, MAX_FRAME};
+use crate::layout::{big, small};
+use crate::pack::Kind;
+use model::id::Digest;
+
+/// What goes together into frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Data that most likely gets smaller.
+    Data,
+    /// Data that most likely does not: stored plain, so that nothing is computed for nothing, now and at every reading.
+    Noise,
+    /// Map nodes.
+    Nodes,
+}
+
+impl Lane {
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Data | Self::Noise => Kind::Data,
+            Self::Nodes => Kind::Node,
+        }
+    }
+}
+
+/// A frame being gathered.
+pub(super) struct Draft {
+    pub(super) lane: Lane,
+    pub(super) plain: Vec<u8>,
+    /// Plain bytes, also when they went elsewhere.
+    pub(super) len: usize,
+    pub(super) chunks: Vec<(Digest, u32, Kind)>,
+}
+
+impl Draft {
+    fn new(lane: Lane) -> Self {
+        Self { lane, plain: Vec::new(), len: 0, chunks: Vec::new() }
+    }
+}
+
+/// One frame being gathered for each lane.
+pub(super) struct Drafts([Draft; 3]);
+
+impl Default for Drafts {
+    fn default() -> Self {
+        Self([Lane::Data, Lane::Noise, Lane::Nodes].map(Draft::new))
+    }
+}
+
+impl Drafts {
+    /// Adds a chunk; gives the frame before it where both do not fit into one.
+    pub(super) fn add(&mut self, lane: Lane, id: Digest, bytes: &[u8]) -> Option<Draft> {
+        let draft = self.0.iter_mut().find(|d| d.lane == lane)?;
+        let fits = draft.len + bytes.len() <= big(MAX_FRAME) && draft.chunks.len() < MAX_CHUNKS;
+        let full = (!fits).then(|| std::mem::replace(draft, Draft::new(lane)));
+        draft.plain.extend_from_slice(bytes);
+        draft.len += bytes.len();
+        draft.chunks.push((id, small(bytes.len()), lane.kind()));
+        full
+    }
+
+    /// Everything gathered, for the end.
+    pub(super) fn take_all(&mut self) -> Vec<Draft> {
+        let taken = self.0.iter_mut().map(|d| std::mem::replace(d, Draft::new(d.lane)));
+        taken.filter(|d| !d.chunks.is_empty()).collect()
+    }
+}

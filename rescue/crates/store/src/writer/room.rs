@@ -1,0 +1,100 @@
+//! How much may be between the caller and the packs.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Bytes of a unit: what a small chunk costs besides its bytes must count too.
+const UNIT: usize = 64 * 1024;
+
+/// A number of units that are free, and who waits for them.
+pub(super) struct Room {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    free: usize,
+    closed: bool,
+    waits: u64,
+}
+
+/// Closes the room when dropped: nobody will give anything back any more.
+pub(super) struct Closer<'a>(&'a Room);
+
+impl Drop for Closer<'_> {
+    fn drop(&mut self) {
+        self.0.state().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT).max(1)
+}
+
+impl Room {
+    pub(super) fn new(bytes: usize) -> Self {
+        let state = State { free: units(bytes), closed: false, waits: 0 };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room, waiting for it; false where there will be none any more.
+    pub(super) fn take(&self, bytes: usize) -> bool {
+        let units = units(bytes);
+        let mut state = self.state();
+        if state.free < units {
+            state.waits += 1;
+        }
+        while state.free < units && !state.closed {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let open = !state.closed;
+        if open {
+            state.free -= units;
+        }
+        open
+    }
+
+    pub(super) fn release(&self, bytes: usize) {
+        self.state().free += units(bytes);
+        self.changed.notify_all();
+    }
+
+    /// How often somebody had to wait since this was asked last.
+    pub(super) fn waits(&self) -> u64 {
+        std::mem::take(&mut self.state().waits)
+    }
+
+    pub(super) fn closer(&self) -> Closer<'_> {
+        Closer(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_gets_room_or_an_end() {
+        let room = Room::new(2 * UNIT);
+        assert!(room.take(1) && room.take(UNIT));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| room.take(2));
+            while room.state().waits == 0 {
+                std::thread::yield_now();
+            }
+            room.release(1);
+            assert!(waiting.join().unwrap());
+            let waiting = scope.spawn(|| room.take(2));
+            while room.state().waits == 1 {
+                std::thread::yield_now();
+            }
+            drop(room.closer());
+            assert!(!waiting.join().unwrap());
+        });
+        assert_eq!((room.waits(), room.waits()), (2, 0));
+    }
+}
