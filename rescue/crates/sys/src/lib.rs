@@ -12,6 +12,7 @@ pub mod clock;
 pub mod device;
 pub mod module;
 pub mod mount;
+pub mod new_file;
 pub mod power;
 pub mod process;
 pub mod sandbox;
