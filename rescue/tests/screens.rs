@@ -9,13 +9,13 @@ use holdfast::tui::draw;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
-use model::command::{ExitCode, Failure, PowerAction};
-use model::event::{CheckReport, JobKind, Outcome};
+use model::command::{ExitCode, Failure, ImageFormat, PowerAction};
+use model::event::{CheckReport, Exported, ExportedImage, JobKind, Outcome};
 use model::id::IntentId;
 use model::plan::Action;
 use model::run_state::RunState;
 use model::snapshot::Cost;
-use model::units::ByteLen;
+use model::units::{ByteLen, ExtentSet};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -146,6 +146,18 @@ fn outcomes() {
         unused: ByteLen(0),
     };
     show("outcome-check", JobKind::Check, Outcome::Checked(damage));
+    let image = ExportedImage {
+        file: "/mnt/usb/web1.qcow2".into(),
+        of: "d0".parse().unwrap(),
+        format: ImageFormat::Qcow2,
+        size: ByteLen(34_300_000_000),
+        written: ByteLen(3_100_000_000),
+        unreadable: ExtentSet::new(),
+        left_out: vec!["d0/p4".parse().unwrap()],
+        warnings: vec!["d0/p4 is not in the snapshot: zeros stand there".into()],
+    };
+    let exported = Exported { snapshot: snapshot_id("three"), images: vec![image] };
+    show("outcome-exported", JobKind::Export, Outcome::Exported(exported));
 }
 
 #[test]

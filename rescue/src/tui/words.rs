@@ -198,6 +198,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Undo => "Undoing the last rollback",
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::Check => "Checking the store",
+        JobKind::Export => "Writing a saved state out as an image",
     }
 }
 

@@ -6,6 +6,7 @@ use crate::plan::disks::{Pair, pair};
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
 use crate::plan::{self as plans, snapshot};
 use crate::run::capture::{MoreTable, capture};
+use crate::run::export::{Order, export};
 use crate::run::pending::{self, Unfinished};
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop};
@@ -45,6 +46,9 @@ impl Jobs {
             Command::PlanUndo => self.undo(desk),
             Command::PlanResume => self.resume(desk),
             Command::Check { read_data } => self.check(*read_data, desk),
+            Command::Export { snapshot, only, to, format } => {
+                self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
+            }
             Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
         };
         match done {
@@ -143,6 +147,12 @@ impl Jobs {
     fn list(&self, desk: &Desk) -> Done {
         self.show(&self.store()?, desk)?;
         Ok(Outcome::Looked)
+    }
+
+    /// Needs no disk: looks at none.
+    fn export(&self, order: &Order<'_>, desk: &Desk) -> Done {
+        let store = self.store()?;
+        export(&self.context(&store, desk), order).map(Outcome::Exported)
     }
 
     fn snapshot(&self, full: bool, desk: &Desk) -> Done {

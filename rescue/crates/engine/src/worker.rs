@@ -81,6 +81,7 @@ fn kind(command: &Command) -> JobKind {
         Command::PlanUndo => JobKind::Undo,
         Command::PlanResume => JobKind::Resume,
         Command::Check { .. } => JobKind::Check,
+        Command::Export { .. } => JobKind::Export,
         Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => JobKind::Inspect,
     }
 }

@@ -1,7 +1,7 @@
 //! What a front end can ask of the engine, and how a run ends.
 
 use crate::id::{PlanId, SnapRef, VolumePath};
-use crate::text::DisplayText;
+use crate::text::{DisplayText, RawName};
 use serde::{Deserialize, Serialize};
 
 /// What a front end can ask. One job runs at a time; a command that needs another job's end is refused with a sentence.
@@ -40,10 +40,32 @@ pub enum Command {
         /// Read and hash every byte.
         read_data: bool,
     },
+    /// Write a snapshot out as disk images that other tools read.
+    Export {
+        /// Which snapshot.
+        snapshot: SnapRef,
+        /// One disk or volume of it; every disk where `None`.
+        only: Option<VolumePath>,
+        /// The file to be made, as the system names it, seen from the engine's working directory. Several disks make
+        /// several files, each with its disk's number before the extension.
+        to: RawName,
+        /// How the images are written.
+        format: ImageFormat,
+    },
     /// Stop the running job as soon as nothing is lost by it.
     Cancel,
     /// Leave the rescue.
     Power(PowerAction),
+}
+
+/// How a disk image is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageFormat {
+    /// The bytes of the disk, holes where there is nothing.
+    Raw,
+    /// QEMU's format, version 3.
+    Qcow2,
 }
 
 /// How to leave the rescue.

@@ -1,13 +1,13 @@
 //! What the engine tells its front ends.
 
 use crate::assessment::Report;
-use crate::command::{Failure, PowerAction};
-use crate::id::{PlanId, SnapshotId};
+use crate::command::{Failure, ImageFormat, PowerAction};
+use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::RollbackPlan;
 use crate::run_state::RunState;
 use crate::snapshot::{Cost, Receipt, SnapshotSummary};
-use crate::text::DisplayText;
-use crate::units::ByteLen;
+use crate::text::{DisplayText, RawName};
+use crate::units::{ByteLen, ExtentSet};
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened, numbered from 1 without gaps; all front ends see the same sequence.
@@ -73,6 +73,8 @@ pub enum JobKind {
     Resume,
     /// Check the store.
     Check,
+    /// Write a snapshot out as disk images.
+    Export,
 }
 
 impl JobKind {
@@ -86,6 +88,7 @@ impl JobKind {
             Self::Undo => "undo",
             Self::Resume => "resume",
             Self::Check => "check",
+            Self::Export => "export",
         }
     }
 }
@@ -126,6 +129,8 @@ pub enum Outcome {
     WroteBack(Receipt),
     /// The store was checked.
     Checked(CheckReport),
+    /// A snapshot was written out as disk images.
+    Exported(Exported),
     /// A person said no; nothing was written.
     Declined,
     /// Cancelled; the sentence says what is left.
@@ -149,6 +154,36 @@ pub struct CheckReport {
     pub affected: Vec<SnapshotId>,
     /// Bytes of leftovers no snapshot names.
     pub unused: ByteLen,
+}
+
+/// Disk images that were made of a snapshot: durable, under their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The images.
+    pub images: Vec<ExportedImage>,
+}
+
+/// One disk image, and what it lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedImage {
+    /// The file.
+    pub file: RawName,
+    /// The disk or volume it is an image of, as the snapshot numbers it.
+    pub of: VolumePath,
+    /// How it is written.
+    pub format: ImageFormat,
+    /// The size a machine sees.
+    pub size: ByteLen,
+    /// Bytes written into the file; the rest of it are holes.
+    pub written: ByteLen,
+    /// Bytes of the image, from its start, that could not be read when they were to be saved: zeros in it.
+    pub unreadable: ExtentSet,
+    /// Volumes of the disk's table that the snapshot does not hold: zeros in it.
+    pub left_out: Vec<VolumePath>,
+    /// What a person must know of it, a sentence each; what `unreadable` and `left_out` say is among it.
+    pub warnings: Vec<DisplayText>,
 }
 
 /// The store as a front end shows it.

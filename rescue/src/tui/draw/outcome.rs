@@ -58,6 +58,16 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 out.extend(plain("The state before is kept: this can be undone at any time."));
             }
         }
+        Outcome::Exported(exported) => {
+            out.extend(paragraph("DONE. The saved state is written out.", look.good(), 0, columns));
+            out.push(Line::default());
+            for image in &exported.images {
+                out.extend(plain(&format!("{}: {}, {}.", image.file.display(), image.of, image.size)));
+                for w in &image.warnings {
+                    out.extend(hanging("[!!] ", w.as_str(), look.bad(), columns));
+                }
+            }
+        }
         Outcome::Checked(report) => out.extend(checked(ui, report, columns)),
         Outcome::Cancelled(left) => {
             out.extend(paragraph("STOPPED, as you asked.", look.unsure(), 0, columns));

@@ -22,7 +22,7 @@ pub(crate) fn range(number: u32) -> std::ops::Range<usize> {
 }
 
 /// A program of the host that must be there.
-fn tool(name: &str, package: &str) -> Command {
+pub(crate) fn tool(name: &str, package: &str) -> Command {
     let path =
         ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(|d| Path::new(d).join(name)).into_iter().find(|p| p.exists());
     let path = path.unwrap_or_else(|| panic!("this test needs {name}: install the package {package}"));

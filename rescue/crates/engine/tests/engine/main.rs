@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod crash;
+mod export;
 mod faults;
 mod flow;
 mod hostile;

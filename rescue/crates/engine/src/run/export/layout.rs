@@ -1,0 +1,321 @@
+//! What an image is made of: which map's bytes stand where, and what is missing.
+
+use crate::run::Stop;
+use model::command::ExitCode;
+use model::id::{DiskNo, SnapshotId, VolumePath};
+use model::inspection::TableKind;
+use model::snapshot::{Manifest, MapRoot, SavedDisk, SavedVolume};
+use model::text::DisplayText;
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
+use std::collections::BTreeSet;
+
+/// No table has more partitions: a bound on the work that a manifest can ask for.
+const MOST_VOLUMES: usize = 4096;
+
+/// An image to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// The disk or volume it is of.
+    pub(super) of: VolumePath,
+    pub(super) size: ByteLen,
+    /// In rising order of place, none over another, all within the size.
+    pub(super) parts: Vec<Part>,
+    pub(super) unreadable: ExtentSet,
+    pub(super) left_out: Vec<VolumePath>,
+    pub(super) warnings: Vec<DisplayText>,
+}
+
+/// Bytes of a map that stand together in an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) map: MapRoot,
+    /// Which bytes of the map.
+    pub(super) within: Extent,
+    /// Where the first of them stands in the image.
+    pub(super) at: u64,
+}
+
+/// The images of a snapshot: of every disk, or of the one disk or volume wanted.
+pub(super) fn layouts(id: SnapshotId, manifest: &Manifest, only: Option<&VolumePath>) -> Result<Vec<Layout>, Stop> {
+    let Some(wanted) = only else {
+        let all: Vec<Layout> = manifest.disks.iter().map(|d| whole(manifest, d)).collect::<Result<_, _>>()?;
+        return if all.is_empty() { Err(absent(id, manifest, None)) } else { Ok(all) };
+    };
+    let disk = manifest.disks.iter().find(|d| d.no == wanted.disk()).ok_or_else(|| absent(id, manifest, only))?;
+    if wanted.number().is_none() {
+        return Ok(vec![whole(manifest, disk)?]);
+    }
+    let volume = manifest.volumes.iter().find(|v| v.path == *wanted).ok_or_else(|| absent(id, manifest, only))?;
+    Ok(vec![alone(volume)])
+}
+
+fn absent(id: SnapshotId, manifest: &Manifest, wanted: Option<&VolumePath>) -> Stop {
+    let wanted = wanted.map_or_else(|| "a disk".to_owned(), VolumePath::to_string);
+    let disks = manifest.disks.iter().map(|d| d.no.to_string());
+    let volumes = manifest.volumes.iter().filter(|v| v.path.number().is_some()).map(|v| v.path.to_string());
+    let there: Vec<String> = disks.chain(volumes).collect();
+    let says = format!("{wanted} is not in snapshot {}", id.0.short(8));
+    Stop::failed(ExitCode::Failed, says, format!("it holds {}", there.join(", ")))
+}
+
+fn alone(volume: &SavedVolume) -> Layout {
+    let size = volume.extent.len();
+    Layout {
+        of: volume.path.clone(),
+        size,
+        parts: vec![Part { map: volume.map, within: Extent::whole(size), at: 0 }],
+        unreadable: volume.unreadable.clip(Extent::whole(size)),
+        left_out: Vec::new(),
+        warnings: unreadable(volume).into_iter().collect(),
+    }
+}
+
+fn unreadable(volume: &SavedVolume) -> Option<DisplayText> {
+    let first = volume.unreadable.iter().next()?;
+    let (size, ranges) = (volume.unreadable.total(), volume.unreadable.ranges());
+    Some(DisplayText::new(&format!(
+        "{size} of {} in {ranges} ranges (the first at its byte {}) could not be read when it was saved: zeros stand there",
+        volume.path,
+        first.start()
+    )))
+}
+
+/// A whole disk: the bytes of its table, and each volume at its place.
+fn whole(manifest: &Manifest, disk: &SavedDisk) -> Result<Layout, Stop> {
+    let all = Extent::whole(disk.hardware.size);
+    let mut volumes: Vec<&SavedVolume> = manifest.volumes.iter().filter(|v| v.path.disk() == disk.no).collect();
+    volumes.sort_by_key(|v| (v.extent, v.path.clone()));
+    let outside = volumes.iter().find(|v| !all.contains(v.extent));
+    let lie = match outside {
+        Some(v) => Some(format!("{} ends at byte {} of a disk of {}", v.path, v.extent.end(), all.len())),
+        None if volumes.len() > MOST_VOLUMES => Some(format!("{} has {} volumes", disk.no, volumes.len())),
+        None => None,
+    };
+    if let Some(says) = lie {
+        return Err(Stop::failed(ExitCode::Damage, says, "the snapshot is not to be trusted; choose another"));
+    }
+    let mut out = Layout {
+        of: VolumePath::whole(disk.no),
+        size: disk.hardware.size,
+        parts: Vec::new(),
+        unreadable: ExtentSet::new(),
+        left_out: left_out(disk, &volumes),
+        warnings: Vec::new(),
+    };
+    let mut taken = ExtentSet::new();
+    if let Some(map) = disk.table_map {
+        // What makes up the table, and whatever else was saved with it outside of volumes.
+        let held: ExtentSet = volumes.iter().map(|v| v.extent).collect();
+        let raw: ExtentSet = disk.table.iter().flat_map(|t| &t.raw).copied().collect();
+        taken = held.gaps(all).union(&raw.clip(all));
+        out.parts.extend(taken.iter().map(|within| Part { map, within, at: within.start().0 }));
+    }
+    for v in &volumes {
+        place(v, disk.no, &mut taken, &mut out);
+    }
+    out.parts.sort_by_key(|p| p.at);
+    warn_of_the_table(disk, all, &mut out);
+    out.warnings.extend(volumes.iter().filter_map(|v| unreadable(v)));
+    let absent = out.left_out.iter().map(|path| format!("{path} is not in the snapshot: zeros stand there"));
+    out.warnings.extend(absent.map(|says| DisplayText::new(&says)).collect::<Vec<_>>());
+    Ok(out)
+}
+
+/// Partitions of the table that were not saved. The one that holds the logical ones is none by itself.
+fn left_out(disk: &SavedDisk, volumes: &[&SavedVolume]) -> Vec<VolumePath> {
+    let Some(table) = &disk.table else { return Vec::new() };
+    let extended = |kind: &str| table.kind == TableKind::Mbr && matches!(kind, "05" | "0f" | "85");
+    let partitions = table.partitions.iter().filter(|p| !extended(&p.type_id));
+    let paths = partitions.map(|p| VolumePath::partition(disk.no, p.number));
+    let saved: BTreeSet<&VolumePath> = volumes.iter().map(|v| &v.path).collect();
+    paths.filter(|path| !saved.contains(path)).collect()
+}
+
+/// Puts a volume where nothing stands yet: of two that overlap, the first is shown whole.
+fn place(volume: &SavedVolume, disk: DiskNo, taken: &mut ExtentSet, out: &mut Layout) {
+    let start = volume.extent.start().0;
+    let free = taken.gaps(volume.extent);
+    if free.total() != volume.extent.len() {
+        let says = format!("{} overlaps something else on {disk}: where it does, the other's bytes stand", volume.path);
+        out.warnings.push(DisplayText::new(&says));
+    }
+    for part in free.iter() {
+        if let Some(within) = Extent::new(ByteOffset(part.start().0 - start), part.len()) {
+            out.parts.push(Part { map: volume.map, within, at: part.start().0 });
+        }
+        taken.insert(part);
+    }
+    for bad in volume.unreadable.clip(Extent::whole(volume.extent.len())).iter() {
+        if let Some(bad) = Extent::new(ByteOffset(start + bad.start().0), bad.len()) {
+            out.unreadable.insert(bad);
+        }
+    }
+}
+
+fn warn_of_the_table(disk: &SavedDisk, all: Extent, out: &mut Layout) {
+    let Some(table) = &disk.table else { return };
+    if disk.table_map.is_none() {
+        for raw in table.raw.iter().filter_map(|raw| raw.intersect(all)) {
+            out.unreadable.insert(raw);
+        }
+        out.warnings.push(DisplayText::new(&format!(
+            "the partition table of {} could not be read whole when it was saved: the image has none",
+            disk.no
+        )));
+    }
+    if disk.hardware.sector.0 != 512 {
+        out.warnings.push(DisplayText::new(&format!(
+            "{} had sectors of {} bytes: its table is understood only by what gives the image the same (QEMU: \
+             logical_block_size)",
+            disk.no, disk.hardware.sector.0
+        )));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::coverage::CaptureMethod;
+    use model::id::{Digest, NodeId};
+    use model::inspection::{Content, Hardware, Partition, Table};
+    use model::ports::UnixMicros;
+    use model::snapshot::{Cost, FORMAT, Machine, Purpose};
+    use model::units::SectorSize;
+
+    fn map(n: u8) -> MapRoot {
+        MapRoot { node: NodeId(Digest([n; 32])), height: 0, content: Digest([n; 32]) }
+    }
+
+    fn extent(start: u64, end: u64) -> Extent {
+        Extent::between(start, end).unwrap()
+    }
+
+    fn volume(number: u32, start: u64, end: u64) -> SavedVolume {
+        SavedVolume {
+            path: VolumePath::partition(DiskNo(0), number),
+            extent: extent(start, end),
+            content: Content::Unknown,
+            method: CaptureMethod::Raw,
+            why: "".into(),
+            captured: ByteLen(end - start),
+            unreadable: ExtentSet::new(),
+            map: map(u8::try_from(number).unwrap()),
+        }
+    }
+
+    fn partition(number: u32, start: u64, end: u64, type_id: &str) -> Partition {
+        let type_id = type_id.to_owned();
+        Partition { number, extent: extent(start, end), type_id, guid: None, name: None, bootable: false }
+    }
+
+    /// A disk of 1000 bytes: MBR, p1, an extended partition with its record and p5, and p2 that was not saved.
+    fn manifest() -> Manifest {
+        let hardware = Hardware {
+            model: "test".into(),
+            serial: None,
+            wwn: None,
+            size: ByteLen(1000),
+            sector: SectorSize::B512,
+            transport: "memory".into(),
+            removable: false,
+            shown_as: None,
+        };
+        let partitions = vec![
+            partition(1, 100, 300, "83"),
+            partition(2, 300, 400, "83"),
+            partition(3, 500, 900, "05"),
+            partition(5, 510, 900, "83"),
+        ];
+        let raw = vec![extent(0, 100), extent(500, 510)];
+        let table = Table { kind: TableKind::Mbr, id: "0badcafe".into(), partitions, raw, from_backup: false };
+        Manifest {
+            format: FORMAT,
+            counter: 1,
+            parent: None,
+            purpose: Purpose::Keep,
+            machine: Machine { machine_id: None, disks: vec![], hostname: None },
+            taken: UnixMicros(0),
+            systems: vec![],
+            disks: vec![SavedDisk { no: DiskNo(0), hardware, table: Some(table), table_map: Some(map(0)) }],
+            volumes: vec![volume(1, 100, 300), volume(5, 510, 900)],
+            cost: Cost::default(),
+        }
+    }
+
+    const ID: SnapshotId = SnapshotId(Digest([9; 32]));
+
+    fn one(manifest: &Manifest, only: Option<&str>) -> Layout {
+        let only = only.map(|o| o.parse().unwrap());
+        let mut all = layouts(ID, manifest, only.as_ref()).unwrap();
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    }
+
+    fn places(layout: &Layout) -> Vec<(u8, u64, u64, u64)> {
+        layout.parts.iter().map(|p| (p.map.node.0.0[0], p.within.start().0, p.within.len().0, p.at)).collect()
+    }
+
+    #[test]
+    fn table_and_volumes_stand_at_their_places() {
+        let layout = one(&manifest(), None);
+        assert_eq!(
+            places(&layout),
+            [(0, 0, 100, 0), (1, 0, 200, 100), (0, 300, 210, 300), (5, 0, 390, 510), (0, 900, 100, 900)]
+        );
+        assert_eq!(layout.left_out, ["d0/p2".parse().unwrap()]);
+        assert_eq!(layout.warnings.len(), 1);
+        assert!(layout.unreadable.is_empty());
+        assert_eq!(one(&manifest(), Some("d0")), layout);
+    }
+
+    #[test]
+    fn a_volume_alone_begins_at_nothing() {
+        let mut manifest = manifest();
+        manifest.volumes[1].unreadable.insert(extent(10, 20));
+        let layout = one(&manifest, Some("d0/p5"));
+        assert_eq!((places(&layout), layout.size), (vec![(5, 0, 390, 0)], ByteLen(390)));
+        assert_eq!(layout.unreadable, vec![extent(10, 20)].into());
+        assert_eq!(one(&manifest, None).unreadable, vec![extent(520, 530)].into());
+        assert!(layout.warnings[0].as_str().contains("10 B of d0/p5 in 1 ranges"), "{:?}", layout.warnings);
+        for gone in ["d0/p2", "d1", "d0/p9"] {
+            let Err(Stop::Failed(f)) = layouts(ID, &manifest, Some(&gone.parse().unwrap())) else { panic!("{gone}") };
+            assert_eq!(f.advice.as_str(), "it holds d0, d0/p1, d0/p5");
+        }
+    }
+
+    #[test]
+    fn what_overlaps_is_written_once_and_said() {
+        let mut manifest = manifest();
+        manifest.volumes.push(volume(4, 250, 450));
+        // And one over the table itself, as hybrid images have.
+        manifest.volumes[0].extent = extent(0, 300);
+        let layout = one(&manifest, None);
+        let mut end = 0;
+        for (_, _, len, at) in places(&layout) {
+            assert_eq!(at, end, "{:?}", places(&layout));
+            end = at + len;
+        }
+        assert_eq!(end, 1000);
+        assert_eq!(layout.parts[0].map, map(0), "the table's own bytes");
+        assert_eq!(layout.warnings.iter().filter(|w| w.as_str().contains("overlaps")).count(), 2);
+    }
+
+    #[test]
+    fn a_lost_table_and_foreign_sectors_are_said() {
+        let mut manifest = manifest();
+        manifest.disks[0].table_map = None;
+        manifest.disks[0].hardware.sector = SectorSize::B4096;
+        let layout = one(&manifest, None);
+        assert_eq!(places(&layout), [(1, 0, 200, 100), (5, 0, 390, 510)]);
+        assert_eq!(layout.unreadable, vec![extent(0, 100), extent(500, 510)].into());
+        assert_eq!(layout.warnings.len(), 3);
+    }
+
+    #[test]
+    fn a_volume_past_its_disk_is_damage() {
+        let mut manifest = manifest();
+        manifest.volumes[1].extent = extent(510, 1001);
+        let Err(Stop::Failed(f)) = layouts(ID, &manifest, None) else { panic!("taken") };
+        assert_eq!(f.code, ExitCode::Damage);
+    }
+}
