@@ -92,6 +92,51 @@ fn back_and_forth() {
 }
 
 #[test]
+fn a_saved_state_becomes_images() {
+    let m = Machine::new();
+    let (disk, store) = m.both();
+    let other = m.arg("other.img");
+    fs::copy(&disk, &other).unwrap();
+    // Another disk with a table of its own, and a partition that nobody knows.
+    tool("sgdisk", "gdisk", &["-G", "-n3:57M:+4M", "-t3:8300", &other]);
+    let id = m.save();
+    let (code, _, err) = run(&["snapshot", &disk, &other, "--store", &store]);
+    assert_eq!(code, 0, "{err}");
+
+    let one = m.arg("one.qcow2");
+    let (code, out, err) = run(&["export", &id[..8], "-o", &one, "--store", &store, "--json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let value = json(&out);
+    let image = &value["images"][0];
+    assert_eq!((&value["snapshot"], &image["of"]), (&serde_json::json!(id), &serde_json::json!("d0")));
+    assert_eq!((image["file"].as_str(), image["size"].as_u64()), (Some(one.as_str()), Some(64 << 20)));
+    for lacking in ["left_out", "unreadable", "warnings"] {
+        assert_eq!(image[lacking], serde_json::json!([]), "{lacking}");
+    }
+    tool("qemu-img", "qemu-utils", &["check", &one]);
+
+    // Of two disks: a file of each, or the one that is named.
+    let two = m.arg("two.img");
+    let (code, out, err) = run(&["export", "latest", "-o", &two, "--store", &store]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("two-d0.img: d0 of") && out.contains("two-d1.img: d1 of"), "{out}");
+    assert!(out.contains("warning: d1/p3 is not in the snapshot"), "{out}");
+    assert!(!m.path("two.img").exists());
+    let (code, _, err) = run(&["export", "latest", "-o", &two, "--only", "d1", "--store", &store]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(fs::read(m.path("two.img")).unwrap(), fs::read(m.path("two-d1.img")).unwrap());
+    tool("qemu-img", "qemu-utils", &["compare", &one, &m.arg("two-d0.img")]);
+
+    let root = m.arg("root.img");
+    assert_eq!(run(&["export", "latest", "-o", &root, "--only", "d0/p2", "--store", &store]).0, 0);
+    tool("e2fsck", "e2fsprogs", &["-fn", &root]);
+    let parts = fs::read_dir(m.path(""))
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains(".part-"));
+    assert_eq!(parts.count(), 0, "nothing is left of the making");
+}
+
+#[test]
 fn a_damaged_store_is_told_by_its_exit_code() {
     let m = Machine::new();
     m.save();
@@ -123,9 +168,9 @@ fn bad_input_is_refused_with_a_sentence_and_a_code() {
     fs::write(m.path("empty.img"), "").unwrap();
     fs::write(m.path("noise.img"), [0xa5; 100_000]).unwrap();
     let [nothing, newer, empty, noise] = ["nothing", "newer", "empty.img", "noise.img"].map(|n| m.arg(n));
-    let missing = m.arg("missing");
+    let (missing, out) = (m.arg("missing"), m.arg("out.img"));
 
-    let table: [(&[&str], i32, &str); 21] = [
+    let table: [(&[&str], i32, &str); 23] = [
         (&["inspect", &missing], 1, "No such file"),
         (&["inspect", &nothing], 1, "neither a disk nor an image"),
         (&["inspect", &disk, &disk], 1, "twice"),
@@ -144,7 +189,9 @@ fn bad_input_is_refused_with_a_sentence_and_a_code() {
         (&["resume", &disk, "--store", &store, "--yes"], 4, "nothing to resume"),
         (&["undo", &disk, "--store", &store, "--yes"], 4, ""),
         (&[], 2, "a verb is missing"),
-        (&["export", &disk], 2, "not in this version"),
+        (&["export", "latest", "--store", &store], 2, "FILE.qcow2"),
+        (&["export", "latest", "-o", &disk, "--store", &store], 4, "exists already"),
+        (&["export", "abcd", "-o", &out, "--store", &store], 1, "not in the store"),
         (&["rollback", "latest", &disk], 2, "--store"),
         (&["rollback", "newest", &disk, "--store", &store], 2, "latest:good"),
     ];
@@ -167,13 +214,15 @@ fn bad_input_is_refused_with_a_sentence_and_a_code() {
 fn help_lists_what_there_is_and_nothing_else() {
     let (code, help, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    for verb in ["inspect", "store init", "snapshot", "snapshots", "rollback", "undo", "resume", "check", "tui"] {
+    for verb in
+        ["inspect", "store init", "snapshot", "snapshots", "rollback", "undo", "resume", "check", "export", "tui"]
+    {
         assert!(help.contains(&format!("holdfast {verb}")), "{verb}");
         let (code, text, _) = run(&[verb.split(' ').next().unwrap(), "--help"]);
         assert_eq!(code, 0);
         assert!(text.starts_with(&format!("holdfast {verb}")), "{text}");
     }
-    for verb in ["diff", "ls", "get", "stats", "copy", "forget", "prune", "export"] {
+    for verb in ["diff", "ls", "get", "stats", "copy", "forget", "prune"] {
         assert!(!help.contains(&format!("holdfast {verb} ")), "{verb}");
         assert_eq!(run(&[verb]).0, 2);
     }

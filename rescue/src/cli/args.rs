@@ -1,8 +1,9 @@
 //! The arguments. Pure: nothing is opened here.
 
 use lexopt::{Arg, Parser, ValueExt};
+use model::command::ImageFormat;
 use model::id::{PlanId, SnapRef, VolumePath};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The command line makes no sense; the sentence says why.
@@ -34,6 +35,8 @@ pub enum Invocation {
     WriteBack(WriteBack),
     /// `check`.
     Check(Check),
+    /// `export`.
+    Export(Export),
     /// `tui`.
     Tui(Tui),
     /// The engine role.
@@ -56,6 +59,7 @@ impl Invocation {
             Self::StoreInit(s) | Self::Snapshots(s) => s.json,
             Self::WriteBack(w) => w.json,
             Self::Check(c) => c.json,
+            Self::Export(e) => e.json,
             Self::Help(_) | Self::Version | Self::Tui(_) | Self::Engine(_) | Self::Console { .. } | Self::Parser => {
                 false
             }
@@ -153,6 +157,23 @@ pub struct Check {
     pub json: bool,
 }
 
+/// `export SNAP -o FILE.img|FILE.qcow2 [--only VOLUME] --store S [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// Which snapshot.
+    pub snapshot: SnapRef,
+    /// One disk or volume of it.
+    pub only: Option<VolumePath>,
+    /// The file to be made.
+    pub to: PathBuf,
+    /// How, as its extension says.
+    pub format: ImageFormat,
+    /// The store's directory.
+    pub store: PathBuf,
+    /// For programs.
+    pub json: bool,
+}
+
 /// `tui [DISK..] [--store S] [--ascii]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tui {
@@ -176,7 +197,7 @@ pub struct EngineRole {
 }
 
 /// Verbs of the design that a later version will have.
-const LATER: [&str; 8] = ["diff", "ls", "get", "stats", "copy", "forget", "prune", "export"];
+const LATER: [&str; 7] = ["diff", "ls", "get", "stats", "copy", "forget", "prune"];
 
 /// Everything that can stand behind a verb. Which of it may, the verb says.
 #[derive(Default)]
@@ -192,6 +213,7 @@ struct Given {
     yes: bool,
     approve: Option<PlanId>,
     only: Vec<VolumePath>,
+    out: Option<PathBuf>,
     control: Option<i32>,
     engine: Option<i32>,
     help: bool,
@@ -217,6 +239,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "rollback" => &["store", "json", "plan", "approve", "yes", "only"],
         "undo" | "resume" => &["store", "json", "plan", "approve", "yes"],
         "check" => &["store", "json", "read-data"],
+        "export" => &["store", "json", "only", "out"],
         "tui" => &["store", "ascii"],
         "engine" => &["store", "control"],
         "console" => &["engine"],
@@ -244,6 +267,7 @@ fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Result<Given, U
                 given.help = true;
                 continue;
             }
+            Arg::Short('o') if allowed.contains(&"out") => "out".to_owned(),
             Arg::Short(c) => return Err(Usage(format!("`{verb}` has no option `-{c}`"))),
             Arg::Long(name) => name.to_owned(),
         };
@@ -265,6 +289,7 @@ fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Result<Given, U
                     given.only.push(named(volume.into())?);
                 }
             }
+            "out" => given.out = Some(parser.value()?.into()),
             "control" => given.control = Some(parser.value()?.parse()?),
             "engine" => given.engine = Some(parser.value()?.parse()?),
             _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),
@@ -318,6 +343,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
             none(&given.words)?;
             Invocation::Check(Check { store: store()?, read_data: given.read_data, json: given.json })
         }
+        "export" => Invocation::Export(export(&given, store()?)?),
         "rollback" | "undo" | "resume" => {
             let (to, disks) = write_back_to(verb, &given)?;
             let approval = approval(&given)?;
@@ -347,6 +373,28 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
         _ => WriteBackTo::Resume,
     };
     Ok((to, words.map(PathBuf::from).collect()))
+}
+
+fn export(given: &Given, store: PathBuf) -> Result<Export, Usage> {
+    let usage = |says: &str| Usage(says.to_owned());
+    let snapshot = match given.words.as_slice() {
+        [snapshot] => named(snapshot.clone())?,
+        [] => return Err(usage("`export` needs a snapshot")),
+        _ => return Err(usage("`export` takes one snapshot and no disk")),
+    };
+    let only = match given.only.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => return Err(usage("`export --only` takes one volume, or one disk")),
+    };
+    let to = given.out.clone().ok_or_else(|| usage("`export` needs -o FILE.img or -o FILE.qcow2"))?;
+    let extension = to.extension().map(OsStr::to_ascii_lowercase);
+    let format = match extension.as_deref().and_then(OsStr::to_str) {
+        Some("img" | "raw") => ImageFormat::Raw,
+        Some("qcow2") => ImageFormat::Qcow2,
+        _ => return Err(usage("`export -o` makes a new file: FILE.img (plain) or FILE.qcow2")),
+    };
+    Ok(Export { snapshot, only, to, format, store, json: given.json })
 }
 
 fn approval(given: &Given) -> Result<Approval, Usage> {
@@ -405,6 +453,20 @@ mod tests {
         assert!(
             matches!(parsed("undo a.img --store=s --yes"), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo)
         );
+        assert_eq!(
+            parsed("export latest -o a/b.QCOW2 --only d0/p2 --store s --json"),
+            Ok(Invocation::Export(Export {
+                snapshot: SnapRef::Latest,
+                only: Some("d0/p2".parse().unwrap()),
+                to: "a/b.QCOW2".into(),
+                format: ImageFormat::Qcow2,
+                store: "s".into(),
+                json: true
+            }))
+        );
+        assert!(
+            matches!(parsed("export abcd --out=a.img --store s"), Ok(Invocation::Export(e)) if e.format == ImageFormat::Raw)
+        );
         assert!(matches!(parsed("tui"), Ok(Invocation::Tui(_))));
         assert!(matches!(parsed("console --engine 3"), Ok(Invocation::Console { engine: 3 })));
         assert_eq!(parsed("check --help"), Ok(Invocation::Help(Some("check".into()))));
@@ -429,6 +491,13 @@ mod tests {
             ("store prune s", "`store` has one verb: `store init DIRECTORY`"),
             ("store init", "`store init` needs one directory"),
             ("console", "`console` needs --engine FD"),
+            ("export --store s -o a.img", "`export` needs a snapshot"),
+            ("export latest d.img --store s -o a.img", "`export` takes one snapshot and no disk"),
+            ("export latest --store s", "`export` needs -o FILE.img or -o FILE.qcow2"),
+            ("export latest -o a.img", "`export` needs --store DIRECTORY"),
+            ("export latest --store s -o /dev/sda", "`export -o` makes a new file: FILE.img (plain) or FILE.qcow2"),
+            ("export latest --store s -o a.img --only d0,d1", "`export --only` takes one volume, or one disk"),
+            ("check --store s -o a.img", "`check` has no option `-o`"),
         ] {
             assert_eq!(refused(line), says, "{line:?}");
         }

@@ -11,6 +11,7 @@ holdfast: what happened to this machine, and the way back
   holdfast undo      DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
   holdfast resume    DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
   holdfast check     --store S [--read-data] [--json]          look for damage in a store
+  holdfast export    SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]   a saved state as a disk image
   holdfast tui       [DISK..] [--store S] [--ascii]            all of it on the screen
 
 DISK is a block device or a raw image file; it may be given several times.
@@ -64,6 +65,17 @@ holdfast check --store S [--read-data] [--json]
 
 Looks for damage in a store: exit code 3 where there is any. --read-data reads and hashes every byte.
 ";
+const EXPORT: &str = "\
+holdfast export SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]
+
+Writes a saved state out as a disk image that other tools read: FILE.img (or .raw) holds the plain bytes, FILE.qcow2 is QEMU's
+format; either takes only the room of what is saved. Of several disks each becomes a file of its own, FILE-d0.img, FILE-d1.img;
+--only d1 writes that disk alone, and --only d0/p2 that volume alone, from its first byte.
+Nothing is ever overwritten: FILE must be new, and has its name only when it is whole. Only you can read it, for it holds the
+machine's passwords and keys. What is not in the image is said, and reads as zeros: volumes that were not saved, and bytes that
+could not be read when they were (exit code 3). Free space reads as zeros too, and so does swap behind its header.
+Ctrl-C stops it and removes what was begun.
+";
 const TUI: &str = "\
 holdfast tui [DISK..] [--store S] [--ascii]
 
@@ -82,6 +94,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("undo") => UNDO,
         Some("resume") => RESUME,
         Some("check") => CHECK,
+        Some("export") => EXPORT,
         Some("tui") => TUI,
         _ => ALL,
     }

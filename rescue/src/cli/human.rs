@@ -3,7 +3,7 @@
 use crate::tui::text::wrap;
 use crate::tui::words;
 use model::assessment::{Report, SystemReport};
-use model::event::{CheckReport, StoreView};
+use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::ClockTrust;
 use model::id::{PlanId, SnapshotId};
 use model::inspection::Severity;
@@ -184,6 +184,22 @@ pub(super) fn checked(c: &CheckReport) -> String {
     line_of(&mut out, format_args!("{verdict}: {} snapshots, {} objects, {} read", c.snapshots, c.objects, c.read));
     if c.unused.0 > 0 {
         line_of(&mut out, format_args!("{} are leftovers that no snapshot names; they do no harm", c.unused));
+    }
+    out
+}
+
+/// `export`.
+pub(super) fn exported(e: &Exported) -> String {
+    let mut out = String::new();
+    for i in &e.images {
+        let file = i.file.display();
+        line_of(
+            &mut out,
+            format_args!("made {file}: {} of snapshot {}, {}, {} written", i.of, e.snapshot, i.size, i.written),
+        );
+        for w in &i.warnings {
+            paragraph(&mut out, "warning: ", w.as_str());
+        }
     }
     out
 }

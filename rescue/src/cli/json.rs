@@ -3,7 +3,7 @@
 use crate::tui::words;
 use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::command::Failure;
-use model::event::{CheckReport, StoreView};
+use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::{Evidence, Stamp};
 use model::id::{PlanId, SnapshotId};
 use model::inspection::{Disk, Finding, Inspection, Volume};
@@ -237,4 +237,15 @@ pub(super) fn checked(c: &CheckReport) -> Value {
         "affected": c.affected,
         "unused": c.unused,
     })
+}
+
+/// `export`.
+pub(super) fn exported(e: &Exported) -> Value {
+    let images = e.images.iter().map(|i| {
+        json!({
+            "file": i.file.display(), "of": i.of, "format": i.format, "size": i.size, "written": i.written,
+            "unreadable": i.unreadable, "left_out": i.left_out, "warnings": i.warnings,
+        })
+    });
+    json!({ "schema": SCHEMA, "snapshot": e.snapshot, "images": images.collect::<Vec<_>>() })
 }

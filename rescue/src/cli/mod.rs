@@ -1,6 +1,7 @@
 //! The command line: verbs, their output for people and for programs, and exit codes (docs/scripting.md).
 
 pub mod args;
+mod export;
 mod help;
 mod human;
 mod inspect;
@@ -40,6 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Snapshots(s) => store::snapshots(&s),
         Invocation::WriteBack(w) => write_back::run(&w),
         Invocation::Check(c) => store::check(&c),
+        Invocation::Export(e) => export::run(&e),
         Invocation::Tui(t) => tui::run(&t),
         Invocation::Engine(e) => roles::engine(&e),
         Invocation::Console { engine } => roles::console(engine),
