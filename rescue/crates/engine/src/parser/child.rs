@@ -8,6 +8,7 @@ use crate::machine::Opened;
 use disk::table::TableReading;
 use model::command::{ExitCode, Failure};
 use model::coverage::Coverage;
+use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
@@ -211,6 +212,15 @@ impl Parser for Child {
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }
+    }
+
+    fn cuts(&self, volume: &Volume) -> Cuts {
+        let len = volume.extent.len();
+        let told = match self.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE) {
+            Ok((Answer::Cuts, bytes)) => Cuts::from_bytes(len, &bytes),
+            _ => None,
+        };
+        told.unwrap_or_else(|| Cuts::grid(len))
     }
 
     /// Ends the process: the next one has nothing in memory.

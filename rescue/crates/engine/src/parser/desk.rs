@@ -5,6 +5,7 @@ use crate::gather::look_for;
 use disk::fs::FileSystem;
 use disk::table::TableReading;
 use model::coverage::Coverage;
+use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
@@ -68,6 +69,10 @@ impl Desk {
         Ok(disk::coverage::of(&volume.content, self.window(volume.path.disk(), volume.extent)?))
     }
 
+    pub(super) fn cuts(&self, volume: &Volume) -> Result<Cuts, ParserError> {
+        Ok(disk::coverage::cuts(&volume.content, self.window(volume.path.disk(), volume.extent)?))
+    }
+
     fn file_system(&self, volume: &Volume) -> Result<OpenFs, ParserError> {
         if let Some(fs) = self.open.borrow().get(&volume.path) {
             return Ok(fs.clone());
@@ -125,6 +130,10 @@ impl Parser for Local {
 
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
         checked::coverage(self.desk().coverage(volume)?, volume)
+    }
+
+    fn cuts(&self, volume: &Volume) -> Cuts {
+        self.desk().cuts(volume).unwrap_or_else(|_| Cuts::grid(volume.extent.len()))
     }
 }
 

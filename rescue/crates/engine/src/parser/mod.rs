@@ -16,6 +16,7 @@ pub use role::serve;
 
 use disk::table::TableReading;
 use model::coverage::Coverage;
+use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
@@ -76,6 +77,11 @@ pub trait Parser: store::Decode {
 
     /// Which bytes of a volume are worth saving.
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError>;
+
+    /// Where a volume is best cut into chunks. Only sharing depends on it: where it cannot be told, it is the grid.
+    fn cuts(&self, volume: &Volume) -> Cuts {
+        Cuts::grid(volume.extent.len())
+    }
 
     /// The disks may have changed: nothing remembered of them holds.
     fn forget(&self) {}

@@ -113,6 +113,11 @@ fn answer(desk: &Desk, sizes: &[(model::id::DiskNo, u64)], request: &Request, bu
             }
             Err(e) => plain(Answer::Failed { why: e.why }),
         },
+        Request::Cuts { volume } => match desk.cuts(volume).map(|cuts| cuts.to_bytes()) {
+            Ok(bytes) if bytes.len() <= MOST_BULK => (Answer::Cuts, bytes),
+            Ok(bytes) => plain(Answer::Failed { why: format!("{} bytes of cuts", bytes.len()).as_str().into() }),
+            Err(e) => plain(Answer::Failed { why: e.why }),
+        },
         Request::Manifest => decoded(LocalDecoder.manifest(bulk).map(|m| Answer::Manifest { manifest: Box::new(m) })),
         Request::Intent => decoded(LocalDecoder.intent(bulk).map(|i| Answer::Intent { intent: Box::new(i) })),
         Request::Receipt => decoded(LocalDecoder.receipt(bulk).map(|receipt| Answer::Receipt { receipt })),

@@ -52,6 +52,9 @@ pub(super) enum Request {
     Coverage {
         volume: Volume,
     },
+    Cuts {
+        volume: Volume,
+    },
     Manifest,
     Intent,
     Receipt,
@@ -84,6 +87,8 @@ pub(super) enum Answer {
         method: CaptureMethod,
         why: DisplayText,
     },
+    /// They are the plain bytes.
+    Cuts,
     Manifest {
         manifest: Box<Manifest>,
     },
