@@ -1,119 +1,14 @@
 //! What every backend promises, asked of each.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
-use model::ports::{ObjectError, ObjectName, ObjectStore};
+use model::ports::{ObjectError, ObjectStore};
 use model::units::{ByteLen, ByteOffset};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use store::backend::{LocalDir, Memory};
 
-/// The contract: the same questions for every backend, each on an empty store of its own.
-mod contract {
-    use super::*;
-
-    pub(crate) fn name(s: &str) -> ObjectName {
-        ObjectName::new(s).unwrap()
-    }
-
-    fn names(store: &dyn ObjectStore, prefix: &str) -> Vec<String> {
-        store.list(prefix).unwrap().iter().map(|n| n.as_str().to_owned()).collect()
-    }
-
-    pub(crate) fn all(make: &dyn Fn() -> Box<dyn ObjectStore>) {
-        put_and_get(&*make());
-        exists(&*make());
-        missing(&*make());
-        listing(&*make());
-        deleting(&*make());
-        locking(&*make());
-        big(&*make());
-    }
-
-    fn put_and_get(store: &dyn ObjectStore) {
-        let n = name("packs/ab/abcd");
-        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-        store.put(&n, &bytes).unwrap();
-        assert_eq!(store.len(&n).unwrap(), ByteLen(100_000));
-        let mut all = vec![0; bytes.len()];
-        store.get(&n, ByteOffset(0), &mut all).unwrap();
-        assert_eq!(all, bytes);
-        let mut part = [0; 7];
-        store.get(&n, ByteOffset(99_993), &mut part).unwrap();
-        assert_eq!(part, bytes[99_993..]);
-        store.get(&n, ByteOffset(100_000), &mut []).unwrap();
-        for at in [99_994, 100_000, u64::MAX, i64::MAX.unsigned_abs() + 1] {
-            let out = store.get(&n, ByteOffset(at), &mut part);
-            assert!(matches!(out, Err(ObjectError::OutOfRange { .. })), "{at}: {out:?}");
-        }
-        store.put(&name("empty"), &[]).unwrap();
-        assert_eq!(store.len(&name("empty")).unwrap(), ByteLen(0));
-    }
-
-    fn exists(store: &dyn ObjectStore) {
-        let n = name("packs/aa/one");
-        store.put(&n, b"first").unwrap();
-        store.put(&n, b"first").unwrap();
-        for other in [b"other".as_slice(), b"", b"first and more"] {
-            assert!(matches!(store.put(&n, other), Err(ObjectError::Exists(e)) if e == n));
-        }
-        let mut bytes = [0; 5];
-        store.get(&n, ByteOffset(0), &mut bytes).unwrap();
-        assert_eq!(&bytes, b"first");
-    }
-
-    fn missing(store: &dyn ObjectStore) {
-        store.put(&name("packs/aa/one"), b"1").unwrap();
-        for n in ["nothing", "packs/aa/two", "packs/bb/one", "other/aa/one"] {
-            let n = name(n);
-            assert!(matches!(store.len(&n), Err(ObjectError::Missing(e)) if e == n));
-            assert!(matches!(store.get(&n, ByteOffset(0), &mut [0]), Err(ObjectError::Missing(e)) if e == n));
-        }
-    }
-
-    fn listing(store: &dyn ObjectStore) {
-        assert!(names(store, "").is_empty());
-        assert!(names(store, "packs").is_empty(), "a kind never put is empty, not an error");
-        let all = ["format", "intents/x", "packs/aa/2", "packs/aa/a", "packs/ab/0", "packs2/q"];
-        for n in all.iter().rev() {
-            store.put(&name(n), n.as_bytes()).unwrap();
-        }
-        assert_eq!(names(store, ""), all);
-        assert_eq!(names(store, "packs"), all[2..5], "whole components only");
-        assert_eq!(names(store, "packs/aa"), all[2..4]);
-        assert_eq!(names(store, "format"), ["format"]);
-        assert!(names(store, "pack").is_empty());
-    }
-
-    fn deleting(store: &dyn ObjectStore) {
-        let n = name("packs/aa/one");
-        store.delete(&n).unwrap();
-        store.put(&n, b"1").unwrap();
-        store.delete(&n).unwrap();
-        assert!(matches!(store.len(&n), Err(ObjectError::Missing(_))));
-        store.delete(&n).unwrap();
-        store.put(&n, b"another").unwrap();
-        assert_eq!(store.len(&n).unwrap(), ByteLen(7));
-    }
-
-    fn locking(store: &dyn ObjectStore) {
-        let held = store.lock().unwrap();
-        assert!(matches!(store.lock(), Err(ObjectError::InUse(_))));
-        assert!(names(store, "").is_empty(), "a lock is no object");
-        store.put(&name("a"), b"1").unwrap();
-        drop(held);
-        drop(store.lock().unwrap());
-        drop(store.lock().unwrap());
-    }
-
-    fn big(store: &dyn ObjectStore) {
-        let bytes = vec![0x5a; 17 << 20];
-        store.put(&name("packs/aa/big"), &bytes).unwrap();
-        store.put(&name("packs/aa/big"), &bytes).unwrap();
-        let mut end = [0; 16];
-        store.get(&name("packs/aa/big"), ByteOffset((17 << 20) - 16), &mut end).unwrap();
-        assert_eq!(end, [0x5a; 16]);
-    }
-}
+#[path = "common/contract.rs"]
+mod contract;
 
 use contract::name;
 
@@ -161,8 +56,9 @@ fn leftovers_of_killed_puts_are_no_objects_and_are_swept() {
     let store = LocalDir::open(dir.path()).unwrap();
     store.put(&name("packs/aa/one"), b"1").unwrap();
     store.put(&name("intents/i"), b"1").unwrap();
-    std::fs::write(dir.path().join("packs/aa/.put-77-0"), b"torn").unwrap();
-    std::fs::write(dir.path().join("intents/.put-77-1"), b"torn").unwrap();
+    std::fs::write(dir.path().join("packs/aa/.put-77-0-two"), b"torn").unwrap();
+    std::fs::write(dir.path().join(".put-77-2-format"), b"torn").unwrap();
+    std::fs::write(dir.path().join("intents/.put-77-1-j"), b"torn").unwrap();
     std::fs::create_dir(dir.path().join("lost+found")).unwrap();
     std::fs::write(dir.path().join("Notes.TXT"), b"a person's file").unwrap();
     let listed: Vec<String> = store.list("").unwrap().iter().map(|n| n.as_str().to_owned()).collect();
@@ -170,7 +66,35 @@ fn leftovers_of_killed_puts_are_no_objects_and_are_swept() {
     drop(store.lock().unwrap());
     let mut left = files_below(dir.path());
     left.sort();
-    assert_eq!(left, [".lock", ".put-77-1", "Notes.TXT", "i", "one"], "only packs are put under the lock alone");
+    assert_eq!(left, [".lock", ".put-77-1-j", "Notes.TXT", "i", "one"], "only packs are put under the lock alone");
+}
+
+#[test]
+fn the_twin_of_an_object_is_set_aside_under_a_free_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalDir::open(dir.path()).unwrap();
+    store.put(&name("packs/aa/one"), b"1").unwrap();
+    std::fs::write(dir.path().join("packs/aa/.kept-0-77-0-one"), b"earlier").unwrap();
+    std::fs::write(dir.path().join("packs/aa/.put-77-0-one"), b"1").unwrap();
+    drop(store.lock().unwrap());
+    let mut left = files_below(&dir.path().join("packs/aa"));
+    left.sort();
+    assert_eq!(left, [".kept-0-77-0-one", ".kept-1-77-0-one", "one"]);
+    assert_eq!(std::fs::read(dir.path().join("packs/aa/.kept-0-77-0-one")).unwrap(), b"earlier");
+    assert_eq!(store.list("").unwrap(), [name("packs/aa/one")]);
+}
+
+#[test]
+fn leftovers_of_a_process_of_the_same_number_are_not_in_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalDir::open(dir.path()).unwrap();
+    std::fs::create_dir(dir.path().join("intents")).unwrap();
+    for serial in 0..3 {
+        let left = format!("intents/.put-{}-{serial}-i", std::process::id());
+        std::fs::write(dir.path().join(left), b"torn").unwrap();
+    }
+    store.put(&name("intents/i"), b"1").unwrap();
+    assert_eq!(store.len(&name("intents/i")).unwrap(), ByteLen(1));
 }
 
 #[test]

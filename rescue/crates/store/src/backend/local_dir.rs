@@ -29,6 +29,8 @@ const TEMP: &str = ".put-";
 const ASIDE: &str = ".kept-";
 /// The file one writer holds with flock(2).
 const LOCK: &str = ".lock";
+/// Where nothing is put without the lock.
+const SWEPT: [&str; 6] = ["packs", "snapshots", "index", "asides", "condemned", "probe"];
 /// Components an object's name can have.
 const DEPTH: usize = 4;
 /// Names tried for a temporary file: those of killed puts may be in the way, since a rescue's processes have the same
@@ -172,7 +174,7 @@ impl LocalDir {
     /// Removes what killed puts left. Only while the lock is held, and only where nothing is put without it.
     fn sweep(&self) -> Result<(), ObjectError> {
         self.sweep_dir(&self.root)?;
-        for kind in ["packs", "snapshots", "index"] {
+        for kind in SWEPT {
             let above = self.root.join(kind);
             self.sweep_dir(&above)?;
             for (name, kind) in self.entries_of(&above)? {

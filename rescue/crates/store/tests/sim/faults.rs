@@ -1,0 +1,125 @@
+//! Faults at every call: errors, a full disk, short writes, signals, kills, and disks that lie.
+
+use crate::crash::{Model, Replay};
+use crate::fs::SimFs;
+use crate::history::{Build, Expected, Look, Step, is_exact};
+use crate::state::{Call, Fault, What};
+use crate::tree::Tree;
+use store::StoreError;
+
+/// What is done while something fails.
+const STEPS: &[Step] = &[Step::Init, Step::Snapshot(0), Step::Snapshot(1), Step::Snapshot(3)];
+
+/// Every fault there is: each kind at each call that can have it.
+pub(crate) fn all(build: &Build) -> Result<Vec<Fault>, String> {
+    let fs = SimFs::new(Tree::new(), Model::Journal);
+    for step in STEPS {
+        build.step(&fs, *step).map_err(|e| format!("{step:?} without a fault: {e}"))?;
+    }
+    let mut faults = Vec::new();
+    let counts = fs.counts();
+    for (call, count) in &counts {
+        let call = *call;
+        let fills =
+            matches!(call, Call::Create | Call::Write | Call::Mkdir | Call::Rename | Call::Sync | Call::SyncDir);
+        let sticks = matches!(call, Call::Create | Call::Write | Call::Mkdir);
+        let mut whats = vec![What::Io, What::Interrupted];
+        whats.extend(fills.then_some(What::Full));
+        whats.extend(sticks.then_some(What::StaysFull));
+        whats.extend(matches!(call, Call::Write | Call::Read).then_some(What::Short));
+        if call == Call::Write {
+            whats.extend([What::Dropped, What::Flipped]);
+        }
+        faults
+            .extend(whats.iter().flat_map(|what| (0..*count).map(|nth| Fault { call: Some(call), nth, what: *what })));
+    }
+    let calls: usize = counts.values().sum();
+    faults.extend((0..calls).map(|nth| Fault { call: None, nth, what: What::Killed }));
+    Ok(faults)
+}
+
+/// A history with a fault: what fails, fails cleanly; what was acknowledged is there; the same step succeeds when tried
+/// again; and all of it survives a power cut after.
+pub(crate) fn survive(build: &Build, fault: Fault) -> Result<(), String> {
+    let base = Tree::new();
+    let fs = SimFs::new(base.clone(), Model::Journal).with_fault(fault);
+    let lies = matches!(fault.what, What::Dropped | What::Flipped);
+    let look = if lies { Look::NothingLost } else { Look::NothingWrong };
+    let mut expected = Expected::default();
+    for step in STEPS {
+        let id = match build.step(&fs, *step) {
+            Ok(id) => id,
+            Err(e) if fs.hit() => {
+                is_clean(fault, &e)?;
+                fs.repair();
+                if lies && *step == Step::Init {
+                    // The disk spoilt the object that makes a store; nothing was promised.
+                    return Ok(());
+                }
+                if expected.store {
+                    let store = build.open(&fs).map_err(|e| format!("opening after {step:?} failed: {e}"))?;
+                    expected.whole(&store, look).map_err(|e| format!("after {step:?} failed: {e}"))?;
+                }
+                match build.step(&fs, *step) {
+                    // It had been made before the failure was told.
+                    Err(StoreError::Exists { .. }) if *step == Step::Init => None,
+                    again => again.map_err(|e| format!("{step:?} tried again: {e}"))?,
+                }
+            }
+            Err(e) => return Err(format!("{step:?} failed without a fault: {e}")),
+        };
+        expected.acknowledge(*step, id);
+    }
+    if lies {
+        let fs = SimFs::new(fs.medium(), Model::Journal);
+        return expected.verify(build, &fs, look, 8).map(|_| ());
+    }
+    let replay = Replay::end(&base, &fs.log());
+    for tree in [replay.least(), replay.crash(fault.nth as u64, Model::Journal)] {
+        let fs = SimFs::new(tree, Model::Journal);
+        expected.verify(build, &fs, look, 8).map_err(|e| format!("after a power cut: {e}"))?;
+    }
+    Ok(())
+}
+
+/// An error is of the kind of its cause, and what the system makes good causes none.
+fn is_clean(fault: Fault, e: &StoreError) -> Result<(), String> {
+    let clean = match fault.what {
+        What::Io => matches!(e, StoreError::Io { .. }),
+        What::Full | What::StaysFull => matches!(e, StoreError::Full { .. }),
+        What::Short | What::Interrupted => false,
+        What::Killed | What::Dropped | What::Flipped => true,
+    };
+    if clean { Ok(()) } else { Err(format!("told as: {e:?}")) }
+}
+
+/// A disk smaller than it says, that writes new bytes over the oldest: what it spoilt is found by a check, and never read
+/// as something else.
+pub(crate) fn wraps(build: &Build, size: usize) -> Result<usize, String> {
+    let fs = SimFs::new(Tree::new(), Model::Journal).wrapping_at(size);
+    let mut acknowledged = Vec::new();
+    for step in STEPS {
+        match build.step(&fs, *step) {
+            Ok(id) => acknowledged.extend(id),
+            Err(_) => break,
+        }
+    }
+    let fs = SimFs::new(fs.medium(), Model::Journal);
+    // Where `format` or a key is spoilt, nothing is read at all.
+    let Ok(store) = build.open(&fs) else { return Ok(acknowledged.len()) };
+    let report = store.check(true, &mut |_, _| true).map_err(|e| format!("checking: {e}"))?;
+    let mut spoilt = 0;
+    for id in acknowledged {
+        let Ok(manifest) = store.manifest(id) else {
+            spoilt += 1;
+            continue;
+        };
+        match is_exact(&store, &manifest) {
+            Ok(true) => {}
+            Ok(false) => return Err(format!("snapshot {} reads back as something else", manifest.taken.0)),
+            Err(_) if report.affected.contains(&id) => spoilt += 1,
+            Err(e) => return Err(format!("snapshot {}: {e}, and the check did not say so", manifest.taken.0)),
+        }
+    }
+    Ok(spoilt)
+}
