@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) const SAMPLE: usize = 2;
 
 /// What is done in history `n`.
-fn steps(n: usize) -> Vec<Step> {
+pub(crate) fn steps(n: usize) -> Vec<Step> {
     let volumes = match n {
         0 => vec![0, 1, 2],
         1 => vec![3, 3, 4, 6],
