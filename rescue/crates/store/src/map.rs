@@ -1,6 +1,8 @@
 //! Reading maps: which bytes of a volume come from which chunk, and where two maps differ.
 
 mod slices;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use crate::error::StoreError;

@@ -3,6 +3,9 @@
 //! A node has one encoding: equal content, cut the same way, gives equal bytes, whatever order or pieces it was written in.
 //! That is what makes equal subtrees shared and lets a difference skip them.
 
+#[cfg(test)]
+mod tests;
+
 use crate::content::{cells, leaf_content};
 use crate::decode::DecodeError;
 use crate::layout::{FAN_BITS, LEAF, LEAF_BITS, MAX_DATA, MAX_HEIGHT, MAX_NODE, MAX_SLICES, big};

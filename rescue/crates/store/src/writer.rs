@@ -11,7 +11,7 @@ mod packer;
 mod proof;
 mod putter;
 mod room;
-mod tree;
+pub(crate) mod tree;
 mod worker;
 
 use crate::error::StoreError;

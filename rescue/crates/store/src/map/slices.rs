@@ -11,10 +11,10 @@ use std::collections::VecDeque;
 /// The slices of the leaves that a walk finds.
 #[derive(Debug)]
 pub(super) struct SliceWalk<N> {
-    walk: Walk<N>,
+    pub(super) walk: Walk<N>,
     within: Extent,
     /// Of the leaf at hand.
-    ready: VecDeque<Slice>,
+    pub(super) ready: VecDeque<Slice>,
 }
 
 impl<N: Nodes> SliceWalk<N> {
@@ -69,7 +69,7 @@ fn push(ready: &mut VecDeque<Slice>, within: Extent, at: u64, len: u32, content:
 
 impl SliceContent {
     /// What begins `by` bytes further on.
-    fn further(self, by: u32) -> Self {
+    pub(super) fn further(self, by: u32) -> Self {
         match self {
             Self::Chunk { id, at } => Self::Chunk { id, at: at.saturating_add(by) },
             Self::Zero => Self::Zero,

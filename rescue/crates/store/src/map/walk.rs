@@ -73,7 +73,7 @@ pub(super) struct Walk<N> {
     pub(super) nodes: N,
     within: Extent,
     /// At most 256 for each of five levels.
-    todo: Vec<Pair>,
+    pub(super) todo: Vec<Pair>,
 }
 
 impl<N: Nodes> Walk<N> {

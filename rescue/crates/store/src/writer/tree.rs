@@ -22,7 +22,7 @@ struct Part {
 
 /// The open nodes of a map being built from left to right.
 #[derive(Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     levels: Vec<Level>,
 }
 
@@ -35,7 +35,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`StoreError::Misuse`] where numbers do not rise, pass the longest volume, or nothing is used; those of `keep`.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         number: u64,
         id: NodeId,
@@ -70,7 +70,7 @@ impl Tree {
     }
 
     /// The root over everything added. Without any leaf it is an empty leaf.
-    pub(super) fn root(mut self, keep: Keep<'_>) -> Result<MapRoot, StoreError> {
+    pub(crate) fn root(mut self, keep: Keep<'_>) -> Result<MapRoot, StoreError> {
         if self.levels.is_empty() {
             let empty = Leaf::default();
             let content = empty.content;
