@@ -235,6 +235,54 @@ fn sources(table: &Table, root: MapRoot) -> BTreeMap<u64, SliceContent> {
     out
 }
 
+/// Compares a difference with the bytes: it misses none that differs, and gives none that is provably the same.
+fn difference_is_right(table: &Table, a: (&Bytes, MapRoot), b: (&Bytes, MapRoot)) -> Result<(), TestCaseError> {
+    let (there, wanted) = (sources(table, a.1), sources(table, b.1));
+    let mut given = Bytes::new();
+    for slice in table.slices(Some(a.1), b.1) {
+        given.extend((slice.extent.start().0..).zip(table.bytes(&slice)));
+    }
+    for (at, byte) in b.0 {
+        match given.get(at) {
+            Some(value) => {
+                prop_assert_eq!(value, byte);
+                prop_assert_ne!(there.get(at), Some(&wanted[at]), "given though provably the same, at {}", at);
+            }
+            None => prop_assert_eq!(a.0.get(at), Some(byte), "missed at {}", at),
+        }
+    }
+    prop_assert!(given.keys().all(|at| b.0.contains_key(at)));
+    Ok(())
+}
+
+/// A leaf of parts of two chunks and of zeros, as a list of gap before, length, which, and how far it is moved.
+fn leaf_of_parts(table: &mut Table, parts: &[(u32, u32, u8, u32)]) -> (Bytes, MapRoot) {
+    let (mut leaf, mut bytes, mut start) = (LeafBuilder::default(), Bytes::new(), 0);
+    for (gap, len, which, moved) in parts {
+        start += gap;
+        let chunk: Vec<u8> = (1..=100).map(|n| n + which).collect();
+        let at = (start + moved) % 80;
+        let content = match which {
+            0 => SliceContent::Zero,
+            _ => SliceContent::Chunk { id: ChunkId(Digest::of(&chunk)), at },
+        };
+        leaf.slice(start, *len, content);
+        for n in 0..*len {
+            let byte = if *which == 0 { 0 } else { chunk[usize::try_from(at + n).unwrap()] };
+            bytes.insert(u64::from(start + n), byte);
+        }
+        if *which > 0 {
+            table.chunks.insert(ChunkId(Digest::of(&chunk)), chunk);
+        }
+        start += len;
+    }
+    let plain: Vec<u8> = bytes.values().copied().collect();
+    leaf.cell(0, plain.iter().any(|b| *b != 0).then(|| Digest::of(&plain)));
+    let node = Node::Leaf(leaf.finish().unwrap());
+    let root = MapRoot { node: table.put(&node).unwrap(), height: 0, content: node.content() };
+    (bytes, root)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -275,25 +323,22 @@ proptest! {
         let (a, b) = (with(&a), with(&b));
         let mut table = Table::default();
         let (ra, rb) = (build(&mut table, &a, cut_a, 0), build(&mut table, &b, cut_b, 0));
-        let (there, wanted) = (sources(&table, ra), sources(&table, rb));
-        let mut given = Bytes::new();
-        for slice in table.slices(Some(ra), rb) {
-            given.extend((slice.extent.start().0..).zip(table.bytes(&slice)));
-        }
-        for (at, byte) in &b {
-            match given.get(at) {
-                Some(value) => {
-                    prop_assert_eq!(value, byte);
-                    prop_assert_ne!(there.get(at), Some(&wanted[at]), "given though provably the same, at {}", at);
-                }
-                None => prop_assert_eq!(a.get(at), Some(byte), "missed at {}", at),
-            }
-        }
-        prop_assert!(given.keys().all(|at| b.contains_key(at)));
+        difference_is_right(&table, (&a, ra), (&b, rb))?;
         prop_assert_eq!(table.slices(Some(rb), rb), vec![]);
         // A present map that cannot be read is all different.
         let lost = MapRoot { node: NodeId(Digest::of(b"lost")), content: Digest::of(b"lost"), ..ra };
         prop_assert_eq!(table.slices(Some(lost), rb), table.slices(None, rb));
+    }
+
+    #[test]
+    fn a_difference_of_parts_of_chunks_is_exact(
+        a in prop::collection::vec((0u32..4, 1u32..20, 0u8..3, 0u32..2), 1..10),
+        b in prop::collection::vec((0u32..4, 1u32..20, 0u8..3, 0u32..2), 1..10),
+    ) {
+        let mut table = Table::default();
+        let (a, b) = (leaf_of_parts(&mut table, &a), leaf_of_parts(&mut table, &b));
+        difference_is_right(&table, (&a.0, a.1), (&b.0, b.1))?;
+        difference_is_right(&table, (&b.0, b.1), (&a.0, a.1))?;
     }
 
     #[test]
