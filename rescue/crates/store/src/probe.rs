@@ -137,8 +137,11 @@ mod tests {
         says: usize,
         holds: usize,
         wraps: bool,
-        objects: Mutex<(Vec<ObjectName>, BTreeMap<ObjectName, Vec<u8>>)>,
+        objects: Mutex<Kept>,
     }
+
+    /// Names in the order of their putting, and what is there.
+    type Kept = (Vec<ObjectName>, BTreeMap<ObjectName, Vec<u8>>);
 
     impl ObjectStore for Liar {
         fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), ObjectError> {
