@@ -2,11 +2,12 @@
 
 use crate::error::StoreError;
 use crate::footer::Footer;
-use crate::format;
+use crate::format::{self, About};
 use crate::index::Trust;
 use crate::layout::{MAX_RECORD, digest_in, format_name, index_name, intent_name, pack_name, receipt_name};
 use crate::map::{Sub, mask};
 use crate::node::{LeafContent, Node};
+use crate::opening::slots;
 use crate::reader::OpenFrame;
 use crate::snapshots::maps;
 use crate::store::{Store, read_object};
@@ -163,8 +164,8 @@ impl Checker<'_> {
     fn format(&mut self) -> Result<(), StoreError> {
         let read = read_object(self.store.objects(), &format_name(), format::MAX_FORMAT);
         match read.and_then(|bytes| format::decode(&bytes)) {
-            Ok(id) if id == self.store.id() => {}
-            Ok(id) => {
+            Ok(About { id, encrypted }) if id == self.store.id() && encrypted == self.store.is_encrypted() => {}
+            Ok(About { id, .. }) => {
                 self.note(format!("the format object now names another store: {id}"));
             }
             Err(e) => {
@@ -176,6 +177,9 @@ impl Checker<'_> {
 
     /// Objects under names nobody gave them.
     fn strays(&mut self) -> Result<(), StoreError> {
+        for e in slots(self.store.objects())?.1 {
+            self.found(e)?;
+        }
         for (kind, expected) in [
             ("packs", pack_name as fn(&Digest) -> _),
             ("index", index_name),
@@ -286,7 +290,7 @@ impl Checker<'_> {
             };
             while let Some((chunk, place)) = places.next_if(|(c, _)| c.frame == no) {
                 let finding = match &opened {
-                    Ok(frame) if frame.chunk(&chunk.id, place).is_some() => continue,
+                    Ok(frame) if frame.chunk(self.store.seal(), &chunk.id, place).is_some() => continue,
                     Ok(_) => {
                         let (chunk, pack) = (chunk.id.short(12), id.short(12));
                         self.note(format!("chunk {chunk} in pack {pack} does not match its name"))

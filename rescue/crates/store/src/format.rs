@@ -1,10 +1,12 @@
 //! The object `format`: what makes a directory a store.
 
 use crate::error::StoreError;
+use crate::seal::StoreId;
+use model::hex;
 use model::id::Digest;
 use model::text::DisplayText;
 use serde::{Deserialize, Serialize};
-use std::io::Read;
+use std::cmp::Ordering;
 
 pub use model::snapshot::FORMAT;
 
@@ -26,50 +28,62 @@ struct Format {
     magic: String,
     version: u32,
     id: String,
+    encrypted: bool,
     sum: Digest,
 }
 
-impl Format {
-    fn new(id: &str) -> Self {
-        let sum = Digest::of(format!("{MAGIC} {FORMAT} {id}").as_bytes());
-        Self { magic: MAGIC.to_owned(), version: FORMAT, id: id.to_owned(), sum }
+/// What the object `format` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct About {
+    /// The store's id: 32 hexadecimal digits.
+    pub(crate) id: String,
+    /// Whether all else is sealed.
+    pub(crate) encrypted: bool,
+}
+
+impl About {
+    /// The id as 16 raw bytes.
+    pub(crate) fn raw_id(&self) -> Result<StoreId, StoreError> {
+        let bytes: Option<StoreId> = hex::decode(&self.id);
+        bytes.ok_or_else(|| StoreError::damaged("the format object has no good id"))
     }
 }
 
-/// The bytes of the object for a store of that id.
-pub(crate) fn encode(id: &str) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec_pretty(&Format::new(id)).expect("strings and numbers always encode");
+/// The bytes of the object for a store.
+pub(crate) fn encode(about: &About) -> Vec<u8> {
+    let About { id, encrypted } = about.clone();
+    let kept = if encrypted { "sealed" } else { "plain" };
+    let sum = Digest::of(format!("{MAGIC} {FORMAT} {id} {kept}").as_bytes());
+    let format = Format { magic: MAGIC.to_owned(), version: FORMAT, id, encrypted, sum };
+    let mut bytes = serde_json::to_vec_pretty(&format).expect("strings and numbers always encode");
     bytes.push(b'\n');
     bytes
 }
 
-/// The store's id.
-pub(crate) fn decode(bytes: &[u8]) -> Result<String, StoreError> {
+/// What it says.
+pub(crate) fn decode(bytes: &[u8]) -> Result<About, StoreError> {
     let not = |why: String| StoreError::NotAStore { why: DisplayText::new(&why) };
     let probe: Probe =
         serde_json::from_slice(bytes).map_err(|e| not(format!("its format object is not readable: {e}")))?;
     if probe.magic != MAGIC {
         return Err(not(format!("its format object begins with {:?}", DisplayText::new(&probe.magic))));
     }
-    if probe.version > FORMAT {
-        return Err(StoreError::Newer { found: probe.version });
+    match probe.version.cmp(&FORMAT) {
+        Ordering::Equal => {}
+        Ordering::Greater => return Err(StoreError::Newer { found: probe.version }),
+        Ordering::Less => {
+            let found = probe.version;
+            return Err(not(format!("its format is {found}, which existed in development only: make a new store")));
+        }
     }
     let format: Format =
         serde_json::from_slice(bytes).map_err(|e| StoreError::damaged(format!("the format object: {e}")))?;
     let good = format.id.len() == 32 && format.id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if !good || encode(&format.id) != bytes {
+    let about = About { id: format.id, encrypted: format.encrypted };
+    if !good || encode(&about) != bytes {
         return Err(StoreError::damaged("the format object does not match its own sum"));
     }
-    Ok(format.id)
-}
-
-/// 128 random bits, as 32 hexadecimal digits.
-pub(crate) fn random_id() -> Result<String, StoreError> {
-    let mut bits = [0u8; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut f| f.read_exact(&mut bits))
-        .map_err(|e| StoreError::io(format!("reading /dev/urandom failed: {e}")))?;
-    Ok(bits.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(about)
 }
 
 #[cfg(test)]
@@ -78,11 +92,18 @@ mod tests {
 
     #[test]
     fn every_changed_byte_shows() {
-        let bytes = encode(&random_id().unwrap());
-        assert!(decode(&bytes).is_ok());
+        for encrypted in [false, true] {
+            let about = About { id: "0123456789abcdef".repeat(2), encrypted };
+            let bytes = encode(&about);
+            assert_eq!(decode(&bytes), Ok(about));
+            every_bit(&bytes);
+        }
+    }
+
+    fn every_bit(bytes: &[u8]) {
         for at in 0..bytes.len() {
             for bit in 0..8 {
-                let mut bad = bytes.clone();
+                let mut bad = bytes.to_vec();
                 bad[at] ^= 1 << bit;
                 assert!(decode(&bad).is_err(), "byte {at} bit {bit}");
             }
@@ -96,5 +117,7 @@ mod tests {
         assert_eq!(error, StoreError::Newer { found: 7 });
         assert!(error.to_string().contains("newer version"));
         assert_eq!(error.failure().code.number(), 6);
+        let error = decode(br#"{"magic": "holdfast-store", "version": 0, "id": "", "sum": ""}"#);
+        assert!(FORMAT == 0 || error.unwrap_err().to_string().contains("development only"));
     }
 }

@@ -62,6 +62,11 @@ pub(crate) fn receipt_name(id: &Digest) -> ObjectName {
     name(&format!("receipts/{id}"))
 }
 
+/// `keys/3fa4...`
+pub(crate) fn key_name(id: &Digest) -> ObjectName {
+    name(&format!("keys/{id}"))
+}
+
 /// `format`
 pub(crate) fn format_name() -> ObjectName {
     name("format")

@@ -23,11 +23,10 @@ mod layout;
 mod leaf;
 mod map;
 mod node;
+mod opening;
 mod pack;
 mod probe;
 mod reader;
-// Tests use all of it; the store itself does not yet.
-#[cfg_attr(not(test), expect(dead_code, reason = "the store is joined to it in a change of its own"))]
 mod seal;
 mod snapshots;
 mod store;
@@ -43,6 +42,7 @@ pub use format::FORMAT;
 pub use layout::{CELL, LEAF, MAX_VOLUME};
 pub use map::{Changes, LeafRef, Leaves, MapReader, Slice, SliceContent, Slices};
 pub use node::{Child, Inner, Leaf, LeafContent, LeafSlice, Node};
+pub use opening::{InitOptions, KeySlot, OpenOptions};
 pub use pack::{Encoding, Kind};
 pub use probe::{Probed, probe};
 pub use reader::ReadAhead;

@@ -7,6 +7,7 @@ use crate::layout::{big, pack_name};
 use crate::map::Slice;
 use crate::node::Node;
 use crate::pack::Encoding;
+use crate::seal::{self, Seal};
 use crate::store::Store;
 use model::id::{ChunkId, Digest, NodeId};
 use model::units::ByteOffset;
@@ -55,14 +56,14 @@ impl OpenFrame {
     }
 
     /// A chunk of it, where it is what its name says.
-    pub(crate) fn chunk(self: &Arc<Self>, id: &Digest, place: InFrame) -> Option<Chunk> {
+    pub(crate) fn chunk(self: &Arc<Self>, seal: &Seal, id: &Digest, place: InFrame) -> Option<Chunk> {
         let range = big(place.at)..big(place.at).checked_add(big(place.len))?;
         let chunk = |range| Some(Chunk { frame: self.clone(), range });
         let proven = || self.proven.lock().unwrap_or_else(PoisonError::into_inner);
         if proven().get(id) == Some(&range) {
             return chunk(range);
         }
-        if Digest::of(self.plain.get(range.clone())?) != *id {
+        if seal.name(&Digest::of(self.plain.get(range.clone())?)) != *id {
             return None;
         }
         proven().insert(*id, range.clone());
@@ -93,7 +94,9 @@ impl Store {
         let what = || format!("chunk {} in pack {}", id.short(12), pack.short(12));
         let place = footer.find(id).ok_or_else(|| StoreError::damaged(format!("{} is not there", what())))?;
         let frame = self.frame(&pack, &footer, place.frame)?;
-        frame.chunk(id, place).ok_or_else(|| StoreError::damaged(format!("{} does not match its name", what())))
+        frame
+            .chunk(self.seal(), id, place)
+            .ok_or_else(|| StoreError::damaged(format!("{} does not match its name", what())))
     }
 
     /// A frame of a pack, remembered for a while.
@@ -134,6 +137,7 @@ impl Store {
         let Some(entry) = footer.frames.get(usize::from(number)) else {
             return Err(StoreError::damaged(format!("{} is not there", what())));
         };
+        let stored = self.seal().open(seal::Kind::Frame, &u32::from(number).to_le_bytes(), stored)?;
         let plain = match entry.encoding {
             Encoding::Plain => stored,
             Encoding::Zstd => {

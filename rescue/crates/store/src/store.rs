@@ -1,17 +1,17 @@
 //! A store: its objects, its index, and what is read of packs as a whole.
 
 use crate::cache::Cache;
-use crate::decode::{Decode, LocalDecoder};
+use crate::decode::Decode;
 use crate::error::StoreError;
 use crate::footer::Footer;
-use crate::format;
 use crate::index::{Index, Trust, sections};
-use crate::layout::{INDEX_TARGET, MAX_PACK, digest_in, format_name, index_name, pack_name};
+use crate::layout::{INDEX_TARGET, MAX_PACK, digest_in, index_name, pack_name, small};
 use crate::node::Node;
 use crate::pack::{self, Header, TRAILER};
 use crate::reader::FrameSlot;
+use crate::seal::{self, Seal};
 use model::id::{Digest, NodeId};
-use model::ports::{ObjectError, ObjectName, ObjectStore};
+use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset};
 use sha2::{Digest as _, Sha256};
@@ -39,7 +39,9 @@ pub struct Store {
 pub(crate) struct Shared {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) decode: Arc<dyn Decode>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     id: String,
+    seal: Seal,
     index: RwLock<Index>,
     /// Index objects read so far, good or not.
     seen: Mutex<HashSet<Digest>>,
@@ -55,40 +57,19 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Makes a store where there is none.
-    ///
-    /// # Errors
-    /// [`StoreError::Exists`] where there is one; [`StoreError::Full`], [`StoreError::Io`].
-    pub fn init(objects: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
-        let held = objects.lock()?;
-        let name = format_name();
-        match objects.len(&name) {
-            Err(ObjectError::Missing(_)) => {}
-            Err(e) => return Err(e.into()),
-            Ok(_) => return Err(StoreError::Exists { what: DisplayText::new("a store") }),
-        }
-        objects.put(&name, &format::encode(&format::random_id()?))?;
-        drop(held);
-        Self::open(objects, Arc::new(LocalDecoder))
-    }
-
-    /// Opens a store. Its `format` object is looked at before anything else.
-    ///
-    /// # Errors
-    /// [`StoreError::NotAStore`], [`StoreError::Newer`], [`StoreError::Damaged`] where `format` is, [`StoreError::Io`].
-    pub fn open(objects: Arc<dyn ObjectStore>, decode: Arc<dyn Decode>) -> Result<Self, StoreError> {
-        let id = format::decode(&match read_object(&*objects, &format_name(), format::MAX_FORMAT) {
-            Ok(bytes) => bytes,
-            Err(StoreError::NoSuch { .. }) => {
-                return Err(StoreError::NotAStore { why: DisplayText::new("it has no format object") });
-            }
-            Err(StoreError::Damaged { what }) => return Err(StoreError::NotAStore { why: what }),
-            Err(e) => return Err(e),
-        })?;
+    pub(crate) fn new(
+        objects: Arc<dyn ObjectStore>,
+        decode: Arc<dyn Decode>,
+        entropy: Arc<dyn Entropy>,
+        id: String,
+        seal: Seal,
+    ) -> Result<Self, StoreError> {
         let inner = Shared {
             objects,
             decode,
+            entropy,
             id,
+            seal,
             index: RwLock::new(Index::default()),
             seen: Mutex::new(HashSet::new()),
             frames: Cache::new(FRAMES),
@@ -120,6 +101,19 @@ impl Store {
     /// Room left where the store lies, where that can be known.
     pub fn free(&self) -> Option<ByteLen> {
         self.inner.objects.free()
+    }
+
+    pub(crate) fn seal(&self) -> &Seal {
+        &self.inner.seal
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.inner.entropy
+    }
+
+    /// True where the store is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.seal().is_sealed()
     }
 
     pub(crate) fn objects(&self) -> &dyn ObjectStore {
@@ -207,7 +201,8 @@ impl Store {
         if Digest::of(&stored) != sum {
             return Err(bad("its footer does not match its sum"));
         }
-        let footer = self.decoded_footer(pack, &stored)?;
+        let plain = self.seal().open(seal::Kind::Footer, &[], stored)?;
+        let footer = self.decoded_footer(pack, &plain)?;
         if footer.end().map(u64::from) != Some(begins) {
             return Err(bad("its frames do not end where the footer begins"));
         }
@@ -219,7 +214,7 @@ impl Store {
         let footer = self.decoder().footer(plain).map_err(|e| StoreError::decoding(what(), e))?;
         // The decoder is not believed: its answer must be these bytes, and keep the rules.
         footer.validate().map_err(|e| StoreError::decoding(what(), e))?;
-        if footer.encode() != plain || !footer.is_sealed(0) {
+        if footer.encode() != plain || !footer.is_sealed(small(self.seal().overhead())) {
             return Err(StoreError::damaged(format!("{} was decoded to something else", what())));
         }
         Ok(footer)

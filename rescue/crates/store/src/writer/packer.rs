@@ -1,17 +1,19 @@
 //! The packer: puts results back into order, gathers new chunks into frames and frames into packs, and builds the map.
 
 use super::common::Common;
+use super::cutter::{Cut, Run};
 use super::frames::{Draft, Drafts, Lane};
 use super::putter::{Parcel, Putter};
 use super::tree::Tree;
-use super::worker::{self, Content, Job, Run, Stored};
+use super::worker::{self, Content, Hashes, Job, Stored, Worked};
 use crate::error::StoreError;
 use crate::frame::Squeezer;
-use crate::layout::{CELL, LEAF_CELLS, big, small};
+use crate::layout::{LEAF, LEAF_CELLS, big, small};
 use crate::leaf::LeafBuilder;
 use crate::map::SliceContent;
 use crate::node::Node;
 use crate::pack::{Encoding, Kind, PackBuilder};
+use crate::seal::{self, Seal};
 use crate::store::Store;
 use model::id::{ChunkId, Digest, NodeId};
 use model::snapshot::MapRoot;
@@ -24,8 +26,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
 pub(super) enum Event {
     /// A volume begins.
     Begin { sequence: u64 },
-    /// A cell of `len` used bytes, worked on.
-    Cell { sequence: u64, index: u64, runs: Vec<Run>, len: usize, content: Result<Content, StoreError> },
+    /// A chunk or a cell of `len` bytes, worked on.
+    Worked { sequence: u64, len: usize, worked: Result<Worked, StoreError> },
+    /// Something of an earlier map.
+    Kept { sequence: u64, cut: Cut },
     /// A volume ends.
     End { sequence: u64, reply: Sender<Result<MapRoot, StoreError>> },
     /// Put everything, then say so.
@@ -40,7 +44,8 @@ impl Event {
     fn sequence(&self) -> Option<u64> {
         match self {
             Self::Begin { sequence }
-            | Self::Cell { sequence, .. }
+            | Self::Worked { sequence, .. }
+            | Self::Kept { sequence, .. }
             | Self::End { sequence, .. }
             | Self::Flush { sequence, .. } => Some(*sequence),
             Self::Frame { .. } | Self::Stop => None,
@@ -132,8 +137,8 @@ impl Packer {
                 self.tree = Tree::default();
                 Ok(())
             }
-            Event::Cell { index, runs, len, content, .. } => {
-                let (done, kept) = match content.and_then(|c| self.cell(index, runs, c)) {
+            Event::Worked { len, worked, .. } => {
+                let (done, kept) = match worked.and_then(|w| self.worked(w)) {
                     Ok(kept) => (Ok(()), kept),
                     Err(e) => (Err(e), false),
                 };
@@ -142,6 +147,7 @@ impl Packer {
                 }
                 done
             }
+            Event::Kept { cut, .. } => self.kept(cut),
             // Whoever asked may be gone: then nobody needs the answer.
             Event::End { reply, .. } => {
                 let _ = reply.send(self.end());
@@ -163,16 +169,17 @@ impl Packer {
         self.flush_when_ready();
     }
 
-    /// A cell; true where its bytes are kept for a while.
-    fn cell(&mut self, index: u64, runs: Vec<Run>, content: Content) -> Result<bool, StoreError> {
+    /// A chunk or a cell; true where its bytes are kept for a while.
+    fn worked(&mut self, worked: Worked) -> Result<bool, StoreError> {
         self.common.check()?;
-        let (content, kept) = match content {
-            Content::Zero => (None, false),
-            Content::Known { id, plain } => {
+        let Worked { runs, content, cells } = worked;
+        let (id, kept) = match content {
+            None | Some(Content::Zero) => (None, false),
+            Some(Content::Known { id, plain }) => {
                 self.common.shared.fetch_add(u64::from(plain), Ordering::Relaxed);
                 (Some(id), false)
             }
-            Content::New { id, bytes, noise } => {
+            Some(Content::New { id, bytes, noise }) => {
                 let len = bytes.len() as u64;
                 let new = self.made.insert(id);
                 let count = if new { &self.common.new } else { &self.common.shared };
@@ -183,31 +190,74 @@ impl Packer {
                 (Some(id), new)
             }
         };
-        let leaf_no = index / LEAF_CELLS;
-        if self.leaf.as_ref().is_some_and(|(no, _)| *no != leaf_no) {
+        self.map(&runs, id, cells)?;
+        Ok(kept)
+    }
+
+    /// Enters a chunk's slices and cells into the leaves, in the order of their addresses.
+    fn map(&mut self, runs: &[Run], id: Option<Digest>, cells: Hashes) -> Result<(), StoreError> {
+        let mut cells = cells.into_iter().peekable();
+        let mut from = 0;
+        for (start, len) in runs {
+            let (mut at, end) = (*start, start + u64::from(*len));
+            while at < end {
+                let number = at / LEAF;
+                // Those of a leaf before: it is complete then.
+                while let Some((index, hash)) = cells.next_if(|(i, _)| i / LEAF_CELLS < number) {
+                    self.cell(index, hash)?;
+                }
+                let part = small_step(end.min((number + 1) * LEAF) - at);
+                let content = id.map_or(SliceContent::Zero, |id| SliceContent::Chunk { id: ChunkId(id), at: from });
+                self.leaf(number)?.slice(small_step(at % LEAF), part, content);
+                at += u64::from(part);
+                from += part;
+            }
+        }
+        cells.try_for_each(|(index, hash)| self.cell(index, hash))
+    }
+
+    fn cell(&mut self, index: u64, hash: Option<Digest>) -> Result<(), StoreError> {
+        let within = u8::try_from(index % LEAF_CELLS).expect("a leaf has 64 cells");
+        self.leaf(index / LEAF_CELLS)?.cell(within, hash);
+        Ok(())
+    }
+
+    /// The leaf of that number; the one before it is complete.
+    fn leaf(&mut self, number: u64) -> Result<&mut LeafBuilder, StoreError> {
+        if self.leaf.as_ref().is_some_and(|(no, _)| *no != number) {
             self.close_leaf()?;
         }
-        let index = u8::try_from(index % LEAF_CELLS).expect("a leaf has 64 cells");
-        let (_, leaf) = self.leaf.get_or_insert_with(|| (leaf_no, LeafBuilder::default()));
-        // On the grid a chunk is the used bytes of a cell, and its hash is the cell's.
-        leaf.cell(index, content);
-        let mut at = 0;
-        for run in runs {
-            let content = content.map_or(SliceContent::Zero, |id| SliceContent::Chunk { id: ChunkId(id), at });
-            leaf.slice(u32::from(index) * CELL + run.start, run.len, content);
-            at += run.len;
+        Ok(&mut self.leaf.get_or_insert_with(|| (number, LeafBuilder::default())).1)
+    }
+
+    /// Takes over what an earlier map has.
+    fn kept(&mut self, cut: Cut) -> Result<(), StoreError> {
+        self.common.check()?;
+        match cut {
+            Cut::Slice { run: (at, len), content } => {
+                self.leaf(at / LEAF)?.slice(small_step(at % LEAF), len, content);
+                Ok(())
+            }
+            Cut::Leaf { number, id, used, content } => {
+                self.close_leaf()?;
+                self.grow(number, id, used, content)
+            }
+            Cut::Chunk { .. } | Cut::Cell { .. } => Err(StoreError::misuse("bytes that nobody worked on")),
         }
-        Ok(kept)
+    }
+
+    fn grow(&mut self, number: u64, id: NodeId, used: u64, content: Digest) -> Result<(), StoreError> {
+        let mut tree = std::mem::take(&mut self.tree);
+        tree.add(number, id, used, content, &mut |n| self.node(n))?;
+        self.tree = tree;
+        Ok(())
     }
 
     fn close_leaf(&mut self) -> Result<(), StoreError> {
         let Some((no, leaf)) = self.leaf.take() else { return Ok(()) };
         let node = Node::Leaf(leaf.finish()?);
         let (id, used, content) = (self.node(&node)?, node.used(), node.content());
-        let mut tree = std::mem::take(&mut self.tree);
-        tree.add(no, id, used, content, &mut |n| self.node(n))?;
-        self.tree = tree;
-        Ok(())
+        self.grow(no, id, used, content)
     }
 
     fn end(&mut self) -> Result<MapRoot, StoreError> {
@@ -220,7 +270,7 @@ impl Packer {
     /// Stores a node where it is not there yet.
     fn node(&mut self, node: &Node) -> Result<NodeId, StoreError> {
         let plain = node.encode();
-        let id = Digest::of(&plain);
+        let id = self.store.seal().name(&Digest::of(&plain));
         if !self.made.contains(&id) && !self.store.has(&id)? {
             self.made.insert(id);
             self.keep(Lane::Nodes, id, &plain)?;
@@ -254,7 +304,9 @@ impl Packer {
         match &mut self.work {
             Work::Threads(jobs) => jobs.send(job).map_err(|_| StoreError::io("the workers of the store stopped")),
             Work::Inline(squeezer) => {
-                if let Event::Frame { number, stored } = worker::work(&self.store, &self.common, squeezer, job) {
+                if let Event::Frame { number, stored } =
+                    worker::work(&self.store, &self.common, Some(&mut **squeezer), job)
+                {
                     self.early.insert(number, stored);
                 }
                 self.append_ready()
@@ -286,7 +338,13 @@ impl Packer {
         if self.builder(kind).is_full(draft.chunks.len()) {
             self.ship(kind)?;
         }
-        self.builder(kind).push(encoding, small(draft.len), stored, &draft.chunks);
+        // The frame's place in its pack is known only here: it is what the sealed bytes are bound to.
+        let bound = u32::from(self.builder(kind).next()).to_le_bytes();
+        let sealed = match self.store.seal() {
+            Seal::Open => None,
+            seal => Some(seal.seal(seal::Kind::Frame, &bound, stored, self.store.entropy())?),
+        };
+        self.builder(kind).push(encoding, small(draft.len), sealed.as_deref().unwrap_or(stored), &draft.chunks);
         Ok(())
     }
 
@@ -304,6 +362,7 @@ impl Packer {
         }
         let full = std::mem::replace(builder, PackBuilder::new());
         let footer = full.footer().encode();
+        let footer = self.store.seal().seal(seal::Kind::Footer, &[], &footer, self.store.entropy())?;
         self.send(Parcel::Pack(full.close(&footer)))
     }
 
@@ -345,4 +404,9 @@ impl Packer {
             },
         }
     }
+}
+
+/// A number below the length of a leaf.
+fn small_step(n: u64) -> u32 {
+    u32::try_from(n).expect("a leaf has 4 MiB")
 }

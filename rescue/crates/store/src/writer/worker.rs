@@ -1,6 +1,7 @@
 //! What takes computing, and can be done on any core: hashing and looking up chunks, compressing frames.
 
 use super::common::Common;
+use super::cutter::{Cells, Cut, Run, between};
 use super::packer::Event;
 use crate::error::StoreError;
 use crate::frame::{Squeezer, looks_incompressible};
@@ -12,19 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 
-/// Used bytes within a cell.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
-    /// First byte, from the start of the cell.
-    pub(super) start: u32,
-    /// Number of bytes.
-    pub(super) len: u32,
-}
-
 /// Something to be done by whichever thread is free.
 pub(super) enum Job {
-    /// The used bytes of a cell.
-    Cell { sequence: u64, index: u64, runs: Vec<Run>, bytes: Vec<u8> },
+    /// A chunk or a cell.
+    Cut { sequence: u64, cut: Cut },
     /// The plain bytes of a frame, and how hard to try.
     Frame { number: u64, plain: Vec<u8>, level: i32 },
 }
@@ -36,6 +28,17 @@ pub(super) enum Content {
     New { id: Digest, bytes: Vec<u8>, noise: bool },
 }
 
+/// Cells and the hashes of their used bytes; `None` where these are all zero.
+pub(super) type Hashes = Vec<(u64, Option<Digest>)>;
+
+/// What became of a chunk or a cell.
+#[derive(Default)]
+pub(super) struct Worked {
+    pub(super) runs: Vec<Run>,
+    pub(super) content: Option<Content>,
+    pub(super) cells: Hashes,
+}
+
 /// A frame as it will be stored, not sealed yet.
 pub(super) type Stored = Result<(Encoding, Vec<u8>), StoreError>;
 
@@ -45,24 +48,33 @@ pub(super) fn run(store: &Store, common: &Common, queue: &Mutex<Receiver<Job>>, 
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        if events.send(work(store, common, &mut squeezer, job)).is_err() {
+        if events.send(work(store, common, Some(&mut squeezer), job)).is_err() {
             return;
         }
     }
 }
 
 /// Does one job. After a failure nothing more is computed, but every job has its event: the packer waits for each.
-pub(super) fn work(store: &Store, common: &Common, squeezer: &mut Result<Squeezer, StoreError>, job: Job) -> Event {
+pub(super) fn work(
+    store: &Store,
+    common: &Common,
+    squeezer: Option<&mut Result<Squeezer, StoreError>>,
+    job: Job,
+) -> Event {
     let panicked = || StoreError::io("a worker of the store panicked");
     match job {
-        Job::Cell { sequence, index, runs, bytes } => {
-            let len = bytes.len();
-            let content = catch_unwind(AssertUnwindSafe(|| common.check().and_then(|()| content(store, bytes))));
-            Event::Cell { sequence, index, runs, len, content: content.unwrap_or_else(|_| Err(panicked())) }
+        Job::Cut { sequence, cut } => {
+            let len = match &cut {
+                Cut::Chunk { bytes, .. } | Cut::Cell { bytes, .. } => bytes.len(),
+                Cut::Slice { .. } | Cut::Leaf { .. } => 0,
+            };
+            let worked = catch_unwind(AssertUnwindSafe(|| common.check().and_then(|()| worked(store, cut))));
+            Event::Worked { sequence, len, worked: worked.unwrap_or_else(|_| Err(panicked())) }
         }
         Job::Frame { number, plain, level } => {
             let stored = catch_unwind(AssertUnwindSafe(|| {
                 common.check()?;
+                let squeezer = squeezer.ok_or_else(|| StoreError::misuse("a frame for a worker that only hashes"))?;
                 squeezer.as_mut().map_err(|e| e.clone())?.squeeze(plain, level)
             }));
             Event::Frame { number, stored: stored.unwrap_or_else(|_| Err(panicked())) }
@@ -70,11 +82,31 @@ pub(super) fn work(store: &Store, common: &Common, squeezer: &mut Result<Squeeze
     }
 }
 
-fn content(store: &Store, bytes: Vec<u8>) -> Result<Content, StoreError> {
-    if is_zero(&bytes) {
-        return Ok(Content::Zero);
+fn worked(store: &Store, cut: Cut) -> Result<Worked, StoreError> {
+    match cut {
+        Cut::Chunk { runs, bytes, cells } => {
+            let hash = (!is_zero(&bytes)).then(|| Digest::of(&bytes));
+            let cells = match (cells, hash) {
+                (Cells::Sole(index), hash) => vec![(index, hash)],
+                (Cells::Between(first, last), _) => {
+                    between(&runs, &bytes, first, last).into_iter().map(|(i, b)| (i, cell(&b))).collect()
+                }
+                (Cells::No, _) => Vec::new(),
+            };
+            Ok(Worked { content: Some(content(store, hash, bytes)?), runs, cells })
+        }
+        Cut::Cell { index, bytes } => Ok(Worked { cells: vec![(index, cell(&bytes))], ..Worked::default() }),
+        Cut::Slice { .. } | Cut::Leaf { .. } => Ok(Worked::default()),
     }
-    let id = Digest::of(&bytes);
+}
+
+fn cell(bytes: &[u8]) -> Option<Digest> {
+    (!is_zero(bytes)).then(|| Digest::of(bytes))
+}
+
+fn content(store: &Store, hash: Option<Digest>, bytes: Vec<u8>) -> Result<Content, StoreError> {
+    let Some(hash) = hash else { return Ok(Content::Zero) };
+    let id = store.seal().name(&hash);
     if store.has(&id)? {
         return Ok(Content::Known { id, plain: small(bytes.len()) });
     }
