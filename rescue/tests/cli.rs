@@ -214,9 +214,19 @@ fn bad_input_is_refused_with_a_sentence_and_a_code() {
 fn help_lists_what_there_is_and_nothing_else() {
     let (code, help, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    for verb in
-        ["inspect", "store init", "snapshot", "snapshots", "rollback", "undo", "resume", "check", "export", "tui"]
-    {
+    for verb in [
+        "inspect",
+        "store init",
+        "snapshot",
+        "snapshots",
+        "rollback",
+        "undo",
+        "resume",
+        "check",
+        "export",
+        "key",
+        "tui",
+    ] {
         assert!(help.contains(&format!("holdfast {verb}")), "{verb}");
         let (code, text, _) = run(&[verb.split(' ').next().unwrap(), "--help"]);
         assert_eq!(code, 0);

@@ -1,8 +1,14 @@
 //! The arguments. Pure: nothing is opened here.
 
+mod keeping;
+mod values;
+
+pub use keeping::{Key, StoreInit};
+
 use lexopt::{Arg, Parser, ValueExt};
 use model::command::ImageFormat;
 use model::id::{PlanId, SnapRef, VolumePath};
+use model::upkeep::ProbeSize;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -26,7 +32,9 @@ pub enum Invocation {
     /// `inspect`.
     Inspect(Inspect),
     /// `store init`.
-    StoreInit(StoreOnly),
+    StoreInit(StoreInit),
+    /// `key`.
+    Key(Key),
     /// `snapshot`.
     Snapshot(Snapshot),
     /// `snapshots`.
@@ -56,7 +64,9 @@ impl Invocation {
         match self {
             Self::Inspect(i) => i.json,
             Self::Snapshot(s) => s.json,
-            Self::StoreInit(s) | Self::Snapshots(s) => s.json,
+            Self::StoreInit(s) => s.json,
+            Self::Key(k) => k.wants_json(),
+            Self::Snapshots(s) => s.json,
             Self::WriteBack(w) => w.json,
             Self::Check(c) => c.json,
             Self::Export(e) => e.json,
@@ -214,6 +224,7 @@ struct Given {
     approve: Option<PlanId>,
     only: Vec<VolumePath>,
     out: Option<PathBuf>,
+    probe: Option<ProbeSize>,
     control: Option<i32>,
     engine: Option<i32>,
     help: bool,
@@ -234,7 +245,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     };
     let allowed: &[&str] = match verb.as_str() {
         "inspect" => &["store", "json", "explain"],
-        "store" | "snapshots" => &["store", "json"],
+        "store" => &["store", "json", "probe"],
+        "snapshots" => &["store", "json"],
+        "key" => &["json", "out"],
         "snapshot" => &["store", "json", "full"],
         "rollback" => &["store", "json", "plan", "approve", "yes", "only"],
         "undo" | "resume" => &["store", "json", "plan", "approve", "yes"],
@@ -290,12 +303,28 @@ fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Result<Given, U
                 }
             }
             "out" => given.out = Some(parser.value()?.into()),
+            "probe" => given.probe = Some(probe_size(parser)?),
             "control" => given.control = Some(parser.value()?.parse()?),
             "engine" => given.engine = Some(parser.value()?.parse()?),
             _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),
         }
     }
     Ok(given)
+}
+
+/// `--probe`, `--probe=SIZE` or `--probe SIZE`: a word that is no size belongs to somebody else.
+fn probe_size(parser: &mut Parser) -> Result<ProbeSize, Usage> {
+    if let Some(size) = parser.optional_value() {
+        return Ok(ProbeSize::AtMost(values::size(&size.string()?)?));
+    }
+    let next = parser.try_raw_args().and_then(|args| args.as_slice().first().cloned());
+    match next.as_deref().and_then(OsStr::to_str).and_then(|word| values::size(word).ok()) {
+        Some(size) => {
+            parser.value()?;
+            Ok(ProbeSize::AtMost(size))
+        }
+        None => Ok(ProbeSize::All),
+    }
 }
 
 /// Parses a value whose error says what was expected.
@@ -308,10 +337,6 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
     let some = |disks: Vec<PathBuf>| {
         if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
     };
-    let none = |words: &[OsString]| match words.first() {
-        Some(w) => Err(Usage(format!("`{verb}` takes no `{}`", model::text::DisplayText::new(&w.to_string_lossy())))),
-        None => Ok(()),
-    };
     let store = || given.store.clone().ok_or_else(|| Usage(format!("`{verb}` needs --store DIRECTORY")));
     Ok(match verb {
         "help" => Invocation::Help(given.words.first().map(|w| w.to_string_lossy().into_owned())),
@@ -319,28 +344,17 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
             let (store, json, explain) = (given.store.clone(), given.json, given.explain);
             Invocation::Inspect(Inspect { disks: some(disks)?, store, json, explain })
         }
-        "store" => {
-            // `store init S`, and for those who type it so, `store init --store S`.
-            let mut words = given.words.iter();
-            if words.next().is_none_or(|w| w != "init") {
-                return Err(Usage("`store` has one verb: `store init DIRECTORY`".into()));
-            }
-            let store = match (words.next(), given.store.clone(), words.next()) {
-                (Some(dir), None, None) => PathBuf::from(dir),
-                (None, Some(dir), _) => dir,
-                _ => return Err(Usage("`store init` needs one directory".into())),
-            };
-            Invocation::StoreInit(StoreOnly { store, json: given.json })
-        }
+        "store" => Invocation::StoreInit(keeping::store_init(&given)?),
+        "key" => Invocation::Key(keeping::key(&given)?),
         "snapshot" => {
             Invocation::Snapshot(Snapshot { disks: some(disks)?, store: store()?, full: given.full, json: given.json })
         }
         "snapshots" => {
-            none(&given.words)?;
+            nothing_else(verb, &given.words)?;
             Invocation::Snapshots(StoreOnly { store: store()?, json: given.json })
         }
         "check" => {
-            none(&given.words)?;
+            nothing_else(verb, &given.words)?;
             Invocation::Check(Check { store: store()?, read_data: given.read_data, json: given.json })
         }
         "export" => Invocation::Export(export(&given, store()?)?),
@@ -352,12 +366,20 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "tui" => Invocation::Tui(Tui { disks, store: given.store, ascii: given.ascii }),
         "engine" => Invocation::Engine(EngineRole { control: given.control, store: given.store, disks }),
         "console" => {
-            none(&given.words)?;
+            nothing_else(verb, &given.words)?;
             let engine = given.engine.ok_or_else(|| Usage("`console` needs --engine FD".into()))?;
             Invocation::Console { engine }
         }
         _ => Invocation::Parser,
     })
+}
+
+/// Refuses words that a verb does not take.
+fn nothing_else(verb: &str, words: &[OsString]) -> Result<(), Usage> {
+    match words.first() {
+        Some(w) => Err(Usage(format!("`{verb}` takes no `{}`", model::text::DisplayText::new(&w.to_string_lossy())))),
+        None => Ok(()),
+    }
 }
 
 fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {
@@ -408,101 +430,4 @@ fn approval(given: &Given) -> Result<Approval, Usage> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(line: &str) -> Result<Invocation, Usage> {
-        parse(line.split_whitespace().map(OsString::from))
-    }
-
-    fn refused(line: &str) -> String {
-        match parsed(line) {
-            Err(Usage(says)) => says,
-            Ok(i) => panic!("{line:?} gives {i:?}"),
-        }
-    }
-
-    #[test]
-    fn the_forms_of_the_contract() {
-        assert_eq!(
-            parsed("inspect a.img b.img --json"),
-            Ok(Invocation::Inspect(Inspect {
-                disks: vec!["a.img".into(), "b.img".into()],
-                store: None,
-                json: true,
-                explain: false
-            }))
-        );
-        let init = Ok(Invocation::StoreInit(StoreOnly { store: "s".into(), json: false }));
-        assert_eq!(parsed("store init s"), init);
-        assert_eq!(parsed("store init --store s"), init);
-        let id = model::id::Digest::of(b"plan");
-        assert_eq!(
-            parsed(&format!("rollback latest:good a.img --store s --only d0/p1,d0/p2 --approve {id}")),
-            Ok(Invocation::WriteBack(WriteBack {
-                to: WriteBackTo::Snapshot {
-                    to: SnapRef::LatestGood,
-                    only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()]
-                },
-                disks: vec!["a.img".into()],
-                store: "s".into(),
-                approval: Approval::Plan(PlanId(id)),
-                json: false
-            }))
-        );
-        assert!(
-            matches!(parsed("undo a.img --store=s --yes"), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo)
-        );
-        assert_eq!(
-            parsed("export latest -o a/b.QCOW2 --only d0/p2 --store s --json"),
-            Ok(Invocation::Export(Export {
-                snapshot: SnapRef::Latest,
-                only: Some("d0/p2".parse().unwrap()),
-                to: "a/b.QCOW2".into(),
-                format: ImageFormat::Qcow2,
-                store: "s".into(),
-                json: true
-            }))
-        );
-        assert!(
-            matches!(parsed("export abcd --out=a.img --store s"), Ok(Invocation::Export(e)) if e.format == ImageFormat::Raw)
-        );
-        assert!(matches!(parsed("tui"), Ok(Invocation::Tui(_))));
-        assert!(matches!(parsed("console --engine 3"), Ok(Invocation::Console { engine: 3 })));
-        assert_eq!(parsed("check --help"), Ok(Invocation::Help(Some("check".into()))));
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_said() {
-        for (line, says) in [
-            ("", "a verb is missing"),
-            ("frobnicate", "there is no verb `frobnicate`"),
-            ("diff a b --store s", "`diff` is not in this version"),
-            ("prune --store s", "`prune` is not in this version"),
-            ("inspect", "`inspect` needs a disk or an image file"),
-            ("inspect a --full", "`inspect` has no option `--full`"),
-            ("inspect a -x", "`inspect` has no option `-x`"),
-            ("snapshot a", "`snapshot` needs --store DIRECTORY"),
-            ("snapshots --store s extra", "`snapshots` takes no `extra`"),
-            ("rollback --store s", "`rollback` needs a snapshot, then the disks"),
-            ("rollback latest --store s", "`rollback` needs a disk or an image file"),
-            ("undo a --store s --plan --yes", "only one of --plan, --approve and --yes can be given"),
-            ("undo a --store s --only d0/p1", "`undo` has no option `--only`"),
-            ("store prune s", "`store` has one verb: `store init DIRECTORY`"),
-            ("store init", "`store init` needs one directory"),
-            ("console", "`console` needs --engine FD"),
-            ("export --store s -o a.img", "`export` needs a snapshot"),
-            ("export latest d.img --store s -o a.img", "`export` takes one snapshot and no disk"),
-            ("export latest --store s", "`export` needs -o FILE.img or -o FILE.qcow2"),
-            ("export latest -o a.img", "`export` needs --store DIRECTORY"),
-            ("export latest --store s -o /dev/sda", "`export -o` makes a new file: FILE.img (plain) or FILE.qcow2"),
-            ("export latest --store s -o a.img --only d0,d1", "`export --only` takes one volume, or one disk"),
-            ("check --store s -o a.img", "`check` has no option `-o`"),
-        ] {
-            assert_eq!(refused(line), says, "{line:?}");
-        }
-        assert!(refused("rollback LATEST a --store s").contains("latest:good"), "the error says what was expected");
-        assert!(refused("rollback latest a --store s --only p1").contains("d0/p3"));
-        assert!(refused("rollback latest a --store s --approve 12").contains("64 hexadecimal digits"));
-    }
-}
+mod tests;

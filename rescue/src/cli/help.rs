@@ -4,7 +4,7 @@ const ALL: &str = "\
 holdfast: what happened to this machine, and the way back
 
   holdfast inspect   DISK.. [--store S] [--json] [--explain]   what happened, without writing anything
-  holdfast store init S                                        make a store in the directory S
+  holdfast store init S [--probe [SIZE]] [--json]              make a store in the directory S
   holdfast snapshot  DISK.. --store S [--full] [--json]        save the present state; only reads the disks
   holdfast snapshots --store S [--json]                        list what is saved
   holdfast rollback  SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
@@ -12,6 +12,7 @@ holdfast: what happened to this machine, and the way back
   holdfast resume    DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
   holdfast check     --store S [--read-data] [--json]          look for damage in a store
   holdfast export    SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]   a saved state as a disk image
+  holdfast key new-signer -o FILE [--json]                     make a key that signs snapshots
   holdfast tui       [DISK..] [--store S] [--ascii]            all of it on the screen
 
 DISK is a block device or a raw image file; it may be given several times.
@@ -27,9 +28,12 @@ Says what each installed system did last: how it ended, how far it came up, whet
 (with --store) whether it changed since it was saved. Reads only. --explain shows the rules and the evidence.
 ";
 const STORE: &str = "\
-holdfast store init S [--json]
+holdfast store init S [--probe [SIZE]] [--json]
 
 Makes a store in the directory S, which is made where there is none. Refused where there is a store already.
+--probe first fills the place with random bytes (all its room, or at most SIZE: 500M, 4G in thousands, 4GiB), reads them all
+back, and deletes them: a stick that is smaller than it says, or worn out, is found before anything is trusted to it. Where a
+byte does not come back, no store is made (exit code 3). It takes as long as writing and reading that much; Ctrl-C stops it.
 ";
 const SNAPSHOT: &str = "\
 holdfast snapshot DISK.. --store S [--full] [--json]
@@ -76,6 +80,12 @@ machine's passwords and keys. What is not in the image is said, and reads as zer
 could not be read when they were (exit code 3). Free space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
 ";
+const KEY: &str = "\
+holdfast key new-signer -o FILE [--json]
+
+Makes an Ed25519 key that signs snapshots, in a new file that only you can read, and prints the signer's id: what others need to
+know to accept only snapshots of yours. Keep the file off the store; who has it can sign as you.
+";
 const TUI: &str = "\
 holdfast tui [DISK..] [--store S] [--ascii]
 
@@ -95,6 +105,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("resume") => RESUME,
         Some("check") => CHECK,
         Some("export") => EXPORT,
+        Some("key") => KEY,
         Some("tui") => TUI,
         _ => ALL,
     }

@@ -9,7 +9,9 @@ use model::id::{PlanId, SnapshotId};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::plan::{Action, RollbackPlan, TableRollback};
 use model::ports::UnixMicros;
+use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary};
+use model::units::ByteLen;
 use serde_json::{Value, json};
 
 /// Version of every shape here.
@@ -141,8 +143,13 @@ fn finding(f: &Finding) -> Value {
 }
 
 /// `store init`.
-pub(super) fn made(id: &str) -> Value {
-    json!({ "schema": SCHEMA, "store": { "id": id } })
+pub(super) fn made(id: &str, probed: Option<ByteLen>) -> Value {
+    json!({ "schema": SCHEMA, "store": { "id": id, "probed": probed } })
+}
+
+/// `key new-signer`.
+pub(super) fn new_signer(signer: &SignerId) -> Value {
+    json!({ "schema": SCHEMA, "signer": signer })
 }
 
 /// `snapshots`.

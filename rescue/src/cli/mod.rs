@@ -6,6 +6,7 @@ mod help;
 mod human;
 mod inspect;
 mod json;
+mod key;
 mod roles;
 mod saving;
 mod session;
@@ -37,6 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Version => print(concat!("holdfast ", env!("CARGO_PKG_VERSION"), "\n")),
         Invocation::Inspect(i) => inspect::run(&i),
         Invocation::StoreInit(s) => store::init(&s),
+        Invocation::Key(k) => key::run(&k),
         Invocation::Snapshot(s) => saving::run(&s),
         Invocation::Snapshots(s) => store::snapshots(&s),
         Invocation::WriteBack(w) => write_back::run(&w),

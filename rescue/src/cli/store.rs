@@ -1,18 +1,23 @@
 //! Verbs about a store alone: `store init`, `snapshots`, `check`.
 
-use super::args::{Check, StoreOnly};
+use super::args::{Check, StoreInit, StoreOnly};
 use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, human, json, print};
 use model::command::{Command, ExitCode, Failure};
 use model::event::{Outcome, StoreView};
+use model::upkeep::{Kept, Upkeep};
 
-pub(super) fn init(args: &StoreOnly) -> Ended {
-    let id = engine::store_place::init(&args.store)?;
-    if args.json {
-        return print(&json::text(&json::made(&id)));
+pub(super) fn init(args: &StoreInit) -> Ended {
+    let mut session = Session::start(&[], Some(&args.store))?;
+    match session.ask(Command::Upkeep { what: Upkeep::Make { probe: args.probe } })? {
+        Outcome::Kept(Kept::Made { id, probed }) if args.json => print(&json::text(&json::made(&id, probed))),
+        Outcome::Kept(Kept::Made { id, probed }) => {
+            let probed = probed.map(|n| format!("the place keeps what it is given: {n} were written and read back\n"));
+            print(&format!("{}made store {id} in {}\n", probed.unwrap_or_default(), args.store.display()))
+        }
+        other => Err(unexpected(&other)),
     }
-    print(&format!("made store {id} in {}\n", args.store.display()))
 }
 
 pub(super) fn snapshots(args: &StoreOnly) -> Ended {

@@ -149,7 +149,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
         }
         Some(Outcome::Failed(f)) if f.code == ExitCode::Interrupted || is_unfinished(run) => unfinished(home),
         Some(Outcome::Cancelled(_)) if is_unfinished(run) => unfinished(home),
-        Some(Outcome::Failed(_) | Outcome::Checked(_) | Outcome::Exported(_)) => {
+        Some(Outcome::Failed(_) | Outcome::Checked(_) | Outcome::Exported(_) | Outcome::Kept(_)) => {
             vec![home, show("Show what was done", Screen::Log)]
         }
         Some(Outcome::Looked | Outcome::Declined | Outcome::Cancelled(_)) | None => vec![home],

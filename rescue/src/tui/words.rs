@@ -199,6 +199,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::Check => "Checking the store",
         JobKind::Export => "Writing a saved state out as an image",
+        JobKind::Upkeep => "Looking after the store",
     }
 }
 

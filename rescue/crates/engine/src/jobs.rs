@@ -10,6 +10,7 @@ use crate::run::export::{Order, export};
 use crate::run::pending::{self, Unfinished};
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop};
+use crate::upkeep;
 use crate::worker::Desk;
 use model::assessment::Report;
 use model::command::{Command, ExitCode};
@@ -26,11 +27,11 @@ use store::Store;
 
 /// What the jobs work with.
 pub(crate) struct Jobs {
-    config: Config,
+    pub(crate) config: Config,
     store: Mutex<Option<Store>>,
 }
 
-type Done<T = Outcome> = Result<T, Stop>;
+pub(crate) type Done<T = Outcome> = Result<T, Stop>;
 
 impl Jobs {
     pub(crate) fn new(config: Config) -> Self {
@@ -49,6 +50,7 @@ impl Jobs {
             Command::Export { snapshot, only, to, format } => {
                 self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
             }
+            Command::Upkeep { what } => upkeep::run(self, what, desk),
             Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
         };
         match done {
@@ -58,7 +60,7 @@ impl Jobs {
         }
     }
 
-    fn store(&self) -> Done<Store> {
+    pub(crate) fn store(&self) -> Done<Store> {
         let mut open = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = &*open {
             return Ok(store.clone());

@@ -19,10 +19,12 @@ pub mod parser;
 pub mod plan;
 pub mod run;
 pub mod store_place;
+mod upkeep;
 mod worker;
 
 pub use handle::{Config, Engine, Handle};
 pub use jobs::exit_code;
+pub use store::{SigningKey, SystemEntropy};
 pub use store_place::StorePlace;
 /// A descriptor this process was started with, by its number: the roles' sockets.
 pub use sys::process::take_inherited;

@@ -32,10 +32,10 @@ impl StorePlace {
     /// # Errors
     /// [`Failure`] where there is none, or it cannot be read.
     pub fn open(&self, decode: Arc<dyn Decode>) -> Result<Store, Failure> {
-        let (objects, create): (Arc<dyn ObjectStore>, bool) = match self {
-            Self::Dir { path, create } => (directory(path, *create)?, *create),
-            Self::Objects { objects, create } => (objects.clone(), *create),
+        let create = match self {
+            Self::Dir { create, .. } | Self::Objects { create, .. } => *create,
         };
+        let objects = self.objects(create)?;
         match Store::open(objects.clone(), decode.clone()) {
             Err(StoreError::NotAStore { .. }) if create && is_empty(&*objects)? => {
                 Store::init(objects.clone()).map_err(|e| e.failure())?;
@@ -44,6 +44,14 @@ impl StorePlace {
             Err(StoreError::NotAStore { .. }) if !create => Err(no_store(self)),
             Err(e) => Err(e.failure()),
             Ok(store) => Ok(store),
+        }
+    }
+
+    /// Where the objects lie; a directory is made where `create` and there is none.
+    pub(crate) fn objects(&self, create: bool) -> Result<Arc<dyn ObjectStore>, Failure> {
+        match self {
+            Self::Dir { path, .. } => directory(path, create),
+            Self::Objects { objects, .. } => Ok(objects.clone()),
         }
     }
 }
@@ -67,13 +75,4 @@ fn directory(path: &Path, create: bool) -> Result<Arc<dyn ObjectStore>, Failure>
 /// A store whose `format` was lost is not made anew over its own objects.
 fn is_empty(objects: &dyn ObjectStore) -> Result<bool, Failure> {
     objects.list("").map(|names| names.is_empty()).map_err(|e| StoreError::from(e).failure())
-}
-
-/// Makes a store in a directory, which is made where there is none. Returns the store's id.
-///
-/// # Errors
-/// [`Failure`] where there is one already, or it cannot be written.
-pub fn init(path: &Path) -> Result<String, Failure> {
-    let objects = directory(path, true)?;
-    Store::init(objects).map(|s| s.id().to_owned()).map_err(|e| e.failure())
 }

@@ -82,6 +82,7 @@ fn kind(command: &Command) -> JobKind {
         Command::PlanResume => JobKind::Resume,
         Command::Check { .. } => JobKind::Check,
         Command::Export { .. } => JobKind::Export,
+        Command::Upkeep { .. } => JobKind::Upkeep,
         Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => JobKind::Inspect,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::id::{PlanId, SnapRef, VolumePath};
 use crate::text::{DisplayText, RawName};
+use crate::upkeep::Upkeep;
 use serde::{Deserialize, Serialize};
 
 /// What a front end can ask. One job runs at a time; a command that needs another job's end is refused with a sentence.
@@ -51,6 +52,11 @@ pub enum Command {
         to: RawName,
         /// How the images are written.
         format: ImageFormat,
+    },
+    /// Look after the store.
+    Upkeep {
+        /// How.
+        what: Upkeep,
     },
     /// Stop the running job as soon as nothing is lost by it.
     Cancel,

@@ -8,6 +8,7 @@ use crate::run_state::RunState;
 use crate::snapshot::{Cost, Receipt, SnapshotSummary};
 use crate::text::{DisplayText, RawName};
 use crate::units::{ByteLen, ExtentSet};
+use crate::upkeep::Kept;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened, numbered from 1 without gaps; all front ends see the same sequence.
@@ -75,6 +76,8 @@ pub enum JobKind {
     Check,
     /// Write a snapshot out as disk images.
     Export,
+    /// Look after the store.
+    Upkeep,
 }
 
 impl JobKind {
@@ -89,6 +92,7 @@ impl JobKind {
             Self::Resume => "resume",
             Self::Check => "check",
             Self::Export => "export",
+            Self::Upkeep => "work on the store",
         }
     }
 }
@@ -131,6 +135,8 @@ pub enum Outcome {
     Checked(CheckReport),
     /// A snapshot was written out as disk images.
     Exported(Exported),
+    /// Something was done with the store itself.
+    Kept(Kept),
     /// A person said no; nothing was written.
     Declined,
     /// Cancelled; the sentence says what is left.

@@ -18,3 +18,4 @@ pub mod signer;
 pub mod snapshot;
 pub mod text;
 pub mod units;
+pub mod upkeep;

@@ -92,6 +92,7 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             }
         }
         Outcome::Declined => out.extend(plain("Nothing was written.")),
+        Outcome::Kept(_) => out.extend(plain("DONE. Only the store was touched.")),
         Outcome::Looked => out.extend(plain("The disks were looked at.")),
     }
     out

@@ -100,6 +100,11 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: crate::
             look.good(),
             "The image would have to be begun again; the store is only read.",
         ),
+        JobKind::Upkeep => (
+            "Cutting the power now is safe for this machine: its disks are not touched.",
+            look.good(),
+            "The store stays whole; this would have to be begun again.",
+        ),
         JobKind::Inspect | JobKind::List | JobKind::Check => {
             ("Cutting the power now is safe: this only reads.", look.good(), "It would simply have to be begun again.")
         }

@@ -1,0 +1,107 @@
+use super::*;
+use model::units::ByteLen;
+
+fn parsed(line: &str) -> Result<Invocation, Usage> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+fn refused(line: &str) -> String {
+    match parsed(line) {
+        Err(Usage(says)) => says,
+        Ok(i) => panic!("{line:?} gives {i:?}"),
+    }
+}
+
+#[test]
+fn the_forms_of_the_contract() {
+    assert_eq!(
+        parsed("inspect a.img b.img --json"),
+        Ok(Invocation::Inspect(Inspect {
+            disks: vec!["a.img".into(), "b.img".into()],
+            store: None,
+            json: true,
+            explain: false
+        }))
+    );
+    let init = |probe| Ok(Invocation::StoreInit(StoreInit { store: "s".into(), probe, json: false }));
+    assert_eq!(parsed("store init s"), init(None));
+    assert_eq!(parsed("store init --store s"), init(None));
+    assert_eq!(parsed("store init --probe s"), init(Some(ProbeSize::All)));
+    let most = Some(ProbeSize::AtMost(ByteLen(4 << 30)));
+    for line in ["store init s --probe 4GiB", "store init --probe=4GiB s", "store init --probe 4GiB s"] {
+        assert_eq!(parsed(line), init(most), "{line}");
+    }
+    let new = Key::NewSigner { out: "f".into(), json: true };
+    assert_eq!(parsed("key new-signer -o f --json"), Ok(Invocation::Key(new)));
+    let id = model::id::Digest::of(b"plan");
+    assert_eq!(
+        parsed(&format!("rollback latest:good a.img --store s --only d0/p1,d0/p2 --approve {id}")),
+        Ok(Invocation::WriteBack(WriteBack {
+            to: WriteBackTo::Snapshot {
+                to: SnapRef::LatestGood,
+                only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()]
+            },
+            disks: vec!["a.img".into()],
+            store: "s".into(),
+            approval: Approval::Plan(PlanId(id)),
+            json: false
+        }))
+    );
+    assert!(matches!(parsed("undo a.img --store=s --yes"), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo));
+    assert_eq!(
+        parsed("export latest -o a/b.QCOW2 --only d0/p2 --store s --json"),
+        Ok(Invocation::Export(Export {
+            snapshot: SnapRef::Latest,
+            only: Some("d0/p2".parse().unwrap()),
+            to: "a/b.QCOW2".into(),
+            format: ImageFormat::Qcow2,
+            store: "s".into(),
+            json: true
+        }))
+    );
+    assert!(
+        matches!(parsed("export abcd --out=a.img --store s"), Ok(Invocation::Export(e)) if e.format == ImageFormat::Raw)
+    );
+    assert!(matches!(parsed("tui"), Ok(Invocation::Tui(_))));
+    assert!(matches!(parsed("console --engine 3"), Ok(Invocation::Console { engine: 3 })));
+    assert_eq!(parsed("check --help"), Ok(Invocation::Help(Some("check".into()))));
+}
+
+#[test]
+fn what_makes_no_sense_is_said() {
+    for (line, says) in [
+        ("", "a verb is missing"),
+        ("frobnicate", "there is no verb `frobnicate`"),
+        ("diff a b --store s", "`diff` is not in this version"),
+        ("prune --store s", "`prune` is not in this version"),
+        ("inspect", "`inspect` needs a disk or an image file"),
+        ("inspect a --full", "`inspect` has no option `--full`"),
+        ("inspect a -x", "`inspect` has no option `-x`"),
+        ("snapshot a", "`snapshot` needs --store DIRECTORY"),
+        ("snapshots --store s extra", "`snapshots` takes no `extra`"),
+        ("rollback --store s", "`rollback` needs a snapshot, then the disks"),
+        ("rollback latest --store s", "`rollback` needs a disk or an image file"),
+        ("undo a --store s --plan --yes", "only one of --plan, --approve and --yes can be given"),
+        ("undo a --store s --only d0/p1", "`undo` has no option `--only`"),
+        ("store prune s", "`store` has one verb: `store init DIRECTORY`"),
+        ("store init", "`store init` needs one directory"),
+        ("store init a b", "`store init` needs one directory"),
+        ("store init s --probe=much", "much is no size: 500M, 4G (thousands) or 4GiB is"),
+        ("key", "`key` needs one of: new-signer"),
+        ("key new-signer", "`key new-signer` needs -o FILE"),
+        ("key new-signer x -o f", "`key new-signer` takes no `x`"),
+        ("console", "`console` needs --engine FD"),
+        ("export --store s -o a.img", "`export` needs a snapshot"),
+        ("export latest d.img --store s -o a.img", "`export` takes one snapshot and no disk"),
+        ("export latest --store s", "`export` needs -o FILE.img or -o FILE.qcow2"),
+        ("export latest -o a.img", "`export` needs --store DIRECTORY"),
+        ("export latest --store s -o /dev/sda", "`export -o` makes a new file: FILE.img (plain) or FILE.qcow2"),
+        ("export latest --store s -o a.img --only d0,d1", "`export --only` takes one volume, or one disk"),
+        ("check --store s -o a.img", "`check` has no option `-o`"),
+    ] {
+        assert_eq!(refused(line), says, "{line:?}");
+    }
+    assert!(refused("rollback LATEST a --store s").contains("latest:good"), "the error says what was expected");
+    assert!(refused("rollback latest a --store s --only p1").contains("d0/p3"));
+    assert!(refused("rollback latest a --store s --approve 12").contains("64 hexadecimal digits"));
+}
