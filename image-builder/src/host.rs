@@ -10,6 +10,7 @@ use std::process::Command;
 
 /// What the packages are for, to be shown to the user before they are installed.
 const REASONS: &[(&str, &str)] = &[
+    ("borgbackup", "is measured beside Holdfast"),
     ("bsdutils", "records terminals for the tests"),
     ("cpio", "checks the initramfs"),
     ("dosfstools", "makes and checks FAT file systems"),
@@ -28,13 +29,16 @@ const REASONS: &[(&str, &str)] = &[
     ("mount", "mounts images for the tests"),
     ("mtools", "reads and writes FAT images"),
     ("ovmf", "is the UEFI firmware of virtual machines"),
+    ("partclone", "is measured beside Holdfast"),
     ("procps", "counts processes for the tests"),
     ("qemu-system-x86", "runs virtual machines"),
     ("qemu-utils", "makes disk images"),
+    ("restic", "is measured beside Holdfast"),
     ("systemd", "reads journals for the tests"),
     ("systemd-journal-remote", "writes journals for the tests"),
     ("util-linux", "makes swap space and reads disks"),
     ("xz-utils", "unpacks the kernel's modules"),
+    ("zstd", "compresses what partclone saves"),
 ];
 
 /// How often packages are installed until none is missing.

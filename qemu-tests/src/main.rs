@@ -1,7 +1,8 @@
-//! `cargo demo` and `cargo verify`.
+//! `cargo demo`, `cargo verify` and `cargo compare`.
 
 use std::process::ExitCode;
 
+mod compare;
 mod demo;
 mod verify;
 
@@ -9,6 +10,7 @@ const HELP: &str = "\
 usage: cargo demo [--fresh]      break a real Debian, boot the rescue on it in this terminal, bring it back
        cargo verify [--full]     every check and test; --full runs everything, resumable, results in docs/results
        cargo verify --only NAME  one step of it; --list names them
+       cargo compare [--help]    Holdfast beside its peers, measured for hours; writes docs/benchmarks.md
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn command() -> qemu_tests::Result<ExitCode> {
     let (mut full, mut fresh, mut list, mut only) = (false, false, false, None);
     while let Some(arg) = args.next()? {
         match arg {
+            Value(v) if verb.is_none() && v == "compare" => return compare::command(args),
             Value(v) if verb.is_none() => verb = Some(v.string()?),
             Long("full") => full = true,
             Long("fresh") => fresh = true,

@@ -139,8 +139,7 @@ fn install(dir: &Path, root: &Path) -> Result<()> {
     fs::write(&hook, HOOK)?;
     let grub_cfg = dir.join("grub.cfg");
     fs::write(&grub_cfg, GRUB_CFG.replace("ROOT_UUID", ROOT_UUID))?;
-    let suite =
-        os_release("VERSION_CODENAME").ok_or("/etc/os-release names no VERSION_CODENAME; a Debian is needed")?;
+    let suite = suite()?;
     let mut command = as_root("mmdebstrap");
     command
         .args(["--quiet", "--variant=apt", "--format=directory", "--include", PACKAGES])
@@ -159,6 +158,14 @@ fn install(dir: &Path, root: &Path) -> Result<()> {
     run(command.args(sources))
 }
 
+/// The host's own release, which is what is installed.
+///
+/// # Errors
+/// Where /etc/os-release names none.
+pub fn suite() -> Result<String> {
+    os_release("VERSION_CODENAME").ok_or("/etc/os-release names no VERSION_CODENAME; a Debian is needed".into())
+}
+
 /// The value of a key of /etc/os-release.
 fn os_release(key: &str) -> Option<String> {
     let text = fs::read_to_string("/etc/os-release").ok()?;
@@ -167,7 +174,10 @@ fn os_release(key: &str) -> Option<String> {
 }
 
 /// The source files of the host that name Debian's own archive.
-fn debian_sources() -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// None so far: a folder that cannot be read has no source in it.
+pub fn debian_sources() -> Result<Vec<PathBuf>> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.filter_map(|e| Some(e.ok()?.path())));

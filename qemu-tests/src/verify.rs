@@ -174,9 +174,12 @@ fn host_packages() -> Vec<&'static str> {
     packages
 }
 
-fn commit() -> Result<String> {
+/// The commit that the sources are at.
+pub(crate) fn commit() -> Result<String> {
     let git = |args: &[&str]| -> Result<String> {
-        let out = Command::new("git").args(args).current_dir(workspace::root()).output()?;
+        // Under sudo the sources are another user's, which git would not read.
+        let out =
+            Command::new("git").args(["-c", "safe.directory=*"]).args(args).current_dir(workspace::root()).output()?;
         Ok(String::from_utf8(out.stdout)?.trim().to_owned())
     };
     let changes = git(&["status", "--porcelain"])?;

@@ -1,0 +1,136 @@
+//! What was measured so far.
+
+use super::process::Cost;
+use serde::{Deserialize, Serialize};
+
+/// What is measured of each contender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Measure {
+    /// A capture into an empty store.
+    First,
+    /// The same again.
+    Unchanged,
+    /// A capture after the upgrade to this state; the capture before is of the state before.
+    Change(usize),
+    /// The store's own check of all its data.
+    Check,
+    /// sha256sum over the store's files.
+    Hash,
+    /// Back over the last upgrade.
+    Rollback,
+}
+
+impl Measure {
+    /// The name of a capture in its store.
+    pub(super) fn tag(self) -> String {
+        match self {
+            Self::Change(state) => format!("state{state}"),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Sample {
+    contender: String,
+    measure: Measure,
+    cost: Cost,
+    added: u64,
+}
+
+/// All samples, and what failed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Samples {
+    samples: Vec<Sample>,
+    /// Contender and what it said.
+    pub(super) failures: Vec<(String, String)>,
+}
+
+/// The middle of several figures, with the least and the most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spread {
+    pub(super) median: f64,
+    pub(super) least: f64,
+    pub(super) most: f64,
+    pub(super) count: usize,
+}
+
+impl Samples {
+    /// One more, which is shown.
+    pub(super) fn add(&mut self, contender: &str, measure: Measure, cost: Cost, added: u64) {
+        println!(
+            "{contender:<10} {:<10} {:>7.1} s  cpu {:>6.1} s  memory {:>5} MB  read {:>6} MB  added {:>8.1} MB",
+            measure.tag(),
+            cost.seconds,
+            cost.cpu,
+            cost.memory / 1_000_000,
+            cost.read / 1_000_000,
+            megabytes(added)
+        );
+        self.samples.push(Sample { contender: contender.to_owned(), measure, cost, added });
+    }
+
+    /// A turn that ended early.
+    pub(super) fn failed(&mut self, contender: &str, says: &str) {
+        self.failures.push((contender.to_owned(), says.to_owned()));
+    }
+
+    /// Whether it was measured already and took longer than so many seconds.
+    pub(super) fn slow(&self, contender: &str, measure: Measure, limit: f64) -> bool {
+        self.of(contender, measure).any(|s| s.cost.seconds > limit)
+    }
+
+    fn of(&self, contender: &str, measure: Measure) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |s| s.contender == contender && s.measure == measure)
+    }
+
+    /// A figure of a measure; nothing where it was not taken.
+    pub(super) fn spread(
+        &self,
+        contender: &str,
+        measure: Measure,
+        figure: impl Fn(&Cost, u64) -> f64,
+    ) -> Option<Spread> {
+        let mut values: Vec<f64> = self.of(contender, measure).map(|s| figure(&s.cost, s.added)).collect();
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let half = values.len() / 2;
+        let median = if values.len() % 2 == 1 { values[half] } else { f64::midpoint(values[half - 1], values[half]) };
+        Some(Spread { median, least, most, count: values.len() })
+    }
+
+    /// Seconds of a measure.
+    pub(super) fn seconds(&self, contender: &str, measure: Measure) -> Option<Spread> {
+        self.spread(contender, measure, |cost, _| cost.seconds)
+    }
+
+    /// Millions of bytes that the store grew by.
+    pub(super) fn added(&self, contender: &str, measure: Measure) -> Option<Spread> {
+        self.spread(contender, measure, |_, added| megabytes(added))
+    }
+}
+
+/// Millions of bytes, with a fraction.
+#[expect(clippy::cast_precision_loss, reason = "to be shown with one digit after the point")]
+pub(super) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_several() {
+        let mut samples = Samples::default();
+        assert!(samples.seconds("a", Measure::First).is_none());
+        for seconds in [9.0, 1.0, 4.0, 5.0] {
+            samples.add("a", Measure::First, Cost { seconds, ..Cost::default() }, 2_000_000);
+        }
+        samples.add("a", Measure::Change(1), Cost::default(), 0);
+        let spread = samples.seconds("a", Measure::First).unwrap();
+        assert!((spread.median - 4.5).abs() < 1e-9 && (spread.least - 1.0).abs() < 1e-9 && spread.count == 4);
+        assert!((samples.added("a", Measure::First).unwrap().most - 2.0).abs() < 1e-9);
+        assert!(samples.slow("a", Measure::First, 8.0) && !samples.slow("a", Measure::First, 9.0));
+    }
+}
