@@ -9,7 +9,6 @@ mod json;
 mod key;
 mod roles;
 mod saving;
-mod secret;
 mod session;
 mod store;
 mod tui;

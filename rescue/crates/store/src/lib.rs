@@ -21,6 +21,7 @@ mod frame;
 mod index;
 mod layout;
 mod leaf;
+mod locate;
 mod map;
 mod node;
 mod opening;
