@@ -3,7 +3,7 @@
 mod keeping;
 mod values;
 
-pub use keeping::{Key, StoreInit};
+pub use keeping::{Key, KeyVerb, StoreAt, StoreInit, UnlockBy};
 
 use lexopt::{Arg, Parser, ValueExt};
 use model::command::ImageFormat;
@@ -83,7 +83,7 @@ pub struct Inspect {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
     /// With a store, what changed since its newest snapshot is told too.
-    pub store: Option<PathBuf>,
+    pub store: Option<StoreAt>,
     /// For programs.
     pub json: bool,
     /// Show the evidence.
@@ -94,7 +94,7 @@ pub struct Inspect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreOnly {
     /// Its directory.
-    pub store: PathBuf,
+    pub store: StoreAt,
     /// For programs.
     pub json: bool,
 }
@@ -105,7 +105,7 @@ pub struct Snapshot {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
     /// Its directory.
-    pub store: PathBuf,
+    pub store: StoreAt,
     /// Compare everything by hash.
     pub full: bool,
     /// For programs.
@@ -149,7 +149,7 @@ pub struct WriteBack {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
     /// The store's directory.
-    pub store: PathBuf,
+    pub store: StoreAt,
     /// How it is approved.
     pub approval: Approval,
     /// For programs.
@@ -160,7 +160,7 @@ pub struct WriteBack {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// Its directory.
-    pub store: PathBuf,
+    pub store: StoreAt,
     /// Read and hash every byte.
     pub read_data: bool,
     /// For programs.
@@ -179,7 +179,7 @@ pub struct Export {
     /// How, as its extension says.
     pub format: ImageFormat,
     /// The store's directory.
-    pub store: PathBuf,
+    pub store: StoreAt,
     /// For programs.
     pub json: bool,
 }
@@ -190,7 +190,7 @@ pub struct Tui {
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
     /// The store's directory.
-    pub store: Option<PathBuf>,
+    pub store: Option<StoreAt>,
     /// Plain ASCII, whatever the terminal.
     pub ascii: bool,
 }
@@ -201,7 +201,7 @@ pub struct EngineRole {
     /// PID 1's inherited socket, over which front ends come in; without it, one front end on stdin.
     pub control: Option<i32>,
     /// The store's directory, made on first use.
-    pub store: Option<PathBuf>,
+    pub store: Option<StoreAt>,
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
 }
@@ -214,6 +214,10 @@ const LATER: [&str; 7] = ["diff", "ls", "get", "stats", "copy", "forget", "prune
 struct Given {
     words: Vec<OsString>,
     store: Option<PathBuf>,
+    unlock: UnlockBy,
+    new_key: UnlockBy,
+    label: Option<String>,
+    encrypt: bool,
     json: bool,
     explain: bool,
     full: bool,
@@ -228,6 +232,12 @@ struct Given {
     control: Option<i32>,
     engine: Option<i32>,
     help: bool,
+}
+
+impl Given {
+    fn at(&self) -> Option<StoreAt> {
+        self.store.clone().map(|dir| StoreAt { dir, unlock: self.unlock.clone() })
+    }
 }
 
 /// Reads the arguments.
@@ -245,9 +255,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     };
     let allowed: &[&str] = match verb.as_str() {
         "inspect" => &["store", "json", "explain"],
-        "store" => &["store", "json", "probe"],
+        "store" => &["store", "json", "probe", "encrypt"],
         "snapshots" => &["store", "json"],
-        "key" => &["json", "out"],
+        "key" => &["store", "json", "out", "new-passphrase-file", "new-key-file", "label"],
         "snapshot" => &["store", "json", "full"],
         "rollback" => &["store", "json", "plan", "approve", "yes", "only"],
         "undo" | "resume" => &["store", "json", "plan", "approve", "yes"],
@@ -284,11 +294,19 @@ fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Result<Given, U
             Arg::Short(c) => return Err(Usage(format!("`{verb}` has no option `-{c}`"))),
             Arg::Long(name) => name.to_owned(),
         };
-        if !allowed.contains(&name.as_str()) {
+        // What needs a store may need what opens it.
+        let opens = allowed.contains(&"store") && ["passphrase-file", "key-file"].contains(&name.as_str());
+        if !opens && !allowed.contains(&name.as_str()) {
             return Err(Usage(format!("`{verb}` has no option `--{}`", model::text::DisplayText::new(&name))));
         }
         match name.as_str() {
             "store" => given.store = Some(parser.value()?.into()),
+            "passphrase-file" => given.unlock.set(UnlockBy::Passphrase(parser.value()?.into()))?,
+            "key-file" => given.unlock.set(UnlockBy::KeyFile(parser.value()?.into()))?,
+            "new-passphrase-file" => given.new_key.set(UnlockBy::Passphrase(parser.value()?.into()))?,
+            "new-key-file" => given.new_key.set(UnlockBy::KeyFile(parser.value()?.into()))?,
+            "label" => given.label = Some(parser.value()?.string()?),
+            "encrypt" => given.encrypt = true,
             "json" => given.json = true,
             "explain" => given.explain = true,
             "full" => given.full = true,
@@ -337,11 +355,12 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
     let some = |disks: Vec<PathBuf>| {
         if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
     };
-    let store = || given.store.clone().ok_or_else(|| Usage(format!("`{verb}` needs --store DIRECTORY")));
+    let at = given.at();
+    let store = || at.clone().ok_or_else(|| Usage(format!("`{verb}` needs --store DIRECTORY")));
     Ok(match verb {
         "help" => Invocation::Help(given.words.first().map(|w| w.to_string_lossy().into_owned())),
         "inspect" => {
-            let (store, json, explain) = (given.store.clone(), given.json, given.explain);
+            let (store, json, explain) = (at, given.json, given.explain);
             Invocation::Inspect(Inspect { disks: some(disks)?, store, json, explain })
         }
         "store" => Invocation::StoreInit(keeping::store_init(&given)?),
@@ -363,8 +382,8 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
             let approval = approval(&given)?;
             Invocation::WriteBack(WriteBack { to, disks: some(disks)?, store: store()?, approval, json: given.json })
         }
-        "tui" => Invocation::Tui(Tui { disks, store: given.store, ascii: given.ascii }),
-        "engine" => Invocation::Engine(EngineRole { control: given.control, store: given.store, disks }),
+        "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),
+        "engine" => Invocation::Engine(EngineRole { control: given.control, store: at, disks }),
         "console" => {
             nothing_else(verb, &given.words)?;
             let engine = given.engine.ok_or_else(|| Usage("`console` needs --engine FD".into()))?;
@@ -397,7 +416,7 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
     Ok((to, words.map(PathBuf::from).collect()))
 }
 
-fn export(given: &Given, store: PathBuf) -> Result<Export, Usage> {
+fn export(given: &Given, store: StoreAt) -> Result<Export, Usage> {
     let usage = |says: &str| Usage(says.to_owned());
     let snapshot = match given.words.as_slice() {
         [snapshot] => named(snapshot.clone())?,

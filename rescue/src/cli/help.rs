@@ -4,7 +4,7 @@ const ALL: &str = "\
 holdfast: what happened to this machine, and the way back
 
   holdfast inspect   DISK.. [--store S] [--json] [--explain]   what happened, without writing anything
-  holdfast store init S [--probe [SIZE]] [--json]              make a store in the directory S
+  holdfast store init S [--encrypt] [--probe [SIZE]] [--json]  make a store in the directory S
   holdfast snapshot  DISK.. --store S [--full] [--json]        save the present state; only reads the disks
   holdfast snapshots --store S [--json]                        list what is saved
   holdfast rollback  SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
@@ -12,11 +12,14 @@ holdfast: what happened to this machine, and the way back
   holdfast resume    DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
   holdfast check     --store S [--read-data] [--json]          look for damage in a store
   holdfast export    SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]   a saved state as a disk image
-  holdfast key new-signer -o FILE [--json]                     make a key that signs snapshots
+  holdfast key       list | add | remove ID --store S          what opens an encrypted store
+  holdfast key       new-signer -o FILE [--json]               make a key that signs snapshots
   holdfast tui       [DISK..] [--store S] [--ascii]            all of it on the screen
 
 DISK is a block device or a raw image file; it may be given several times.
 SNAP is an id (4 digits or more), `latest`, or `latest:good`.
+An encrypted store S is opened with --passphrase-file F or --key-file F, with the file that HOLDFAST_PASSPHRASE_FILE or
+HOLDFAST_KEY_FILE names, or with the passphrase typed at the terminal.
 `holdfast VERB --help` says more. Exit codes: 0 ok, 1 failed, 2 usage, 3 damage found, 4 refused or needs a decision,
 5 interrupted and resumable, 6 written by a newer version.
 ";
@@ -28,9 +31,11 @@ Says what each installed system did last: how it ended, how far it came up, whet
 (with --store) whether it changed since it was saved. Reads only. --explain shows the rules and the evidence.
 ";
 const STORE: &str = "\
-holdfast store init S [--probe [SIZE]] [--json]
+holdfast store init S [--encrypt | --passphrase-file F | --key-file F] [--probe [SIZE]] [--json]
 
 Makes a store in the directory S, which is made where there is none. Refused where there is a store already.
+--encrypt asks for a passphrase, twice; with a passphrase file (its last line end does not count) or a key file (32 bytes to
+1 MiB) the store is encrypted too. This cannot be changed later. Without passphrase and key file the store is lost.
 --probe first fills the place with random bytes (all its room, or at most SIZE: 500M, 4G in thousands, 4GiB), reads them all
 back, and deletes them: a stick that is smaller than it says, or worn out, is found before anything is trusted to it. Where a
 byte does not come back, no store is made (exit code 3). It takes as long as writing and reading that much; Ctrl-C stops it.
@@ -81,9 +86,16 @@ could not be read when they were (exit code 3). Free space reads as zeros too, a
 Ctrl-C stops it and removes what was begun.
 ";
 const KEY: &str = "\
+holdfast key list --store S [--json]
+holdfast key add --store S [--new-passphrase-file F | --new-key-file F] [--label L] [--json]
+holdfast key remove ID --store S [--json]
 holdfast key new-signer -o FILE [--json]
 
-Makes an Ed25519 key that signs snapshots, in a new file that only you can read, and prints the signer's id: what others need to
+An encrypted store has one or more keys, passphrases or key files, each of which opens it. `add` asks for a new passphrase
+where no file is named; `remove` never takes the last one. To change a passphrase, add one and remove the other. Who opened the
+store once may have kept what it takes: after a leak make a new store.
+
+`new-signer` makes an Ed25519 key that signs snapshots, in a new file that only you can read, and prints the signer's id: what others need to
 know to accept only snapshots of yours. Keep the file off the store; who has it can sign as you.
 ";
 const TUI: &str = "\

@@ -9,6 +9,7 @@ use model::id::{PlanId, SnapshotId};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan, TableRollback};
 use model::snapshot::{Cost, Receipt};
+use model::upkeep::KeyLine;
 use std::fmt::Write;
 
 /// Columns of a paragraph.
@@ -118,6 +119,16 @@ pub(super) fn snapshots(store: &StoreView) -> String {
     }
     if let Some(free) = store.free {
         line_of(&mut out, format_args!("{free} free"));
+    }
+    out
+}
+
+/// `key list`, `add` and `remove`.
+pub(super) fn keys(keys: &[KeyLine], added: Option<&str>) -> String {
+    let mut out = String::new();
+    for key in keys {
+        let new = if added == Some(key.id.as_str()) { "  (added)" } else { "" };
+        line_of(&mut out, format_args!("{}  {}{new}", key.id, key.label));
     }
     out
 }

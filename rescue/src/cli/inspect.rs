@@ -7,7 +7,7 @@ use model::command::{Command, ExitCode, Failure};
 use model::inspection::Severity;
 
 pub(super) fn run(args: &Inspect) -> Ended {
-    let mut session = Session::start(&args.disks, args.store.as_deref())?;
+    let mut session = Session::start(&args.disks, args.store.as_ref())?;
     session.ask(Command::Inspect)?;
     let report = session.run.report.take().ok_or_else(|| {
         Failure::new(ExitCode::Failed, "the disks were looked at and nothing was told of them", "run it again")

@@ -11,7 +11,7 @@ use model::plan::{Action, RollbackPlan, TableRollback};
 use model::ports::UnixMicros;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary};
-use model::units::ByteLen;
+use model::upkeep::{KeyLine, Made};
 use serde_json::{Value, json};
 
 /// Version of every shape here.
@@ -143,8 +143,13 @@ fn finding(f: &Finding) -> Value {
 }
 
 /// `store init`.
-pub(super) fn made(id: &str, probed: Option<ByteLen>) -> Value {
-    json!({ "schema": SCHEMA, "store": { "id": id, "probed": probed } })
+pub(super) fn made(made: &Made) -> Value {
+    json!({ "schema": SCHEMA, "store": { "id": made.id, "encrypted": made.encrypted, "probed": made.probed } })
+}
+
+/// `key list`, `add` and `remove`.
+pub(super) fn keys(keys: &[KeyLine], added: Option<&str>) -> Value {
+    json!({ "schema": SCHEMA, "keys": keys, "added": added })
 }
 
 /// `key new-signer`.

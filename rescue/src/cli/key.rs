@@ -1,9 +1,14 @@
 //! `holdfast key`.
 
-use super::args::Key;
-use super::{Ended, json, print};
-use engine::{SigningKey, SystemEntropy};
-use model::command::{ExitCode, Failure};
+use super::args::{Key, KeyVerb, StoreAt};
+use super::saving::unexpected;
+use super::session::Session;
+use super::{Ended, human, json, print, secret};
+use engine::{Access, SigningKey, StorePlace, SystemEntropy};
+use model::command::{Command, ExitCode, Failure};
+use model::event::Outcome;
+use model::text::DisplayText;
+use model::upkeep::{Kept, Upkeep};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +17,29 @@ use std::path::Path;
 pub(super) fn run(args: &Key) -> Ended {
     match args {
         Key::NewSigner { out, json } => new_signer(out, *json),
+        Key::OfStore { store, verb, json } => of_store(store, verb, *json),
+    }
+}
+
+fn of_store(store: &StoreAt, verb: &KeyVerb, as_json: bool) -> Ended {
+    let unlock = secret::unlock(store)?;
+    let new_key = match verb {
+        KeyVerb::Add { new, .. } if unlock.is_some() => Some(secret::another_key(new)?),
+        _ => None,
+    };
+    let access = Access { unlock, new_key };
+    let mut session = Session::with(&[], Some(StorePlace::Dir { path: store.dir.clone(), create: false, access }))?;
+    let what = match verb {
+        KeyVerb::List => Upkeep::Keys,
+        KeyVerb::Add { label, .. } => Upkeep::AddKey { label: DisplayText::new(label.as_deref().unwrap_or("")) },
+        KeyVerb::Remove { id } => Upkeep::RemoveKey { id: id.clone() },
+    };
+    match session.ask(Command::Upkeep { what })? {
+        Outcome::Kept(Kept::Keys { keys, added }) if as_json => {
+            print(&json::text(&json::keys(&keys, added.as_deref())))
+        }
+        Outcome::Kept(Kept::Keys { keys, added }) => print(&human::keys(&keys, added.as_deref())),
+        other => Err(unexpected(&other)),
     }
 }
 

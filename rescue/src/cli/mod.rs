@@ -9,6 +9,7 @@ mod json;
 mod key;
 mod roles;
 mod saving;
+mod secret;
 mod session;
 mod store;
 mod tui;

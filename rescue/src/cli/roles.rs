@@ -2,11 +2,12 @@
 
 use super::Ended;
 use super::args::EngineRole;
+use super::secret;
 use crate::tui::look::Look;
 use crate::tui::runtime::{self, Ended as Session};
 use engine::link::{self, Role};
 use engine::parser::Child;
-use engine::{Config, Engine, Handle, StorePlace, take_inherited};
+use engine::{Config, Engine, Handle, take_inherited};
 use model::command::{Command, ExitCode, Failure};
 use model::event::Happening;
 use std::os::fd::AsFd;
@@ -27,7 +28,7 @@ pub(super) fn engine(args: &EngineRole) -> Ended {
 fn under_control(args: &EngineRole, fd: i32) -> Ended {
     let control = take_inherited(fd).map_err(|e| no_socket("control socket", &e))?;
     let store = args.store.as_ref().map(|mount| {
-        let dir = mount.join(STORE_ON_STICK);
+        let dir = mount.dir.join(STORE_ON_STICK);
         // Made here, so that the disk it lies on is known from the start and left out. Where it cannot be made, opening the
         // store says why.
         let _ = std::fs::create_dir_all(&dir);
@@ -41,12 +42,12 @@ fn under_control(args: &EngineRole, fd: i32) -> Ended {
 fn for_one(args: &EngineRole) -> Ended {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| no_socket("front end's socket", &e))?;
     let opened = if args.disks.is_empty() {
-        engine::machine::discover(args.store.as_deref())?
+        engine::machine::discover(args.store.as_ref().map(|s| s.dir.as_path()))?
     } else {
         engine::machine::open(&args.disks)?
     };
     let parser = Arc::new(Child::start(&opened)?);
-    let store = args.store.as_ref().map(|path| StorePlace::Dir { path: path.clone(), create: false });
+    let store = args.store.as_ref().map(secret::place).transpose()?;
     let handle = Engine::start(Config { devices: opened.devices, parser, store, clock: engine::machine::clock() });
     // The engine looks by itself; a front end only shows.
     handle.submit(Command::Inspect);

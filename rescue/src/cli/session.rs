@@ -1,5 +1,7 @@
 //! An engine of our own for one verb: started, given one command, watched until it ended.
 
+use super::args::StoreAt;
+use super::secret;
 use crate::tui::words;
 use engine::parser::Child;
 use engine::{Config, Engine, Handle, StorePlace};
@@ -9,7 +11,7 @@ use model::id::PlanId;
 use model::plan::RollbackPlan;
 use model::run_state::RunState;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,12 +27,17 @@ pub(super) struct Session {
 
 impl Session {
     /// Starts an engine over these disks (none is right for verbs about the store alone).
-    pub(super) fn start(disks: &[PathBuf], store: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn start(disks: &[PathBuf], store: Option<&StoreAt>) -> Result<Self, Failure> {
+        let place = store.map(secret::place).transpose()?;
+        Self::with(disks, place)
+    }
+
+    /// Starts one whose store's keys are known.
+    pub(super) fn with(disks: &[PathBuf], store: Option<StorePlace>) -> Result<Self, Failure> {
         let interrupted = Arc::new(AtomicBool::new(false));
         catch_signals(&interrupted)?;
         let opened = engine::machine::open(disks)?;
         let parser = Arc::new(Child::start(&opened)?);
-        let store = store.map(|path| StorePlace::Dir { path: path.to_owned(), create: false });
         let handle = Engine::start(Config { devices: opened.devices, parser, store, clock: engine::machine::clock() });
         Ok(Self { handle, interrupted, run: RunState::default() })
     }

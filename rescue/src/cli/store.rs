@@ -3,18 +3,30 @@
 use super::args::{Check, StoreInit, StoreOnly};
 use super::saving::unexpected;
 use super::session::Session;
-use super::{Ended, human, json, print};
+use super::{Ended, human, json, print, secret};
+use engine::{Access, StorePlace};
 use model::command::{Command, ExitCode, Failure};
 use model::event::{Outcome, StoreView};
 use model::upkeep::{Kept, Upkeep};
 
 pub(super) fn init(args: &StoreInit) -> Ended {
-    let mut session = Session::start(&[], Some(&args.store))?;
+    let new_key = args.encrypt.then(|| secret::new_key(&args.store.unlock)).transpose()?;
+    let access = Access { new_key, ..Access::default() };
+    let place = StorePlace::Dir { path: args.store.dir.clone(), create: false, access };
+    let mut session = Session::with(&[], Some(place))?;
     match session.ask(Command::Upkeep { what: Upkeep::Make { probe: args.probe } })? {
-        Outcome::Kept(Kept::Made { id, probed }) if args.json => print(&json::text(&json::made(&id, probed))),
-        Outcome::Kept(Kept::Made { id, probed }) => {
-            let probed = probed.map(|n| format!("the place keeps what it is given: {n} were written and read back\n"));
-            print(&format!("{}made store {id} in {}\n", probed.unwrap_or_default(), args.store.display()))
+        Outcome::Kept(Kept::Made(made)) if args.json => print(&json::text(&json::made(&made))),
+        Outcome::Kept(Kept::Made(made)) => {
+            let probed = |n| format!("the place keeps what it is given: {n} were written and read back\n");
+            let sealed = if made.encrypted { "an encrypted store" } else { "store" };
+            let warning = "without its passphrase or key file nothing in it can ever be read: keep it elsewhere too\n";
+            print(&format!(
+                "{}made {sealed} {} in {}\n{}",
+                made.probed.map(probed).unwrap_or_default(),
+                made.id,
+                args.store.dir.display(),
+                if made.encrypted { warning } else { "" }
+            ))
         }
         other => Err(unexpected(&other)),
     }

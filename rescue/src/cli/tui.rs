@@ -1,6 +1,6 @@
 //! `holdfast tui`: the screens of the rescue on any terminal, with an engine in a process of its own.
 
-use super::args::Tui;
+use super::args::{Tui, UnlockBy};
 use super::{Ended, roles};
 use crate::tui::look::Look;
 use crate::tui::runtime;
@@ -45,7 +45,12 @@ fn start(args: &Tui, socket: UnixStream) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("engine").args(&args.disks);
     if let Some(store) = &args.store {
-        command.arg("--store").arg(store);
+        command.arg("--store").arg(&store.dir);
+        match &store.unlock {
+            UnlockBy::Asked => {}
+            UnlockBy::Passphrase(file) => drop(command.arg("--passphrase-file").arg(file)),
+            UnlockBy::KeyFile(file) => drop(command.arg("--key-file").arg(file)),
+        }
     }
     command.stdin(Stdio::from(OwnedFd::from(socket))).stdout(Stdio::null()).stderr(Stdio::piped());
     command.process_group(0).spawn()

@@ -24,7 +24,7 @@ mod worker;
 
 pub use handle::{Config, Engine, Handle};
 pub use jobs::exit_code;
-pub use store::{SigningKey, SystemEntropy};
-pub use store_place::StorePlace;
+pub use store::{Secret, SigningKey, SystemEntropy, Unlock};
+pub use store_place::{Access, StorePlace};
 /// A descriptor this process was started with, by its number: the roles' sockets.
 pub use sys::process::take_inherited;

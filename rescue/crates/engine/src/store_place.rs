@@ -5,7 +5,16 @@ use model::ports::ObjectStore;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::backend::LocalDir;
-use store::{Decode, Store, StoreError};
+use store::{Decode, OpenOptions, Store, StoreError, Unlock};
+
+/// What opens a store. Keys are never part of a command: commands travel.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Opens an encrypted store.
+    pub unlock: Option<Unlock>,
+    /// Is to open the store that is made, or is to open it too.
+    pub new_key: Option<Unlock>,
+}
 
 /// Where the store is.
 #[derive(Clone)]
@@ -16,6 +25,8 @@ pub enum StorePlace {
         path: PathBuf,
         /// Make a store there on first use: in the rescue, whose save disk is made for it.
         create: bool,
+        /// What opens it.
+        access: Access,
     },
     /// Anything that keeps objects.
     Objects {
@@ -36,7 +47,8 @@ impl StorePlace {
             Self::Dir { create, .. } | Self::Objects { create, .. } => *create,
         };
         let objects = self.objects(create)?;
-        match Store::open(objects.clone(), decode.clone()) {
+        let options = || OpenOptions { unlock: self.access().unlock, ..OpenOptions::default() };
+        match Store::open_with(objects.clone(), decode.clone(), options()) {
             Err(StoreError::NotAStore { .. }) if create && is_empty(&*objects)? => {
                 Store::init(objects.clone()).map_err(|e| e.failure())?;
                 Store::open(objects, decode).map_err(|e| StoreError::failure(&e))
@@ -44,6 +56,14 @@ impl StorePlace {
             Err(StoreError::NotAStore { .. }) if !create => Err(no_store(self)),
             Err(e) => Err(e.failure()),
             Ok(store) => Ok(store),
+        }
+    }
+
+    /// What opens it.
+    pub(crate) fn access(&self) -> Access {
+        match self {
+            Self::Dir { access, .. } => access.clone(),
+            Self::Objects { .. } => Access::default(),
         }
     }
 
@@ -75,4 +95,9 @@ fn directory(path: &Path, create: bool) -> Result<Arc<dyn ObjectStore>, Failure>
 /// A store whose `format` was lost is not made anew over its own objects.
 fn is_empty(objects: &dyn ObjectStore) -> Result<bool, Failure> {
     objects.list("").map(|names| names.is_empty()).map_err(|e| StoreError::from(e).failure())
+}
+
+/// True where the store in a directory has key slots: opening it takes a key. Whatever cannot be read is told when it is opened.
+pub fn is_locked(path: &Path) -> bool {
+    LocalDir::open(path).is_ok_and(|dir| dir.list("keys").is_ok_and(|names| !names.is_empty()))
 }

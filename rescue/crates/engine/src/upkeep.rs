@@ -2,19 +2,23 @@
 
 use crate::jobs::{Done, Jobs};
 use crate::run::{Meter, Observer, Stop};
+use crate::store_place::StorePlace;
 use crate::worker::Desk;
 use model::command::ExitCode;
 use model::event::Outcome;
 use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
 use model::text::DisplayText;
 use model::units::ByteLen;
-use model::upkeep::{Kept, ProbeSize, Upkeep};
-use store::{Probed, Store, StoreError, SystemEntropy};
+use model::upkeep::{Kept, KeyLine, Made, ProbeSize, Upkeep};
+use store::{InitOptions, Probed, Store, StoreError, SystemEntropy};
 
 /// Does it, to its end.
 pub(crate) fn run(jobs: &Jobs, what: &Upkeep, desk: &Desk) -> Done {
     match what {
         Upkeep::Make { probe } => make(jobs, *probe, desk),
+        Upkeep::Keys => keys(&jobs.store()?, None),
+        Upkeep::AddKey { label } => add_key(jobs, label),
+        Upkeep::RemoveKey { id } => remove_key(&jobs.store()?, id),
     }
     .map(Outcome::Kept)
 }
@@ -32,8 +36,54 @@ fn make(jobs: &Jobs, probe: Option<ProbeSize>, desk: &Desk) -> Done<Kept> {
         Ok(_) => return Err(StoreError::Exists { what: DisplayText::new("a store") }.into()),
     }
     let probed = probe.map(|size| probed(jobs, &*objects, size, desk)).transpose()?;
-    let store = Store::init(objects)?;
-    Ok(Kept::Made { id: store.id().to_owned(), probed })
+    let key = place.access().new_key.map(|key| (key, "first".to_owned()));
+    let encrypted = key.is_some();
+    let store = Store::init_with(objects, InitOptions { key, ..InitOptions::default() })?;
+    Ok(Kept::Made(Made { id: store.id().to_owned(), encrypted, probed }))
+}
+
+fn sealed(store: &Store) -> Done<()> {
+    if store.is_encrypted() {
+        return Ok(());
+    }
+    let advice = "only a new store can be encrypted: `holdfast store init --encrypt`";
+    Err(Stop::failed(ExitCode::Refused, "the store is not encrypted: it has no keys", advice))
+}
+
+fn keys(store: &Store, added: Option<String>) -> Done<Kept> {
+    sealed(store)?;
+    let keys = store.keys()?.into_iter().map(|slot| KeyLine { id: slot.id, label: slot.label }).collect();
+    Ok(Kept::Keys { keys, added })
+}
+
+fn add_key(jobs: &Jobs, label: &DisplayText) -> Done<Kept> {
+    let store = jobs.store()?;
+    sealed(&store)?;
+    let access = jobs.config.store.as_ref().map(StorePlace::access).unwrap_or_default();
+    let (Some(have), Some(new)) = (access.unlock, access.new_key) else {
+        let says = "there is no new key to add";
+        return Err(Stop::failed(ExitCode::Refused, says, "give a passphrase or a key file for it"));
+    };
+    let added = store.add_key(&have, &new, label.as_str())?;
+    keys(&store, Some(added))
+}
+
+fn remove_key(store: &Store, id: &str) -> Done<Kept> {
+    sealed(store)?;
+    let slots = store.keys()?;
+    let found: Vec<_> = slots.iter().filter(|slot| !id.is_empty() && slot.id.starts_with(id)).collect();
+    let refused = |says: String, advice: &str| Err(Stop::failed(ExitCode::Refused, says, advice));
+    match found.as_slice() {
+        [] => refused(format!("there is no key {}", DisplayText::new(id)), "`holdfast key list` lists them"),
+        [_] if slots.len() == 1 => {
+            refused("it is the only key: nothing would open the store any more".into(), "add another one first")
+        }
+        [one] => {
+            store.remove_key(&one.id)?;
+            keys(store, None)
+        }
+        many => refused(format!("{} keys begin with {}", many.len(), DisplayText::new(id)), "give more digits"),
+    }
 }
 
 fn probed(jobs: &Jobs, objects: &dyn ObjectStore, size: ProbeSize, desk: &Desk) -> Done<ByteLen> {

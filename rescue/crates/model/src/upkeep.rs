@@ -1,5 +1,6 @@
 //! Looking after a store: what can be asked of it, and what comes of it. No disk is looked at for any of this.
 
+use crate::text::DisplayText;
 use crate::units::ByteLen;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,18 @@ pub enum Upkeep {
     Make {
         /// Fill the place first and read everything back.
         probe: Option<ProbeSize>,
+    },
+    /// List what opens it.
+    Keys,
+    /// Let what the engine was given as the new key open it too.
+    AddKey {
+        /// What people call it.
+        label: DisplayText,
+    },
+    /// Let a key open it no more.
+    RemoveKey {
+        /// Its id, or the first digits of it.
+        id: String,
     },
 }
 
@@ -29,10 +42,32 @@ pub enum ProbeSize {
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
     /// The store was made.
-    Made {
-        /// Its id.
-        id: String,
-        /// What the probe wrote and read back as it was, where there was one.
-        probed: Option<ByteLen>,
+    Made(Made),
+    /// What opens it, as it is now.
+    Keys {
+        /// The slots.
+        keys: Vec<KeyLine>,
+        /// The slot that was added.
+        added: Option<String>,
     },
+}
+
+/// A store that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Its id.
+    pub id: String,
+    /// Nobody reads it without a key.
+    pub encrypted: bool,
+    /// What the probe wrote and read back as it was, where there was one.
+    pub probed: Option<ByteLen>,
+}
+
+/// A key slot of an encrypted store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLine {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub label: DisplayText,
 }

@@ -4,11 +4,44 @@ use super::{Given, Usage, nothing_else};
 use model::upkeep::ProbeSize;
 use std::path::PathBuf;
 
-/// `store init S [--probe [SIZE]] [--json]`
+/// A store, and what opens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreAt {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What opens it where it is encrypted.
+    pub unlock: UnlockBy,
+}
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum UnlockBy {
+    /// Nothing was said: the environment, else the person at the terminal.
+    #[default]
+    Asked,
+    /// A file that holds a passphrase.
+    Passphrase(PathBuf),
+    /// A key file.
+    KeyFile(PathBuf),
+}
+
+impl UnlockBy {
+    pub(super) fn set(&mut self, by: Self) -> Result<(), Usage> {
+        if *self != Self::Asked {
+            return Err(Usage("one passphrase file or key file is enough".into()));
+        }
+        *self = by;
+        Ok(())
+    }
+}
+
+/// `store init S [--encrypt | --passphrase-file F | --key-file F] [--probe [SIZE]] [--json]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreInit {
-    /// Its directory.
-    pub store: PathBuf,
+    /// Where, and with what it is to be opened.
+    pub store: StoreAt,
+    /// Encrypt it, with what is asked for on the terminal where nothing is given.
+    pub encrypt: bool,
     /// Fill the place first and read it back.
     pub probe: Option<ProbeSize>,
     /// For programs.
@@ -25,12 +58,40 @@ pub enum Key {
         /// For programs.
         json: bool,
     },
+    /// The verbs on the keys of a store.
+    OfStore {
+        /// Whose keys.
+        store: StoreAt,
+        /// What to do.
+        verb: KeyVerb,
+        /// For programs.
+        json: bool,
+    },
+}
+
+/// What can be done with the keys of an encrypted store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyVerb {
+    /// `key list --store S`
+    List,
+    /// `key add [--new-passphrase-file F | --new-key-file F] [--label L] --store S`
+    Add {
+        /// What is to open it from now on too.
+        new: UnlockBy,
+        /// What people call it.
+        label: Option<String>,
+    },
+    /// `key remove ID --store S`
+    Remove {
+        /// Which: as `list` shows it.
+        id: String,
+    },
 }
 
 impl Key {
     pub(super) fn wants_json(&self) -> bool {
         match self {
-            Self::NewSigner { json, .. } => *json,
+            Self::NewSigner { json, .. } | Self::OfStore { json, .. } => *json,
         }
     }
 }
@@ -41,22 +102,48 @@ pub(super) fn store_init(given: &Given) -> Result<StoreInit, Usage> {
     if words.next().is_none_or(|w| w != "init") {
         return Err(Usage("`store` has one verb: `store init DIRECTORY`".into()));
     }
-    let store = match (words.next(), given.store.clone(), words.next()) {
+    let dir = match (words.next(), given.store.clone(), words.next()) {
         (Some(dir), None, None) => PathBuf::from(dir),
         (None, Some(dir), _) => dir,
         _ => return Err(Usage("`store init` needs one directory".into())),
     };
-    Ok(StoreInit { store, probe: given.probe, json: given.json })
+    let store = StoreAt { dir, unlock: given.unlock.clone() };
+    let encrypt = given.encrypt || given.unlock != UnlockBy::Asked;
+    Ok(StoreInit { store, encrypt, probe: given.probe, json: given.json })
 }
 
 pub(super) fn key(given: &Given) -> Result<Key, Usage> {
-    let mut words = given.words.iter();
-    match words.next().and_then(|w| w.to_str()) {
-        Some("new-signer") => {
-            nothing_else("key new-signer", words.as_slice())?;
+    let (verb, words) = match given.words.split_first() {
+        Some((verb, words)) => (verb.to_str().unwrap_or(""), words),
+        None => ("", &[][..]),
+    };
+    let whole = format!("key {verb}");
+    let json = given.json;
+    let of_store = |verb| {
+        let store = given.at().ok_or_else(|| Usage(format!("`{whole}` needs --store DIRECTORY")))?;
+        Ok(Key::OfStore { store, verb, json })
+    };
+    match verb {
+        "new-signer" => {
+            nothing_else(&whole, words)?;
+            if given.store.is_some() || given.unlock != UnlockBy::Asked {
+                return Err(Usage("`key new-signer` needs no store".into()));
+            }
             let out = given.out.clone().ok_or_else(|| Usage("`key new-signer` needs -o FILE".into()))?;
-            Ok(Key::NewSigner { out, json: given.json })
+            Ok(Key::NewSigner { out, json })
         }
-        _ => Err(Usage("`key` needs one of: new-signer".into())),
+        "list" => {
+            nothing_else(&whole, words)?;
+            of_store(KeyVerb::List)
+        }
+        "add" => {
+            nothing_else(&whole, words)?;
+            of_store(KeyVerb::Add { new: given.new_key.clone(), label: given.label.clone() })
+        }
+        "remove" => match words {
+            [id] => of_store(KeyVerb::Remove { id: id.to_string_lossy().into_owned() }),
+            _ => Err(Usage("`key remove` needs the id of one key".into())),
+        },
+        _ => Err(Usage("`key` needs one of: list, add, remove, new-signer".into())),
     }
 }

@@ -5,6 +5,10 @@ fn parsed(line: &str) -> Result<Invocation, Usage> {
     parse(line.split_whitespace().map(OsString::from))
 }
 
+fn at(dir: &str) -> StoreAt {
+    StoreAt { dir: dir.into(), unlock: UnlockBy::Asked }
+}
+
 fn refused(line: &str) -> String {
     match parsed(line) {
         Err(Usage(says)) => says,
@@ -23,7 +27,7 @@ fn the_forms_of_the_contract() {
             explain: false
         }))
     );
-    let init = |probe| Ok(Invocation::StoreInit(StoreInit { store: "s".into(), probe, json: false }));
+    let init = |probe| Ok(Invocation::StoreInit(StoreInit { store: at("s"), encrypt: false, probe, json: false }));
     assert_eq!(parsed("store init s"), init(None));
     assert_eq!(parsed("store init --store s"), init(None));
     assert_eq!(parsed("store init --probe s"), init(Some(ProbeSize::All)));
@@ -31,6 +35,13 @@ fn the_forms_of_the_contract() {
     for line in ["store init s --probe 4GiB", "store init --probe=4GiB s", "store init --probe 4GiB s"] {
         assert_eq!(parsed(line), init(most), "{line}");
     }
+    let sealed = StoreAt { dir: "s".into(), unlock: UnlockBy::KeyFile("k".into()) };
+    assert!(matches!(parsed("check --store s --key-file k"), Ok(Invocation::Check(c)) if c.store == sealed));
+    let verb = KeyVerb::Add { new: UnlockBy::Asked, label: Some("ann".into()) };
+    assert_eq!(
+        parsed("key add --store s --key-file k --label ann"),
+        Ok(Invocation::Key(Key::OfStore { store: sealed, verb, json: false }))
+    );
     let new = Key::NewSigner { out: "f".into(), json: true };
     assert_eq!(parsed("key new-signer -o f --json"), Ok(Invocation::Key(new)));
     let id = model::id::Digest::of(b"plan");
@@ -42,7 +53,7 @@ fn the_forms_of_the_contract() {
                 only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()]
             },
             disks: vec!["a.img".into()],
-            store: "s".into(),
+            store: at("s"),
             approval: Approval::Plan(PlanId(id)),
             json: false
         }))
@@ -55,7 +66,7 @@ fn the_forms_of_the_contract() {
             only: Some("d0/p2".parse().unwrap()),
             to: "a/b.QCOW2".into(),
             format: ImageFormat::Qcow2,
-            store: "s".into(),
+            store: at("s"),
             json: true
         }))
     );
@@ -87,7 +98,12 @@ fn what_makes_no_sense_is_said() {
         ("store init", "`store init` needs one directory"),
         ("store init a b", "`store init` needs one directory"),
         ("store init s --probe=much", "much is no size: 500M, 4G (thousands) or 4GiB is"),
-        ("key", "`key` needs one of: new-signer"),
+        ("key", "`key` needs one of: list, add, remove, new-signer"),
+        ("key list", "`key list` needs --store DIRECTORY"),
+        ("key remove --store s", "`key remove` needs the id of one key"),
+        ("key add --store s --new-key-file a --new-passphrase-file b", "one passphrase file or key file is enough"),
+        ("check --store s --key-file a --key-file b", "one passphrase file or key file is enough"),
+        ("key new-signer -o f --key-file k", "`key new-signer` needs no store"),
         ("key new-signer", "`key new-signer` needs -o FILE"),
         ("key new-signer x -o f", "`key new-signer` takes no `x`"),
         ("console", "`console` needs --engine FD"),
