@@ -227,6 +227,10 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         good,
         captured: ByteLen(3 * GIB),
         cost,
+        label: None,
+        pinned: false,
+        proven: None,
+        signers: Vec::new(),
     }
 }
 
@@ -411,7 +415,7 @@ pub(crate) fn ended_run(job: JobKind, outcome: Outcome) -> RunState {
 
 pub(crate) fn receipt() -> Receipt {
     Receipt {
-        format: 0,
+        format: 1,
         intent: IntentId(digest("intent")),
         holds: snapshot_id("three"),
         written: ByteLen(812_000_000),

@@ -90,9 +90,11 @@ fn a_refused_record_is_no_death() {
     let child = Child::start(&opened).unwrap();
     let process = child.process_id();
     for bytes in [&b""[..], b"{}", b"{\"format\": 99}", &[0xff; 5000]] {
-        assert_eq!(child.manifest(bytes).unwrap_err(), store::LocalDecoder.manifest(bytes).unwrap_err());
+        assert_eq!(child.statement(bytes).unwrap_err(), store::LocalDecoder.statement(bytes).unwrap_err());
         assert_eq!(child.intent(bytes).is_err(), store::LocalDecoder.intent(bytes).is_err());
         assert_eq!(child.receipt(bytes).is_err(), store::LocalDecoder.receipt(bytes).is_err());
+        assert_eq!(child.note(bytes).is_err(), store::LocalDecoder.note(bytes).is_err());
+        assert_eq!(child.inventory_entry(bytes).is_err(), store::LocalDecoder.inventory_entry(bytes).is_err());
         assert_eq!(child.node(bytes).is_err(), store::LocalDecoder.node(bytes).is_err());
         assert_eq!(child.footer(bytes).is_err(), store::LocalDecoder.footer(bytes).is_err());
     }

@@ -160,7 +160,6 @@ pub enum Fact {
         /// Kernel panic or oops lines are in it.
         panicked: bool,
         /// The journal's own numbers of its entries: what orders boots, across files too.
-        #[serde(default)]
         order: Option<JournalOrder>,
     },
     /// The newest boot in wtmp and whether a shutdown follows it.

@@ -100,7 +100,7 @@ macro_rules! digest_id {
 }
 
 digest_id!(
-    /// Names a snapshot: the SHA-256 of its manifest's bytes. People type a unique prefix of at least four digits.
+    /// Names a snapshot: the SHA-256 of its statement, the same in every store. People type a unique prefix of at least four digits.
     SnapshotId
 );
 digest_id!(

@@ -23,7 +23,6 @@ pub struct Hardware {
     /// True where the system says it can be taken out.
     pub removable: bool,
     /// Where it was found this time, for people only (`/dev/sda`). Never compared, never stored.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub shown_as: Option<DisplayText>,
 }
 

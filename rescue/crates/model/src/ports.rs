@@ -355,6 +355,11 @@ pub trait ObjectStore: Send + Sync {
     fn lock(&self) -> Result<Box<dyn Send>, ObjectError> {
         Ok(Box::new(()))
     }
+
+    /// True where [`ObjectStore::lock`] keeps every other writer out: whoever holds it knows that nobody else is at work.
+    fn locks_out(&self) -> bool {
+        false
+    }
 }
 
 /// A point in time, in microseconds since 1970-01-01 UTC.

@@ -5,12 +5,13 @@ use crate::coverage::CaptureMethod;
 use crate::id::{Digest, DiskNo, IntentId, NodeId, SnapshotId, VolumePath};
 use crate::inspection::{Content, Hardware, Table};
 use crate::ports::UnixMicros;
+use crate::signer::SignerId;
 use crate::text::DisplayText;
 use crate::units::{ByteLen, Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
 
-/// Version of the manifest written by this program. Format 0 is unstable: it may change without a way to read it.
-pub const FORMAT: u32 = 0;
+/// Version of the store's records written by this program (docs/store-format.md).
+pub const FORMAT: u32 = 1;
 
 /// The root of a map from volume addresses to content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +22,27 @@ pub struct MapRoot {
     pub height: u8,
     /// Its content digest: what the plain bytes and the holes are, however they are cut and in whatever store they lie.
     pub content: Digest,
+}
+
+/// What a statement says of a map: everything but its place in one store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MapContent {
+    /// The content digest of its root: the plain content, whatever the cutting, the encryption and the store.
+    pub content: Digest,
+    /// Levels below its root.
+    pub height: u8,
+}
+
+impl MapContent {
+    /// Without the place.
+    pub fn of(root: &MapRoot) -> Self {
+        Self { content: root.content, height: root.height }
+    }
+
+    /// With the place it has in one store.
+    pub fn at(&self, node: NodeId) -> MapRoot {
+        MapRoot { node, height: self.height, content: self.content }
+    }
 }
 
 /// Which machine a snapshot is of. Two snapshots are of one machine where the machine id is known and equal, or else where
@@ -60,7 +82,7 @@ pub enum Purpose {
 
 /// A disk as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedDisk {
+pub struct SavedDisk<M = MapRoot> {
     /// Its number then.
     pub no: DiskNo,
     /// What the system said of it.
@@ -68,12 +90,12 @@ pub struct SavedDisk {
     /// Its table.
     pub table: Option<Table>,
     /// The raw bytes of the table (the extents of `table.raw`), addressed from the start of the disk.
-    pub table_map: Option<MapRoot>,
+    pub table_map: Option<M>,
 }
 
 /// A volume as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedVolume {
+pub struct SavedVolume<M = MapRoot> {
     /// Its path then.
     pub path: VolumePath,
     /// Where it lay on its disk.
@@ -89,7 +111,7 @@ pub struct SavedVolume {
     /// Bytes that could not be read: holes with a reason.
     pub unreadable: ExtentSet,
     /// Its content.
-    pub map: MapRoot,
+    pub map: M,
 }
 
 /// What a run cost.
@@ -105,13 +127,16 @@ pub struct Cost {
     pub stored: ByteLen,
 }
 
-/// The record of a snapshot: written last, after everything it names.
+/// The record of a snapshot: written last, after everything it names. With [`MapContent`] for a map it is the
+/// [`Statement`], which is the same in every store that holds the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct Manifest<M = MapRoot> {
     /// [`FORMAT`].
     pub format: u32,
-    /// Rises by one with each snapshot of a store: what orders them. Clocks do not.
+    /// Greater than that of every snapshot that was in the store before it: what orders them. Clocks do not.
     pub counter: u64,
+    /// The id of the store it was first written to, 32 hexadecimal digits.
+    pub origin: String,
     /// The snapshot of the same machine before it.
     pub parent: Option<SnapshotId>,
     /// Why it was taken.
@@ -123,20 +148,70 @@ pub struct Manifest {
     /// What was known of each installed system, with the evidence.
     pub systems: Vec<SystemReport>,
     /// The disks.
-    pub disks: Vec<SavedDisk>,
+    pub disks: Vec<SavedDisk<M>>,
     /// The volumes.
-    pub volumes: Vec<SavedVolume>,
+    pub volumes: Vec<SavedVolume<M>>,
     /// What it cost.
     pub cost: Cost,
 }
 
+/// What a snapshot says. The hash of its encoding is the snapshot's id, and what is signed.
+pub type Statement = Manifest<MapContent>;
+
+impl<M> Manifest<M> {
+    /// Every map, in the order in which the statement names them: tables by disk, then volumes.
+    pub fn maps(&self) -> impl Iterator<Item = &M> {
+        self.disks.iter().filter_map(|d| d.table_map.as_ref()).chain(self.volumes.iter().map(|v| &v.map))
+    }
+
+    /// The same with other maps, made in the order of [`Manifest::maps`].
+    fn with_maps<N>(self, f: &mut impl FnMut(M) -> N) -> Manifest<N> {
+        let Self { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, cost } = self;
+        let disk = |SavedDisk { no, hardware, table, table_map }, f: &mut dyn FnMut(M) -> N| SavedDisk {
+            no,
+            hardware,
+            table,
+            table_map: table_map.map(f),
+        };
+        let disks = disks.into_iter().map(|d| disk(d, f)).collect();
+        let volume = |v: SavedVolume<M>, f: &mut dyn FnMut(M) -> N| {
+            let SavedVolume { path, extent, content, method, why, captured, unreadable, map } = v;
+            SavedVolume { path, extent, content, method, why, captured, unreadable, map: f(map) }
+        };
+        let volumes = volumes.into_iter().map(|v| volume(v, f)).collect();
+        Manifest { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, cost }
+    }
+}
+
+impl Statement {
+    /// The manifest of one store, where there is a node for each map and no more.
+    pub fn placed(self, nodes: &[NodeId]) -> Option<Manifest> {
+        if self.maps().count() != nodes.len() {
+            return None;
+        }
+        let mut nodes = nodes.iter();
+        let mut whole = true;
+        let placed = self.with_maps(&mut |map| {
+            let node = nodes.next().copied();
+            whole &= node.is_some();
+            map.at(node.unwrap_or(NodeId(Digest([0; 32]))))
+        });
+        whole.then_some(placed)
+    }
+}
+
 impl Manifest {
+    /// What it says, without the maps' places.
+    pub fn statement(&self) -> Statement {
+        self.clone().with_maps(&mut |root| MapContent::of(&root))
+    }
+
     /// True where every system in it was good then (and there is one).
     pub fn is_good(&self) -> bool {
         !self.systems.is_empty() && self.systems.iter().all(|s| s.assessment.is_good())
     }
 
-    /// The line of a timeline.
+    /// The line of a timeline, without what notes and signatures say.
     pub fn summary(&self, id: SnapshotId) -> SnapshotSummary {
         SnapshotSummary {
             id,
@@ -149,6 +224,10 @@ impl Manifest {
             good: self.is_good(),
             captured: ByteLen(self.volumes.iter().map(|v| v.captured.0).fold(0, u64::saturating_add)),
             cost: self.cost,
+            label: None,
+            pinned: false,
+            proven: None,
+            signers: Vec::new(),
         }
     }
 }
@@ -176,6 +255,14 @@ pub struct SnapshotSummary {
     pub captured: ByteLen,
     /// What it cost.
     pub cost: Cost,
+    /// What somebody called it.
+    pub label: Option<DisplayText>,
+    /// Kept whatever a policy says.
+    pub pinned: bool,
+    /// How it was proven that it can be restored, where it was.
+    pub proven: Option<DisplayText>,
+    /// Who signed it; every signature was verified.
+    pub signers: Vec<SignerId>,
 }
 
 /// A write-back that was begun: everything needed to finish or to undo it, put into the store before the first byte is written.
@@ -192,7 +279,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// The name of an intent, from its encoded bytes.
+    /// The id of an intent, from its encoded bytes.
     pub fn id(encoded: &[u8]) -> IntentId {
         IntentId(Digest::of(encoded))
     }

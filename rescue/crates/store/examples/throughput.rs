@@ -153,8 +153,9 @@ fn manifest(map: MapRoot, len: u64) -> Manifest {
         shown_as: None,
     };
     Manifest {
-        format: 0,
+        format: 1,
         counter: 0,
+        origin: String::new(),
         parent: None,
         purpose: Purpose::Keep,
         machine: Machine { machine_id: Some("measured".to_owned()), disks: Vec::new(), hostname: None },

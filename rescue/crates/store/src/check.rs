@@ -4,14 +4,14 @@ use crate::error::StoreError;
 use crate::footer::Footer;
 use crate::format::{self, About};
 use crate::index::Trust;
-use crate::layout::{MAX_RECORD, digest_in, format_name, index_name, intent_name, pack_name, receipt_name};
+use crate::layout::{digest_in, format_name, index_name, pack_name};
 use crate::map::{Sub, mask};
 use crate::node::{LeafContent, Node};
 use crate::opening::slots;
 use crate::reader::OpenFrame;
-use crate::snapshots::maps;
+use crate::records::maps;
 use crate::store::{Store, read_object};
-use model::id::{Digest, IntentId, SnapshotId};
+use model::id::{Digest, SnapshotId};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
 use model::units::ByteLen;
@@ -101,6 +101,7 @@ impl Store {
         read_data: bool,
         progress: &mut dyn FnMut(ByteLen, ByteLen) -> bool,
     ) -> Result<CheckReport, StoreError> {
+        self.forget_entries();
         self.refresh()?;
         let report = CheckReport { read_data, ..CheckReport::default() };
         let mut checker = Checker {
@@ -180,12 +181,7 @@ impl Checker<'_> {
         for e in slots(self.store.objects())?.1 {
             self.found(e)?;
         }
-        for (kind, expected) in [
-            ("packs", pack_name as fn(&Digest) -> _),
-            ("index", index_name),
-            ("intents", intent_name),
-            ("receipts", receipt_name),
-        ] {
+        for (kind, expected) in [("packs", pack_name as fn(&Digest) -> _), ("index", index_name)] {
             for name in self.store.objects().list(kind)? {
                 match digest_in(&name, expected) {
                     None => {
@@ -339,36 +335,12 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Intents and receipts.
+    /// Records that are no snapshots.
     fn records(&mut self) -> Result<(), StoreError> {
-        for name in self.store.objects().list("intents")? {
-            let Some(id) = digest_in(&name, intent_name) else { continue };
-            if let Err(e) = self.store.intent(IntentId(id)) {
-                self.found(e)?;
-            }
-        }
-        for name in self.store.objects().list("receipts")? {
-            let Some(id) = digest_in(&name, receipt_name) else { continue };
-            match self.store.receipt(IntentId(id)) {
-                Ok(Some(_)) if self.has_intent(id)? => {}
-                Ok(Some(_)) => {
-                    self.note(format!("receipt {} is of a write-back that is not recorded", id.short(12)));
-                }
-                Ok(None) => {}
-                Err(e) => {
-                    self.found(e)?;
-                }
-            }
+        for what in self.store.check_records()? {
+            self.note(what);
         }
         Ok(())
-    }
-
-    fn has_intent(&self, id: Digest) -> Result<bool, StoreError> {
-        match read_object(self.store.objects(), &intent_name(&id), MAX_RECORD) {
-            Ok(_) | Err(StoreError::Damaged { .. }) => Ok(true),
-            Err(StoreError::NoSuch { .. }) => Ok(false),
-            Err(e) => Err(e),
-        }
     }
 
     fn snapshots(&mut self) -> Result<(), StoreError> {
@@ -399,6 +371,14 @@ impl Checker<'_> {
             }
             if !causes.is_empty() {
                 self.report.affected.push(*id);
+            }
+        }
+        // What was put aside is needed too; a damaged part of it costs no snapshot anything.
+        for (id, manifest) in self.store.asides()? {
+            for (root, ..) in maps(&manifest) {
+                if !self.part(root.into())?.causes.is_empty() {
+                    self.note(format!("the stopped capture {} cannot be gone on with", id.short(12)));
+                }
             }
         }
         let left = self.packs.values().filter(|(needed, _)| !needed);

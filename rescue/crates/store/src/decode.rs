@@ -4,7 +4,9 @@ use crate::footer::Footer;
 use crate::format::FORMAT;
 use crate::frame;
 use crate::node::Node;
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::inventory::InventoryEntry;
+use model::note::Note;
+use model::snapshot::{Intent, Receipt, Statement};
 use model::text::DisplayText;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,23 +14,35 @@ use serde::{Deserialize, Serialize};
 /// Interprets bytes of a store. The program answers these in a sandboxed process, the way [`LocalDecoder`] does; this crate
 /// checks every answer again (hashes, bounds, order, sums), so that a decoder that was taken over can refuse, not lie.
 pub trait Decode: Send + Sync {
-    /// A snapshot's manifest.
+    /// What a snapshot says.
     ///
     /// # Errors
     /// [`DecodeError::Newer`] before anything else of it is read; [`DecodeError::Bad`].
-    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError>;
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError>;
 
     /// The record of a write-back that was begun.
     ///
     /// # Errors
-    /// As [`Decode::manifest`].
+    /// As [`Decode::statement`].
     fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError>;
 
     /// The record of a write-back that ended.
     ///
     /// # Errors
-    /// As [`Decode::manifest`].
+    /// As [`Decode::statement`].
     fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError>;
+
+    /// Something said about a snapshot.
+    ///
+    /// # Errors
+    /// As [`Decode::statement`].
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError>;
+
+    /// An entry of the inventory.
+    ///
+    /// # Errors
+    /// As [`Decode::statement`].
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError>;
 
     /// A map node from its plain bytes.
     ///
@@ -86,7 +100,7 @@ impl DecodeError {
 pub struct LocalDecoder;
 
 impl Decode for LocalDecoder {
-    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
         record(bytes)
     }
 
@@ -95,6 +109,14 @@ impl Decode for LocalDecoder {
     }
 
     fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
+        record(bytes)
+    }
+
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
+        record(bytes)
+    }
+
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
         record(bytes)
     }
 

@@ -1,5 +1,6 @@
 //! The numbers and names everything else agrees on (docs/store-format.md, "Limits" and "Objects").
 
+use model::hex;
 use model::id::Digest;
 use model::ports::ObjectName;
 
@@ -42,9 +43,14 @@ pub(crate) fn pack_name(id: &Digest) -> ObjectName {
     fanned("packs", id)
 }
 
-/// `snapshots/3f/3fa4...`
-pub(crate) fn snapshot_name(id: &Digest) -> ObjectName {
-    fanned("snapshots", id)
+/// `snapshots/3f/3fa4...`, from the name of the id.
+pub(crate) fn snapshot_name(hashed: &Digest) -> ObjectName {
+    fanned("snapshots", hashed)
+}
+
+/// `asides/3f/3fa4...`
+pub(crate) fn aside_name(hashed: &Digest) -> ObjectName {
+    fanned("asides", hashed)
 }
 
 /// `index/3f/3fa4...`
@@ -52,14 +58,48 @@ pub(crate) fn index_name(id: &Digest) -> ObjectName {
     fanned("index", id)
 }
 
-/// `intents/3fa4...`
-pub(crate) fn intent_name(id: &Digest) -> ObjectName {
-    name(&format!("intents/{id}"))
+/// `intents/3f/3fa4...`
+pub(crate) fn intent_name(hashed: &Digest) -> ObjectName {
+    fanned("intents", hashed)
 }
 
-/// `receipts/3fa4...`, under the id of the intent.
-pub(crate) fn receipt_name(id: &Digest) -> ObjectName {
-    name(&format!("receipts/{id}"))
+/// `receipts/3f/3fa4...`, under the name of the intent's id.
+pub(crate) fn receipt_name(hashed: &Digest) -> ObjectName {
+    fanned("receipts", hashed)
+}
+
+/// `notes/3f/3fa4...`
+pub(crate) fn note_name(hashed: &Digest) -> ObjectName {
+    fanned("notes", hashed)
+}
+
+/// `inventory/00003/0000000000000c01-3fa4...`: a directory for each 1024 entries.
+pub(crate) fn entry_name(number: u64, hashed: &Digest) -> ObjectName {
+    name(&format!("inventory/{:05x}/{number:016x}-{hashed}", number / 1024))
+}
+
+/// `condemned/0000000000000007-3fa4...`
+pub(crate) fn condemned_name(generation: u64, hashed: &Digest) -> ObjectName {
+    name(&format!("condemned/{generation:016x}-{hashed}"))
+}
+
+/// `leases/0000000000000007-...`, with 32 random digits.
+pub(crate) fn lease_name(generation: u64, random: &[u8; 16]) -> ObjectName {
+    name(&format!("leases/{generation:016x}-{}", hex::encode(random)))
+}
+
+/// The number and the digest that a name ends in, where the name is the one `expected` gives to them.
+pub(crate) fn numbered_in(found: &ObjectName, expected: fn(u64, &Digest) -> ObjectName) -> Option<(u64, Digest)> {
+    let (number, digest) = found.as_str().rsplit('/').next()?.split_once('-')?;
+    let (number, digest) = (u64::from_str_radix(number, 16).ok()?, digest.parse().ok()?);
+    (expected(number, &digest) == *found).then_some((number, digest))
+}
+
+/// The generation of a lease.
+pub(crate) fn lease_in(found: &ObjectName) -> Option<u64> {
+    let (number, random) = found.as_str().strip_prefix("leases/")?.split_once('-')?;
+    let (number, random) = (u64::from_str_radix(number, 16).ok()?, hex::decode(random)?);
+    (lease_name(number, &random) == *found).then_some(number)
 }
 
 /// `keys/3fa4...`

@@ -28,8 +28,8 @@ mod opening;
 mod pack;
 mod probe;
 mod reader;
+mod records;
 mod seal;
-mod snapshots;
 mod store;
 mod writer;
 
@@ -47,7 +47,7 @@ pub use opening::{InitOptions, KeySlot, OpenOptions};
 pub use pack::{Encoding, Kind};
 pub use probe::{Probed, probe};
 pub use reader::ReadAhead;
+pub use records::{Forgotten, Listing};
 pub use seal::{Secret, SigningKey, Unlock, verify};
-pub use snapshots::Listing;
 pub use store::Store;
 pub use writer::Writer;

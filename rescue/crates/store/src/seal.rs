@@ -33,10 +33,8 @@ pub(crate) enum Kind {
     /// The footer of a pack.
     Footer,
     /// A section of an index object.
-    #[cfg_attr(not(test), expect(dead_code, reason = "index objects are not sealed yet"))]
     Index,
     /// The body of a record.
-    #[cfg_attr(not(test), expect(dead_code, reason = "records are not sealed yet"))]
     Record,
 }
 

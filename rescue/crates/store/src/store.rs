@@ -9,6 +9,7 @@ use crate::layout::{INDEX_TARGET, MAX_PACK, digest_in, index_name, pack_name, sm
 use crate::node::Node;
 use crate::pack::{self, Header, TRAILER};
 use crate::reader::FrameSlot;
+use crate::records::Records;
 use crate::seal::{self, Seal};
 use model::id::{Digest, NodeId};
 use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     index: RwLock<Index>,
     /// Index objects read so far, good or not.
     seen: Mutex<HashSet<Digest>>,
+    pub(crate) records: Records,
     pub(crate) frames: Cache<(Digest, u16), FrameSlot>,
     footers: Cache<Digest, Footer>,
     pub(crate) nodes: Cache<NodeId, Node>,
@@ -72,6 +74,7 @@ impl Store {
             seal,
             index: RwLock::new(Index::default()),
             seen: Mutex::new(HashSet::new()),
+            records: Records::default(),
             frames: Cache::new(FRAMES),
             footers: Cache::new(FOOTERS),
             nodes: Cache::new(NODES),
@@ -286,6 +289,7 @@ impl Store {
             }
         };
         match pack.trust {
+            _ if self.is_condemned(&pack.id) => Ok(false),
             Trust::Verified | Trust::Put => Ok(true),
             Trust::Bad => Ok(false),
             Trust::Unknown => {

@@ -18,15 +18,15 @@ mod worker;
 
 use crate::error::StoreError;
 use crate::index::{IndexBuilder, Trust};
-use crate::layout::{INDEX_TARGET, LEAF, MAX_VOLUME, index_name, snapshot_name};
+use crate::layout::{INDEX_TARGET, LEAF, MAX_VOLUME, index_name};
 use crate::map::{LeafRef, Sub};
 use crate::node::Node;
-use crate::snapshots::{encode, maps};
+use crate::records::{Hold, maps};
 use crate::store::Store;
 use common::Common;
 use cutter::{Cut, Cutter};
 use model::id::{Digest, SnapshotId};
-use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose};
+use model::snapshot::{Cost, Manifest, MapRoot};
 use model::units::{ByteLen, ByteOffset, Extent};
 use packer::Event;
 use pipe::Pipe;
@@ -44,7 +44,7 @@ pub struct Writer {
     made: HashSet<MapRoot>,
     /// Everything handed over is put, read back and indexed.
     proven: bool,
-    lock: Option<Box<dyn Send>>,
+    hold: Option<Hold>,
 }
 
 impl Store {
@@ -53,17 +53,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] where another is being saved; [`StoreError::Io`].
     pub fn writer(&self) -> Result<Writer, StoreError> {
-        let lock = self.objects().lock()?;
+        let hold = self.hold_to_save()?;
         self.refresh()?;
-        Writer::start(self.clone(), lock)
+        Writer::start(self.clone(), hold)
     }
 }
 
 impl Writer {
-    fn start(store: Store, lock: Box<dyn Send>) -> Result<Self, StoreError> {
+    fn start(store: Store, hold: Hold) -> Result<Self, StoreError> {
         let common = Arc::new(Common::new());
         let pipe = Pipe::start(&store, &common)?;
-        Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, lock: Some(lock) })
+        Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, hold: Some(hold) })
     }
 
     /// Begins a volume (or a table) of `len` bytes. What an unended one before it was given is part of no map.
@@ -229,45 +229,44 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes everything durable and proven, then writes the manifest, last, and reads it back. `format`, `counter`,
-    /// `parent` and `cost` are filled in here.
+    /// Makes everything durable and proven, then writes the manifest, last, reads it back and enters it. `format`,
+    /// `counter`, `origin`, `parent` and `cost` are filled in here.
     ///
     /// # Errors
     /// [`StoreError::Misuse`] where a volume is not ended or the manifest names a map that is not whole in this store;
     /// [`StoreError::Full`], [`StoreError::Io`], [`StoreError::Damaged`] where something does not read back. No snapshot
     /// was made in any of these cases.
     pub fn finish(mut self, mut manifest: Manifest) -> Result<(SnapshotId, Manifest), StoreError> {
+        let id = self.complete(&mut manifest).and_then(|()| self.store.record_snapshot(&mut manifest))?;
+        self.stop();
+        Ok((id, manifest))
+    }
+
+    /// Ends a capture that is not to be finished now, and puts aside what it had saved: a later capture of the machine begins
+    /// with it. The maps are of volumes that were ended; what was being written belongs to none.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`]; nothing was put aside then.
+    pub fn put_aside(mut self, mut manifest: Manifest) -> Result<Digest, StoreError> {
+        self.volume = None;
+        let id = self.complete(&mut manifest).and_then(|()| self.store.put_aside(&mut manifest))?;
+        self.stop();
+        Ok(id)
+    }
+
+    /// Makes everything durable that the manifest names, and sees that it is whole and stays.
+    fn complete(&mut self, manifest: &mut Manifest) -> Result<(), StoreError> {
         if self.volume.is_some() {
             return Err(StoreError::misuse("finish before end"));
         }
         self.prove(&mut |_, _| true)?;
-        for (root, _, name) in maps(&manifest) {
+        for (root, _, name) in maps(manifest) {
             if !self.made.contains(&root) {
                 self.store.is_whole(root).map_err(|e| StoreError::misuse(format!("the map of {name}: {e}")))?;
             }
         }
-        let before = self.store.list()?.snapshots;
-        manifest.format = FORMAT;
-        manifest.counter = before.last().map_or(0, |(_, m)| m.counter).saturating_add(1);
-        let same = before.iter().rev().find(|(_, m)| m.purpose == Purpose::Keep && m.machine.is(&manifest.machine));
-        manifest.parent = same.map(|(id, _)| *id);
         manifest.cost = self.cost();
-        let bytes = encode(&manifest, "a manifest")?;
-        // What this program could not read again must not be written: found out now, not at the rollback.
-        let again = serde_json::from_slice::<Manifest>(&bytes);
-        if !again.as_ref().is_ok_and(|m| *m == manifest) {
-            let why = again.err().map_or_else(|| "it comes back changed".to_owned(), |e| e.to_string());
-            return Err(StoreError::misuse(format!("the manifest cannot be read back: {why}")));
-        }
-        let id = Digest::of(&bytes);
-        let name = snapshot_name(&id);
-        if let Err(e) = self.store.put_and_read_back(&name, &bytes) {
-            // Where the put succeeded and only the proof failed, there must be no snapshot by that name.
-            let _ = self.store.objects().delete(&name);
-            return Err(e);
-        }
-        self.stop();
-        Ok((SnapshotId(id), manifest))
+        self.hold.as_ref().map_or(Ok(()), Hold::stands)
     }
 
     /// Ends the threads, then lets go of the store.
@@ -277,7 +276,7 @@ impl Writer {
         for pack in self.common.packs().drain(..) {
             self.store.trust(&pack.id, Trust::Unknown);
         }
-        self.lock = None;
+        self.hold = None;
     }
 }
 

@@ -5,8 +5,10 @@ mod common;
 
 use common::*;
 use model::id::{ChunkId, Digest, SnapshotId};
+use model::inventory::InventoryEntry;
+use model::note::Note;
 use model::ports::{ObjectError, ObjectName, ObjectStore, UnixMicros};
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::Arc;
 use store::backend::Memory;
@@ -34,7 +36,7 @@ fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         checks: Vec::new(),
         warnings: Vec::new(),
     };
-    Intent { format: 0, plan, undo, begun: UnixMicros(7) }
+    Intent { format: 1, plan, undo, begun: UnixMicros(7) }
 }
 
 /// Two snapshots that share a part, a finished write-back and one that is not.
@@ -47,7 +49,7 @@ fn small() -> (Arc<Memory>, SnapshotId, SnapshotId) {
     let (two, _) = snapshot(&store, &volume).unwrap();
     let done = store.put_intent(&intent(two, one)).unwrap();
     let receipt = Receipt {
-        format: 0,
+        format: 1,
         intent: done,
         holds: one,
         written: ByteLen(5),
@@ -227,13 +229,11 @@ fn a_newer_store_is_refused_before_anything_else() {
 #[test]
 fn a_newer_manifest_is_newer_not_damaged() {
     let (objects, one, _) = small();
-    let mut json: serde_json::Value = serde_json::to_value(open(&objects).unwrap().manifest(one).unwrap()).unwrap();
-    json["format"] = 9.into();
-    json["volumes"] = "something new".into();
-    let bytes = serde_json::to_vec(&json).unwrap();
-    let id = Digest::of(&bytes);
-    let name = format!("snapshots/{}/{id}", id.short(2));
-    objects.put(&ObjectName::new(&name).unwrap(), &bytes).unwrap();
+    let hexed = |id: &SnapshotId| ObjectName::new(&format!("snapshots/{}/{id}", id.0.short(2))).unwrap();
+    let mut bytes = get(&*objects, &hexed(&one));
+    bytes[15] = 9;
+    let id = Digest::of(b"of the future");
+    objects.put(&hexed(&SnapshotId(id)), &bytes).unwrap();
     let store = open(&objects).unwrap();
     assert_eq!(store.manifest(SnapshotId(id)), Err(StoreError::Newer { found: 9 }));
     let listing = store.list().unwrap();
@@ -245,8 +245,14 @@ fn a_newer_manifest_is_newer_not_damaged() {
 struct Liar(LocalDecoder);
 
 impl Decode for Liar {
-    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
-        self.0.manifest(bytes)
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
+        self.0.statement(bytes)
+    }
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
+        self.0.note(bytes)
+    }
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
+        self.0.inventory_entry(bytes)
     }
     fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
         self.0.intent(bytes)
@@ -331,6 +337,6 @@ fn hostile_nodes_are_refused() {
         }
         let _ = LocalDecoder.footer(&bytes);
         let _ = LocalDecoder.frame(&bytes, 1000);
-        let _ = LocalDecoder.manifest(&bytes);
+        let _ = LocalDecoder.statement(&bytes);
     }
 }

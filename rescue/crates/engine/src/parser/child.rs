@@ -12,7 +12,9 @@ use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::inventory::InventoryEntry;
+use model::note::Note;
+use model::snapshot::{Intent, Receipt, Statement};
 use model::units::Extent;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -235,9 +237,23 @@ impl Parser for Child {
 }
 
 impl Decode for Child {
-    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
-        match self.decode(&Request::Manifest, bytes)? {
-            (Answer::Manifest { manifest }, _) => Ok(*manifest),
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
+        match self.decode(&Request::Statement, bytes)? {
+            (Answer::Statement { statement }, _) => Ok(*statement),
+            _ => undecoded(),
+        }
+    }
+
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
+        match self.decode(&Request::Note, bytes)? {
+            (Answer::Note { note }, _) => Ok(note),
+            _ => undecoded(),
+        }
+    }
+
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
+        match self.decode(&Request::InventoryEntry, bytes)? {
+            (Answer::InventoryEntry { entry }, _) => Ok(*entry),
             _ => undecoded(),
         }
     }

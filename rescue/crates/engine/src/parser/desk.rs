@@ -9,8 +9,10 @@ use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::inventory::InventoryEntry;
+use model::note::Note;
 use model::ports::{DiskSource, ReadAt, Window};
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::snapshot::{Intent, Receipt, Statement};
 use model::units::Extent;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -138,8 +140,14 @@ impl Parser for Local {
 }
 
 impl Decode for Local {
-    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
-        LocalDecoder.manifest(bytes)
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
+        LocalDecoder.statement(bytes)
+    }
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
+        LocalDecoder.note(bytes)
+    }
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
+        LocalDecoder.inventory_entry(bytes)
     }
     fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
         LocalDecoder.intent(bytes)

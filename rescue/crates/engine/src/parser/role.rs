@@ -118,7 +118,13 @@ fn answer(desk: &Desk, sizes: &[(model::id::DiskNo, u64)], request: &Request, bu
             Ok(bytes) => plain(Answer::Failed { why: format!("{} bytes of cuts", bytes.len()).as_str().into() }),
             Err(e) => plain(Answer::Failed { why: e.why }),
         },
-        Request::Manifest => decoded(LocalDecoder.manifest(bulk).map(|m| Answer::Manifest { manifest: Box::new(m) })),
+        Request::Statement => {
+            decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))
+        }
+        Request::Note => decoded(LocalDecoder.note(bulk).map(|note| Answer::Note { note })),
+        Request::InventoryEntry => {
+            decoded(LocalDecoder.inventory_entry(bulk).map(|e| Answer::InventoryEntry { entry: Box::new(e) }))
+        }
         Request::Intent => decoded(LocalDecoder.intent(bulk).map(|i| Answer::Intent { intent: Box::new(i) })),
         Request::Receipt => decoded(LocalDecoder.receipt(bulk).map(|receipt| Answer::Receipt { receipt })),
         Request::Node => decoded(LocalDecoder.node(bulk).map(|node| Answer::Node { node })),

@@ -7,7 +7,9 @@ use model::coverage::{CaptureMethod, Coverage};
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::inventory::InventoryEntry;
+use model::note::Note;
+use model::snapshot::{Intent, Receipt, Statement};
 use model::text::DisplayText;
 use model::units::{Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
@@ -55,7 +57,9 @@ pub(super) enum Request {
     Cuts {
         volume: Volume,
     },
-    Manifest,
+    Statement,
+    Note,
+    InventoryEntry,
     Intent,
     Receipt,
     Node,
@@ -89,8 +93,14 @@ pub(super) enum Answer {
     },
     /// They are the plain bytes.
     Cuts,
-    Manifest {
-        manifest: Box<Manifest>,
+    Statement {
+        statement: Box<Statement>,
+    },
+    Note {
+        note: Note,
+    },
+    InventoryEntry {
+        entry: Box<InventoryEntry>,
     },
     Intent {
         intent: Box<Intent>,

@@ -66,8 +66,9 @@ pub fn capture(
     let _proving = run.meter("proving what was saved", ByteLen::ZERO);
     let manifest = Manifest {
         format: FORMAT,
-        // Counter, parent and cost are the store's to tell.
+        // Counter, origin, parent and cost are the store's to tell.
         counter: 0,
+        origin: String::new(),
         parent: None,
         purpose: plan.purpose,
         machine: gather::machine(&report.inspection),

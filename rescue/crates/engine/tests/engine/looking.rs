@@ -11,8 +11,10 @@ use model::event::{Happening, Outcome};
 use model::evidence::{Evidence, Fact};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, Severity, System, Volume};
+use model::inventory::InventoryEntry;
+use model::note::Note;
 use model::ports::Devices;
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::snapshot::{Intent, Receipt, Statement};
 use model::units::Extent;
 use std::sync::Arc;
 use store::backend::Memory;
@@ -62,8 +64,14 @@ impl Parser for Patchy {
 }
 
 impl Decode for Patchy {
-    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
-        LocalDecoder.manifest(bytes)
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
+        LocalDecoder.statement(bytes)
+    }
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
+        LocalDecoder.note(bytes)
+    }
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
+        LocalDecoder.inventory_entry(bytes)
     }
     fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
         LocalDecoder.intent(bytes)

@@ -7,11 +7,13 @@ use model::event::{Event, Outcome};
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Volume};
+use model::inventory::InventoryEntry;
+use model::note::Note;
 use model::ports::{
     Clock, Devices, DiskSource, HEAD_LEN, LeaseError, LeaseRequest, ObjectStore, ReadAt, ReadError, UnixMicros,
     WriteError, WriteLease, check_range,
 };
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -291,8 +293,14 @@ impl Parser for Hasty {
 }
 
 impl Decode for Hasty {
-    fn manifest(&self, bytes: &[u8]) -> Result<Manifest, DecodeError> {
-        LocalDecoder.manifest(bytes)
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
+        LocalDecoder.statement(bytes)
+    }
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
+        LocalDecoder.note(bytes)
+    }
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
+        LocalDecoder.inventory_entry(bytes)
     }
     fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
         LocalDecoder.intent(bytes)

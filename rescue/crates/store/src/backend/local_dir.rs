@@ -340,6 +340,10 @@ impl ObjectStore for LocalDir {
         self.sweep()?;
         Ok(held)
     }
+
+    fn locks_out(&self) -> bool {
+        true
+    }
 }
 
 /// A call that a signal interrupted has done nothing, and is made again.

@@ -90,6 +90,10 @@ impl ObjectStore for Memory {
         }
         Ok(Box::new(Held(self.locked.clone())))
     }
+
+    fn locks_out(&self) -> bool {
+        true
+    }
 }
 
 struct Held(Arc<AtomicBool>);

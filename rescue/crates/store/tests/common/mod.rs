@@ -172,6 +172,7 @@ pub(crate) fn manifest(machine: Machine, map: MapRoot) -> Manifest {
     Manifest {
         format: 99,
         counter: 0,
+        origin: String::new(),
         parent: None,
         purpose: Purpose::Keep,
         machine,

@@ -4,17 +4,32 @@ use crate::common::{self, Volume, fill};
 use crate::crash::{Model, Op};
 use crate::fs::SimFs;
 use crate::tree::Tree;
-use model::id::SnapshotId;
-use model::ports::{ObjectStore, UnixMicros};
+use model::id::{Digest, SnapshotId};
+use model::ports::{Entropy, ObjectStore, UnixMicros};
 use model::snapshot::Manifest;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use store::backend::{Files, LocalDir};
-use store::{LocalDecoder, Store, StoreError};
+use store::{InitOptions, LocalDecoder, OpenOptions, Store, StoreError};
 
 /// Where the store lies in the simulated file system.
 const ROOT: &str = "/disk/store";
+
+/// The same bytes each time: what is random in a store must not make two runs of a history differ.
+#[derive(Default)]
+struct Seeded(AtomicU64);
+
+impl Entropy for Seeded {
+    fn fill(&self, out: &mut [u8]) -> std::io::Result<()> {
+        for part in out.chunks_mut(32) {
+            let drawn = self.0.fetch_add(1, Ordering::Relaxed);
+            part.copy_from_slice(&Digest::of(&drawn.to_le_bytes()).0[..part.len()]);
+        }
+        Ok(())
+    }
+}
 
 /// One thing a person does with a store. Each opens the store anew, as the program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +52,15 @@ impl Build {
 
     fn init(&self, fs: &SimFs) -> Result<Store, StoreError> {
         let dir = LocalDir::create_over((self.files)(fs.clone()), ROOT)?;
-        Store::init((self.objects)(dir))
+        let entropy = Arc::new(Seeded::default());
+        Store::init_with((self.objects)(dir), InitOptions { entropy, ..InitOptions::default() })
     }
 
     pub(crate) fn open(&self, fs: &SimFs) -> Result<Store, StoreError> {
         let dir = LocalDir::open_over((self.files)(fs.clone()), ROOT)?;
-        Store::open((self.objects)(dir), Arc::new(LocalDecoder))
+        let entropy = Arc::new(Seeded::default());
+        let options = OpenOptions { entropy, ..OpenOptions::default() };
+        Store::open_with((self.objects)(dir), Arc::new(LocalDecoder), options)
     }
 
     /// Does a step.

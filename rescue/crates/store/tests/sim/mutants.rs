@@ -123,12 +123,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         Trial::Faults(Some(Call::Write), What::Interrupted),
     ),
     mutant(
-        "an error lists as empty",
-        "counters begin again, packs are not seen",
-        files!(ErrorIsEmpty),
-        Trial::Faults(Some(Call::List), What::Io),
-    ),
-    mutant(
         "what a killed process left counts as durable",
         "a snapshot is saved against a pack without a durable name",
         files!(NeverSettles),

@@ -231,6 +231,7 @@ mod tests {
         Manifest {
             format: FORMAT,
             counter: 1,
+            origin: String::new(),
             parent: None,
             purpose: Purpose::Keep,
             machine: Machine { machine_id: None, disks: vec![], hostname: None },
