@@ -1,5 +1,6 @@
 //! Saving: exactly the volumes and tables of a plan, read only, and the manifest last.
 
+use super::cut::{Chunk, Cutter};
 use super::reader::{Piece, read_used};
 use super::{Context, Meter, Stop};
 use crate::gather;
@@ -8,6 +9,7 @@ use disk::fence::FENCE_LEN;
 use model::assessment::Report;
 use model::command::ExitCode;
 use model::coverage::{CaptureMethod, Coverage};
+use model::cuts::Cuts;
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Disk, Volume};
 use model::plan::SnapshotPlan;
@@ -130,7 +132,8 @@ impl<'a> Capture<'a> {
     fn save(&mut self, volume: &Volume, coverage: Coverage, meter: &mut Meter<'_>) -> Result<SavedVolume, Stop> {
         let bytes = self.bytes(volume.path.disk(), volume.extent)?;
         let sector = self.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
-        let (map, unreadable) = self.put(&bytes, &coverage.used, sector, meter)?;
+        let cuts = self.cx.parser.cuts(volume);
+        let (map, unreadable) = self.put(&bytes, &coverage.used, &cuts, sector, meter)?;
         if !unreadable.is_empty() {
             let (size, at) = (unreadable.total(), unreadable.iter().next().map_or(0, |e| e.start().0));
             self.cx.observer.log(&format!(
@@ -157,7 +160,8 @@ impl<'a> Capture<'a> {
         let used: ExtentSet = table.raw.iter().chain(more).filter_map(|e| e.intersect(whole)).collect();
         let bytes = self.bytes(disk.no, whole)?;
         let mut meter = self.meter(&format!("saving the partition table of {}", disk.no), used.total());
-        let (map, unreadable) = self.put(&bytes, &used, disk.hardware.sector.0, &mut meter)?;
+        let cuts = Cuts::grid(bytes.size());
+        let (map, unreadable) = self.put(&bytes, &used, &cuts, disk.hardware.sector.0, &mut meter)?;
         if !unreadable.is_empty() {
             self.cx.observer.log(&format!("part of the partition table of {} could not be read", disk.no));
             return Ok(None);
@@ -169,18 +173,21 @@ impl<'a> Capture<'a> {
         &mut self,
         bytes: &Arc<dyn ReadAt>,
         used: &ExtentSet,
+        cuts: &Cuts,
         sector: u32,
         meter: &mut Meter<'_>,
     ) -> Result<(MapRoot, ExtentSet), Stop> {
         let mut unreadable = ExtentSet::new();
         let (cx, writer) = (self.cx, &mut self.writer);
         writer.begin(bytes.size());
+        let mut cutter = Cutter::new(cuts);
+        let mut each = |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes);
         read_used(bytes, used, sector, |piece| {
             go_on(cx)?;
             match piece {
                 Piece::Bytes(at, bytes) => {
                     let len = bytes.len() as u64;
-                    writer.write(at, bytes)?;
+                    cutter.add(at, &bytes, &mut each)?;
                     meter.add(len);
                 }
                 Piece::Bad(extent) => {
@@ -190,6 +197,7 @@ impl<'a> Capture<'a> {
             }
             Ok::<(), Stop>(())
         })?;
+        cutter.close(&mut each)?;
         Ok((writer.end()?, unreadable))
     }
 }
