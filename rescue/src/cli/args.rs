@@ -3,11 +3,13 @@
 mod keeping;
 mod values;
 
-pub use keeping::{Key, KeyVerb, StoreAt, StoreInit, UnlockBy};
+pub use keeping::{Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, UnlockBy};
 
 use lexopt::{Arg, Parser, ValueExt};
 use model::command::ImageFormat;
 use model::id::{PlanId, SnapRef, VolumePath};
+use model::retention::KeepPolicy;
+use model::signer::SignerId;
 use model::upkeep::ProbeSize;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -45,6 +47,10 @@ pub enum Invocation {
     Check(Check),
     /// `export`.
     Export(Export),
+    /// `forget`.
+    Forget(Forget),
+    /// `note`.
+    Note(Note),
     /// `tui`.
     Tui(Tui),
     /// The engine role.
@@ -70,6 +76,8 @@ impl Invocation {
             Self::WriteBack(w) => w.json,
             Self::Check(c) => c.json,
             Self::Export(e) => e.json,
+            Self::Forget(f) => f.json,
+            Self::Note(n) => n.json,
             Self::Help(_) | Self::Version | Self::Tui(_) | Self::Engine(_) | Self::Console { .. } | Self::Parser => {
                 false
             }
@@ -207,7 +215,7 @@ pub struct EngineRole {
 }
 
 /// Verbs of the design that a later version will have.
-const LATER: [&str; 7] = ["diff", "ls", "get", "stats", "copy", "forget", "prune"];
+const LATER: [&str; 6] = ["diff", "ls", "get", "stats", "copy", "prune"];
 
 /// Everything that can stand behind a verb. Which of it may, the verb says.
 #[derive(Default)]
@@ -218,6 +226,12 @@ struct Given {
     new_key: UnlockBy,
     label: Option<String>,
     encrypt: bool,
+    sign_with: Option<PathBuf>,
+    signers: Vec<SignerId>,
+    keep: Option<KeepPolicy>,
+    dry_run: bool,
+    pin: bool,
+    unpin: bool,
     json: bool,
     explain: bool,
     full: bool,
@@ -236,7 +250,12 @@ struct Given {
 
 impl Given {
     fn at(&self) -> Option<StoreAt> {
-        self.store.clone().map(|dir| StoreAt { dir, unlock: self.unlock.clone() })
+        self.store.clone().map(|dir| StoreAt {
+            dir,
+            unlock: self.unlock.clone(),
+            sign_with: self.sign_with.clone(),
+            signers: self.signers.clone(),
+        })
     }
 }
 
@@ -256,13 +275,30 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let allowed: &[&str] = match verb.as_str() {
         "inspect" => &["store", "json", "explain"],
         "store" => &["store", "json", "probe", "encrypt"],
-        "snapshots" => &["store", "json"],
+        "snapshots" => &["store", "json", "require-signer"],
         "key" => &["store", "json", "out", "new-passphrase-file", "new-key-file", "label"],
-        "snapshot" => &["store", "json", "full"],
-        "rollback" => &["store", "json", "plan", "approve", "yes", "only"],
-        "undo" | "resume" => &["store", "json", "plan", "approve", "yes"],
-        "check" => &["store", "json", "read-data"],
-        "export" => &["store", "json", "only", "out"],
+        "snapshot" => &["store", "json", "full", "sign-with"],
+        "rollback" => &["store", "json", "plan", "approve", "yes", "only", "sign-with", "require-signer"],
+        "undo" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
+        "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
+        "check" => &["store", "json", "read-data", "require-signer"],
+        "export" => &["store", "json", "only", "out", "require-signer"],
+        "forget" => &[
+            "store",
+            "json",
+            "yes",
+            "dry-run",
+            "keep-last",
+            "keep-hourly",
+            "keep-daily",
+            "keep-weekly",
+            "keep-monthly",
+            "keep-yearly",
+            "keep-within",
+            "keep-before-upgrade",
+            "keep-before-trouble",
+        ],
+        "note" => &["store", "json", "label", "pin", "unpin"],
         "tui" => &["store", "ascii"],
         "engine" => &["store", "control"],
         "console" => &["engine"],
@@ -306,6 +342,19 @@ fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Result<Given, U
             "new-passphrase-file" => given.new_key.set(UnlockBy::Passphrase(parser.value()?.into()))?,
             "new-key-file" => given.new_key.set(UnlockBy::KeyFile(parser.value()?.into()))?,
             "label" => given.label = Some(parser.value()?.string()?),
+            "sign-with" => given.sign_with = Some(parser.value()?.into()),
+            "require-signer" => {
+                for signer in parser.value()?.string()?.split(',') {
+                    given.signers.push(named(signer.into())?);
+                }
+            }
+            keep if keep.starts_with("keep-") => {
+                let policy = given.keep.get_or_insert_with(keeping::nothing_kept);
+                keeping::keep(policy, keep, &parser.value()?.string()?)?;
+            }
+            "dry-run" => given.dry_run = true,
+            "pin" => given.pin = true,
+            "unpin" => given.unpin = true,
             "encrypt" => given.encrypt = true,
             "json" => given.json = true,
             "explain" => given.explain = true,
@@ -377,6 +426,8 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
             Invocation::Check(Check { store: store()?, read_data: given.read_data, json: given.json })
         }
         "export" => Invocation::Export(export(&given, store()?)?),
+        "forget" => Invocation::Forget(keeping::forget(&given, store()?)?),
+        "note" => Invocation::Note(keeping::note(&given, store()?)?),
         "rollback" | "undo" | "resume" => {
             let (to, disks) = write_back_to(verb, &given)?;
             let approval = approval(&given)?;

@@ -12,6 +12,8 @@ holdfast: what happened to this machine, and the way back
   holdfast resume    DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
   holdfast check     --store S [--read-data] [--json]          look for damage in a store
   holdfast export    SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]   a saved state as a disk image
+  holdfast note      SNAP --label TEXT | --pin | --unpin --store S [--json]   name a saved state, or keep it for good
+  holdfast forget    --store S [SNAP.. | --keep-last N --keep-daily N ..] [--dry-run | --yes] [--json]
   holdfast key       list | add | remove ID --store S          what opens an encrypted store
   holdfast key       new-signer -o FILE [--json]               make a key that signs snapshots
   holdfast tui       [DISK..] [--store S] [--ascii]            all of it on the screen
@@ -41,15 +43,18 @@ back, and deletes them: a stick that is smaller than it says, or worn out, is fo
 byte does not come back, no store is made (exit code 3). It takes as long as writing and reading that much; Ctrl-C stops it.
 ";
 const SNAPSHOT: &str = "\
-holdfast snapshot DISK.. --store S [--full] [--json]
+holdfast snapshot DISK.. --store S [--full] [--sign-with FILE] [--json]
 
 Saves the present state of the disks. They are only read. What the store has already is not stored again.
+--sign-with signs it with a key that `key new-signer` made.
 --full also saves, byte for byte, volumes that this version does not understand. Ctrl-C stops it; nothing is lost.
 ";
 const SNAPSHOTS: &str = "\
-holdfast snapshots --store S [--json]
+holdfast snapshots --store S [--require-signer ID,..] [--json]
 
-Lists what is saved, newest last.
+Lists what is saved, newest last, with labels, pins, and who signed it (each signature was verified).
+With --require-signer only what one of these signed is used: anything else counts as damage. `rollback`, `undo`, `resume`, `check`
+and `export` take it too.
 ";
 const ROLLBACK: &str = "\
 holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
@@ -85,6 +90,25 @@ machine's passwords and keys. What is not in the image is said, and reads as zer
 could not be read when they were (exit code 3). Free space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
 ";
+const NOTE: &str = "\
+holdfast note SNAP --label TEXT | --pin | --unpin --store S [--json]
+
+Says something about a saved state: a name (an empty TEXT takes it away), or that it is to be kept whatever `forget` is
+asked to keep (--pin), or no longer (--unpin). The saved state itself, its id and its signatures do not change.
+";
+const FORGET: &str = "\
+holdfast forget --store S [SNAP.. | --keep-last N --keep-hourly N --keep-daily N --keep-weekly N --keep-monthly N
+                --keep-yearly N --keep-within SPAN --keep-before-upgrade N --keep-before-trouble N] [--dry-run | --yes] [--json]
+
+Forgets saved states, for ever: those named, or all that no rule keeps. It first shows what goes, and of what stays why. At a
+terminal it asks; elsewhere it needs --yes (exit code 4 without). --dry-run shows and ends.
+Rules count for each machine, and for good states and all others apart. --keep-daily 7 keeps the newest of each of the last 7
+days that have one, and so on; SPAN (36h, 10d, 2w, 6m, 1y) counts from the machine's newest state;
+--keep-before-upgrade keeps the last good ones before packages were changed, --keep-before-trouble those before a bad one.
+Without any rule: last 3, daily 7, weekly 5, monthly 12, before upgrade 1, before trouble 1.
+Whatever the rules, these stay: the two newest good states of each machine, pinned and labelled ones, and what a rollback that
+is not finished needs. A pinned state is not forgotten by name either.
+";
 const KEY: &str = "\
 holdfast key list --store S [--json]
 holdfast key add --store S [--new-passphrase-file F | --new-key-file F] [--label L] [--json]
@@ -117,6 +141,8 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("resume") => RESUME,
         Some("check") => CHECK,
         Some("export") => EXPORT,
+        Some("note") => NOTE,
+        Some("forget") => FORGET,
         Some("key") => KEY,
         Some("tui") => TUI,
         _ => ALL,

@@ -7,9 +7,11 @@ use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::ClockTrust;
 use model::id::{PlanId, SnapshotId};
 use model::inspection::Severity;
+use model::note::Noted;
 use model::plan::{Action, RollbackPlan, TableRollback};
-use model::snapshot::{Cost, Receipt};
-use model::upkeep::KeyLine;
+use model::retention::KeepReason;
+use model::snapshot::{Cost, Receipt, SnapshotSummary};
+use model::upkeep::{ForgetView, KeyLine};
 use std::fmt::Write;
 
 /// Columns of a paragraph.
@@ -110,6 +112,13 @@ pub(super) fn snapshots(store: &StoreView) -> String {
         let (_, state) = words::state(s);
         let (id, taken) = (words::short(s.id), words::time(s.taken));
         line_of(&mut out, format_args!("{id}  {taken:<16}  {state:<8}  {host:<12}  {}", words::snapshot(s)));
+        let mut more: Vec<String> = s.label.iter().map(|label| format!("\"{label}\"")).collect();
+        more.extend(s.pinned.then(|| "pinned".to_owned()));
+        more.extend(s.proven.iter().map(|how| format!("proven: {how}")));
+        more.extend(s.signers.iter().map(|signer| format!("signed by {}", signer.short(12))));
+        if !more.is_empty() {
+            line_of(&mut out, format_args!("{:width$}  {}", "", more.join(", "), width = id.len()));
+        }
     }
     if store.snapshots.is_empty() {
         out.push_str("nothing is saved here yet\n");
@@ -121,6 +130,64 @@ pub(super) fn snapshots(store: &StoreView) -> String {
         line_of(&mut out, format_args!("{free} free"));
     }
     out
+}
+
+/// `note`.
+pub(super) fn noted(id: SnapshotId, noted: &Noted) -> String {
+    let label = noted.label.as_ref().map_or("no label".to_owned(), |label| format!("label \"{label}\""));
+    format!("{}: {label}, {}\n", words::short(id), if noted.pinned { "pinned" } else { "not pinned" })
+}
+
+/// So many of them.
+pub(super) fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// What `forget` would do.
+pub(super) fn forget(view: &ForgetView) -> String {
+    let mut out = String::new();
+    let line = |s: &SnapshotSummary| {
+        format!(
+            "{}  {:<16}  {:<8}  {}",
+            words::short(s.id),
+            words::time(s.taken),
+            words::state(s).1,
+            words::snapshot(s)
+        )
+    };
+    if !view.keep.is_empty() {
+        line_of(&mut out, format_args!("kept, {}:", count(view.keep.len(), "snapshot")));
+    }
+    for (s, why) in &view.keep {
+        let why: Vec<&str> = why.iter().map(|why| reason(*why)).collect();
+        line_of(&mut out, format_args!("  {}", line(s)));
+        paragraph(&mut out, "      ", &why.join(", "));
+    }
+    line_of(&mut out, format_args!("to be forgotten, {}:", count(view.forget.len(), "snapshot")));
+    for f in &view.forget {
+        let says = f.summary.as_ref().map_or_else(|| format!("{}  cannot be read", words::short(f.id)), line);
+        line_of(&mut out, format_args!("  {says}"));
+    }
+    out
+}
+
+fn reason(why: KeepReason) -> &'static str {
+    match why {
+        KeepReason::Pinned => "pinned",
+        KeepReason::WriteBack => "a rollback that is not finished needs it",
+        KeepReason::Floor => "among the newest good ones of its machine",
+        KeepReason::Last => "among the last",
+        KeepReason::Hourly => "hourly",
+        KeepReason::Daily => "daily",
+        KeepReason::Weekly => "weekly",
+        KeepReason::Monthly => "monthly",
+        KeepReason::Yearly => "yearly",
+        KeepReason::Within => "young enough",
+        KeepReason::BeforeTrouble => "the last good one before trouble",
+        KeepReason::BeforeUpgrade => "the last good one before an upgrade",
+        KeepReason::Labelled => "has a label",
+        KeepReason::TimeUnknown => "its time is not known",
+    }
 }
 
 /// `key list`, `add` and `remove`.

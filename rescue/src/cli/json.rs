@@ -7,11 +7,12 @@ use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::{Evidence, Stamp};
 use model::id::{PlanId, SnapshotId};
 use model::inspection::{Disk, Finding, Inspection, Volume};
+use model::note::Noted;
 use model::plan::{Action, RollbackPlan, TableRollback};
 use model::ports::UnixMicros;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary};
-use model::upkeep::{KeyLine, Made};
+use model::upkeep::{ForgetView, KeyLine, Made};
 use serde_json::{Value, json};
 
 /// Version of every shape here.
@@ -147,6 +148,19 @@ pub(super) fn made(made: &Made) -> Value {
     json!({ "schema": SCHEMA, "store": { "id": made.id, "encrypted": made.encrypted, "probed": made.probed } })
 }
 
+/// `note`.
+pub(super) fn noted(id: SnapshotId, noted: &Noted) -> Value {
+    json!({
+        "schema": SCHEMA, "snapshot": id, "label": noted.label, "pinned": noted.pinned, "proven": noted.proven,
+    })
+}
+
+/// `forget`.
+pub(super) fn forget(view: &ForgetView, done: bool) -> Value {
+    let keep = view.keep.iter().map(|(s, why)| json!({ "id": s.id, "reasons": why }));
+    json!({ "schema": SCHEMA, "keep": keep.collect::<Vec<_>>(), "forget": view.ids(), "done": done })
+}
+
 /// `key list`, `add` and `remove`.
 pub(super) fn keys(keys: &[KeyLine], added: Option<&str>) -> Value {
     json!({ "schema": SCHEMA, "keys": keys, "added": added })
@@ -184,6 +198,10 @@ fn summary(s: &SnapshotSummary) -> Value {
         "good": s.good,
         "state": words::state(s).1,
         "captured": s.captured,
+        "label": s.label,
+        "pinned": s.pinned,
+        "proven": s.proven,
+        "signers": s.signers,
         "cost": cost(&s.cost),
     })
 }

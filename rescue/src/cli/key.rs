@@ -27,7 +27,7 @@ fn of_store(store: &StoreAt, verb: &KeyVerb, as_json: bool) -> Ended {
         KeyVerb::Add { new, .. } if unlock.is_some() => Some(secret::another_key(new)?),
         _ => None,
     };
-    let access = Access { unlock, new_key };
+    let access = Access { unlock, new_key, ..Access::default() };
     let mut session = Session::with(&[], Some(StorePlace::Dir { path: store.dir.clone(), create: false, access }))?;
     let what = match verb {
         KeyVerb::List => Upkeep::Keys,

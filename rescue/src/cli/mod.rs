@@ -2,6 +2,7 @@
 
 pub mod args;
 mod export;
+mod forget;
 mod help;
 mod human;
 mod inspect;
@@ -45,6 +46,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::WriteBack(w) => write_back::run(&w),
         Invocation::Check(c) => store::check(&c),
         Invocation::Export(e) => export::run(&e),
+        Invocation::Forget(f) => forget::run(&f),
+        Invocation::Note(n) => store::note(&n),
         Invocation::Tui(t) => tui::run(&t),
         Invocation::Engine(e) => roles::engine(&e),
         Invocation::Console { engine } => roles::console(engine),

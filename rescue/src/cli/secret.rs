@@ -1,7 +1,7 @@
 //! Passphrases and key files: from files named on the command line or in the environment, else from the terminal.
 
 use super::args::{StoreAt, UnlockBy};
-use engine::{Access, Secret, StorePlace, Unlock};
+use engine::{Access, Secret, SigningKey, StorePlace, Unlock};
 use model::command::{ExitCode, Failure};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -18,7 +18,9 @@ const KEY_FILE: &str = "HOLDFAST_KEY_FILE";
 
 /// Where a store is, with what opens it.
 pub(super) fn place(store: &StoreAt) -> Result<StorePlace, Failure> {
-    let access = Access { unlock: unlock(store)?, ..Access::default() };
+    let signer = store.sign_with.as_deref().map(signing_key).transpose()?;
+    let required = (!store.signers.is_empty()).then(|| store.signers.iter().copied().collect());
+    let access = Access { unlock: unlock(store)?, signer, required, ..Access::default() };
     Ok(StorePlace::Dir { path: store.dir.clone(), create: false, access })
 }
 
@@ -104,6 +106,14 @@ fn from_file(by: &UnlockBy) -> Result<Option<Unlock>, Failure> {
         }
         UnlockBy::KeyFile(file) => Ok(Some(Unlock::KeyFile(Secret::new(read(file, "key file")?)))),
     }
+}
+
+fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
+    let text = Secret::new(read(path, "signing key")?);
+    SigningKey::from_text(text.bytes()).map_err(|e| {
+        let says = format!("{}: {e}", path.display());
+        Failure::new(ExitCode::Refused, says, "`holdfast key new-signer` makes one; nothing was saved")
+    })
 }
 
 /// A small file, whole.

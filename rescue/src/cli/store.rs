@@ -1,6 +1,6 @@
-//! Verbs about a store alone: `store init`, `snapshots`, `check`.
+//! Verbs about a store alone: `store init`, `snapshots`, `check`, `note`.
 
-use super::args::{Check, StoreInit, StoreOnly};
+use super::args::{Check, Note, StoreInit, StoreOnly};
 use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, human, json, print, secret};
@@ -49,6 +49,18 @@ pub(super) fn check(args: &Check) -> Ended {
             print(&if args.json { json::text(&json::checked(&report)) } else { human::checked(&report) })?;
             Ok(if report.damage.is_empty() { ExitCode::Ok } else { ExitCode::Damage })
         }
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(super) fn note(args: &Note) -> Ended {
+    let mut session = Session::start(&[], Some(&args.store))?;
+    let what = Upkeep::Note { snapshot: args.snapshot.clone(), says: args.says.clone() };
+    match session.ask(Command::Upkeep { what })? {
+        Outcome::Kept(Kept::Noted { snapshot, noted }) if args.json => {
+            print(&json::text(&json::noted(snapshot, &noted)))
+        }
+        Outcome::Kept(Kept::Noted { snapshot, noted }) => print(&human::noted(snapshot, &noted)),
         other => Err(unexpected(&other)),
     }
 }

@@ -108,7 +108,7 @@ impl Jobs {
 
     fn show(&self, store: &Store, desk: &Desk) -> Done<()> {
         let listing = store.list()?;
-        let snapshots = listing.snapshots.iter().map(|(id, m)| m.summary(*id)).collect();
+        let snapshots = listing.summaries();
         let view = StoreView { id: store.id().to_owned(), free: store.free(), snapshots, damage: listing.damage };
         desk.tell(Happening::Snapshots(view));
         Ok(())

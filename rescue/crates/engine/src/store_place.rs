@@ -2,18 +2,24 @@
 
 use model::command::{ExitCode, Failure};
 use model::ports::ObjectStore;
+use model::signer::SignerId;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::backend::LocalDir;
-use store::{Decode, OpenOptions, Store, StoreError, Unlock};
+use store::{Decode, OpenOptions, SigningKey, Store, StoreError, Unlock};
 
-/// What opens a store. Keys are never part of a command: commands travel.
+/// What opens a store, and who is believed in it. Keys are never part of a command: commands travel.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// Opens an encrypted store.
     pub unlock: Option<Unlock>,
     /// Is to open the store that is made, or is to open it too.
     pub new_key: Option<Unlock>,
+    /// Signs every snapshot that is recorded.
+    pub signer: Option<SigningKey>,
+    /// Only snapshots that one of these signed are used.
+    pub required: Option<BTreeSet<SignerId>>,
 }
 
 /// Where the store is.
@@ -48,15 +54,23 @@ impl StorePlace {
         };
         let objects = self.objects(create)?;
         let options = || OpenOptions { unlock: self.access().unlock, ..OpenOptions::default() };
-        match Store::open_with(objects.clone(), decode.clone(), options()) {
+        let store = match Store::open_with(objects.clone(), decode.clone(), options()) {
             Err(StoreError::NotAStore { .. }) if create && is_empty(&*objects)? => {
                 Store::init(objects.clone()).map_err(|e| e.failure())?;
-                Store::open(objects, decode).map_err(|e| StoreError::failure(&e))
+                Store::open(objects, decode).map_err(|e| StoreError::failure(&e))?
             }
-            Err(StoreError::NotAStore { .. }) if !create => Err(no_store(self)),
-            Err(e) => Err(e.failure()),
-            Ok(store) => Ok(store),
+            Err(StoreError::NotAStore { .. }) if !create => return Err(no_store(self)),
+            Err(e) => return Err(e.failure()),
+            Ok(store) => store,
+        };
+        let Access { signer, required, .. } = self.access();
+        if let Some(key) = signer {
+            store.set_signer(key);
         }
+        if let Some(signers) = required {
+            store.require_signers(signers);
+        }
+        Ok(store)
     }
 
     /// What opens it.

@@ -6,16 +6,24 @@ use crate::store_place::StorePlace;
 use crate::worker::Desk;
 use model::command::ExitCode;
 use model::event::Outcome;
+use model::id::{SnapRef, SnapshotId};
+use model::note::Says;
 use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
+use model::retention::{Candidate, ForgetPlan, plan_forget};
+use model::snapshot::SnapshotSummary;
 use model::text::DisplayText;
 use model::units::ByteLen;
-use model::upkeep::{Kept, KeyLine, Made, ProbeSize, Upkeep};
+use model::upkeep::{ForgetLine, ForgetView, Forgetting, KeyLine, Kept, Made, ProbeSize, Upkeep};
+use std::collections::{BTreeMap, BTreeSet};
 use store::{InitOptions, Probed, Store, StoreError, SystemEntropy};
 
 /// Does it, to its end.
 pub(crate) fn run(jobs: &Jobs, what: &Upkeep, desk: &Desk) -> Done {
     match what {
         Upkeep::Make { probe } => make(jobs, *probe, desk),
+        Upkeep::Note { snapshot, says } => note(jobs, snapshot, says),
+        Upkeep::PlanForget { what } => forget_view(&jobs.store()?, what).map(Kept::ForgetPlanned),
+        Upkeep::Forget { what, ids } => forget(&jobs.store()?, what, ids),
         Upkeep::Keys => keys(&jobs.store()?, None),
         Upkeep::AddKey { label } => add_key(jobs, label),
         Upkeep::RemoveKey { id } => remove_key(&jobs.store()?, id),
@@ -120,4 +128,83 @@ fn probed(jobs: &Jobs, objects: &dyn ObjectStore, size: ProbeSize, desk: &Desk) 
             Err(Stop::Cancelled("the probe was stopped and its files were deleted; no store was made".into()))
         }
     }
+}
+
+fn note(jobs: &Jobs, snapshot: &SnapRef, says: &[Says]) -> Done<Kept> {
+    let store = jobs.store()?;
+    let (id, _) = store.find(snapshot, None)?;
+    for says in says {
+        store.put_note(id, says.clone(), jobs.config.clock.now())?;
+    }
+    let noted = store.list()?.notes.remove(&id).unwrap_or_default();
+    Ok(Kept::Noted { snapshot: id, noted })
+}
+
+fn forget(store: &Store, what: &Forgetting, ids: &[SnapshotId]) -> Done<Kept> {
+    let view = forget_view(store, what)?;
+    if view.ids() != ids {
+        let says = "the store changed: other snapshots would be forgotten now";
+        return Err(Stop::failed(ExitCode::Refused, says, "nothing was forgotten; look again"));
+    }
+    store.forget(ids)?;
+    Ok(Kept::Forgotten(view))
+}
+
+/// What would go, and what would stay.
+fn forget_view(store: &Store, what: &Forgetting) -> Done<ForgetView> {
+    let candidates = store.candidates()?;
+    let listing = store.list()?;
+    let summaries: BTreeMap<SnapshotId, SnapshotSummary> =
+        listing.summaries().into_iter().map(|summary| (summary.id, summary)).collect();
+    let (keep, forget) = match what {
+        Forgetting::Policy(policy) => {
+            let ForgetPlan { keep, forget } = plan_forget(&candidates, policy);
+            let keep = keep.into_iter().filter_map(|(id, why)| Some((summaries.get(&id)?.clone(), why)));
+            (keep.collect(), forget)
+        }
+        Forgetting::Named(named) => {
+            let known: BTreeSet<SnapshotId> = summaries.keys().chain(&listing.unusable).copied().collect();
+            let mut ids = BTreeSet::new();
+            for snapshot in named {
+                ids.insert(one_of(store, snapshot, &known)?);
+            }
+            for candidate in candidates.iter().filter(|c| ids.contains(&c.id)) {
+                may_go(candidate)?;
+            }
+            let mut ids: Vec<SnapshotId> = ids.into_iter().collect();
+            ids.sort_by_key(|id| (summaries.get(id).map(|s| (s.counter, s.taken)), *id));
+            (Vec::new(), ids)
+        }
+    };
+    let line = |id| ForgetLine { id, summary: summaries.get(&id).cloned() };
+    Ok(ForgetView { keep, forget: forget.into_iter().map(line).collect() })
+}
+
+/// The snapshot that is meant; one that cannot be read can be named by its id too.
+fn one_of(store: &Store, snapshot: &SnapRef, known: &BTreeSet<SnapshotId>) -> Done<SnapshotId> {
+    if let SnapRef::Prefix(prefix) = snapshot {
+        let mut found = known.iter().filter(|id| id.to_string().starts_with(prefix.as_str()));
+        if let (Some(id), None) = (found.next(), found.next()) {
+            return Ok(*id);
+        }
+    }
+    Ok(store.find(snapshot, None)?.0)
+}
+
+/// Refuses to forget by name what somebody pinned, and what a write-back that is not finished needs.
+fn may_go(candidate: &Candidate) -> Done<()> {
+    let id = candidate.id.0.short(12);
+    if candidate.needed {
+        let says = format!("snapshot {id} is needed by a rollback that is not finished");
+        return Err(Stop::failed(
+            ExitCode::Refused,
+            says,
+            "finish it with `holdfast resume`, or go back with `holdfast undo`",
+        ));
+    }
+    if candidate.noted.pinned {
+        let advice = format!("nothing was forgotten; `holdfast note {id} --unpin` lets it go");
+        return Err(Stop::failed(ExitCode::Refused, format!("snapshot {id} is pinned"), advice));
+    }
+    Ok(())
 }

@@ -1,5 +1,9 @@
 //! Looking after a store: what can be asked of it, and what comes of it. No disk is looked at for any of this.
 
+use crate::id::{SnapRef, SnapshotId};
+use crate::note::{Noted, Says};
+use crate::retention::{KeepPolicy, KeepReason};
+use crate::snapshot::SnapshotSummary;
 use crate::text::DisplayText;
 use crate::units::ByteLen;
 use serde::{Deserialize, Serialize};
@@ -12,6 +16,25 @@ pub enum Upkeep {
     Make {
         /// Fill the place first and read everything back.
         probe: Option<ProbeSize>,
+    },
+    /// Say something about a snapshot.
+    Note {
+        /// Which.
+        snapshot: SnapRef,
+        /// What.
+        says: Vec<Says>,
+    },
+    /// Tell what would be forgotten, and why the rest would not.
+    PlanForget {
+        /// What is to be forgotten.
+        what: Forgetting,
+    },
+    /// Forget it, where it is still what was told.
+    Forget {
+        /// What is to be forgotten.
+        what: Forgetting,
+        /// What was told to come of it, oldest first.
+        ids: Vec<SnapshotId>,
     },
     /// List what opens it.
     Keys,
@@ -37,12 +60,33 @@ pub enum ProbeSize {
     AtMost(ByteLen),
 }
 
+/// Which snapshots are to be forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forgetting {
+    /// These, and no others. Pinned ones, and what an unfinished write-back needs, are refused.
+    Named(Vec<SnapRef>),
+    /// All that a policy does not keep.
+    Policy(KeepPolicy),
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
     /// The store was made.
     Made(Made),
+    /// Something was said about a snapshot; all that counts of its notes now.
+    Noted {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// Its notes.
+        noted: Noted,
+    },
+    /// What would be forgotten.
+    ForgetPlanned(ForgetView),
+    /// What was forgotten.
+    Forgotten(ForgetView),
     /// What opens it, as it is now.
     Keys {
         /// The slots.
@@ -70,4 +114,29 @@ pub struct KeyLine {
     pub id: String,
     /// What people call it.
     pub label: DisplayText,
+}
+
+/// What goes, and what stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetView {
+    /// What stays, oldest first, with every reason; none where only what was named goes.
+    pub keep: Vec<(SnapshotSummary, Vec<KeepReason>)>,
+    /// What goes, oldest first.
+    pub forget: Vec<ForgetLine>,
+}
+
+/// A snapshot that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetLine {
+    /// Its id.
+    pub id: SnapshotId,
+    /// What it is; `None` where it cannot be read.
+    pub summary: Option<SnapshotSummary>,
+}
+
+impl ForgetView {
+    /// The ids of what goes, oldest first.
+    pub fn ids(&self) -> Vec<SnapshotId> {
+        self.forget.iter().map(|line| line.id).collect()
+    }
 }

@@ -1,7 +1,12 @@
 //! The arguments of the verbs that look after a store and its keys.
 
-use super::{Given, Usage, nothing_else};
-use model::upkeep::ProbeSize;
+use super::{Given, Usage, named, nothing_else, values};
+use model::id::SnapRef;
+use model::note::Says;
+use model::retention::KeepPolicy;
+use model::signer::SignerId;
+use model::text::DisplayText;
+use model::upkeep::{Forgetting, ProbeSize};
 use std::path::PathBuf;
 
 /// A store, and what opens it.
@@ -11,6 +16,10 @@ pub struct StoreAt {
     pub dir: PathBuf,
     /// What opens it where it is encrypted.
     pub unlock: UnlockBy,
+    /// The file of the key that signs what is saved.
+    pub sign_with: Option<PathBuf>,
+    /// Only snapshots that one of these signed are used; all are where there are none.
+    pub signers: Vec<SignerId>,
 }
 
 /// Where a key comes from.
@@ -107,7 +116,7 @@ pub(super) fn store_init(given: &Given) -> Result<StoreInit, Usage> {
         (None, Some(dir), _) => dir,
         _ => return Err(Usage("`store init` needs one directory".into())),
     };
-    let store = StoreAt { dir, unlock: given.unlock.clone() };
+    let store = StoreAt { dir, unlock: given.unlock.clone(), sign_with: None, signers: Vec::new() };
     let encrypt = given.encrypt || given.unlock != UnlockBy::Asked;
     Ok(StoreInit { store, encrypt, probe: given.probe, json: given.json })
 }
@@ -146,4 +155,98 @@ pub(super) fn key(given: &Given) -> Result<Key, Usage> {
         },
         _ => Err(Usage("`key` needs one of: list, add, remove, new-signer".into())),
     }
+}
+
+/// `forget [SNAP..] [--keep-.. N] [--dry-run | --yes] --store S [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forget {
+    /// What is to be forgotten.
+    pub what: Forgetting,
+    /// How it is approved.
+    pub approval: ForgetApproval,
+    /// Where.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
+/// How forgetting is approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForgetApproval {
+    /// By the person at the terminal, who is asked.
+    Asked,
+    /// `--dry-run`: not at all, the plan is all that is wanted.
+    DryRun,
+    /// `--yes`: whatever it is.
+    Yes,
+}
+
+/// `note SNAP --label TEXT | --pin | --unpin --store S [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// About which snapshot.
+    pub snapshot: SnapRef,
+    /// What.
+    pub says: Vec<Says>,
+    /// Where.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
+/// The policy to which `--keep-..` adds: the floor, and what has a label.
+pub(super) fn nothing_kept() -> KeepPolicy {
+    let floor = KeepPolicy::default().floor;
+    KeepPolicy { labelled: true, ..KeepPolicy::floor_only(floor) }
+}
+
+/// Takes one `--keep-..`.
+pub(super) fn keep(policy: &mut KeepPolicy, option: &str, value: &str) -> Result<(), Usage> {
+    let count = match option {
+        "keep-within" => {
+            policy.within = Some(values::span(value)?);
+            return Ok(());
+        }
+        "keep-last" => &mut policy.last,
+        "keep-hourly" => &mut policy.hourly,
+        "keep-daily" => &mut policy.daily,
+        "keep-weekly" => &mut policy.weekly,
+        "keep-monthly" => &mut policy.monthly,
+        "keep-yearly" => &mut policy.yearly,
+        "keep-before-upgrade" => &mut policy.before_upgrade,
+        _ => &mut policy.before_trouble,
+    };
+    *count = value.parse().map_err(|_| Usage(format!("--{option} needs a number, not {}", DisplayText::new(value))))?;
+    Ok(())
+}
+
+pub(super) fn forget(given: &Given, store: StoreAt) -> Result<Forget, Usage> {
+    let what = match (given.words.is_empty(), given.keep.clone()) {
+        (true, policy) => Forgetting::Policy(policy.unwrap_or_default()),
+        (false, None) => Forgetting::Named(given.words.iter().cloned().map(named).collect::<Result<_, _>>()?),
+        (false, Some(_)) => return Err(Usage("`forget` takes snapshots or what to keep, not both".into())),
+    };
+    let approval = match (given.dry_run, given.yes) {
+        (false, false) => ForgetApproval::Asked,
+        (true, false) => ForgetApproval::DryRun,
+        (false, true) => ForgetApproval::Yes,
+        (true, true) => return Err(Usage("only one of --dry-run and --yes can be given".into())),
+    };
+    Ok(Forget { what, approval, store, json: given.json })
+}
+
+pub(super) fn note(given: &Given, store: StoreAt) -> Result<Note, Usage> {
+    let [snapshot] = given.words.as_slice() else {
+        return Err(Usage("`note` needs one snapshot".into()));
+    };
+    let snapshot = named(snapshot.clone())?;
+    let mut says: Vec<Says> = given.label.iter().map(|l| Says::Label { text: DisplayText::new(l) }).collect();
+    match (given.pin, given.unpin) {
+        (true, true) => return Err(Usage("only one of --pin and --unpin can be given".into())),
+        (true, false) => says.push(Says::Pin),
+        (false, true) => says.push(Says::Unpin),
+        (false, false) if says.is_empty() => return Err(Usage("`note` needs --label, --pin or --unpin".into())),
+        (false, false) => {}
+    }
+    Ok(Note { snapshot, says, store, json: given.json })
 }

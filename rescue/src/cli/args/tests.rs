@@ -1,12 +1,14 @@
 use super::*;
+use model::note::Says;
 use model::units::ByteLen;
+use model::upkeep::Forgetting;
 
 fn parsed(line: &str) -> Result<Invocation, Usage> {
     parse(line.split_whitespace().map(OsString::from))
 }
 
 fn at(dir: &str) -> StoreAt {
-    StoreAt { dir: dir.into(), unlock: UnlockBy::Asked }
+    StoreAt { dir: dir.into(), unlock: UnlockBy::Asked, sign_with: None, signers: Vec::new() }
 }
 
 fn refused(line: &str) -> String {
@@ -35,13 +37,27 @@ fn the_forms_of_the_contract() {
     for line in ["store init s --probe 4GiB", "store init --probe=4GiB s", "store init --probe 4GiB s"] {
         assert_eq!(parsed(line), init(most), "{line}");
     }
-    let sealed = StoreAt { dir: "s".into(), unlock: UnlockBy::KeyFile("k".into()) };
+    let sealed = StoreAt { unlock: UnlockBy::KeyFile("k".into()), ..at("s") };
     assert!(matches!(parsed("check --store s --key-file k"), Ok(Invocation::Check(c)) if c.store == sealed));
     let verb = KeyVerb::Add { new: UnlockBy::Asked, label: Some("ann".into()) };
     assert_eq!(
         parsed("key add --store s --key-file k --label ann"),
         Ok(Invocation::Key(Key::OfStore { store: sealed, verb, json: false }))
     );
+    let signer = "ab".repeat(32);
+    let line = format!("check --store s --require-signer {signer},{signer}");
+    assert!(matches!(parsed(&line), Ok(Invocation::Check(c)) if c.store.signers == [signer.parse().unwrap(); 2]));
+    let forget = |what, approval| Ok(Invocation::Forget(Forget { what, approval, store: at("s"), json: false }));
+    assert_eq!(parsed("forget --store s"), forget(Forgetting::Policy(KeepPolicy::default()), ForgetApproval::Asked));
+    let named = Forgetting::Named(vec!["abcd".parse().unwrap()]);
+    assert_eq!(parsed("forget abcd --store s --yes"), forget(named, ForgetApproval::Yes));
+    let policy = KeepPolicy { last: 3, within: Some(86_400), labelled: true, ..KeepPolicy::floor_only(2) };
+    let line = "forget --store s --keep-last 3 --keep-within 1d --dry-run";
+    assert_eq!(parsed(line), forget(Forgetting::Policy(policy), ForgetApproval::DryRun));
+    let says = vec![Says::Label { text: "before 13".into() }, Says::Pin];
+    let note = Note { snapshot: SnapRef::Latest, says, store: at("s"), json: false };
+    let words = ["note", "latest", "--label", "before 13", "--pin", "--store", "s"];
+    assert_eq!(parse(words.map(OsString::from)), Ok(Invocation::Note(note)));
     let new = Key::NewSigner { out: "f".into(), json: true };
     assert_eq!(parsed("key new-signer -o f --json"), Ok(Invocation::Key(new)));
     let id = model::id::Digest::of(b"plan");
@@ -99,6 +115,14 @@ fn what_makes_no_sense_is_said() {
         ("store init a b", "`store init` needs one directory"),
         ("store init s --probe=much", "much is no size: 500M, 4G (thousands) or 4GiB is"),
         ("key", "`key` needs one of: list, add, remove, new-signer"),
+        ("forget --store s --yes --dry-run", "only one of --dry-run and --yes can be given"),
+        ("forget abcd --store s --keep-last 1", "`forget` takes snapshots or what to keep, not both"),
+        ("forget --store s --keep-last many", "--keep-last needs a number, not many"),
+        ("forget --store s --keep-within 3", "3 is no time: 36h, 10d, 2w, 6m or 1y is"),
+        ("note latest --store s", "`note` needs --label, --pin or --unpin"),
+        ("note latest --store s --pin --unpin", "only one of --pin and --unpin can be given"),
+        ("note --store s --pin", "`note` needs one snapshot"),
+        ("check --store s --sign-with k", "`check` has no option `--sign-with`"),
         ("key list", "`key list` needs --store DIRECTORY"),
         ("key remove --store s", "`key remove` needs the id of one key"),
         ("key add --store s --new-key-file a --new-passphrase-file b", "one passphrase file or key file is enough"),
