@@ -180,7 +180,7 @@ fn bad_input_is_refused_with_a_sentence_and_a_code() {
         (&["snapshot", &disk, "--store", &missing], 1, "No such file"),
         (&["snapshot", &disk, "--store", &nothing], 1, "store init"),
         (&["snapshot", &disk, "--store", &newer], 6, "newer"),
-        (&["snapshots", "--store", &disk], 1, "not a directory"),
+        (&["snapshots", "--store", &disk], 1, "Not a directory"),
         (&["snapshots", "--store", &newer], 6, "newer"),
         (&["check", "--store", &nothing], 1, "store init"),
         (&["store", "init", &store], 4, "exists already"),
