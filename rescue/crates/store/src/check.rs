@@ -3,7 +3,6 @@
 use crate::error::StoreError;
 use crate::footer::Footer;
 use crate::format::{self, About};
-use crate::index::Trust;
 use crate::layout::{digest_in, format_name, index_name, pack_name};
 use crate::map::{Sub, mask};
 use crate::node::{LeafContent, Node};
@@ -207,6 +206,7 @@ impl Checker<'_> {
         for (no, id) in (0..).zip(&known) {
             if !self.packs.contains_key(id) {
                 let finding = self.note(format!("pack {} is gone", id.short(12)));
+                self.store.turn_from(&[*id])?;
                 self.bad_packs.insert(no, finding);
             }
         }
@@ -228,6 +228,7 @@ impl Checker<'_> {
                 }
                 Err(e) => {
                     let finding = self.found(e)?;
+                    self.store.turn_from(&[id])?;
                     if let Some(no) = self.store.index().number(&id) {
                         self.bad_packs.insert(no, finding);
                     }
@@ -264,6 +265,8 @@ impl Checker<'_> {
             Ok(bytes) => Some(bytes),
             Err(e) => {
                 self.found(e)?;
+                // Nothing more may be saved against it, and what another pack has too is found there.
+                self.store.turn_from(&[*id])?;
                 None
             }
         };
@@ -298,10 +301,6 @@ impl Checker<'_> {
                     self.bad_chunks.insert(chunk.id, finding);
                 }
             }
-        }
-        if whole.is_none() {
-            // Nothing more may be saved against it.
-            self.store.trust(id, Trust::Bad);
         }
         Ok(())
     }

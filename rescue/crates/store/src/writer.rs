@@ -266,6 +266,11 @@ impl Writer {
             }
         }
         manifest.cost = self.cost();
+        self.stands()
+    }
+
+    /// Sees that nothing that this run relies on was deleted under it: asked before its record is put.
+    pub(crate) fn stands(&self) -> Result<(), StoreError> {
         self.hold.as_ref().map_or(Ok(()), Hold::stands)
     }
 

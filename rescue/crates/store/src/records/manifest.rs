@@ -158,14 +158,28 @@ impl Store {
         let signer = self.trusting().signer.filter(|_| kind == RecordKind::Manifest);
         let signatures = signer.iter().map(|key| (key.id(), key.sign(&id))).collect();
         let nodes = manifest.maps().map(|root| root.node).collect();
-        let body = Body { statement: &statement, nodes, signatures }.encode();
+        self.put_body(kind, id, &Body { statement: &statement, nodes, signatures }.encode(), manifest)?;
+        Ok(id)
+    }
+
+    /// Records a snapshot of another store: its statement and its signatures as they are there, its maps as `manifest`
+    /// places them here. Everything it names is durable and proven.
+    pub(crate) fn record_copy(&self, from: &Self, id: SnapshotId, manifest: &Manifest) -> Result<(), StoreError> {
+        let theirs = from.read_record(RecordKind::Manifest, &snapshot_name(&from.seal().name(&id.0)))?;
+        let parts = Body::decode(&theirs).filter(|b| Digest::of(b.statement) == id.0);
+        let parts = parts.ok_or_else(|| StoreError::damaged(format!("snapshot {} is another one", id.0.short(12))))?;
+        let nodes = manifest.maps().map(|root| root.node).collect();
+        self.put_body(RecordKind::Manifest, id, &Body { nodes, ..parts }.encode(), manifest)
+    }
+
+    fn put_body(&self, kind: RecordKind, id: SnapshotId, body: &[u8], manifest: &Manifest) -> Result<(), StoreError> {
         let hashed = self.seal().name(&id.0);
         let (name, event) = match kind {
             RecordKind::Aside => (aside_name(&hashed), InventoryEvent::Aside { id: id.0 }),
             _ => (snapshot_name(&hashed), InventoryEvent::Snapshot { id, counter: manifest.counter }),
         };
         let there = self.objects().len(&name).is_ok();
-        let put = self.put_record(kind, &name, &body).and_then(|()| {
+        let put = self.put_record(kind, &name, body).and_then(|()| {
             // What could not be read again must not be relied on: found out now, not at the rollback.
             match self.stated(kind, &name)?.manifest == *manifest {
                 true => self.enter(event),
@@ -173,7 +187,7 @@ impl Store {
             }
         });
         match put {
-            Ok(()) => Ok(id),
+            Ok(()) => Ok(()),
             Err(e) => {
                 // Where only the proof failed, there must be no snapshot by that name.
                 if !there {

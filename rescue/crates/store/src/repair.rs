@@ -1,0 +1,436 @@
+//! Repairing: what is damaged stays as it is, and what can be had again is stored anew beside it.
+//!
+//! In this order: every pack is read; chunks of damaged packs that still prove their names go into new packs; maps that are
+//! still not whole are read from another store that has the same snapshot, whose writer stores what is nowhere good; packs
+//! that no index object names are indexed.
+
+use crate::copy::feed;
+use crate::error::StoreError;
+use crate::footer::Footer;
+use crate::frame::Squeezer;
+use crate::index::{IndexBuilder, Trust};
+use crate::layout::{INDEX_TARGET, PACK_RESERVE, digest_in, index_name, pack_name, small};
+use crate::map::Sub;
+use crate::node::Node;
+use crate::pack::{Encoding, PackBuilder};
+use crate::reader::OpenFrame;
+use crate::records::maps;
+use crate::seal;
+use crate::store::Store;
+use crate::writer::Writer;
+use model::id::{Digest, SnapshotId};
+use model::ports::ObjectError;
+use model::snapshot::{Manifest, MapRoot};
+use model::text::DisplayText;
+use model::units::ByteLen;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+
+/// How hard salvaged frames are compressed: as a run begins.
+const LEVEL: i32 = 3;
+/// Names that are tried for one object where damaged ones have the first.
+const MOST_NAMES: u8 = u8::MAX;
+
+/// What a repair did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Repaired {
+    /// Packs whose bytes are not what their names say, or that are gone since the store was opened.
+    pub damaged_packs: Vec<Digest>,
+    /// Chunks of damaged packs that were good and were stored anew.
+    pub salvaged: usize,
+    /// Packs that no index object named and one does now.
+    pub indexed: usize,
+    /// Snapshots that were not whole and are now.
+    pub healed: Vec<SnapshotId>,
+    /// Snapshots that are still not whole, and why.
+    pub missing: Vec<Missing>,
+    /// Snapshots whose record cannot be read.
+    pub unreadable: Vec<DisplayText>,
+    /// False where the repair was stopped early: nothing is lost by that, and another one goes on.
+    pub complete: bool,
+}
+
+/// A snapshot that is not whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Which.
+    pub snapshot: SnapshotId,
+    /// What could not be healed and why.
+    pub what: DisplayText,
+}
+
+/// Told bytes done and to do; returns false to stop.
+type Progress<'a> = &'a mut dyn FnMut(ByteLen, ByteLen) -> bool;
+
+impl Store {
+    /// Writes again what is damaged or gone and can be had: from damaged packs, and from another store that has the same
+    /// snapshots. Nothing is deleted or changed. `progress` is told bytes done and to do, of each part anew, and stops the
+    /// repair by returning false.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::InUse`], [`StoreError::Io`]; [`StoreError::Damaged`] where what was written does
+    /// not read back. What cannot be healed is in the report.
+    pub fn repair(
+        &self,
+        from: Option<&Store>,
+        progress: &mut dyn FnMut(ByteLen, ByteLen) -> bool,
+    ) -> Result<Repaired, StoreError> {
+        let mut writer = self.writer()?;
+        let mut repair = Repair {
+            store: self,
+            known: HashMap::new(),
+            good: Vec::new(),
+            why: HashMap::new(),
+            report: Repaired::default(),
+        };
+        if repair.read_packs(progress)? {
+            let listing = self.list()?;
+            repair.report.unreadable = listing.damage;
+            let mut broken = Vec::new();
+            for (id, manifest) in listing.snapshots {
+                if !repair.is_whole(&manifest)? {
+                    broken.push((id, manifest));
+                }
+            }
+            repair.salvage()?;
+            repair.index_packs()?;
+            repair.report.complete = repair.fetch(from, &broken, &mut writer, progress)?;
+            repair.conclude(&broken)?;
+        }
+        Ok(repair.report)
+    }
+
+    /// Counts packs as damaged, and from now on finds their chunks in others that have them too. True where one of them was
+    /// not known to be damaged.
+    pub(crate) fn turn_from(&self, damaged: &[Digest]) -> Result<bool, StoreError> {
+        let others: Vec<Digest> = {
+            let mut index = self.index_mut();
+            let mut new = false;
+            for no in damaged.iter().filter_map(|id| index.number(id)).collect::<Vec<_>>() {
+                new |= index.pack(no).is_some_and(|p| p.trust != Trust::Bad);
+                index.set_trust(no, Trust::Bad);
+            }
+            if !new {
+                return Ok(false);
+            }
+            index.packs().iter().filter(|p| p.trust != Trust::Bad).map(|p| p.id).collect()
+        };
+        for id in others {
+            let footer = match self.footer(&id) {
+                Ok(footer) => footer,
+                Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
+                Err(_) => continue,
+            };
+            let mut index = self.index_mut();
+            // As it is known by now: another thread may have learnt more of it.
+            if let Some(pack) = index.number(&id).and_then(|no| index.pack(no)).filter(|p| p.trust != Trust::Bad) {
+                index.add(id, pack.trust, &footer.chunks);
+            }
+        }
+        Ok(true)
+    }
+}
+
+struct Repair<'a> {
+    store: &'a Store,
+    /// Whether parts of maps are whole, however many snapshots share them.
+    known: HashMap<Sub, bool>,
+    /// Packs that are what their names say.
+    good: Vec<Digest>,
+    /// Why a snapshot could not be healed.
+    why: HashMap<SnapshotId, String>,
+    report: Repaired,
+}
+
+/// Lets through what only means that the store cannot be reached or written to.
+fn lost<T>(result: Result<T, StoreError>) -> Result<Result<T, StoreError>, StoreError> {
+    match result {
+        Err(e @ (StoreError::Io { .. } | StoreError::Full { .. } | StoreError::InUse { .. })) => Err(e),
+        other => Ok(other),
+    }
+}
+
+impl Repair<'_> {
+    /// Reads every pack; false where the caller stopped it.
+    fn read_packs(&mut self, progress: Progress<'_>) -> Result<bool, StoreError> {
+        let names = self.store.objects().list("packs")?;
+        let mut there = Vec::new();
+        for id in names.iter().filter_map(|n| digest_in(n, pack_name)) {
+            there.push((id, self.store.objects().len(&pack_name(&id))?.0));
+        }
+        let total = ByteLen(there.iter().fold(0, |n, (_, len)| n.saturating_add(*len)));
+        let mut done = 0u64;
+        for (id, _) in &there {
+            let read = self.store.prove_pack(id, &mut |len| {
+                done = done.saturating_add(len);
+                progress(ByteLen(done), total)
+            });
+            match lost(read)? {
+                Ok(true) => {
+                    self.store.trust(id, Trust::Verified);
+                    self.good.push(*id);
+                }
+                Ok(false) => return Ok(false),
+                Err(_) => self.report.damaged_packs.push(*id),
+            }
+        }
+        let there: HashSet<Digest> = there.into_iter().map(|(id, _)| id).collect();
+        let known: Vec<Digest> = self.store.index().packs().iter().map(|p| p.id).collect();
+        self.report.damaged_packs.extend(known.into_iter().filter(|id| !there.contains(id)));
+        self.store.turn_from(&self.report.damaged_packs)?;
+        Ok(true)
+    }
+
+    fn is_whole(&mut self, manifest: &Manifest) -> Result<bool, StoreError> {
+        for (root, ..) in maps(manifest) {
+            if !self.whole(root.into())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a part of a map lies in good packs, with everything below it. The depth is bounded by the height, at most 5.
+    fn whole(&mut self, sub: Sub) -> Result<bool, StoreError> {
+        if let Some(whole) = self.known.get(&sub) {
+            return Ok(*whole);
+        }
+        let mut whole = self.store.has(&sub.id.0)?;
+        if whole {
+            match lost(sub.open(self.store))? {
+                Ok(node) => match &*node {
+                    Node::Leaf(leaf) => {
+                        for id in &leaf.chunks {
+                            whole = whole && self.store.has(&id.0)?;
+                        }
+                    }
+                    Node::Inner(inner) => {
+                        for child in &inner.children {
+                            whole = whole && self.whole(Sub::child(inner, child))?;
+                        }
+                    }
+                },
+                Err(_) => whole = false,
+            }
+        }
+        self.known.insert(sub, whole);
+        Ok(whole)
+    }
+
+    /// What was not whole may be by now.
+    fn look_again(&mut self) {
+        self.known.retain(|_, whole| *whole);
+    }
+
+    /// Stores the good chunks of damaged packs anew where no good pack has them.
+    fn salvage(&mut self) -> Result<(), StoreError> {
+        let mut squeezer = Squeezer::new()?;
+        for id in self.report.damaged_packs.clone() {
+            let Ok(footer) = lost(self.footer_of(&id))? else { continue };
+            let mut builder = PackBuilder::new();
+            let mut places = footer.places().peekable();
+            let mut taken = HashSet::new();
+            for (no, _) in (0u16..).zip(&footer.frames) {
+                let frame = lost(self.store.read_frame(&id, &footer, no))?.map(OpenFrame::new);
+                let (mut plain, mut chunks) = (Vec::new(), Vec::new());
+                while let Some((entry, place)) = places.next_if(|(c, _)| c.frame == no) {
+                    let chunk = frame.as_ref().ok().and_then(|f| f.chunk(self.store.seal(), &entry.id, place));
+                    let Some(chunk) = chunk else { continue };
+                    if !self.store.has(&entry.id)? && taken.insert(entry.id) {
+                        plain.extend_from_slice(&chunk);
+                        chunks.push((entry.id, entry.plain, entry.kind));
+                    }
+                }
+                if chunks.is_empty() {
+                    continue;
+                }
+                if builder.is_full(chunks.len()) {
+                    self.put_pack(std::mem::replace(&mut builder, PackBuilder::new()))?;
+                }
+                self.report.salvaged += chunks.len();
+                let len = small(plain.len());
+                let (encoding, stored): (Encoding, Vec<u8>) = squeezer.squeeze(plain, LEVEL)?;
+                let bound = u32::from(builder.next()).to_le_bytes();
+                let stored = self.store.seal().seal(seal::Kind::Frame, &bound, &stored, self.store.entropy())?;
+                builder.push(encoding, len, &stored, &chunks);
+            }
+            if !builder.is_empty() {
+                self.put_pack(builder)?;
+            }
+        }
+        self.look_again();
+        Ok(())
+    }
+
+    /// The footer of a damaged pack: its own, or what an index object says.
+    fn footer_of(&self, pack: &Digest) -> Result<Footer, StoreError> {
+        let own = match lost(self.store.read_footer(pack))? {
+            Ok(footer) => return Ok(footer),
+            Err(e) => e,
+        };
+        for name in self.store.objects().list("index")? {
+            let Some(id) = digest_in(&name, index_name) else { continue };
+            let Ok(parts) = lost(self.store.index_object(&id))? else { continue };
+            if let Some((_, footer)) = parts.into_iter().find(|(of, _)| of == pack) {
+                return Ok(footer);
+            }
+        }
+        Err(own)
+    }
+
+    /// Puts a pack of salvaged chunks and reads it back.
+    fn put_pack(&mut self, builder: PackBuilder) -> Result<(), StoreError> {
+        let footer = builder.footer().encode();
+        let footer = self.store.seal().seal(seal::Kind::Footer, &[], &footer, self.store.entropy())?;
+        let mut pack = builder.close(&footer);
+        let len = pack.bytes.len() as u64;
+        if let Some(free) = self.store.free().filter(|f| f.0 < len.saturating_add(PACK_RESERVE)) {
+            let says = format!("{} bytes are free, and {PACK_RESERVE} are kept for records", free.0);
+            return Err(StoreError::Full { says: DisplayText::new(&says) });
+        }
+        let mut id = Digest::of(&pack.bytes);
+        for salt in 1..=MOST_NAMES {
+            match self.store.objects().put(&pack_name(&id), &pack.bytes) {
+                Err(ObjectError::Exists(_)) => {
+                    pack.salt(salt);
+                    id = Digest::of(&pack.bytes);
+                }
+                put => {
+                    put?;
+                    break;
+                }
+            }
+        }
+        if let Err(e) = self.store.prove_pack(&id, &mut |_| true) {
+            self.store.spoilt(&id);
+            return Err(e);
+        }
+        self.store.index_mut().add(id, Trust::Verified, &pack.footer.chunks);
+        self.good.push(id);
+        Ok(())
+    }
+
+    /// Indexes good packs that no index object names.
+    fn index_packs(&mut self) -> Result<(), StoreError> {
+        if self.store.seal().is_sealed() {
+            // Index objects are not sealed yet: such a store does without.
+            return Ok(());
+        }
+        let mut named = HashSet::new();
+        for name in self.store.objects().list("index")? {
+            let Some(id) = digest_in(&name, index_name) else { continue };
+            if let Ok(parts) = lost(self.store.index_object(&id))? {
+                named.extend(parts.into_iter().map(|(pack, _)| pack));
+            }
+        }
+        // Those among them that this run was the first to read are about to be named: the writer need not do it again.
+        self.store.index_mut().take_proven();
+        let unnamed: Vec<Digest> = self.good.iter().filter(|id| !named.contains(id)).copied().collect();
+        let (mut group, mut size) = (Vec::new(), 0);
+        for id in &unnamed {
+            let footer = self.store.read_footer(id)?;
+            size += footer.encode().len();
+            group.push((*id, footer));
+            if size >= INDEX_TARGET {
+                self.put_index(&group)?;
+                (group, size) = (Vec::new(), 0);
+            }
+        }
+        if !group.is_empty() {
+            self.put_index(&group)?;
+        }
+        self.report.indexed += unnamed.len();
+        Ok(())
+    }
+
+    fn put_index(&self, group: &[(Digest, Footer)]) -> Result<(), StoreError> {
+        let mut tried = 0;
+        loop {
+            // Where a damaged object has the name, the first pack is named once more: that says the same under another one.
+            let mut index = IndexBuilder::new();
+            let more = group.iter().take(1).cycle().take(usize::from(tried));
+            group.iter().chain(more).for_each(|(id, footer)| index.push(id, footer));
+            let bytes = index.take();
+            match self.store.objects().put(&index_name(&Digest::of(&bytes)), &bytes) {
+                Err(ObjectError::Exists(_)) if tried < MOST_NAMES => tried += 1,
+                put => return put.map_err(StoreError::from),
+            }
+        }
+    }
+
+    /// Has the writer store what another store has of snapshots that are not whole; false where the caller stopped it.
+    fn fetch(
+        &mut self,
+        from: Option<&Store>,
+        broken: &[(SnapshotId, Manifest)],
+        writer: &mut Writer,
+        progress: Progress<'_>,
+    ) -> Result<bool, StoreError> {
+        let Some(from) = from else { return Ok(true) };
+        for (id, manifest) in broken {
+            if self.is_whole(manifest)? {
+                continue;
+            }
+            let theirs = match lost(from.manifest(*id))? {
+                Ok(theirs) => theirs,
+                Err(e) => {
+                    self.why.insert(*id, format!("the other store: {e}"));
+                    continue;
+                }
+            };
+            for ((ours, _, name), (theirs, ..)) in maps(manifest).into_iter().zip(maps(&theirs)) {
+                if self.whole(ours.into())? {
+                    continue;
+                }
+                match lost(fetch_map(from, ours, theirs, writer, progress))? {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(false),
+                    Err(e) => {
+                        self.why.insert(*id, format!("{name}: {e}"));
+                    }
+                }
+            }
+            if !writer.prove(progress)? {
+                return Ok(false);
+            }
+            self.look_again();
+        }
+        Ok(true)
+    }
+
+    /// Says what became of the snapshots that were not whole.
+    fn conclude(&mut self, broken: &[(SnapshotId, Manifest)]) -> Result<(), StoreError> {
+        self.look_again();
+        for (id, manifest) in broken {
+            if self.is_whole(manifest)? {
+                self.report.healed.push(*id);
+                continue;
+            }
+            let why =
+                self.why.remove(id).unwrap_or_else(|| "chunks of it are in no pack that is known to be good".into());
+            self.report.missing.push(Missing { snapshot: *id, what: DisplayText::new(&why) });
+        }
+        Ok(())
+    }
+}
+
+/// Hands a map of another store to the writer; false where the caller stopped it.
+fn fetch_map(
+    from: &Store,
+    ours: MapRoot,
+    theirs: MapRoot,
+    writer: &mut Writer,
+    progress: Progress<'_>,
+) -> Result<bool, StoreError> {
+    let total = from.map(theirs).used()?;
+    let mut done = 0u64;
+    let made = feed(writer, from, theirs, None, &mut |len| {
+        done = done.saturating_add(len);
+        progress(ByteLen(done), total)
+    })?;
+    match made {
+        Some(made) if made.content != ours.content => Err(StoreError::damaged("the other store has other bytes")),
+        Some(made) if made != ours => Err(StoreError::damaged("the other store has the same bytes cut in another way")),
+        made => Ok(made.is_some()),
+    }
+}

@@ -1,0 +1,140 @@
+//! Damage of any pack or index object is healed from another store, and costs as little as it can without one.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
+mod common;
+
+use common::*;
+use model::id::SnapshotId;
+use model::ports::{ObjectName, ObjectStore};
+use model::units::{ByteLen, ByteOffset};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::Store;
+use store::backend::Memory;
+
+type Objects = BTreeMap<ObjectName, Vec<u8>>;
+
+fn all(objects: &Memory) -> Objects {
+    let get = |name: &ObjectName| {
+        let mut bytes = vec![0; usize::try_from(objects.len(name).unwrap().0).unwrap()];
+        objects.get(name, ByteOffset(0), &mut bytes).unwrap();
+        bytes
+    };
+    objects.list("").unwrap().into_iter().map(|name| (name.clone(), get(&name))).collect()
+}
+
+fn stored(objects: &Objects) -> Arc<Memory> {
+    let memory = Memory::new();
+    objects.iter().for_each(|(name, bytes)| memory.put(name, bytes).unwrap());
+    Arc::new(memory)
+}
+
+fn go_on(_: ByteLen, _: ByteLen) -> bool {
+    true
+}
+
+/// Two snapshots that share nothing, so that each has packs of its own.
+fn made() -> (Objects, Vec<(SnapshotId, Volume)>) {
+    let objects = Arc::new(Memory::new());
+    let store = Store::init(objects.clone()).unwrap();
+    let volumes = [
+        // Frames of noise, which is stored as it is, and of words.
+        Volume::of(&[(0, fill(2, 1, 2_500_000)), (1 << 24, fill(1, 2, 90_000))]),
+        Volume::of(&[(1 << 23, fill(2, 3, 1_300_000)), (1 << 25, fill(1, 4, 90_000))]),
+    ];
+    let snapshots = volumes.into_iter().map(|v| (snapshot(&store, &v).unwrap().0, v)).collect();
+    (all(&objects), snapshots)
+}
+
+/// Every way to damage one pack or index object: flipped in three places, torn, gone.
+fn damages(good: &Objects) -> Vec<(String, Objects)> {
+    let mut out = Vec::new();
+    for (name, bytes) in good.iter().filter(|(n, _)| n.as_str().starts_with("packs") || n.as_str().starts_with("index"))
+    {
+        let mut damaged = |what: &str, change: &dyn Fn(&mut Objects)| {
+            let mut objects = good.clone();
+            change(&mut objects);
+            out.push((format!("{} {what}", name.as_str()), objects));
+        };
+        for at in [3, bytes.len() / 2, bytes.len() - 60] {
+            damaged(&format!("flipped at {at}"), &|o| o.get_mut(name).unwrap()[at] ^= 1);
+        }
+        damaged("torn", &|o| o.get_mut(name).unwrap().truncate(bytes.len() / 2));
+        damaged("gone", &|o| drop(o.remove(name)));
+    }
+    out
+}
+
+fn restores(store: &Store, (id, volume): &(SnapshotId, Volume)) -> bool {
+    let map = store.manifest(*id).unwrap().volumes[0].map;
+    load(store, map).is_ok_and(|v| v == *volume)
+}
+
+/// Nothing that was there is gone or changed.
+fn only_added(before: &Objects, objects: &Memory, case: &str) {
+    let after = all(objects);
+    assert!(before.iter().all(|(name, bytes)| after.get(name) == Some(bytes)), "{case}");
+}
+
+#[test]
+fn with_another_store_everything_is_whole_again() {
+    let (good, snapshots) = made();
+    let other = open(&stored(&good)).unwrap();
+    for (case, damaged) in damages(&good) {
+        let objects = stored(&damaged);
+        let affected = open(&objects).unwrap().check(true, &mut go_on).unwrap().affected;
+        let report = open(&objects).unwrap().repair(Some(&other), &mut go_on).unwrap();
+        assert!(report.complete && report.missing.is_empty(), "{case}: {report:?}");
+        assert!(affected.iter().all(|id| report.healed.contains(id)), "{case}: {affected:?} {report:?}");
+        only_added(&damaged, &objects, &case);
+        let store = open(&objects).unwrap();
+        assert!(snapshots.iter().all(|s| restores(&store, s)), "{case}: {report:?}");
+        let check = open(&objects).unwrap().check(true, &mut go_on).unwrap();
+        assert_eq!(check.affected, [], "{case}: {check:?}");
+        // What is healed stays so, and another repair finds nothing to do.
+        let before = all(&objects);
+        let again = open(&objects).unwrap().repair(None, &mut go_on).unwrap();
+        assert_eq!((again.healed.len(), again.missing.len(), again.salvaged, again.indexed), (0, 0, 0, 0), "{case}");
+        assert_eq!(all(&objects), before, "{case}");
+    }
+}
+
+#[test]
+fn without_one_what_can_be_read_is_stored_anew() {
+    let (good, snapshots) = made();
+    let (mut salvaged, mut healed, mut lost) = (0, 0, 0);
+    for (case, damaged) in damages(&good) {
+        let objects = stored(&damaged);
+        let affected = open(&objects).unwrap().check(true, &mut go_on).unwrap().affected;
+        let report = open(&objects).unwrap().repair(None, &mut go_on).unwrap();
+        only_added(&damaged, &objects, &case);
+        let store = open(&objects).unwrap();
+        let missing: Vec<SnapshotId> = report.missing.iter().map(|m| m.snapshot).collect();
+        for s in &snapshots {
+            assert_eq!(restores(&store, s), !missing.contains(&s.0), "{case}: {report:?}");
+        }
+        assert!(missing.iter().all(|id| affected.contains(id)), "{case}: only what was damaged is missing: {report:?}");
+        let check = open(&objects).unwrap().check(true, &mut go_on).unwrap();
+        assert_eq!(check.affected, missing, "{case}");
+        salvaged += report.salvaged;
+        healed += report.healed.len();
+        lost += missing.len();
+        // What was salvaged is not fetched: the rest is.
+        let other = open(&stored(&good)).unwrap();
+        let report = open(&objects).unwrap().repair(Some(&other), &mut go_on).unwrap();
+        assert_eq!((report.healed, report.missing.len()), (missing, 0), "{case}");
+    }
+    assert!(salvaged > 50 && healed > 0 && lost > 0, "{salvaged} chunks, {healed} snapshots healed, {lost} lost");
+}
+
+#[test]
+fn a_store_that_is_whole_is_left_alone() {
+    let (good, _) = made();
+    let objects = stored(&good);
+    let report = open(&objects).unwrap().repair(None, &mut go_on).unwrap();
+    assert_eq!(report, store::Repaired { complete: true, ..store::Repaired::default() });
+    assert_eq!(all(&objects), good);
+    let stopped = open(&objects).unwrap().repair(None, &mut |_, _| false).unwrap();
+    assert!(!stopped.complete);
+    assert_eq!(all(&objects), good);
+}
