@@ -9,7 +9,7 @@
 pub(super) enum Source {
     /// The image, with nothing mounted.
     Image,
-    /// The files in it, mounted read-only; for the way back, mounted to be written.
+    /// The files in it, mounted read-only; for the way back, an empty file system mounted to be written.
     Tree,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Contender {
     /// Makes an empty store. Not measured.
     pub(super) prepare: &'static str,
     pub(super) capture: &'static str,
-    /// Reads all of the store and looks for damage.
+    /// Reads all of the store, or of the capture `TAG` where it stands for itself, and looks for damage.
     pub(super) check: &'static str,
     /// Takes the disk back to the capture `TAG`.
     pub(super) rollback: &'static str,
@@ -56,15 +56,15 @@ pub(super) const CONTENDERS: &[Contender] = &[
         note: "saves used blocks; each capture is a file that stands for itself",
         prepare: "mkdir $STORE",
         capture: "partclone.ext4 -c -q -L /dev/null -s $IMAGE -o - | zstd -q -3 -T2 -o $STORE/$TAG.zst",
-        check: "for file in $STORE/*.zst; do zstd -dcq $file | partclone.chkimg -L /dev/null -s -; done",
-        rollback: "zstd -dcq $STORE/$TAG.zst | partclone.restore -q -C -L /dev/null -s - -o $IMAGE",
+        check: "zstd -dcq $STORE/$TAG.zst | partclone.chkimg -L /dev/null -s -",
+        rollback: "zstd -dcq $STORE/$TAG.zst | partclone.restore -q -C -L /dev/null -s - -O $IMAGE",
     },
     Contender {
         name: "restic",
         package: Some("restic"),
         source: Source::Tree,
         whole: false,
-        note: "saves files, encrypted; the way back rewrites every file and leaves what came since",
+        note: "saves files, encrypted; the way back writes every file",
         prepare: "restic init -q",
         capture: "cd $TREE && exec restic backup -q --no-cache --tag $TAG .",
         check: "exec restic check -q --no-cache --read-data",
@@ -75,7 +75,7 @@ pub(super) const CONTENDERS: &[Contender] = &[
         package: Some("borgbackup"),
         source: Source::Tree,
         whole: false,
-        note: "saves files; lz4; the way back rewrites every file and leaves what came since",
+        note: "saves files; lz4; the way back writes every file",
         prepare: "borg init --encryption none $STORE",
         capture: "cd $TREE && exec borg create --compression lz4 $STORE::$TAG .",
         check: "exec borg check --verify-data $STORE",

@@ -102,14 +102,13 @@ impl Delta {
     }
 }
 
-/// Makes `to` hold the bytes of `from`: where it is there already, only what differs is written.
+/// Copies an image to a new file; what is zero stays a hole.
 ///
 /// # Errors
 /// What the system says.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(to)?;
+    let file = File::create_new(to)?;
     file.set_len(from.metadata()?.len())?;
-    // The two in turn: what `from` has goes where `to` differs.
     compare(to, from, |at, bytes| Ok(file.write_all_at(bytes, at)?))
 }
 

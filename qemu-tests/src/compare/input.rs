@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const HOOK: &str = include_str!("input-hook.sh");
 const ROOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0020";
@@ -138,7 +138,8 @@ impl Input {
             return Ok(Self { pristine, facts, deltas });
         }
         if dir.exists() {
-            fs::remove_dir_all(&dir)?;
+            // No step into what is mounted: `release` was here before, and this stops where it was not enough.
+            run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&dir))?;
         }
         fs::create_dir_all(&dir)?;
         room(scale, &dir)?;
@@ -152,11 +153,15 @@ impl Input {
         Ok(input)
     }
 
-    /// A fresh work image in the first state, or this one back in it, whatever was done to it.
+    /// Makes the work image anew, in the first state.
     ///
     /// # Errors
     /// What the system says.
     pub(super) fn restore(&self, work: &Path) -> Result<()> {
+        // Over what is there its holes would be lost.
+        if work.exists() {
+            fs::remove_file(work)?;
+        }
         delta::copy(&self.pristine, work)
     }
 
@@ -178,7 +183,7 @@ impl Input {
         println!("input: installing a Debian into {} (minutes; its packages are downloaded)", scale.image);
         let image = self.pristine.with_extension("partial");
         File::create(&image)?.set_len(scale.size)?;
-        run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", "root", "-U", ROOT_UUID]).arg(&image))?;
+        format(&image)?;
         let hook = dir.join("hook.sh");
         fs::write(&hook, HOOK)?;
         // Freed blocks become holes again, so that the image is no larger than what is in it.
@@ -186,7 +191,7 @@ impl Input {
         let suite = qemu_tests::target::suite()?;
         let mut command = Command::new("mmdebstrap");
         command
-            .args(["--quiet", "--mode=root", "--variant=apt", "--format=directory", "--dpkgopt=force-unsafe-io"])
+            .args(["--mode=root", "--variant=apt", "--format=directory", "--dpkgopt=force-unsafe-io"])
             .args(["--skip=cleanup/apt", "--aptopt=APT::Install-Recommends \"false\""])
             .arg(format!("--aptopt=APT::Default-Release \"{suite}\""))
             .arg("--essential-hook=echo man-db man-db/auto-update boolean false | chroot \"$1\" debconf-set-selections")
@@ -196,7 +201,12 @@ impl Input {
             .arg(root.path())
             .args(qemu_tests::target::debian_sources()?)
             .env("ROOT_UUID", ROOT_UUID);
-        run(&mut command)?;
+        let log = dir.join("install.log");
+        let words = File::create(&log)?;
+        let status = command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words).status()?;
+        if !status.success() {
+            return Err(format!("mmdebstrap ended with {status}; {} says why", log.display()).into());
+        }
         println!("input: logs and user files");
         filling::logs(root.path(), scale.share)?;
         filling::user_files(&root.path().join("home/user"), scale.share)?;
@@ -246,6 +256,16 @@ impl Input {
         fs::remove_file(work)?;
         Ok(())
     }
+}
+
+/// Makes an empty file system in an image, whatever was in it.
+///
+/// # Errors
+/// Where mke2fs fails.
+pub(super) fn format(image: &Path) -> Result<()> {
+    let size = image.metadata()?.len();
+    File::create(image)?.set_len(size)?;
+    run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", "root", "-U", ROOT_UUID]).arg(image))
 }
 
 /// Names the recipe: everything the images depend on, but for the archive's state.

@@ -67,3 +67,40 @@ impl Drop for Mounted {
         }
     }
 }
+
+/// Unmounts all that is mounted below a folder: what a run that was killed left.
+///
+/// # Errors
+/// Where something still uses it. Nothing below may be deleted then: the host's own devices can be among it.
+pub(super) fn release(folder: &Path) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    for at in below(&mounts, folder).into_iter().rev() {
+        run(Command::new("umount").arg(at))?;
+    }
+    match below(&fs::read_to_string("/proc/self/mounts")?, folder).first() {
+        None => Ok(()),
+        Some(at) => Err(format!("{} is still mounted", at.display()).into()),
+    }
+}
+
+/// The mount points below a folder, in the order in which they were mounted.
+fn below(mounts: &str, folder: &Path) -> Vec<PathBuf> {
+    let points = mounts.lines().filter_map(|l| l.split(' ').nth(1));
+    // proc(5): spaces and the like are written as three octal digits.
+    points.map(|p| PathBuf::from(p.replace("\\040", " "))).filter(|p| p.starts_with(folder)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_mounted_below_is_found() {
+        let mounts = "/dev/vda / ext4 rw 0 0\n/dev/loop0 /a/b\\040c/root ext4 rw 0 0\nproc /a/b\\040c/root/proc proc rw 0 0\n\
+                      /dev/loop1 /a/bc ext4 rw 0 0\n";
+        assert_eq!(
+            below(mounts, Path::new("/a/b c")),
+            [PathBuf::from("/a/b c/root"), PathBuf::from("/a/b c/root/proc")]
+        );
+    }
+}

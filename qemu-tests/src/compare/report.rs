@@ -311,8 +311,8 @@ fn method() -> Result<String> {
          - Memory is the sum of the peaks of all processes of the run (`VmHWM`, looked at every 50 ms); shared pages count in each. \
          What was read is the kernel's count for the run and its children (`/proc/PID/io`: `read_bytes`, `rchar`).\n\
          - Sizes are lengths of files; MB are millions of bytes.\n\
-         - Those that save files read the image through a loop device, mounted read-only; for the way back it is mounted to be \
-         written. Those that save blocks read and write the image.\n\
+         - Those that save files read the image through a loop device, mounted read-only; the way back goes into a \
+         freshly made file system (which takes no time here). Those that save blocks read the image and write over it.\n\
          - restic runs without a cache, which a local repository does not need; borg's cache is as new as its store.\n\
          - After every rollback the files' sizes, times, modes and owners are compared with those of the saved state.\n\n\
          | | reads | captures with | checks with | goes back with | |\n| --- | --- | --- | --- | --- | --- |\n"
