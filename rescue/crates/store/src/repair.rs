@@ -24,7 +24,7 @@ use model::snapshot::{Manifest, MapRoot};
 use model::text::DisplayText;
 use model::units::ByteLen;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// How hard salvaged frames are compressed: as a run begins.
 const LEVEL: i32 = 3;
@@ -44,7 +44,7 @@ pub struct Repaired {
     pub healed: Vec<SnapshotId>,
     /// Snapshots that are still not whole, and why.
     pub missing: Vec<Missing>,
-    /// Snapshots whose record cannot be read.
+    /// Records that still cannot be read.
     pub unreadable: Vec<DisplayText>,
     /// False where the repair was stopped early: nothing is lost by that, and another one goes on.
     pub complete: bool,
@@ -85,7 +85,6 @@ impl Store {
         };
         if repair.read_packs(progress)? {
             let listing = self.list()?;
-            repair.report.unreadable = listing.damage;
             let mut broken = Vec::new();
             for (id, manifest) in listing.snapshots {
                 if !repair.is_whole(&manifest)? {
@@ -96,6 +95,12 @@ impl Store {
             repair.index_packs()?;
             repair.report.complete = repair.fetch(from, &broken, &mut writer, progress)?;
             repair.conclude(&broken)?;
+            // A copy holds the store itself.
+            drop(writer);
+            if repair.report.complete {
+                repair.report.complete = repair.records(from, &listing.unusable, progress)?;
+            }
+            repair.report.unreadable = self.list()?.damage;
         }
         Ok(repair.report)
     }
@@ -394,6 +399,30 @@ impl Repair<'_> {
                 return Ok(false);
             }
             self.look_again();
+        }
+        Ok(true)
+    }
+
+    /// Copies snapshots whose record is gone from another store; false where the caller stopped it. One whose record is
+    /// damaged stays as it is: it lies under the name that the copy would have.
+    fn records(
+        &mut self,
+        from: Option<&Store>,
+        gone: &BTreeSet<SnapshotId>,
+        progress: Progress<'_>,
+    ) -> Result<bool, StoreError> {
+        for id in gone {
+            let copied = from.map_or(Ok(None), |from| from.copy_to(self.store, &[*id], progress).map(Some));
+            let why = match lost(copied)? {
+                Ok(Some(copied)) if !copied.complete => return Ok(false),
+                Ok(Some(_)) => {
+                    self.report.healed.push(*id);
+                    continue;
+                }
+                Ok(None) => "its record cannot be read".to_owned(),
+                Err(e) => format!("its record cannot be read, nor copied from the other store: {e}"),
+            };
+            self.report.missing.push(Missing { snapshot: *id, what: DisplayText::new(&why) });
         }
         Ok(true)
     }

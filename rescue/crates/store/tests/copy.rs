@@ -88,6 +88,14 @@ fn a_copy_restores_byte_for_byte_and_is_made_once() {
     let again = from.copy_to(&to, &wanted, &mut go_on).unwrap();
     assert_eq!((again.copied.len(), again.present, again.read.0), (0, ids(&history), 0));
     assert_eq!(objects.list("").unwrap(), before);
+
+    // What was forgotten there can be had again.
+    let forgotten = history[1].0;
+    to.forget(&[forgotten]).unwrap();
+    assert!(to.manifest(forgotten).is_err());
+    assert_eq!(from.copy_to(&to, &wanted, &mut go_on).unwrap().copied, [forgotten]);
+    equals(&open(&objects).unwrap(), &history);
+    assert!(to.check(true, &mut go_on).unwrap().is_clean());
 }
 
 #[test]

@@ -128,6 +128,35 @@ fn without_one_what_can_be_read_is_stored_anew() {
 }
 
 #[test]
+fn a_record_that_is_gone_is_copied_and_a_damaged_one_is_named() {
+    let (good, snapshots) = made();
+    let other = open(&stored(&good)).unwrap();
+    for (name, gone) in
+        good.keys().filter(|n| n.as_str().starts_with("snapshots")).flat_map(|n| [(n, true), (n, false)])
+    {
+        let mut damaged = good.clone();
+        match gone {
+            true => drop(damaged.remove(name)),
+            false => damaged.get_mut(name).unwrap()[50] ^= 1,
+        }
+        let objects = stored(&damaged);
+        let alone = open(&objects).unwrap().repair(None, &mut go_on).unwrap();
+        assert_eq!((alone.healed.len(), alone.missing.len()), (0, 1), "{alone:?}");
+        let report = open(&objects).unwrap().repair(Some(&other), &mut go_on).unwrap();
+        assert!(report.complete);
+        assert_eq!((report.healed.len(), report.missing.len()), if gone { (1, 0) } else { (0, 1) }, "{report:?}");
+        assert_eq!(report.unreadable.is_empty(), gone, "{report:?}");
+        only_added(&damaged, &objects, name.as_str());
+        let store = open(&objects).unwrap();
+        assert_eq!(store.list().unwrap().snapshots.len(), if gone { 2 } else { 1 });
+        if gone {
+            assert!(snapshots.iter().all(|s| restores(&store, s)));
+            assert!(store.check(true, &mut go_on).unwrap().is_clean());
+        }
+    }
+}
+
+#[test]
 fn a_store_that_is_whole_is_left_alone() {
     let (good, _) = made();
     let objects = stored(&good);

@@ -169,7 +169,10 @@ impl Store {
         let parts = Body::decode(&theirs).filter(|b| Digest::of(b.statement) == id.0);
         let parts = parts.ok_or_else(|| StoreError::damaged(format!("snapshot {} is another one", id.0.short(12))))?;
         let nodes = manifest.maps().map(|root| root.node).collect();
-        self.put_body(RecordKind::Manifest, id, &Body { nodes, ..parts }.encode(), manifest)
+        let body = Body { nodes, ..parts }.encode();
+        self.put_body(RecordKind::Manifest, id, &body, manifest)?;
+        // Of a snapshot that was forgotten here, a checkpoint on the way may have deleted it again: by now it is entered.
+        self.put_record(RecordKind::Manifest, &snapshot_name(&self.seal().name(&id.0)), &body)
     }
 
     fn put_body(&self, kind: RecordKind, id: SnapshotId, body: &[u8], manifest: &Manifest) -> Result<(), StoreError> {
