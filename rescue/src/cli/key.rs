@@ -28,7 +28,8 @@ fn of_store(store: &StoreAt, verb: &KeyVerb, as_json: bool) -> Ended {
         _ => None,
     };
     let access = Access { unlock, new_key, ..Access::default() };
-    let mut session = Session::with(&[], Some(StorePlace::Dir { path: store.dir.clone(), create: false, access }))?;
+    let mut session =
+        Session::with(&[], Some(StorePlace::Dir { path: store.dir.clone(), create: false, access: Box::new(access) }))?;
     let what = match verb {
         KeyVerb::List => Upkeep::Keys,
         KeyVerb::Add { label, .. } => Upkeep::AddKey { label: DisplayText::new(label.as_deref().unwrap_or("")) },

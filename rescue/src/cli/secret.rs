@@ -21,7 +21,7 @@ pub(super) fn place(store: &StoreAt) -> Result<StorePlace, Failure> {
     let signer = store.sign_with.as_deref().map(signing_key).transpose()?;
     let required = (!store.signers.is_empty()).then(|| store.signers.iter().copied().collect());
     let access = Access { unlock: unlock(store)?, signer, required, ..Access::default() };
-    Ok(StorePlace::Dir { path: store.dir.clone(), create: false, access })
+    Ok(StorePlace::Dir { path: store.dir.clone(), create: false, access: Box::new(access) })
 }
 
 /// What opens a store: what was named, else, where it has keys, what is typed. `None` where nothing is needed.
@@ -161,6 +161,7 @@ fn typed(prompt: &str) -> Result<Secret, Failure> {
     let failed = |e: io::Error| Failure::new(ExitCode::Failed, format!("the terminal cannot be used: {e}"), "");
     let tty = File::open("/dev/tty").map_err(failed)?;
     let quiet = Quiet::begin().map_err(failed)?;
+    #[expect(clippy::unbuffered_bytes, reason = "what is typed ahead belongs to whoever reads next")]
     let line = io::stderr().write_all(prompt.as_bytes()).and_then(|()| line(tty.bytes())).map_err(failed);
     drop(quiet);
     line?.ok_or_else(|| Failure::new(ExitCode::Interrupted, "no passphrase was given", "nothing was begun"))

@@ -12,7 +12,7 @@ use model::upkeep::{Kept, Upkeep};
 pub(super) fn init(args: &StoreInit) -> Ended {
     let new_key = args.encrypt.then(|| secret::new_key(&args.store.unlock)).transpose()?;
     let access = Access { new_key, ..Access::default() };
-    let place = StorePlace::Dir { path: args.store.dir.clone(), create: false, access };
+    let place = StorePlace::Dir { path: args.store.dir.clone(), create: false, access: Box::new(access) };
     let mut session = Session::with(&[], Some(place))?;
     match session.ask(Command::Upkeep { what: Upkeep::Make { probe: args.probe } })? {
         Outcome::Kept(Kept::Made(made)) if args.json => print(&json::text(&json::made(&made))),

@@ -4,7 +4,7 @@ use crate::frame;
 use crate::handle::{Config, Engine, Handle};
 use crate::hub::Hub;
 use crate::parser::Child;
-use crate::store_place::{Access, StorePlace};
+use crate::store_place::StorePlace;
 use model::command::{Command, ExitCode, Failure, PowerAction};
 use model::event::{Event, Happening};
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,7 @@ pub fn role(role: Role) -> Result<(), Failure> {
         None => crate::machine::discover(role.store.as_ref().map(|(path, _)| path.as_path()))?,
     };
     let parser = Arc::new(Child::start(&opened)?);
-    let store = role.store.map(|(path, create)| StorePlace::Dir { path, create, access: Access::default() });
+    let store = role.store.map(|(path, create)| StorePlace::Dir { path, create, access: Box::default() });
     let clock = crate::machine::clock();
     let handle = Engine::start(Config { devices: opened.devices, parser, store, clock });
     for problem in opened.problems {

@@ -32,7 +32,7 @@ pub enum StorePlace {
         /// Make a store there on first use: in the rescue, whose save disk is made for it.
         create: bool,
         /// What opens it.
-        access: Access,
+        access: Box<Access>,
     },
     /// Anything that keeps objects.
     Objects {
@@ -76,7 +76,7 @@ impl StorePlace {
     /// What opens it.
     pub(crate) fn access(&self) -> Access {
         match self {
-            Self::Dir { access, .. } => access.clone(),
+            Self::Dir { access, .. } => Access::clone(access),
             Self::Objects { .. } => Access::default(),
         }
     }
