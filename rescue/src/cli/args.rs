@@ -431,6 +431,11 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "rollback" | "undo" | "resume" => {
             let (to, disks) = write_back_to(verb, &given)?;
             let approval = approval(&given)?;
+            let writes = matches!(approval, Approval::Plan(_) | Approval::Yes) && verb != "resume";
+            if writes && !given.signers.is_empty() && given.sign_with.is_none() {
+                let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
+                return Err(Usage(says.into()));
+            }
             Invocation::WriteBack(WriteBack { to, disks: some(disks)?, store: store()?, approval, json: given.json })
         }
         "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),

@@ -106,8 +106,8 @@ Rules count for each machine, and for good states and all others apart. --keep-d
 days that have one, and so on; SPAN (36h, 10d, 2w, 6m, 1y) counts from the machine's newest state;
 --keep-before-upgrade keeps the last good ones before packages were changed, --keep-before-trouble those before a bad one.
 Without any rule: last 3, daily 7, weekly 5, monthly 12, before upgrade 1, before trouble 1.
-Whatever the rules, these stay: the two newest good states of each machine, pinned and labelled ones, and what a rollback that
-is not finished needs. A pinned state is not forgotten by name either.
+Whatever the rules, these stay: the two newest good states of each machine (where none is good, the newest of any kind),
+pinned and labelled ones, and what a rollback that is not finished needs. A pinned state is not forgotten by name either.
 ";
 const KEY: &str = "\
 holdfast key list --store S [--json]

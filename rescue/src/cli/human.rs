@@ -175,7 +175,7 @@ fn reason(why: KeepReason) -> &'static str {
     match why {
         KeepReason::Pinned => "pinned",
         KeepReason::WriteBack => "a rollback that is not finished needs it",
-        KeepReason::Floor => "among the newest good ones of its machine",
+        KeepReason::Floor => "among the newest of its machine (the good ones, where there are any)",
         KeepReason::Last => "among the last",
         KeepReason::Hourly => "hourly",
         KeepReason::Daily => "daily",

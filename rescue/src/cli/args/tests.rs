@@ -141,6 +141,9 @@ fn what_makes_no_sense_is_said() {
     ] {
         assert_eq!(refused(line), says, "{line:?}");
     }
+    let line = format!("undo a --store s --yes --require-signer {}", "ab".repeat(32));
+    assert!(refused(&line).contains("--sign-with FILE"));
+    assert!(parsed(&line.replace("--yes", "--plan")).is_ok(), "nothing is saved by it");
     assert!(refused("rollback LATEST a --store s").contains("latest:good"), "the error says what was expected");
     assert!(refused("rollback latest a --store s --only p1").contains("d0/p3"));
     assert!(refused("rollback latest a --store s --approve 12").contains("64 hexadecimal digits"));
