@@ -9,8 +9,8 @@ use model::ports::{ObjectName, ObjectStore};
 use model::units::{ByteLen, ByteOffset};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::Store;
 use store::backend::Memory;
+use store::{InitOptions, LocalDecoder, OpenOptions, Secret, Store, Unlock};
 
 type Objects = BTreeMap<ObjectName, Vec<u8>>;
 
@@ -125,6 +125,38 @@ fn without_one_what_can_be_read_is_stored_anew() {
         assert_eq!((report.healed, report.missing.len()), (missing, 0), "{case}");
     }
     assert!(salvaged > 50 && healed > 0 && lost > 0, "{salvaged} chunks, {healed} snapshots healed, {lost} lost");
+}
+
+#[test]
+fn a_sealed_store_is_repaired_from_a_plain_one() {
+    let (good, snapshots) = made();
+    let plain = open(&stored(&good)).unwrap();
+    let key = || Unlock::KeyFile(Secret::new(vec![7; 32]));
+    let objects = Arc::new(Memory::new());
+    let options = InitOptions { key: Some((key(), "a key file".to_owned())), ..InitOptions::default() };
+    let sealed = Store::init_with(objects.clone(), options).unwrap();
+    let ids: Vec<SnapshotId> = snapshots.iter().map(|(id, _)| *id).collect();
+    plain.copy_to(&sealed, &ids, &mut go_on).unwrap();
+    let unlocked = |objects: &Arc<Memory>| {
+        let options = OpenOptions { unlock: Some(key()), ..OpenOptions::default() };
+        Store::open_with(objects.clone(), Arc::new(LocalDecoder), options).unwrap()
+    };
+    let mut salvaged = 0;
+    // Every fourth: of five for each object, so that every kind comes to several.
+    for (case, damaged) in damages(&all(&objects)).into_iter().step_by(4) {
+        let objects = stored(&damaged);
+        let alone = unlocked(&objects).repair(None, &mut go_on).unwrap();
+        salvaged += alone.salvaged;
+        let missing: Vec<SnapshotId> = alone.missing.iter().map(|m| m.snapshot).collect();
+        assert_eq!(unlocked(&objects).check(true, &mut go_on).unwrap().affected, missing, "{case}");
+        let report = unlocked(&objects).repair(Some(&plain), &mut go_on).unwrap();
+        assert_eq!((report.healed, report.missing.len()), (missing, 0), "{case}");
+        only_added(&damaged, &objects, &case);
+        let store = unlocked(&objects);
+        assert!(snapshots.iter().all(|s| restores(&store, s)), "{case}");
+        assert_eq!(store.check(true, &mut go_on).unwrap().affected, [], "{case}");
+    }
+    assert!(salvaged > 0, "frames beside the damaged one are read");
 }
 
 #[test]
