@@ -13,7 +13,7 @@ use model::retention::{Candidate, ForgetPlan, plan_forget};
 use model::snapshot::SnapshotSummary;
 use model::text::DisplayText;
 use model::units::ByteLen;
-use model::upkeep::{ForgetLine, ForgetView, Forgetting, KeyLine, Kept, Made, ProbeSize, Upkeep};
+use model::upkeep::{ForgetLine, ForgetView, Forgetting, Kept, KeyLine, Made, ProbeSize, Upkeep};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{InitOptions, Probed, Store, StoreError, SystemEntropy};
 
