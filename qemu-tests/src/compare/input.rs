@@ -98,7 +98,8 @@ pub(super) struct State {
 /// Facts of the made input.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Facts {
-    recipe: String,
+    /// Names the recipe it was made by.
+    pub(super) recipe: String,
     /// Names in the tree.
     pub(super) names: u64,
     /// Bytes in use of the file system.

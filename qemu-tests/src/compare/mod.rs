@@ -19,6 +19,7 @@ use mount::Mounted;
 use process::Cost;
 use qemu_tests::{Result, workspace};
 use samples::{Measure, Samples};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -34,7 +35,8 @@ const HELP: &str = "\
 usage: cargo compare [--only NAME] [--scale full|small] [--keep] [--program FILE]
 
 Measures Holdfast beside partclone, restic and borg and writes docs/benchmarks.md. Takes hours, 42 GB below target/compare,
-and root (it mounts images and drops caches). Quiet machines give better figures.
+and root (it mounts images and drops caches). Quiet machines give better figures. A run that is cut off is taken up again where the
+same program is measured.
 
   --only NAME     one of them: the figures are shown, nothing is written
   --scale small   a root of a few hundred MB, to try it: the figures are shown, nothing is written
@@ -105,19 +107,25 @@ fn run(options: &Options) -> Result<ExitCode> {
     mount::release(&folder)?;
     let input = Input::make(options.scale)?;
     let place = Place::new(options.scale, program)?;
-    let mut samples = Samples::default();
+    let of = format!("{} {} {:?}", input.facts.recipe, digest(&place.program)?, options.only);
+    let record = place.dir.join("samples.json");
+    let mut samples = Samples::taken_up(&record, &of);
     let chosen: Vec<&Contender> =
         CONTENDERS.iter().filter(|c| options.only.as_ref().is_none_or(|o| o == c.name)).collect();
     for round in 0..ROUNDS {
         for turn in 0..chosen.len() {
             // Who goes first changes from round to round.
             let contender = chosen[(turn + round) % chosen.len()];
+            if samples.has_turn(round, contender.name) {
+                println!("== round {} of {ROUNDS}: {}: measured already", round + 1, contender.name);
+                continue;
+            }
             println!("== round {} of {ROUNDS}: {}", round + 1, contender.name);
             if let Err(e) = place.turn(contender, &input, &mut samples) {
                 println!("== {}: {e}", contender.name);
                 samples.failed(contender.name, &e.to_string());
             }
-            fs::write(place.dir.join("samples.json"), serde_json::to_vec(&samples)?)?;
+            samples.end_turn(round, contender.name, &record)?;
         }
     }
     if !options.keep {
@@ -129,6 +137,8 @@ fn run(options: &Options) -> Result<ExitCode> {
     } else {
         report::write(&text, &input.facts, &samples)?;
     }
+    // Kept to be looked at; the next run measures anew.
+    fs::rename(&record, place.dir.join("samples-done.json"))?;
     Ok(if samples.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -328,6 +338,11 @@ impl Place {
         shell.env("BORG_BASE_DIR", &own).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         shell
     }
+}
+
+/// SHA-256 of a file, as text.
+fn digest(file: &Path) -> Result<String> {
+    Ok(Sha256::digest(fs::read(file)?).iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// Bytes of all files in a folder, by their lengths.

@@ -1,7 +1,10 @@
 //! What was measured so far.
 
 use super::process::Cost;
+use qemu_tests::Result;
 use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
 
 /// What is measured of each contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,10 @@ struct Sample {
 /// All samples, and what failed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Samples {
+    /// What they are of: input, program, and who takes part.
+    of: String,
+    /// Round and contender of each turn that is over.
+    turns: Vec<(usize, String)>,
     samples: Vec<Sample>,
     /// Contender and what it said.
     pub(super) failures: Vec<(String, String)>,
@@ -56,6 +63,28 @@ pub(super) struct Spread {
 }
 
 impl Samples {
+    /// Those of a run of the same that was cut off, or none yet.
+    pub(super) fn taken_up(file: &Path, of: &str) -> Self {
+        let known = fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok());
+        known.filter(|s: &Self| s.of == of).unwrap_or_else(|| Self { of: of.to_owned(), ..Self::default() })
+    }
+
+    /// Whether this turn is over.
+    pub(super) fn has_turn(&self, round: usize, contender: &str) -> bool {
+        self.turns.iter().any(|(r, c)| *r == round && c == contender)
+    }
+
+    /// A turn is over: from here on a run that is cut off goes on after it.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub(super) fn end_turn(&mut self, round: usize, contender: &str, file: &Path) -> Result<()> {
+        self.turns.push((round, contender.to_owned()));
+        let partial = file.with_extension("partial");
+        fs::write(&partial, serde_json::to_vec(self)?)?;
+        Ok(fs::rename(partial, file)?)
+    }
+
     /// One more, which is shown.
     pub(super) fn add(&mut self, contender: &str, measure: Measure, cost: Cost, added: u64) {
         println!(
@@ -132,5 +161,19 @@ mod tests {
         assert!((spread.median - 4.5).abs() < 1e-9 && (spread.least - 1.0).abs() < 1e-9 && spread.count == 4);
         assert!((samples.added("a", Measure::First).unwrap().most - 2.0).abs() < 1e-9);
         assert!(samples.slow("a", Measure::First, 8.0) && !samples.slow("a", Measure::First, 9.0));
+    }
+
+    #[test]
+    fn a_run_that_is_cut_off_goes_on_after_its_last_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("samples.json");
+        let mut samples = Samples::taken_up(&file, "this");
+        samples.add("a", Measure::Change(2), Cost::default(), 1);
+        samples.end_turn(0, "a", &file).unwrap();
+        samples.add("b", Measure::First, Cost::default(), 1);
+        let again = Samples::taken_up(&file, "this");
+        assert!(again.has_turn(0, "a") && !again.has_turn(1, "a") && !again.has_turn(0, "b"));
+        assert!(again.seconds("a", Measure::Change(2)).is_some() && again.seconds("b", Measure::First).is_none());
+        assert!(!Samples::taken_up(&file, "that").has_turn(0, "a"));
     }
 }
