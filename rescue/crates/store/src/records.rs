@@ -11,6 +11,7 @@ mod json;
 mod lease;
 mod listing;
 mod manifest;
+mod needed;
 mod note;
 mod record;
 mod settle;
@@ -19,8 +20,10 @@ mod write_back;
 pub use forget::Forgotten;
 pub use listing::Listing;
 
+pub(crate) use condemned::Condemned;
 pub(crate) use lease::Hold;
 pub(crate) use manifest::maps;
+pub(crate) use needed::Needed;
 
 use crate::error::StoreError;
 use crate::format::FORMAT;

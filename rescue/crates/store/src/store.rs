@@ -141,6 +141,7 @@ impl Store {
     pub(crate) fn refresh(&self) -> Result<(), StoreError> {
         let packs: HashSet<Digest> =
             self.objects().list("packs")?.iter().filter_map(|n| digest_in(n, pack_name)).collect();
+        let mut last = Vec::new();
         for name in self.objects().list("index")? {
             let Some(id) = digest_in(&name, index_name) else { continue };
             let new = self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
@@ -154,12 +155,16 @@ impl Store {
             };
             let mut index = self.index_mut();
             for (pack, footer) in parts {
-                if packs.contains(&pack) && !index.knows(&pack) {
+                if self.is_condemned(&pack) {
+                    last.push((pack, footer));
+                } else if packs.contains(&pack) && !index.knows(&pack) {
                     index.add(pack, Trust::Verified, &footer.chunks);
                 }
             }
         }
-        let unknown: Vec<Digest> = packs.into_iter().filter(|p| !self.index().knows(p)).collect();
+        let mut unknown: Vec<Digest> = packs.iter().filter(|p| !self.index().knows(p)).copied().collect();
+        unknown.retain(|p| !last.iter().any(|(pack, _)| pack == p));
+        unknown.sort_by_key(|p| self.is_condemned(p));
         for pack in unknown {
             match self.footer(&pack) {
                 Ok(footer) => self.index_mut().add(pack, Trust::Unknown, &footer.chunks),
@@ -167,8 +172,25 @@ impl Store {
                 Err(_) => {}
             }
         }
+        // A copy in a pack that will not go away is found first.
+        for (pack, footer) in last.into_iter().filter(|(pack, _)| packs.contains(pack)) {
+            self.index_mut().add(pack, Trust::Verified, &footer.chunks);
+        }
         self.index_mut().merge();
         Ok(())
+    }
+
+    /// Learns everything anew: packs are gone, or will be.
+    pub(crate) fn reindex(&self) -> Result<(), StoreError> {
+        *self.index_mut() = Index::default();
+        self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.refresh()
+    }
+
+    /// Packs that may hold a chunk.
+    pub(crate) fn packs_with(&self, id: &Digest) -> Result<Vec<Digest>, StoreError> {
+        let index = self.index();
+        Ok(index.find(id).and_then(|no| index.pack(no)).map(|pack| pack.id).into_iter().collect())
     }
 
     /// What an index object says.

@@ -18,7 +18,7 @@ mod worker;
 
 use crate::error::StoreError;
 use crate::index::{IndexBuilder, Trust};
-use crate::layout::{INDEX_TARGET, LEAF, MAX_VOLUME, index_name};
+use crate::layout::{INDEX_TARGET, LEAF, MAX_VOLUME, index_name, pack_name};
 use crate::map::{LeafRef, Sub};
 use crate::node::Node;
 use crate::records::{Hold, maps};
@@ -55,15 +55,39 @@ impl Store {
     pub fn writer(&self) -> Result<Writer, StoreError> {
         let hold = self.hold_to_save()?;
         self.refresh()?;
-        Writer::start(self.clone(), hold)
+        Writer::start(self.clone(), Some(hold))
     }
 }
 
 impl Writer {
-    fn start(store: Store, hold: Hold) -> Result<Self, StoreError> {
+    fn start(store: Store, hold: Option<Hold>) -> Result<Self, StoreError> {
         let common = Arc::new(Common::new());
         let pipe = Pipe::start(&store, &common)?;
-        Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, hold: Some(hold) })
+        Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, hold })
+    }
+
+    /// One that saves no snapshot: for a prune, which holds the store itself.
+    pub(crate) fn inside(store: Store) -> Result<Self, StoreError> {
+        Self::start(store, None)
+    }
+
+    /// Stores a chunk again, whatever the store has of it already.
+    pub(crate) fn carry(&mut self, id: Digest, bytes: Vec<u8>, node: bool) -> Result<(), StoreError> {
+        self.common.check()?;
+        self.proven = false;
+        self.pipe.carry(id, bytes, node)
+    }
+
+    /// Deletes the packs of this run where nobody else can have seen them: nothing names them.
+    pub(crate) fn take_back(mut self) {
+        self.pipe.stop();
+        let packs: Vec<Digest> = self.common.packs().iter().map(|p| p.id).collect();
+        if self.store.objects().locks_out() {
+            for pack in packs {
+                // One that stays is a leftover like others.
+                let _ = self.store.objects().delete(&pack_name(&pack));
+            }
+        }
     }
 
     /// Begins a volume (or a table) of `len` bytes. What an unended one before it was given is part of no map.

@@ -11,11 +11,11 @@ use std::sync::PoisonError;
 
 /// One list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Condemned {
-    pub(super) name: ObjectName,
-    pub(super) generation: u64,
+pub(crate) struct Condemned {
+    pub(crate) name: ObjectName,
+    pub(crate) generation: u64,
     /// None where the list cannot be read: nobody deletes anything for it then.
-    pub(super) packs: Option<Vec<Digest>>,
+    pub(crate) packs: Option<Vec<Digest>>,
 }
 
 fn encode(packs: &BTreeSet<Digest>) -> Vec<u8> {
@@ -34,7 +34,7 @@ fn decode(body: &[u8]) -> Option<Vec<Digest>> {
 
 impl Store {
     /// Every condemned list, oldest first.
-    pub(super) fn condemned_lists(&self) -> Result<Vec<Condemned>, StoreError> {
+    pub(crate) fn condemned_lists(&self) -> Result<Vec<Condemned>, StoreError> {
         let mut lists = Vec::new();
         for name in self.objects().list("condemned")? {
             let Some((generation, hashed)) = numbered_in(&name, condemned_name) else { continue };
@@ -51,8 +51,7 @@ impl Store {
     }
 
     /// Puts the list of a generation.
-    #[expect(dead_code, reason = "pruning puts lists")]
-    pub(super) fn condemn(&self, generation: u64, packs: &BTreeSet<Digest>) -> Result<(), StoreError> {
+    pub(crate) fn condemn(&self, generation: u64, packs: &BTreeSet<Digest>) -> Result<(), StoreError> {
         let body = encode(packs);
         let name = condemned_name(generation, &self.seal().name(&Digest::of(&body)));
         self.put_record(RecordKind::Condemned, &name, &body).inspect_err(|_| {
@@ -61,7 +60,7 @@ impl Store {
     }
 
     /// The generation of the last prune, also of one that was cut off after it condemned something.
-    pub(super) fn last_generation(&self) -> Result<u64, StoreError> {
+    pub(crate) fn last_generation(&self) -> Result<u64, StoreError> {
         let lists = self.objects().list("condemned")?;
         let listed =
             lists.iter().filter_map(|n| numbered_in(n, condemned_name)).map(|(generation, _)| generation).max();
@@ -69,10 +68,14 @@ impl Store {
     }
 
     /// Learns what is condemned: nothing new counts on these from here on.
-    pub(super) fn avoid_condemned(&self) -> Result<(), StoreError> {
-        let packs: HashSet<Digest> = self.condemned_lists()?.into_iter().filter_map(|l| l.packs).flatten().collect();
-        *self.records().condemned.write().unwrap_or_else(PoisonError::into_inner) = packs;
+    pub(crate) fn avoid_condemned(&self) -> Result<(), StoreError> {
+        self.avoid(self.condemned_lists()?.into_iter().filter_map(|l| l.packs).flatten().collect());
         Ok(())
+    }
+
+    /// Nothing new counts on these from here on.
+    pub(crate) fn avoid(&self, packs: HashSet<Digest>) {
+        *self.records().condemned.write().unwrap_or_else(PoisonError::into_inner) = packs;
     }
 
     /// True where nothing new may count on a pack.

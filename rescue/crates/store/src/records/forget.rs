@@ -53,7 +53,7 @@ impl Store {
 
     /// Does something that needs a little room. Where there is none, index objects make way, one after the other: they cost
     /// time and nothing else, and what is done here is the way to more room.
-    pub(super) fn making_room<T>(&self, act: &dyn Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn making_room<T>(&self, act: &dyn Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
         loop {
             match act() {
                 Err(StoreError::Full { says }) => {

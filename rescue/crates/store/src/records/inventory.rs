@@ -200,7 +200,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Newer`], [`StoreError::Full`], [`StoreError::Io`], [`StoreError::Damaged`] where it does not read back.
-    pub(super) fn enter(&self, event: InventoryEvent) -> Result<(), StoreError> {
+    pub(crate) fn enter(&self, event: InventoryEvent) -> Result<(), StoreError> {
         for _ in 0..TRIES {
             let inventory = self.inventory()?;
             inventory.writable()?;

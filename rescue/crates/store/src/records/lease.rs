@@ -43,7 +43,7 @@ impl Store {
     }
 
     /// Every lease with its generation. Other names are ignored: nothing can be relied on through them.
-    pub(super) fn leases(&self) -> Result<Vec<(ObjectName, u64)>, StoreError> {
+    pub(crate) fn leases(&self) -> Result<Vec<(ObjectName, u64)>, StoreError> {
         let lease = |n: ObjectName| lease_in(&n).map(|generation| (n, generation));
         Ok(self.objects().list("leases")?.into_iter().filter_map(lease).collect())
     }

@@ -7,7 +7,7 @@ use super::putter::{Parcel, Putter};
 use super::tree::Tree;
 use super::worker::{self, Content, Hashes, Job, Stored, Worked};
 use crate::error::StoreError;
-use crate::frame::Squeezer;
+use crate::frame::{Squeezer, looks_incompressible};
 use crate::layout::{LEAF, LEAF_CELLS, big, small};
 use crate::leaf::LeafBuilder;
 use crate::map::SliceContent;
@@ -30,6 +30,8 @@ pub(super) enum Event {
     Worked { sequence: u64, len: usize, worked: Result<Worked, StoreError> },
     /// Something of an earlier map.
     Kept { sequence: u64, cut: Cut },
+    /// A chunk that is stored again.
+    Carried { sequence: u64, id: Digest, bytes: Vec<u8>, node: bool },
     /// A volume ends.
     End { sequence: u64, reply: Sender<Result<MapRoot, StoreError>> },
     /// Put everything, then say so.
@@ -46,6 +48,7 @@ impl Event {
             Self::Begin { sequence }
             | Self::Worked { sequence, .. }
             | Self::Kept { sequence, .. }
+            | Self::Carried { sequence, .. }
             | Self::End { sequence, .. }
             | Self::Flush { sequence, .. } => Some(*sequence),
             Self::Frame { .. } | Self::Stop => None,
@@ -148,6 +151,7 @@ impl Packer {
                 done
             }
             Event::Kept { cut, .. } => self.kept(cut),
+            Event::Carried { id, bytes, node, .. } => self.carried(id, &bytes, node),
             // Whoever asked may be gone: then nobody needs the answer.
             Event::End { reply, .. } => {
                 let _ = reply.send(self.end());
@@ -244,6 +248,22 @@ impl Packer {
             }
             Cut::Chunk { .. } | Cut::Cell { .. } => Err(StoreError::misuse("bytes that nobody worked on")),
         }
+    }
+
+    fn carried(&mut self, id: Digest, bytes: &[u8], node: bool) -> Result<(), StoreError> {
+        let lane = match node {
+            true => Lane::Nodes,
+            false if looks_incompressible(bytes) => Lane::Noise,
+            false => Lane::Data,
+        };
+        let checked = self.common.check();
+        if checked.is_ok() && self.made.insert(id) {
+            return self.keep(lane, id, bytes);
+        }
+        if !node {
+            self.common.room.release(bytes.len());
+        }
+        checked
     }
 
     fn grow(&mut self, number: u64, id: NodeId, used: u64, content: Digest) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use super::worker::{self, Job};
 use crate::error::StoreError;
 use crate::frame::Squeezer;
 use crate::store::Store;
+use model::id::Digest;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -68,6 +69,15 @@ impl Pipe {
             Way::Ended => return Err(self.gone()),
         }
         Ok(())
+    }
+
+    /// Sends a chunk that is to be stored again, waiting for room.
+    pub(super) fn carry(&mut self, id: Digest, bytes: Vec<u8>, node: bool) -> Result<(), StoreError> {
+        if !node && !self.common.room.take(bytes.len()) {
+            return Err(self.gone());
+        }
+        self.event(|sequence| Event::Carried { sequence, id, bytes, node });
+        self.common.check()
     }
 
     /// Where the packer is gone, the caller learns it from the closed answer.

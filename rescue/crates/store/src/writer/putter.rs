@@ -61,17 +61,19 @@ impl Putter {
         }
         let mut id = Digest::of(&pack.bytes);
         for salt in 1..=u8::MAX {
-            match self.store.objects().put(&pack_name(&id), &pack.bytes) {
-                // Something damaged has this name; it may still hold the only copy of other chunks, and stays.
-                Err(ObjectError::Exists(_)) => {
-                    pack.salt(salt);
-                    id = Digest::of(&pack.bytes);
-                }
-                put => {
-                    put?;
-                    break;
+            // The very same pack may be there and be about to be deleted.
+            if !self.store.is_condemned(&id) {
+                match self.store.objects().put(&pack_name(&id), &pack.bytes) {
+                    // Something damaged has this name; it may still hold the only copy of other chunks, and stays.
+                    Err(ObjectError::Exists(_)) => {}
+                    put => {
+                        put?;
+                        break;
+                    }
                 }
             }
+            pack.salt(salt);
+            id = Digest::of(&pack.bytes);
         }
         self.common.stored.fetch_add(len, Ordering::Relaxed);
         // Not verified before the whole run was read back: a disk that wraps around spoils what was put first.
