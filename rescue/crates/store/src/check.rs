@@ -1,25 +1,29 @@
 //! Whether a store is what it says: every object, every map, and on request every byte.
 
+mod packs;
+
 use crate::error::StoreError;
-use crate::footer::Footer;
 use crate::format::{self, About};
-use crate::layout::{digest_in, format_name, index_name, pack_name};
+use crate::layout::{MAX_INDEX, big, digest_in, format_name, index_name, pack_name, small};
+use crate::locate::{Trust, read_head};
 use crate::map::{Sub, mask};
 use crate::node::{LeafContent, Node};
 use crate::opening::slots;
-use crate::reader::OpenFrame;
 use crate::records::maps;
 use crate::store::{Store, read_object};
 use model::id::{Digest, SnapshotId};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
 use model::units::ByteLen;
+use packs::Looked;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Most separate causes remembered for one part of a map; a part with more is still known to be damaged.
 const MOST_CAUSES: usize = 64;
+/// Most packs named in one sentence.
+const MOST_NAMED: usize = 8;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,14 +81,18 @@ type Progress<'a> = &'a mut dyn FnMut(ByteLen, ByteLen) -> bool;
 struct Checker<'a> {
     store: &'a Store,
     report: CheckReport,
-    /// Packs by id: whether any snapshot needs them, and their size.
-    packs: BTreeMap<Digest, (bool, u64)>,
-    /// Findings about whole packs, by their number in the index.
-    bad_packs: HashMap<u32, usize>,
-    /// Findings about single chunks: bad where the index finds them, or nowhere.
+    /// Packs by id, and their sizes.
+    packs: BTreeMap<Digest, u64>,
+    /// Whether anything needs them, in that order.
+    needed: Vec<bool>,
+    /// Every chunk that can be had: its pack's place in that order, its plain length. Sorted once all packs were looked at.
+    homes: Vec<(Digest, u32, u32)>,
+    /// Findings about single chunks that cannot.
     bad_chunks: HashMap<Digest, usize>,
-    /// Plain lengths of all chunks in readable packs.
-    lens: HashMap<Digest, u32>,
+    /// A finding about a pack of which nobody knows what it held.
+    cause: Option<usize>,
+    /// Packs that an index object names and that are not there.
+    gone: Vec<Digest>,
     parts: HashMap<Sub, Part>,
 }
 
@@ -107,15 +115,20 @@ impl Store {
             store: self,
             report,
             packs: BTreeMap::new(),
-            bad_packs: HashMap::new(),
+            needed: Vec::new(),
+            homes: Vec::new(),
             bad_chunks: HashMap::new(),
-            lens: HashMap::new(),
+            cause: None,
+            gone: Vec::new(),
             parts: HashMap::new(),
         };
         checker.format()?;
         checker.strays()?;
         if checker.all_packs(read_data, progress)? {
             checker.index_objects()?;
+            if read_data {
+                checker.places()?;
+            }
             checker.records()?;
             checker.snapshots()?;
             checker.report.complete = true;
@@ -191,7 +204,7 @@ impl Checker<'_> {
                     }
                     Some(id) if kind == "packs" => {
                         let len = self.store.objects().len(&name)?.0;
-                        self.packs.insert(id, (false, len));
+                        self.packs.insert(id, len);
                     }
                     Some(_) => {}
                 }
@@ -202,134 +215,77 @@ impl Checker<'_> {
 
     /// Every pack; false where the caller stopped it.
     fn all_packs(&mut self, read_data: bool, progress: Progress<'_>) -> Result<bool, StoreError> {
-        let known: Vec<Digest> = self.store.index().packs().iter().map(|p| p.id).collect();
-        for (no, id) in (0..).zip(&known) {
-            if !self.packs.contains_key(id) {
-                let finding = self.note(format!("pack {} is gone", id.short(12)));
-                self.store.turn_from(&[*id])?;
-                self.bad_packs.insert(no, finding);
-            }
-        }
-        let total = ByteLen(self.packs.values().fold(0, |n, (_, len)| n.saturating_add(*len)));
-        let mut done = 0u64;
-        for (id, (_, len)) in self.packs.clone() {
-            if !progress(ByteLen(done), total) {
-                return Ok(false);
-            }
-            self.report.packs += 1;
-            match self.store.read_footer(&id) {
-                Ok(footer) => {
-                    self.report.chunks += footer.chunks.len();
-                    self.places(&id, &footer);
-                    if read_data {
-                        self.pack_data(&id, &footer)?;
-                        self.report.read.0 = self.report.read.0.saturating_add(len);
-                    }
+        let (ids, lens): (Vec<Digest>, Vec<u64>) = self.packs.iter().map(|(id, len)| (*id, *len)).unzip();
+        self.needed = vec![false; ids.len()];
+        let total = ByteLen(lens.iter().fold(0, |n, len| n.saturating_add(*len)));
+        let (store, mut done, mut go_on) = (self.store, 0u64, progress(ByteLen(0), total));
+        if go_on {
+            packs::look_at(store, &ids, read_data, &mut |at, looked| {
+                self.looked(&ids[at], looked);
+                if read_data {
+                    self.report.read.0 = self.report.read.0.saturating_add(lens[at]);
                 }
+                done = done.saturating_add(lens[at]);
+                go_on = progress(ByteLen(done), total);
+                Ok(go_on)
+            })?;
+        }
+        self.homes.sort_unstable();
+        Ok(go_on)
+    }
+
+    /// Takes over what was found in a pack.
+    fn looked(&mut self, id: &Digest, looked: Looked) {
+        let pack = small(self.report.packs);
+        self.report.packs += 1;
+        self.report.chunks += looked.chunks;
+        self.homes.extend(looked.good.iter().map(|(chunk, len)| (*chunk, pack, *len)));
+        let first = self.report.findings.len();
+        looked.says.into_iter().for_each(|what| {
+            self.note(what);
+        });
+        for (chunk, says) in looked.bad {
+            self.bad_chunks.entry(chunk).or_insert(first + says);
+        }
+        if looked.spoilt {
+            // Nothing more may be saved against it, and what another pack has too is found there.
+            self.store.trust(id, Trust::Bad);
+            self.cause = Some(first);
+        }
+    }
+
+    /// Index objects: that they are what their names say, and name packs that are there. What is wrong here costs nothing
+    /// but time: the index is built again.
+    fn index_objects(&mut self) -> Result<(), StoreError> {
+        let mut gone = BTreeSet::new();
+        for name in self.store.objects().list("index")? {
+            let Some(id) = digest_in(&name, index_name) else { continue };
+            let head = self.store.named(&name, &id, MAX_INDEX).and_then(|_| read_head(self.store, &id));
+            match head {
+                Ok(head) => gone.extend(head.packs.into_iter().filter(|p| !self.packs.contains_key(p))),
+                Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
                 Err(e) => {
-                    let finding = self.found(e)?;
-                    self.store.turn_from(&[id])?;
-                    if let Some(no) = self.store.index().number(&id) {
-                        self.bad_packs.insert(no, finding);
-                    }
-                }
-            }
-            done = done.saturating_add(len);
-        }
-        Ok(progress(total, total))
-    }
-
-    /// The index against a pack's own footer.
-    fn places(&mut self, id: &Digest, footer: &Footer) {
-        self.lens.extend(footer.chunks.iter().map(|c| (c.id, c.plain)));
-        let wrong: Vec<Digest> = {
-            let index = self.store.index();
-            footer.chunks.iter().filter(|c| index.find(&c.id).is_none()).map(|c| c.id).collect()
-        };
-        if let Some(first) = wrong.first() {
-            let text = format!(
-                "the index does not know {} chunks of pack {}, {} is one",
-                wrong.len(),
-                id.short(12),
-                first.short(12)
-            );
-            let finding = self.note(text);
-            self.bad_chunks.extend(wrong.iter().map(|w| (*w, finding)));
-        }
-    }
-
-    /// Reads a whole pack and opens every frame and chunk of it.
-    fn pack_data(&mut self, id: &Digest, footer: &Footer) -> Result<(), StoreError> {
-        let number = self.store.index().number(id);
-        let whole = match self.store.whole_pack(id) {
-            Ok(bytes) => Some(bytes),
-            Err(e) => {
-                self.found(e)?;
-                // Nothing more may be saved against it, and what another pack has too is found there.
-                self.store.turn_from(&[*id])?;
-                None
-            }
-        };
-        let mut places = footer.places().peekable();
-        for (no, frame) in (0u16..).zip(&footer.frames) {
-            let opened = match &whole {
-                // The footer was read apart and may have changed since: never index beyond what is there.
-                Some(bytes) => usize::try_from(frame.offset)
-                    .ok()
-                    .zip(usize::try_from(frame.stored).ok())
-                    .and_then(|(at, len)| Some(bytes.get(at..at.checked_add(len)?)?.to_vec()))
-                    .ok_or_else(|| StoreError::damaged(format!("pack {} changed while it was read", id.short(12))))
-                    .and_then(|stored| self.store.open_frame(id, footer, no, stored)),
-                // Which frames of the damaged pack are hit: each is tried alone.
-                None => self.store.read_frame(id, footer, no),
-            };
-            let opened = match opened {
-                Ok(plain) => Ok(OpenFrame::new(plain)),
-                Err(e) => Err(self.found(e)?),
-            };
-            while let Some((chunk, place)) = places.next_if(|(c, _)| c.frame == no) {
-                let finding = match &opened {
-                    Ok(frame) if frame.chunk(self.store.seal(), &chunk.id, place).is_some() => continue,
-                    Ok(_) => {
-                        let (chunk, pack) = (chunk.id.short(12), id.short(12));
-                        self.note(format!("chunk {chunk} in pack {pack} does not match its name"))
-                    }
-                    Err(finding) => *finding,
-                };
-                // Where the chunk lies in another pack too, and that one is read, nothing is lost.
-                if self.store.index().find(&chunk.id) == number {
-                    self.bad_chunks.insert(chunk.id, finding);
+                    self.note(format!("{e}; nothing is lost: it is rebuilt from the packs"));
                 }
             }
         }
+        // A prune deletes packs before the index forgets them: it is damage where something is missed.
+        self.gone = gone.into_iter().collect();
         Ok(())
     }
 
-    /// Index objects against the packs they describe. What is wrong here costs nothing: the index is built again.
-    fn index_objects(&mut self) -> Result<(), StoreError> {
-        for name in self.store.objects().list("index")? {
-            let Some(id) = digest_in(&name, index_name) else { continue };
-            match self.store.index_object(&id) {
-                Ok(parts) => {
-                    for (pack, said) in parts {
-                        let same = match self.store.footer(&pack) {
-                            Ok(footer) => *footer == said,
-                            // A missing or bad pack has its own finding.
-                            Err(_) => true,
-                        };
-                        if !same {
-                            self.note(format!("{} does not say what pack {} holds", name.as_str(), pack.short(12)));
-                        }
-                    }
-                }
-                Err(e) => {
-                    let text = format!("{e}; nothing is lost: it is rebuilt from the packs");
-                    match e {
-                        StoreError::Io { says } => return Err(StoreError::Io { says }),
-                        _ => self.note(text),
-                    };
-                }
+    /// Whether the index leads to every chunk that is there.
+    fn places(&mut self) -> Result<(), StoreError> {
+        let mut lost = 0usize;
+        let mut first = None;
+        for (id, ..) in &self.homes {
+            if self.store.index().candidates(self.store, id)?.is_empty() {
+                lost += 1;
+                first.get_or_insert(*id);
             }
+        }
+        if let Some(first) = first {
+            self.note(format!("the index does not lead to {lost} chunks, {} is one", first.short(12)));
         }
         Ok(())
     }
@@ -380,9 +336,9 @@ impl Checker<'_> {
                 }
             }
         }
-        let left = self.packs.values().filter(|(needed, _)| !needed);
+        let left = self.packs.values().zip(&self.needed).filter(|(_, needed)| !**needed);
         self.report.leftover_packs = left.clone().count();
-        self.report.leftover = ByteLen(left.fold(0, |n, (_, len)| n.saturating_add(*len)));
+        self.report.leftover = ByteLen(left.fold(0, |n, (len, _)| n.saturating_add(*len)));
         Ok(())
     }
 
@@ -445,35 +401,32 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Whether a chunk is where a pack says, with good bytes and at least the length that is used of it.
+    /// Whether a chunk can be had, with good bytes and at least the length that is used of it.
     fn chunk(&mut self, id: &Digest, len: Option<u32>, causes: &mut BTreeSet<usize>) -> bool {
-        if let Some(finding) = self.bad_chunks.get(id) {
-            causes.insert(*finding);
-            return false;
+        let at = self.homes.partition_point(|(other, ..)| other < id);
+        if let Some((_, pack, has)) = self.homes.get(at).filter(|(other, ..)| other == id).copied() {
+            if let Some(needed) = self.needed.get_mut(big(pack)) {
+                *needed = true;
+            }
+            if len.is_some_and(|len| len > has) {
+                let text = format!("chunk {} has {has} bytes, a map uses more", id.short(12));
+                causes.insert(self.note(text));
+            }
+            return true;
         }
-        let place = {
-            let index = self.store.index();
-            index.find(id).and_then(|no| Some((no, index.pack(no)?.id)))
+        let finding = match (self.bad_chunks.get(id), self.cause) {
+            (Some(finding), _) => *finding,
+            // Of a pack that is gone, or has no footer any more, nobody knows what it held.
+            (None, Some(cause)) => cause,
+            (None, None) => {
+                let gone: Vec<String> = self.gone.iter().take(MOST_NAMED).map(|p| p.short(12)).collect();
+                let gone =
+                    if gone.is_empty() { String::new() } else { format!("; gone are packs {}", gone.join(", ")) };
+                self.note(format!("chunk {} is in no pack that can be read{gone}", id.short(12)))
+            }
         };
-        let Some((no, pack)) = place else {
-            // One finding for each chunk, however many cells name it.
-            let finding = self.note(format!("chunk {} is in no pack that can be read", id.short(12)));
-            self.bad_chunks.insert(*id, finding);
-            causes.insert(finding);
-            return false;
-        };
-        if let Some(entry) = self.packs.get_mut(&pack) {
-            entry.0 = true;
-        }
-        if let Some(finding) = self.bad_packs.get(&no) {
-            causes.insert(*finding);
-            return false;
-        }
-        let has = self.lens.get(id).copied().unwrap_or(0);
-        if len.is_some_and(|len| len > has) {
-            let text = format!("chunk {} has {has} bytes, a map uses more", id.short(12));
-            causes.insert(self.note(text));
-        }
-        true
+        self.bad_chunks.insert(*id, finding);
+        causes.insert(finding);
+        false
     }
 }

@@ -33,8 +33,8 @@ pub(crate) const PACK_TARGET: usize = 16 * 1024 * 1024;
 pub(crate) const PACK_RESERVE: u64 = 8 * 1024 * 1024;
 /// No valid pack is longer.
 pub(crate) const MAX_PACK: u64 = 32 * 1024 * 1024;
-/// An index object is put when it reaches this many bytes; no valid one is longer than twice that.
-pub(crate) const INDEX_TARGET: usize = 4 * 1024 * 1024;
+/// No valid index object is longer: its entries are at most 2^20 of 20 bytes, its packs 65,536 of 32.
+pub(crate) const MAX_INDEX: u64 = 32 * 1024 * 1024;
 /// No valid manifest, intent or receipt is longer.
 pub(crate) const MAX_RECORD: u64 = 32 * 1024 * 1024;
 

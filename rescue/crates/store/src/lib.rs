@@ -19,7 +19,6 @@ mod error;
 mod footer;
 mod format;
 mod frame;
-mod index;
 mod layout;
 mod leaf;
 mod locate;

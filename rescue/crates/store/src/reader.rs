@@ -2,8 +2,9 @@
 
 use crate::decode::DecodeError;
 use crate::error::StoreError;
-use crate::footer::{Footer, InFrame};
+use crate::footer::{FrameEntry, InFrame};
 use crate::layout::{big, pack_name};
+use crate::locate::{Found, Trust};
 use crate::map::Slice;
 use crate::node::Node;
 use crate::pack::Encoding;
@@ -72,81 +73,80 @@ impl OpenFrame {
 }
 
 impl Store {
-    /// In which pack a chunk lies; another process may have added it since the index was read.
-    fn locate(&self, id: &Digest) -> Result<Digest, StoreError> {
-        for again in [false, true] {
-            let index = self.index();
-            if let Some(pack) = index.find(id).and_then(|no| index.pack(no)) {
-                return Ok(pack.id);
-            }
-            drop(index);
-            if !again {
-                self.refresh()?;
-            }
-        }
-        Err(StoreError::damaged(format!("chunk {} is in no pack that can be read", id.short(12))))
-    }
-
     /// The plain bytes of a chunk, proven by its name, from any pack that has it whole.
     pub(crate) fn chunk(&self, id: &Digest) -> Result<Chunk, StoreError> {
-        loop {
-            let pack = self.locate(id)?;
-            let got = self.chunk_in(&pack, id);
-            // A pack is found to be damaged once: what is nowhere else ends this with the error.
-            if !matches!(got, Err(StoreError::Damaged { .. })) || !self.turn_from(&[pack])? {
-                return got;
+        if let Some(found) = self.inner.footers.near(id)
+            && let Ok(chunk) = self.chunk_at(id, found)
+        {
+            return Ok(chunk);
+        }
+        let mut error = StoreError::damaged(format!("chunk {} is in no pack that can be read", id.short(12)));
+        // Another process may have added it since the index was read.
+        for again in [false, true] {
+            if again {
+                self.refresh()?;
+            }
+            for no in self.index().candidates(self, id)? {
+                let got = match self.found_in(no, id) {
+                    Ok(Some(found)) => self.chunk_at(id, found),
+                    Ok(None) => continue,
+                    Err(e) => Err(e),
+                };
+                match got {
+                    Err(e @ (StoreError::Damaged { .. } | StoreError::NoSuch { .. })) => {
+                        // From now on others that have its chunks are asked first.
+                        self.index().set_trust(no, Trust::Bad);
+                        error = e;
+                    }
+                    got => return got,
+                }
             }
         }
+        Err(error)
     }
 
-    fn chunk_in(&self, pack: &Digest, id: &Digest) -> Result<Chunk, StoreError> {
-        let footer = self.footer(pack)?;
-        let what = || format!("chunk {} in pack {}", id.short(12), pack.short(12));
-        let place = footer.find(id).ok_or_else(|| StoreError::damaged(format!("{} is not there", what())))?;
-        let frame = self.frame(pack, &footer, place.frame)?;
-        frame
-            .chunk(self.seal(), id, place)
-            .ok_or_else(|| StoreError::damaged(format!("{} does not match its name", what())))
+    fn chunk_at(&self, id: &Digest, (no, entry, place): Found) -> Result<Chunk, StoreError> {
+        let pack = self.index().pack(no).ok_or_else(|| StoreError::damaged("a pack is gone"))?.id;
+        let frame = self.frame(&pack, place.frame, &entry)?;
+        let chunk = frame.chunk(self.seal(), id, place);
+        chunk.ok_or_else(|| {
+            let (chunk, pack) = (id.short(12), pack.short(12));
+            StoreError::damaged(format!("chunk {chunk} in pack {pack} does not match its name"))
+        })
     }
 
     /// A frame of a pack, remembered for a while.
-    fn frame(&self, pack: &Digest, footer: &Footer, number: u16) -> Result<Arc<OpenFrame>, StoreError> {
+    fn frame(&self, pack: &Digest, number: u16, entry: &FrameEntry) -> Result<Arc<OpenFrame>, StoreError> {
         let key = (*pack, number);
-        let slot = self.inner.frames.get(&key).unwrap_or_else(|| {
-            let cost = footer.frames.get(usize::from(number)).map_or(0, |f| big(f.plain));
-            self.inner.frames.put(key, Arc::default(), cost)
-        });
+        let slot = match self.inner.frames.get(&key) {
+            Some(slot) => slot,
+            None => self.inner.frames.put(key, Arc::default(), big(entry.plain)),
+        };
         let mut frame = slot.frame.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(frame) = &*frame {
             return Ok(frame.clone());
         }
-        let opened = OpenFrame::new(self.read_frame(pack, footer, number)?);
+        let opened = OpenFrame::new(self.read_frame(pack, number, entry)?);
         *frame = Some(opened.clone());
         Ok(opened)
     }
 
     /// Reads a frame.
-    pub(crate) fn read_frame(&self, pack: &Digest, footer: &Footer, number: u16) -> Result<Vec<u8>, StoreError> {
-        let Some(entry) = footer.frames.get(usize::from(number)) else {
-            return Err(StoreError::damaged(format!("pack {} has no frame {number}", pack.short(12))));
-        };
+    pub(crate) fn read_frame(&self, pack: &Digest, number: u16, entry: &FrameEntry) -> Result<Vec<u8>, StoreError> {
         let mut stored = vec![0; big(entry.stored)];
         self.objects().get(&pack_name(pack), ByteOffset(u64::from(entry.offset)), &mut stored)?;
-        self.open_frame(pack, footer, number, stored)
+        self.open_frame(pack, number, entry, stored)
     }
 
     /// The plain bytes of a frame from its stored ones.
     pub(crate) fn open_frame(
         &self,
         pack: &Digest,
-        footer: &Footer,
         number: u16,
+        entry: &FrameEntry,
         stored: Vec<u8>,
     ) -> Result<Vec<u8>, StoreError> {
         let what = || format!("frame {number} of pack {}", pack.short(12));
-        let Some(entry) = footer.frames.get(usize::from(number)) else {
-            return Err(StoreError::damaged(format!("{} is not there", what())));
-        };
         let stored = self.seal().open(seal::Kind::Frame, &u32::from(number).to_le_bytes(), stored)?;
         let plain = match entry.encoding {
             Encoding::Plain => stored,

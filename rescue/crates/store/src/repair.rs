@@ -6,10 +6,9 @@
 
 use crate::copy::feed;
 use crate::error::StoreError;
-use crate::footer::Footer;
 use crate::frame::Squeezer;
-use crate::index::{IndexBuilder, Trust};
-use crate::layout::{INDEX_TARGET, PACK_RESERVE, digest_in, index_name, pack_name, small};
+use crate::layout::{PACK_RESERVE, digest_in, index_name, pack_name, small};
+use crate::locate::{Source, Trust, read_head};
 use crate::map::Sub;
 use crate::node::Node;
 use crate::pack::{Encoding, PackBuilder};
@@ -64,7 +63,8 @@ type Progress<'a> = &'a mut dyn FnMut(ByteLen, ByteLen) -> bool;
 
 impl Store {
     /// Writes again what is damaged or gone and can be had: from damaged packs, and from another store that has the same
-    /// snapshots. Nothing is deleted or changed. `progress` is told bytes done and to do, of each part anew, and stops the
+    /// snapshots. Nothing but index objects is
+    /// deleted, and nothing is changed. `progress` is told bytes done and to do, of each part anew, and stops the
     /// repair by returning false.
     ///
     /// # Errors
@@ -103,36 +103,6 @@ impl Store {
             repair.report.unreadable = self.list()?.damage;
         }
         Ok(repair.report)
-    }
-
-    /// Counts packs as damaged, and from now on finds their chunks in others that have them too. True where one of them was
-    /// not known to be damaged.
-    pub(crate) fn turn_from(&self, damaged: &[Digest]) -> Result<bool, StoreError> {
-        let others: Vec<Digest> = {
-            let mut index = self.index_mut();
-            let mut new = false;
-            for no in damaged.iter().filter_map(|id| index.number(id)).collect::<Vec<_>>() {
-                new |= index.pack(no).is_some_and(|p| p.trust != Trust::Bad);
-                index.set_trust(no, Trust::Bad);
-            }
-            if !new {
-                return Ok(false);
-            }
-            index.packs().iter().filter(|p| p.trust != Trust::Bad).map(|p| p.id).collect()
-        };
-        for id in others {
-            let footer = match self.footer(&id) {
-                Ok(footer) => footer,
-                Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
-                Err(_) => continue,
-            };
-            let mut index = self.index_mut();
-            // As it is known by now: another thread may have learnt more of it.
-            if let Some(pack) = index.number(&id).and_then(|no| index.pack(no)).filter(|p| p.trust != Trust::Bad) {
-                index.add(id, pack.trust, &footer.chunks);
-            }
-        }
-        Ok(true)
     }
 }
 
@@ -180,9 +150,11 @@ impl Repair<'_> {
             }
         }
         let there: HashSet<Digest> = there.into_iter().map(|(id, _)| id).collect();
-        let known: Vec<Digest> = self.store.index().packs().iter().map(|p| p.id).collect();
-        self.report.damaged_packs.extend(known.into_iter().filter(|id| !there.contains(id)));
-        self.store.turn_from(&self.report.damaged_packs)?;
+        let named = self.named()?;
+        self.report.damaged_packs.extend(named.into_iter().filter(|id| !there.contains(id)));
+        for id in &self.report.damaged_packs {
+            self.store.trust(id, Trust::Bad);
+        }
         Ok(true)
     }
 
@@ -231,12 +203,12 @@ impl Repair<'_> {
     fn salvage(&mut self) -> Result<(), StoreError> {
         let mut squeezer = Squeezer::new()?;
         for id in self.report.damaged_packs.clone() {
-            let Ok(footer) = lost(self.footer_of(&id))? else { continue };
+            let Ok(footer) = lost(self.store.read_footer(&id))? else { continue };
             let mut builder = PackBuilder::new();
             let mut places = footer.places().peekable();
             let mut taken = HashSet::new();
-            for (no, _) in (0u16..).zip(&footer.frames) {
-                let frame = lost(self.store.read_frame(&id, &footer, no))?.map(OpenFrame::new);
+            for (no, frame) in (0u16..).zip(&footer.frames) {
+                let frame = lost(self.store.read_frame(&id, no, frame))?.map(OpenFrame::new);
                 let (mut plain, mut chunks) = (Vec::new(), Vec::new());
                 while let Some((entry, place)) = places.next_if(|(c, _)| c.frame == no) {
                     let chunk = frame.as_ref().ok().and_then(|f| f.chunk(self.store.seal(), &entry.id, place));
@@ -267,20 +239,16 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// The footer of a damaged pack: its own, or what an index object says.
-    fn footer_of(&self, pack: &Digest) -> Result<Footer, StoreError> {
-        let own = match lost(self.store.read_footer(pack))? {
-            Ok(footer) => return Ok(footer),
-            Err(e) => e,
-        };
+    /// Every pack that an index object names.
+    fn named(&self) -> Result<BTreeSet<Digest>, StoreError> {
+        let mut named = BTreeSet::new();
         for name in self.store.objects().list("index")? {
             let Some(id) = digest_in(&name, index_name) else { continue };
-            let Ok(parts) = lost(self.store.index_object(&id))? else { continue };
-            if let Some((_, footer)) = parts.into_iter().find(|(of, _)| of == pack) {
-                return Ok(footer);
+            if let Ok(head) = lost(read_head(self.store, &id))? {
+                named.extend(head.packs);
             }
         }
-        Err(own)
+        Ok(named)
     }
 
     /// Puts a pack of salvaged chunks and reads it back.
@@ -310,57 +278,31 @@ impl Repair<'_> {
             self.store.spoilt(&id);
             return Err(e);
         }
-        self.store.index_mut().add(id, Trust::Verified, &pack.footer.chunks);
+        self.store.add_pack(&id, Trust::Verified, &pack.footer);
         self.good.push(id);
         Ok(())
     }
 
     /// Indexes good packs that no index object names.
     fn index_packs(&mut self) -> Result<(), StoreError> {
-        if self.store.seal().is_sealed() {
-            // Index objects are not sealed yet: such a store does without.
-            return Ok(());
+        let named = self.named()?;
+        self.report.indexed += self.good.iter().filter(|id| !named.contains(id)).count();
+        if self.is_lied_to()? {
+            return self.store.index().rebuild(self.store);
         }
-        let mut named = HashSet::new();
-        for name in self.store.objects().list("index")? {
-            let Some(id) = digest_in(&name, index_name) else { continue };
-            if let Ok(parts) = lost(self.store.index_object(&id))? {
-                named.extend(parts.into_iter().map(|(pack, _)| pack));
-            }
-        }
-        // Those among them that this run was the first to read are about to be named: the writer need not do it again.
-        self.store.index_mut().take_proven();
-        let unnamed: Vec<Digest> = self.good.iter().filter(|id| !named.contains(id)).copied().collect();
-        let (mut group, mut size) = (Vec::new(), 0);
-        for id in &unnamed {
-            let footer = self.store.read_footer(id)?;
-            size += footer.encode().len();
-            group.push((*id, footer));
-            if size >= INDEX_TARGET {
-                self.put_index(&group)?;
-                (group, size) = (Vec::new(), 0);
-            }
-        }
-        if !group.is_empty() {
-            self.put_index(&group)?;
-        }
-        self.report.indexed += unnamed.len();
-        Ok(())
+        self.store.flush_index()
     }
 
-    fn put_index(&self, group: &[(Digest, Footer)]) -> Result<(), StoreError> {
-        let mut tried = 0;
-        loop {
-            // Where a damaged object has the name, the first pack is named once more: that says the same under another one.
-            let mut index = IndexBuilder::new();
-            let more = group.iter().take(1).cycle().take(usize::from(tried));
-            group.iter().chain(more).for_each(|(id, footer)| index.push(id, footer));
-            let bytes = index.take();
-            match self.store.objects().put(&index_name(&Digest::of(&bytes)), &bytes) {
-                Err(ObjectError::Exists(_)) if tried < MOST_NAMES => tried += 1,
-                put => return put.map_err(StoreError::from),
+    /// True where the index does not lead to a chunk of a good pack.
+    fn is_lied_to(&self) -> Result<bool, StoreError> {
+        for pack in &self.good {
+            for id in self.store.ids(pack)? {
+                if self.store.index().candidates(self.store, &id)?.is_empty() {
+                    return Ok(true);
+                }
             }
         }
+        Ok(false)
     }
 
     /// Has the writer store what another store has of snapshots that are not whole; false where the caller stopped it.

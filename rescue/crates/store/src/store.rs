@@ -4,8 +4,8 @@ use crate::cache::Cache;
 use crate::decode::Decode;
 use crate::error::StoreError;
 use crate::footer::Footer;
-use crate::index::{Index, Trust, sections};
-use crate::layout::{INDEX_TARGET, MAX_PACK, digest_in, index_name, pack_name, small};
+use crate::layout::{MAX_PACK, pack_name, small};
+use crate::locate::{Footers, Found, Held, Index, PackNo, Source, Trust};
 use crate::node::Node;
 use crate::pack::{self, Header, TRAILER};
 use crate::reader::FrameSlot;
@@ -16,15 +16,12 @@ use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset};
 use sha2::{Digest as _, Sha256};
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 /// What is read at once of a pack that is only to be hashed.
 const PIECE: usize = 1 << 20;
 /// Plain bytes of frames kept: those of neighbouring slices lie mostly in the same ones.
 const FRAMES: usize = 8 << 20;
-/// Bytes of footers kept: an entry has 40, and a pack some hundred.
-const FOOTERS: usize = 4 << 20;
 /// Most threads that compute at once.
 const MOST_THREADS: usize = 8;
 /// Map nodes kept.
@@ -43,12 +40,10 @@ pub(crate) struct Shared {
     pub(crate) entropy: Arc<dyn Entropy>,
     id: String,
     seal: Seal,
-    index: RwLock<Index>,
-    /// Index objects read so far, good or not.
-    seen: Mutex<HashSet<Digest>>,
+    index: Index,
     pub(crate) records: Records,
     pub(crate) frames: Cache<(Digest, u16), FrameSlot>,
-    footers: Cache<Digest, Footer>,
+    pub(crate) footers: Footers,
     pub(crate) nodes: Cache<NodeId, Node>,
 }
 
@@ -72,11 +67,10 @@ impl Store {
             entropy,
             id,
             seal,
-            index: RwLock::new(Index::default()),
-            seen: Mutex::new(HashSet::new()),
+            index: Index::new(),
             records: Records::default(),
             frames: Cache::new(FRAMES),
-            footers: Cache::new(FOOTERS),
+            footers: Footers::new(),
             nodes: Cache::new(NODES),
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_THREADS);
@@ -127,88 +121,36 @@ impl Store {
         &*self.inner.decode
     }
 
-    // The index is only ever replaced entry by entry, so that a thread that panicked left it usable.
-    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.inner.index.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
-        self.inner.index.write().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn index(&self) -> &Index {
+        &self.inner.index
     }
 
     /// Learns of packs that are not in the index yet: from index objects, and where none names a pack from its footer.
     /// Damage is no error here: what cannot be read is just not there, and `check` says so.
     pub(crate) fn refresh(&self) -> Result<(), StoreError> {
-        let packs: HashSet<Digest> =
-            self.objects().list("packs")?.iter().filter_map(|n| digest_in(n, pack_name)).collect();
-        let mut last = Vec::new();
-        for name in self.objects().list("index")? {
-            let Some(id) = digest_in(&name, index_name) else { continue };
-            let new = self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-            if !new {
-                continue;
-            }
-            let parts = match self.index_object(&id) {
-                Ok(parts) => parts,
-                Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
-                Err(_) => continue,
-            };
-            let mut index = self.index_mut();
-            for (pack, footer) in parts {
-                if self.is_condemned(&pack) {
-                    last.push((pack, footer));
-                } else if packs.contains(&pack) && !index.knows(&pack) {
-                    index.add(pack, Trust::Verified, &footer.chunks);
-                }
-            }
-        }
-        let mut unknown: Vec<Digest> = packs.iter().filter(|p| !self.index().knows(p)).copied().collect();
-        unknown.retain(|p| !last.iter().any(|(pack, _)| pack == p));
-        unknown.sort_by_key(|p| self.is_condemned(p));
-        for pack in unknown {
-            match self.footer(&pack) {
-                Ok(footer) => self.index_mut().add(pack, Trust::Unknown, &footer.chunks),
-                Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
-                Err(_) => {}
-            }
-        }
-        // A copy in a pack that will not go away is found first.
-        for (pack, footer) in last.into_iter().filter(|(pack, _)| packs.contains(pack)) {
-            self.index_mut().add(pack, Trust::Verified, &footer.chunks);
-        }
-        self.index_mut().merge();
-        Ok(())
+        self.index().refresh(self)
     }
 
     /// Learns everything anew: packs are gone, or will be.
     pub(crate) fn reindex(&self) -> Result<(), StoreError> {
-        *self.index_mut() = Index::default();
-        self.inner.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.refresh()
     }
 
-    /// Packs that may hold a chunk.
+    /// Packs that may hold a chunk; damaged ones only where there are no others.
     pub(crate) fn packs_with(&self, id: &Digest) -> Result<Vec<Digest>, StoreError> {
-        let index = self.index();
-        Ok(index.find(id).and_then(|no| index.pack(no)).map(|pack| pack.id).into_iter().collect())
+        let candidates = self.index().candidates(self, id)?;
+        let packs: Vec<_> = candidates.into_iter().filter_map(|no| self.index().pack(no)).collect();
+        let good = packs.iter().any(|p| p.trust != Trust::Bad);
+        Ok(packs.into_iter().filter(|p| !good || p.trust != Trust::Bad).map(|p| p.id).collect())
     }
 
-    /// What an index object says.
-    pub(crate) fn index_object(&self, id: &Digest) -> Result<Vec<(Digest, Footer)>, StoreError> {
-        let name = index_name(id);
-        let bytes = self.named(&name, id, INDEX_TARGET as u64 * 2)?;
-        let parts = sections(&bytes).ok_or_else(|| StoreError::damaged(format!("{} is torn", name.as_str())))?;
-        parts.into_iter().map(|(pack, footer)| Ok((pack, self.decoded_footer(&pack, footer)?))).collect()
-    }
-
-    /// A pack's footer, remembered for a while.
-    pub(crate) fn footer(&self, pack: &Digest) -> Result<Arc<Footer>, StoreError> {
-        if let Some(footer) = self.inner.footers.get(pack) {
-            return Ok(footer);
+    /// Writes out what the index learnt, under the store's lock. It is a help and no more: a disk that does not give an index
+    /// object back costs time.
+    pub(crate) fn flush_index(&self) -> Result<(), StoreError> {
+        match self.index().flush(self) {
+            Err(StoreError::Damaged { .. } | StoreError::NoSuch { .. } | StoreError::Newer { .. }) => Ok(()),
+            flushed => flushed,
         }
-        let footer = self.read_footer(pack)?;
-        let cost = footer.encode().len();
-        Ok(self.inner.footers.put(*pack, Arc::new(footer), cost))
     }
 
     /// A pack's footer as it is now; the chunks themselves are not read.
@@ -285,31 +227,44 @@ impl Store {
         Ok(true)
     }
 
-    /// Says how far a pack can be relied on.
-    pub(crate) fn trust(&self, pack: &Digest, trust: Trust) {
-        let mut index = self.index_mut();
-        if let Some(no) = index.number(pack) {
-            index.set_trust(no, trust);
-        }
+    /// Says how far a pack can be relied on. True where that was not known.
+    pub(crate) fn trust(&self, pack: &Digest, trust: Trust) -> bool {
+        let Some(no) = self.index().number(pack) else { return false };
+        let new = self.index().pack(no).is_some_and(|p| p.trust != trust);
+        self.index().set_trust(no, trust);
+        new
     }
 
     /// A pack that was put a moment ago is not what it should be: it goes away.
     pub(crate) fn spoilt(&self, pack: &Digest) {
         self.trust(pack, Trust::Bad);
         // Where it cannot be deleted, it is found to be bad by whoever comes to rely on it.
-        let _ = self.objects().delete(&pack_name(pack));
+        if self.objects().delete(&pack_name(pack)).is_ok()
+            && let Some(no) = self.index().number(pack)
+        {
+            self.index().forget_pack(no);
+            self.inner.footers.forget(no);
+        }
     }
 
     /// True where the chunk is in the store, in a pack that is known to be good. A pack nobody vouches for is read first.
     pub(crate) fn has(&self, id: &Digest) -> Result<bool, StoreError> {
-        let (no, pack) = {
-            let index = self.index();
-            let Some(no) = index.find(id) else { return Ok(false) };
-            match index.pack(no) {
-                Some(pack) => (no, pack),
-                None => return Ok(false),
+        if let Some((no, ..)) = self.inner.footers.near(id)
+            && self.is_good(no)?
+        {
+            return Ok(true);
+        }
+        for no in self.index().candidates(self, id)? {
+            if self.is_good(no)? && matches!(self.found_in(no, id), Ok(Some(_))) {
+                return Ok(true);
             }
-        };
+        }
+        Ok(false)
+    }
+
+    /// True where something may be saved against a pack.
+    fn is_good(&self, no: PackNo) -> Result<bool, StoreError> {
+        let Some(pack) = self.index().pack(no) else { return Ok(false) };
         match pack.trust {
             _ if self.is_condemned(&pack.id) => Ok(false),
             Trust::Verified | Trust::Put => Ok(true),
@@ -320,10 +275,46 @@ impl Store {
                     Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
                     Err(_) => Trust::Bad,
                 };
-                self.index_mut().set_trust(no, trust);
+                self.index().set_trust(no, trust);
                 Ok(trust == Trust::Verified)
             }
         }
+    }
+
+    /// Where a chunk lies in a pack, by the pack's footer.
+    pub(crate) fn found_in(&self, no: PackNo, id: &Digest) -> Result<Option<Found>, StoreError> {
+        self.inner.footers.find(no, id, || {
+            let pack = self.index().pack(no).ok_or_else(|| StoreError::damaged("a pack is gone"))?;
+            self.read_footer(&pack.id).map(|footer| Held::new(&footer))
+        })
+    }
+
+    /// Adds a pack that was just put.
+    pub(crate) fn add_pack(&self, pack: &Digest, trust: Trust, footer: &Footer) {
+        let ids: Vec<Digest> = footer.chunks.iter().map(|c| c.id).collect();
+        let no = self.index().add(pack, trust, &ids);
+        if let Some(first) = ids.first() {
+            // Its footer is at hand: nobody need read it for what is found there next. It cannot fail.
+            let _ = self.inner.footers.find(no, first, || Ok(Held::new(footer)));
+        }
+    }
+}
+
+impl Source for Store {
+    fn objects(&self) -> &dyn ObjectStore {
+        Self::objects(self)
+    }
+
+    fn seal(&self) -> &Seal {
+        Self::seal(self)
+    }
+
+    fn entropy(&self) -> &dyn Entropy {
+        Self::entropy(self)
+    }
+
+    fn ids(&self, pack: &Digest) -> Result<Vec<Digest>, StoreError> {
+        Ok(self.read_footer(pack)?.chunks.iter().map(|c| c.id).collect())
     }
 }
 

@@ -17,8 +17,8 @@ pub(crate) mod tree;
 mod worker;
 
 use crate::error::StoreError;
-use crate::index::{IndexBuilder, Trust};
-use crate::layout::{INDEX_TARGET, LEAF, MAX_VOLUME, index_name, pack_name};
+use crate::layout::{LEAF, MAX_VOLUME, pack_name};
+use crate::locate::{Source, Trust};
 use crate::map::{LeafRef, Sub};
 use crate::node::Node;
 use crate::records::{Hold, maps};
@@ -215,42 +215,17 @@ impl Writer {
             return Ok(false);
         }
         for pack in &packs {
-            self.store.trust(&pack.id, Trust::Verified);
+            // The index wants the chunks once more: it kept hints of them only.
+            let ids = self.store.ids(&pack.id)?;
+            self.store.index().add(&pack.id, Trust::Verified, &ids);
+            if self.store.index().is_due() {
+                self.store.flush_index()?;
+            }
         }
-        self.put_index(&packs)?;
+        self.store.flush_index()?;
         self.common.packs().clear();
         self.proven = true;
         Ok(true)
-    }
-
-    /// Also indexes packs of an earlier run that this one had to read to rely on: the next need not read them again.
-    fn put_index(&self, packs: &[common::Put]) -> Result<(), StoreError> {
-        if self.store.seal().is_sealed() {
-            // Index objects of before are not sealed: such a store does without.
-            return Ok(());
-        }
-        let mut index = IndexBuilder::new();
-        for pack in packs {
-            index.push(&pack.id, &pack.footer);
-            if index.len() >= INDEX_TARGET {
-                self.put_index_object(&mut index)?;
-            }
-        }
-        let earlier = self.store.index_mut().take_proven();
-        for id in earlier {
-            index.push(&id, &*self.store.footer(&id)?);
-            if index.len() >= INDEX_TARGET {
-                self.put_index_object(&mut index)?;
-            }
-        }
-        if index.is_empty() { Ok(()) } else { self.put_index_object(&mut index) }
-    }
-
-    fn put_index_object(&self, index: &mut IndexBuilder) -> Result<(), StoreError> {
-        let bytes = index.take();
-        self.store.objects().put(&index_name(&Digest::of(&bytes)), &bytes)?;
-        self.common.stored.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Makes everything durable and proven, then writes the manifest, last, reads it back and enters it. `format`,

@@ -33,11 +33,6 @@ impl Held {
         Some((*self.frames.get(usize::from(place.frame))?, place))
     }
 
-    /// Every chunk's id, rising.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &Digest> {
-        self.chunks.iter().map(|(id, _)| id)
-    }
-
     /// Bytes of memory it takes.
     pub(crate) fn size(&self) -> usize {
         size_of_val(&*self.frames) + size_of_val(&*self.chunks) + size_of::<Self>()

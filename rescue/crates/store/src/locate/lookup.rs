@@ -28,11 +28,16 @@ impl Index {
     ///
     /// # Errors
     /// [`StoreError::Io`] where the store cannot be listed or a footer cannot be read.
+    #[cfg(test)]
     pub(crate) fn load(source: &dyn Source) -> Result<Self, StoreError> {
-        let index =
-            Self { state: RwLock::default(), pages: PageCache::new(PAGES), upkeep: Mutex::new(Upkeep::default()) };
+        let index = Self::new();
         index.refresh(source)?;
         Ok(index)
+    }
+
+    /// One that knows nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { state: RwLock::default(), pages: PageCache::new(PAGES), upkeep: Mutex::new(Upkeep::default()) }
     }
 
     // Whatever changes the state leaves it usable at every step but for memory that ran out, which ends the program.

@@ -14,8 +14,7 @@
 //! A run has every chunk of every pack that it names, so that a pack's name in any run that can be read is enough to know that
 //! nothing of it needs to be looked for elsewhere. That is why runs are merged and split by whole packs: with runs split by
 //! ranges of ids, one lost object would hide chunks of packs that the others still name.
-
-#![allow(dead_code, unused_imports)] // nothing outside uses it before the store is moved onto it
+#![cfg_attr(not(test), allow(dead_code))] // its sizes are asked for by tests, the list of packs by pruning
 
 mod compact;
 mod filter;
@@ -37,11 +36,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use footers::{Footers, Held};
+pub(crate) use footers::{Footers, Found, Held};
 pub(crate) use lookup::Index;
 pub(crate) use packs::{Pack, PackNo, Trust};
-pub(crate) use run::{Head, read_head};
-pub(crate) use state::Sizes;
+pub(crate) use run::read_head;
 
 use crate::error::StoreError;
 use crate::seal::Seal;

@@ -62,10 +62,6 @@ impl Page {
         (fits && ends && rises && packs).then(|| Self { entries: entries.into() })
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (Key, u32)> {
-        self.entries.iter().map(decode_entry)
-    }
-
     /// The packs of a key, at most [`MOST_SAME`].
     pub(super) fn find(&self, key: &Key) -> impl Iterator<Item = u32> {
         let at = self.entries.partition_point(|e| e[..16] < key[..]);

@@ -149,8 +149,6 @@ pub(crate) struct Head {
     pub(crate) packs: Vec<Digest>,
     /// Entries it has.
     pub(crate) entries: u32,
-    /// Bytes of the whole object.
-    pub(crate) len: u64,
     first: Vec<u64>,
     filter: Filter,
     pages_at: u64,
@@ -213,7 +211,7 @@ pub(crate) fn read_head(source: &dyn Source, id: &Digest) -> Result<Head, StoreE
         return Err(bad("its pages are out of order"));
     }
     let pages_at = (HEADER + big(h.stored) + SUM) as u64;
-    Ok(Head { packs, entries: h.entries, len, first, filter: Filter::decode(filter), pages_at })
+    Ok(Head { packs, entries: h.entries, first, filter: Filter::decode(filter), pages_at })
 }
 
 /// Opens a section followed by its sum; `None` where that is wrong.

@@ -201,7 +201,7 @@ impl<'a> Ground<'a> {
 
     /// Bytes that each chunk of a pack takes, in the footer's order: its part of its frame.
     pub(super) fn sizes(&self, pack: usize) -> Result<Vec<u64>, StoreError> {
-        let footer = self.store.footer(&self.packs[pack].id)?;
+        let footer = self.store.read_footer(&self.packs[pack].id)?;
         let size = |c: &crate::footer::ChunkEntry| {
             let frame = footer.frames.get(usize::from(c.frame))?;
             u64::from(frame.stored).checked_mul(u64::from(c.plain))?.checked_div(u64::from(frame.plain))

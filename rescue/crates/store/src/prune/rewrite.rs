@@ -83,7 +83,8 @@ impl Prune<'_> {
                 continue;
             }
             if open.as_ref().is_none_or(|(number, _)| *number != place.frame) {
-                match self.store.read_frame(&id, &footer, place.frame) {
+                let entry = &footer.frames[usize::from(place.frame)];
+                match self.store.read_frame(&id, place.frame, entry) {
                     Ok(plain) => open = Some((place.frame, plain)),
                     Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
                     Err(_) => return Ok(false),

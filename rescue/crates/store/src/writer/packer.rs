@@ -73,8 +73,8 @@ pub(super) struct Packer {
     common: Arc<Common>,
     work: Work,
     out: Out,
-    /// Chunks of this run, wherever they are on their way.
-    made: HashSet<Digest>,
+    /// Chunks that were stored again in this run.
+    carried: HashSet<Digest>,
     drafts: Drafts,
     /// Frames being compressed, and those that were before their turn.
     under_way: BTreeMap<u64, Draft>,
@@ -97,7 +97,7 @@ impl Packer {
             common,
             work,
             out,
-            made: HashSet::new(),
+            carried: HashSet::new(),
             drafts: Drafts::default(),
             under_way: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -185,7 +185,7 @@ impl Packer {
             }
             Some(Content::New { id, bytes, noise }) => {
                 let len = bytes.len() as u64;
-                let new = self.made.insert(id);
+                let new = self.is_new(&id)?;
                 let count = if new { &self.common.new } else { &self.common.shared };
                 count.fetch_add(len, Ordering::Relaxed);
                 if new {
@@ -257,7 +257,7 @@ impl Packer {
             false => Lane::Data,
         };
         let checked = self.common.check();
-        if checked.is_ok() && self.made.insert(id) {
+        if checked.is_ok() && self.carried.insert(id) {
             return self.keep(lane, id, bytes);
         }
         if !node {
@@ -291,11 +291,19 @@ impl Packer {
     fn node(&mut self, node: &Node) -> Result<NodeId, StoreError> {
         let plain = node.encode();
         let id = self.store.seal().name(&Digest::of(&plain));
-        if !self.made.contains(&id) && !self.store.has(&id)? {
-            self.made.insert(id);
+        if self.is_new(&id)? {
             self.keep(Lane::Nodes, id, &plain)?;
         }
         Ok(NodeId(id))
+    }
+
+    /// True where a chunk is neither on its way nor in the store; from now on it is on its way. (The putter adds to the index
+    /// before it takes from what is under way.)
+    fn is_new(&self, id: &Digest) -> Result<bool, StoreError> {
+        if self.common.under_way().contains(id) || self.store.has(id)? {
+            return Ok(false);
+        }
+        Ok(self.common.under_way().insert(*id))
     }
 
     /// Takes a new chunk into the frame being gathered.

@@ -2,8 +2,8 @@
 
 use super::common::{Common, Put};
 use crate::error::StoreError;
-use crate::index::Trust;
 use crate::layout::{PACK_RESERVE, pack_name};
+use crate::locate::Trust;
 use crate::pack::Pack;
 use crate::store::Store;
 use model::id::Digest;
@@ -77,8 +77,13 @@ impl Putter {
         }
         self.common.stored.fetch_add(len, Ordering::Relaxed);
         // Not verified before the whole run was read back: a disk that wraps around spoils what was put first.
-        self.store.index_mut().add(id, Trust::Put, &pack.footer.chunks);
-        self.common.packs().push(Put { id, len, footer: pack.footer });
+        self.store.add_pack(&id, Trust::Put, &pack.footer);
+        let mut under_way = self.common.under_way();
+        pack.footer.chunks.iter().for_each(|c| {
+            under_way.remove(&c.id);
+        });
+        drop(under_way);
+        self.common.packs().push(Put { id, len });
         Ok(())
     }
 }

@@ -136,7 +136,7 @@ fn a_disk_that_wraps_around_is_found_out() {
 fn every_mutant_is_caught() {
     let mut trials = Vec::new();
     for mutant in mutants::MUTANTS {
-        let caught = mutants::try_out(&mutant.build, mutant.trial, 1500);
+        let caught = mutants::try_out(&mutant.build, mutant.trial, 4000);
         println!("{}: {}", mutant.name, caught.as_deref().unwrap_or("NOT CAUGHT"));
         if caught.is_none() {
             trials.push(format!("{} ({})", mutant.name, mutant.why));
