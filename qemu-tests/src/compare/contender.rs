@@ -53,11 +53,12 @@ pub(super) const CONTENDERS: &[Contender] = &[
         package: Some("partclone"),
         source: Source::Image,
         whole: true,
-        note: "saves used blocks; each capture is a file that stands for itself",
+        note: "saves used blocks; each capture is a file that stands for itself; it ends only at a tick of its progress display, \
+               here every second",
         prepare: "mkdir $STORE",
-        capture: "partclone.ext4 -c -q -L /dev/null -s $IMAGE -o - | zstd -q -3 -T2 -o $STORE/$TAG.zst",
-        check: "zstd -dcq $STORE/$TAG.zst | partclone.chkimg -L /dev/null -s -",
-        rollback: "zstd -dcq $STORE/$TAG.zst | partclone.restore -q -C -L /dev/null -s - -O $IMAGE",
+        capture: "partclone.ext4 -c -q -f 1 -L /dev/null -s $IMAGE -o - | zstd -q -3 -T2 -o $STORE/$TAG.zst",
+        check: "zstd -dcq $STORE/$TAG.zst | partclone.chkimg -f 1 -L /dev/null -s -",
+        rollback: "zstd -dcq $STORE/$TAG.zst | partclone.restore -q -f 1 -C -L /dev/null -s - -O $IMAGE",
     },
     Contender {
         name: "restic",

@@ -50,11 +50,11 @@ pub(super) const SCALES: &[Scale] = &[
         packages: &[
             "systemd-sysv,linux-image-amd64,linux-headers-amd64,udev,init,locales-all,openssh-server,network-manager",
             "rsyslog,man-db,manpages-dev,gnome-shell,gnome-terminal,nautilus,gdm3,evince,eog,gedit,libreoffice",
-            "libreoffice-help-en-us,libreoffice-gnome,gimp,firefox-esr,thunderbird,chromium,vlc,build-essential,gdb",
-            "clang,default-jdk,nodejs,npm,python3-scipy,python3-pandas,python3-sphinx,python3-django,python3-doc",
+            "libreoffice-help-en-us,libreoffice-gnome,gimp,firefox-esr,thunderbird,vlc,build-essential,gdb",
+            "default-jdk,nodejs,npm,python3-scipy,python3-pandas,python3-sphinx,python3-django,python3-doc",
             "texlive-latex-extra,texlive-fonts-recommended,libboost-dev,qtbase5-dev,libgtk-4-dev,emacs-nox,vim,git",
-            "postgresql,mariadb-server,apache2,php-cli,papirus-icon-theme,breeze-icon-theme,adwaita-icon-theme-full",
-            "fonts-noto-core,fonts-noto-cjk,hunspell-en-us,aspell-en,linux-doc,ansible,golang-1.19-src,rust-src",
+            "postgresql,mariadb-server,apache2,php-cli,breeze-icon-theme,adwaita-icon-theme-full",
+            "fonts-noto-core,fonts-noto-cjk,hunspell-en-us,aspell-en,linux-doc",
         ],
         upgrades: &[
             &["apache2 apache2-bin apache2-data apache2-utils"],
@@ -89,7 +89,7 @@ pub(super) const SCALES: &[Scale] = &[
 pub(super) struct State {
     /// Bytes of blocks that differ from those of the state before.
     pub(super) changed: u64,
-    /// Bytes of the files written in the upgrade: replaced, new, or grown.
+    /// Bytes of the files whose inode changed in the upgrade: replaced, new, or grown.
     pub(super) files: u64,
     /// Packages that were upgraded.
     pub(super) packages: usize,

@@ -32,7 +32,7 @@ const ROUNDS: usize = 3;
 const LIMIT: f64 = 180.0;
 
 const HELP: &str = "\
-usage: cargo compare [--only NAME] [--scale full|small] [--keep] [--program FILE]
+usage: cargo compare [--only NAME] [--scale full|small] [--keep] [--prepare] [--program FILE]
 
 Measures Holdfast beside partclone, restic and borg and writes docs/benchmarks.md. Takes hours, 42 GB below target/compare,
 and root (it mounts images and drops caches). Quiet machines give better figures. A run that is cut off is taken up again where the
@@ -41,6 +41,7 @@ same program is measured.
   --only NAME     one of them: the figures are shown, nothing is written
   --scale small   a root of a few hundred MB, to try it: the figures are shown, nothing is written
   --keep          leave the last store and the work image
+  --prepare       makes the input and stops
   --program FILE  a holdfast built elsewhere, not the one built here with the release profile
 ";
 
@@ -49,13 +50,14 @@ struct Options {
     only: Option<String>,
     scale: &'static Scale,
     keep: bool,
+    prepare: bool,
     program: Option<PathBuf>,
 }
 
 /// The command: the rest of its command line.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     use lexopt::prelude::*;
-    let mut options = Options { only: None, scale: &SCALES[0], keep: false, program: None };
+    let mut options = Options { only: None, scale: &SCALES[0], keep: false, prepare: false, program: None };
     while let Some(arg) = args.next()? {
         match arg {
             Long("only") => options.only = Some(args.value()?.string()?),
@@ -65,6 +67,7 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
                 options.scale = found.ok_or_else(|| format!("there is no scale {name:?}: full or small"))?;
             }
             Long("keep") => options.keep = true,
+            Long("prepare") => options.prepare = true,
             Long("program") => options.program = Some(PathBuf::from(args.value()?).canonicalize()?),
             Long("help") | Short('h') => {
                 print!("{HELP}");
@@ -94,8 +97,10 @@ fn run(options: &Options) -> Result<ExitCode> {
         if let Some(name) = &options.only {
             sudo.args(["--only", name]);
         }
-        if options.keep {
-            sudo.arg("--keep");
+        for (name, given) in [("--keep", options.keep), ("--prepare", options.prepare)] {
+            if given {
+                sudo.arg(name);
+            }
         }
         return Err(sudo.arg("--program").arg(program).exec().into());
     }
@@ -106,6 +111,9 @@ fn run(options: &Options) -> Result<ExitCode> {
     lock.try_lock().map_err(|e| format!("another comparison is under way in the same folder ({e})"))?;
     mount::release(&folder)?;
     let input = Input::make(options.scale)?;
+    if options.prepare {
+        return Ok(ExitCode::SUCCESS);
+    }
     let place = Place::new(options.scale, program)?;
     let of = format!("{} {} {:?}", input.facts.recipe, digest(&place.program)?, options.only);
     let record = place.dir.join("samples.json");
@@ -288,7 +296,9 @@ impl Place {
     fn rollback(&self, contender: &Contender, input: &Input, to: usize, samples: &mut Samples) -> Result<()> {
         let tag = Measure::Change(to).tag();
         input.set(&self.work, to)?;
-        let wanted = self.names()?;
+        // Contents take as long as a check: once for each contender.
+        let contents = samples.seconds(contender.name, Measure::Rollback).is_none();
+        let wanted = self.files(contents)?;
         input.set(&self.work, to + 1)?;
         let before = size(&self.store)?;
         let cost = match contender.source {
@@ -302,7 +312,7 @@ impl Place {
                 cost
             }
         };
-        let now = self.names()?;
+        let now = self.files(contents)?;
         if now != wanted {
             let example = wanted.symmetric_difference(&now).next().cloned().unwrap_or_default();
             return Err(format!("what was taken back is not what was saved: {example}").into());
@@ -311,15 +321,25 @@ impl Place {
         Ok(())
     }
 
-    /// Every file of the work image with its size, time, mode, owners and target.
-    fn names(&self) -> Result<BTreeSet<String>> {
+    /// Every file of the work image with its size, time, mode, owners and target; on demand with its content's hash.
+    fn files(&self, contents: bool) -> Result<BTreeSet<String>> {
         let mounted = Mounted::read_only(&self.work, &self.tree)?;
-        let out = Command::new("find")
-            .arg(mounted.path())
-            .args(["-xdev", "!", "-type", "d", "-printf", "%P %s %T@ %m %U %G %l\\n"])
-            .output()?;
+        let mut lines = BTreeSet::new();
+        let mut list = |line: &str| -> Result<()> {
+            let out =
+                Command::new("bash").args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.tree).output()?;
+            if !out.status.success() {
+                return Err(format!("`{line}` ended with {}", out.status).into());
+            }
+            lines.extend(String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned));
+            Ok(())
+        };
+        list("find . -xdev ! -type d -printf '%P %s %T@ %m %U %G %l\\n'")?;
+        if contents {
+            list("find . -xdev -type f -print0 | xargs -0 sha256sum")?;
+        }
         mounted.unmount()?;
-        Ok(String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect())
+        Ok(lines)
     }
 
     /// Runs a line; what it prints is kept under the name of the measure.
