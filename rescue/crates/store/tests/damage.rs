@@ -12,7 +12,10 @@ use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::Arc;
 use store::backend::Memory;
-use store::{CheckReport, Decode, DecodeError, Footer, LocalDecoder, Node, Store, StoreError};
+use store::{
+    CheckReport, Decode, DecodeError, Footer, InitOptions, LocalDecoder, Node, OpenOptions, Secret, Store, StoreError,
+    Unlock,
+};
 
 fn get(objects: &dyn ObjectStore, name: &ObjectName) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(objects.len(name).unwrap().0).unwrap()];
@@ -41,8 +44,12 @@ fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
 
 /// Two snapshots that share a part, a finished write-back and one that is not.
 fn small() -> (Arc<Memory>, SnapshotId, SnapshotId) {
+    small_with(InitOptions::default())
+}
+
+fn small_with(options: InitOptions) -> (Arc<Memory>, SnapshotId, SnapshotId) {
     let objects = Arc::new(Memory::new());
-    let store = Store::init(objects.clone()).unwrap();
+    let store = Store::init_with(objects.clone(), options).unwrap();
     let mut volume = Volume::of(&[(0, fill(1, 1, 3000)), (1 << 25, fill(2, 1, 700))]);
     let (one, _) = snapshot(&store, &volume).unwrap();
     volume.put(1 << 30, &fill(2, 8, 600));
@@ -65,6 +72,16 @@ fn check(objects: &Arc<Memory>) -> Result<CheckReport, StoreError> {
     open(objects)?.check(true, &mut |_, _| true)
 }
 
+fn key() -> Unlock {
+    Unlock::KeyFile(Secret::new(vec![7; 32]))
+}
+
+fn check_sealed(objects: &Arc<Memory>) -> Result<CheckReport, StoreError> {
+    let options = OpenOptions { unlock: Some(key()), ..OpenOptions::default() };
+    let store = Store::open_with(objects.clone(), Arc::new(LocalDecoder), options)?;
+    store.with_threads(0).check(true, &mut |_, _| true)
+}
+
 #[test]
 fn a_good_store_is_good() {
     let (objects, one, two) = small();
@@ -78,27 +95,41 @@ fn a_good_store_is_good() {
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let (objects, ..) = small();
+    every_flipped_bit(&small().0, &check);
+}
+
+#[test]
+fn every_flipped_bit_of_a_sealed_store_is_found() {
+    let options = InitOptions { key: Some((key(), "one".into())), ..InitOptions::default() };
+    let (objects, ..) = small_with(options);
+    // A second slot, so that one that is damaged does not keep everybody out.
+    let options = OpenOptions { unlock: Some(key()), ..OpenOptions::default() };
+    let store = Store::open_with(objects.clone(), Arc::new(LocalDecoder), options).unwrap();
+    store.add_key(&key(), &key(), "two").unwrap();
+    every_flipped_bit(&objects, &check_sealed);
+}
+
+fn every_flipped_bit(objects: &Arc<Memory>, check: &dyn Fn(&Arc<Memory>) -> Result<CheckReport, StoreError>) {
     let mut tried = 0;
     for name in objects.list("").unwrap() {
-        let good = get(&*objects, &name);
+        let good = get(&**objects, &name);
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
-            replace(&objects, &name, &bad);
-            let clean = check(&objects).is_ok_and(|r| r.is_clean());
+            replace(objects, &name, &bad);
+            let clean = check(objects).is_ok_and(|r| r.is_clean());
             assert!(!clean, "{} byte {at}", name.as_str());
             tried += 1;
         }
         // Torn, and with something behind it.
         for bad in [&good[..good.len() / 2], &good[..good.len() - 1], &[good.as_slice(), b"\0"].concat(), &[]] {
-            replace(&objects, &name, bad);
-            assert!(!check(&objects).is_ok_and(|r| r.is_clean()), "{} of {}", bad.len(), name.as_str());
+            replace(objects, &name, bad);
+            assert!(!check(objects).is_ok_and(|r| r.is_clean()), "{} of {}", bad.len(), name.as_str());
         }
-        replace(&objects, &name, &good);
+        replace(objects, &name, &good);
     }
     assert!(tried > 5000, "{tried}");
-    assert!(check(&objects).unwrap().is_clean());
+    assert!(check(objects).unwrap().is_clean());
 }
 
 #[test]

@@ -65,7 +65,17 @@ pub fn capture(
     }
     drop(meter);
     run.go_on()?;
-    let _proving = run.meter("proving what was saved", ByteLen::ZERO);
+    let mut meter = run.meter("proving what was saved", ByteLen::ZERO);
+    let mut proven = 0;
+    let stopped = !run.writer.prove(&mut |done, total| {
+        meter.set_total(total);
+        meter.add(done.0.saturating_sub(proven));
+        proven = done.0;
+        !cx.observer.cancelled()
+    })?;
+    if stopped {
+        run.go_on()?;
+    }
     let manifest = Manifest {
         format: FORMAT,
         // Counter, origin, parent and cost are the store's to tell.
