@@ -303,6 +303,21 @@ fn a_disk_that_wraps_around_is_found_out() {
 }
 
 #[test]
+fn crumbs_do_not_hold_anybody_up() {
+    // More small chunks than anything counts in one go, of words and of noise, none filling a frame.
+    let store = Store::init(Arc::new(Memory::new())).unwrap().with_threads(2);
+    let mut volume = Volume::default();
+    for n in 0..9000u32 {
+        let len = if n % 2 == 0 { 10 } else { 5000 };
+        volume.put(u64::from(n) * CELL, &fill(u8::try_from(n / 2 % 2).unwrap() + 1, n, len));
+    }
+    let mut writer = store.writer().unwrap();
+    let map = save(&mut writer, &volume, &[]).unwrap();
+    writer.finish(manifest(machine("a"), map)).unwrap();
+    assert_eq!(load(&store, map).unwrap(), volume);
+}
+
+#[test]
 fn reading_back_can_be_stopped() {
     let objects = Arc::new(Memory::new());
     for threads in [0, 2] {

@@ -115,15 +115,15 @@ mod tests {
         common.pack_went(false);
         assert_eq!(common.level(), HARDEST, "nobody waited");
         for _ in 0..20 {
-            // One unit more than there is: the caller waits until it is given back.
-            assert!(common.room.take(UNDER_WAY));
+            // As much as there is: the caller waits until it is given back.
+            assert!(common.room.take(UNDER_WAY / 2));
             std::thread::scope(|scope| {
-                let waiting = scope.spawn(|| common.room.take(1));
+                let waiting = scope.spawn(|| common.room.take(UNDER_WAY / 2));
                 std::thread::sleep(std::time::Duration::from_millis(5));
-                common.room.release(UNDER_WAY);
+                common.room.release(UNDER_WAY / 2);
                 assert!(waiting.join().unwrap());
             });
-            common.room.release(1);
+            common.room.release(UNDER_WAY / 2);
             common.pack_went(false);
         }
         assert!(common.level() <= LIGHTEST + 1, "{}", common.level());

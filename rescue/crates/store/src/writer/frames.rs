@@ -1,9 +1,12 @@
 //! Frames being gathered from new chunks.
 
-use crate::footer::{MAX_CHUNKS, MAX_FRAME};
+use crate::footer::MAX_FRAME;
 use crate::layout::{big, small};
 use crate::pack::Kind;
 use model::id::Digest;
+
+/// Most chunks of a frame: with what each costs besides its bytes, the frames being gathered must fit the room there is.
+const MOST_CHUNKS: usize = 4096;
 
 /// What goes together into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +56,7 @@ impl Drafts {
     /// Adds a chunk; gives the frame before it where both do not fit into one.
     pub(super) fn add(&mut self, lane: Lane, id: Digest, bytes: &[u8]) -> Option<Draft> {
         let draft = self.0.iter_mut().find(|d| d.lane == lane)?;
-        let fits = draft.len + bytes.len() <= big(MAX_FRAME) && draft.chunks.len() < MAX_CHUNKS;
+        let fits = draft.len + bytes.len() <= big(MAX_FRAME) && draft.chunks.len() < MOST_CHUNKS;
         let full = (!fits).then(|| std::mem::replace(draft, Draft::new(lane)));
         draft.plain.extend_from_slice(bytes);
         draft.len += bytes.len();

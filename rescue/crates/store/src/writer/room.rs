@@ -2,10 +2,11 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a unit: what a small chunk costs besides its bytes must count too.
-const UNIT: usize = 64 * 1024;
+/// What a chunk costs besides its bytes. (Not more: all chunks of the frames being gathered must fit, or everybody waits for
+/// frames that never fill up.)
+const BESIDES: usize = 256;
 
-/// A number of units that are free, and who waits for them.
+/// Bytes that are free, and who waits for them.
 pub(super) struct Room {
     state: Mutex<State>,
     changed: Condvar,
@@ -27,13 +28,9 @@ impl Drop for Closer<'_> {
     }
 }
 
-fn units(bytes: usize) -> usize {
-    bytes.div_ceil(UNIT).max(1)
-}
-
 impl Room {
     pub(super) fn new(bytes: usize) -> Self {
-        let state = State { free: units(bytes), closed: false, waits: 0 };
+        let state = State { free: bytes, closed: false, waits: 0 };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -43,23 +40,23 @@ impl Room {
 
     /// Takes room, waiting for it; false where there will be none any more.
     pub(super) fn take(&self, bytes: usize) -> bool {
-        let units = units(bytes);
+        let cost = bytes + BESIDES;
         let mut state = self.state();
-        if state.free < units {
+        if state.free < cost {
             state.waits += 1;
         }
-        while state.free < units && !state.closed {
+        while state.free < cost && !state.closed {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let open = !state.closed;
         if open {
-            state.free -= units;
+            state.free -= cost;
         }
         open
     }
 
     pub(super) fn release(&self, bytes: usize) {
-        self.state().free += units(bytes);
+        self.state().free += bytes + BESIDES;
         self.changed.notify_all();
     }
 
@@ -79,16 +76,16 @@ mod tests {
 
     #[test]
     fn whoever_waits_gets_room_or_an_end() {
-        let room = Room::new(2 * UNIT);
-        assert!(room.take(1) && room.take(UNIT));
+        let room = Room::new(2 * BESIDES + 1001);
+        assert!(room.take(1) && room.take(1000));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| room.take(2));
+            let waiting = scope.spawn(|| room.take(1));
             while room.state().waits == 0 {
                 std::thread::yield_now();
             }
             room.release(1);
             assert!(waiting.join().unwrap());
-            let waiting = scope.spawn(|| room.take(2));
+            let waiting = scope.spawn(|| room.take(1));
             while room.state().waits == 1 {
                 std::thread::yield_now();
             }
