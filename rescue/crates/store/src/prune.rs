@@ -96,7 +96,7 @@ impl Store {
         self.avoid(lists.iter().filter_map(|l| l.packs.as_ref()).flatten().copied().collect());
         // Manifests before packs: what a manifest names was there before it.
         let needed = self.needed_manifests()?;
-        self.reindex()?;
+        self.refresh()?;
         let stopped = PruneReport::default();
         let Some(ground) = Ground::survey(self, &mut || progress("reading what packs hold", 0, 0))? else {
             return Ok(stopped);
@@ -110,7 +110,7 @@ impl Store {
         let done = prune.sweep(&lists, oldest, progress)? && prune.renew(options, generation, now, progress)?;
         prune.report.complete = done;
         let report = prune.report;
-        self.reindex()?;
+        self.refresh()?;
         Ok(report)
     }
 }

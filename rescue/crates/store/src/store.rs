@@ -125,15 +125,10 @@ impl Store {
         &self.inner.index
     }
 
-    /// Learns of packs that are not in the index yet: from index objects, and where none names a pack from its footer.
+    /// Learns of packs that are not in the index yet, and of those that are gone: from index objects, and where none names a pack from its footer.
     /// Damage is no error here: what cannot be read is just not there, and `check` says so.
     pub(crate) fn refresh(&self) -> Result<(), StoreError> {
         self.index().refresh(self)
-    }
-
-    /// Learns everything anew: packs are gone, or will be.
-    pub(crate) fn reindex(&self) -> Result<(), StoreError> {
-        self.refresh()
     }
 
     /// Packs that may hold a chunk; damaged ones only where there are no others.

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::objects::{get, intent, replace};
 use common::*;
 use model::id::{ChunkId, Digest, SnapshotId};
 use model::inventory::InventoryEntry;
@@ -16,31 +17,6 @@ use store::{
     CheckReport, Decode, DecodeError, Footer, InitOptions, LocalDecoder, Node, OpenOptions, Secret, Store, StoreError,
     Unlock,
 };
-
-fn get(objects: &dyn ObjectStore, name: &ObjectName) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(objects.len(name).unwrap().0).unwrap()];
-    objects.get(name, ByteOffset(0), &mut bytes).unwrap();
-    bytes
-}
-
-fn replace(objects: &Memory, name: &ObjectName, bytes: &[u8]) {
-    objects.delete(name).unwrap();
-    objects.put(name, bytes).unwrap();
-}
-
-fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
-    let plan = model::plan::RollbackPlan {
-        action: model::plan::Action::Rollback,
-        to,
-        to_says: "before the update".into(),
-        volumes: Vec::new(),
-        tables: Vec::new(),
-        kept: Vec::new(),
-        checks: Vec::new(),
-        warnings: Vec::new(),
-    };
-    Intent { format: 1, plan, undo, begun: UnixMicros(7) }
-}
 
 /// Two snapshots that share a part, a finished write-back and one that is not.
 fn small() -> (Arc<Memory>, SnapshotId, SnapshotId) {
@@ -112,7 +88,7 @@ fn every_flipped_bit_of_a_sealed_store_is_found() {
 fn every_flipped_bit(objects: &Arc<Memory>, check: &dyn Fn(&Arc<Memory>) -> Result<CheckReport, StoreError>) {
     let mut tried = 0;
     for name in objects.list("").unwrap() {
-        let good = get(&**objects, &name);
+        let good = get(objects, &name);
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
@@ -149,7 +125,7 @@ fn the_snapshots_a_damage_affects_are_named() {
         names
             .iter()
             .map(|name| {
-                let good = get(&*objects, name);
+                let good = get(&objects, name);
                 change(name);
                 let report = check(&objects).unwrap();
                 let named: Vec<SnapshotId> = report.findings.iter().flat_map(|f| f.snapshots.clone()).collect();
@@ -160,7 +136,7 @@ fn the_snapshots_a_damage_affects_are_named() {
             .collect()
     };
     let flip = |name: &ObjectName| {
-        let mut bytes = get(&*objects, name);
+        let mut bytes = get(&objects, name);
         bytes[40] ^= 1;
         replace(&objects, name, &bytes);
     };
@@ -261,7 +237,7 @@ fn a_newer_store_is_refused_before_anything_else() {
 fn a_newer_manifest_is_newer_not_damaged() {
     let (objects, one, _) = small();
     let hexed = |id: &SnapshotId| ObjectName::new(&format!("snapshots/{}/{id}", id.0.short(2))).unwrap();
-    let mut bytes = get(&*objects, &hexed(&one));
+    let mut bytes = get(&objects, &hexed(&one));
     bytes[15] = 9;
     let id = Digest::of(b"of the future");
     objects.put(&hexed(&SnapshotId(id)), &bytes).unwrap();

@@ -3,29 +3,12 @@
 
 mod common;
 
+use common::objects::Counted;
 use common::*;
-use model::id::Digest;
-use model::ports::Entropy;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use store::backend::{LocalDir, Memory};
 use store::{InitOptions, LocalDecoder, OpenOptions, Secret, Store, Unlock};
-
-/// Bytes that follow from a count: a fixture is no secret.
-#[derive(Default)]
-struct Counted(AtomicU64);
-
-impl Entropy for Counted {
-    fn fill(&self, out: &mut [u8]) -> io::Result<()> {
-        for part in out.chunks_mut(32) {
-            let drawn = self.0.fetch_add(1, Ordering::Relaxed);
-            part.copy_from_slice(&Digest::of(&drawn.to_le_bytes()).0[..part.len()]);
-        }
-        Ok(())
-    }
-}
 
 fn place(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

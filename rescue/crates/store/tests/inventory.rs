@@ -3,45 +3,20 @@
 
 mod common;
 
+use common::objects::{copy, get, intent};
 use common::*;
 use model::id::{Digest, SnapshotId};
 use model::note::{Noted, Says};
 use model::ports::{ObjectName, ObjectStore, UnixMicros};
-use model::snapshot::{Intent, Receipt};
-use model::units::{ByteLen, ByteOffset};
+use model::snapshot::Receipt;
+use model::units::ByteLen;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::backend::Memory;
 use store::{Decode, Listing, LocalDecoder, SigningKey, Store, StoreError, SystemEntropy};
 
-fn get(objects: &Memory, name: &ObjectName) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(objects.len(name).unwrap().0).unwrap()];
-    objects.get(name, ByteOffset(0), &mut bytes).unwrap();
-    bytes
-}
-
-fn copy(objects: &Memory) -> Arc<Memory> {
-    let other = Memory::new();
-    objects.list("").unwrap().iter().for_each(|n| other.put(n, &get(objects, n)).unwrap());
-    Arc::new(other)
-}
-
 fn take(store: &Store, seed: u32) -> SnapshotId {
     snapshot(store, &Volume::of(&[(0, fill(2, seed, 3000))])).unwrap().0
-}
-
-fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
-    let plan = model::plan::RollbackPlan {
-        action: model::plan::Action::Rollback,
-        to,
-        to_says: "before".into(),
-        volumes: Vec::new(),
-        tables: Vec::new(),
-        kept: Vec::new(),
-        checks: Vec::new(),
-        warnings: Vec::new(),
-    };
-    Intent { format: 1, plan, undo, begun: UnixMicros(7) }
 }
 
 fn label(text: &str) -> Says {

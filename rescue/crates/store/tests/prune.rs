@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::objects::{copy, get};
 use common::*;
 use model::id::{SnapRef, SnapshotId};
 use model::note::Says;
@@ -78,18 +79,6 @@ impl ObjectStore for Place {
     fn locks_out(&self) -> bool {
         self.locks
     }
-}
-
-fn get(objects: &Memory, name: &ObjectName) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(objects.len(name).unwrap().0).unwrap()];
-    objects.get(name, ByteOffset(0), &mut bytes).unwrap();
-    bytes
-}
-
-fn copy(objects: &Memory) -> Arc<Memory> {
-    let other = Memory::new();
-    objects.list("").unwrap().iter().for_each(|n| other.put(n, &get(objects, n)).unwrap());
-    Arc::new(other)
 }
 
 fn size(objects: &Memory, kind: &str) -> u64 {
@@ -362,7 +351,7 @@ fn a_copy_goes_only_where_the_other_is_good() {
         bytes[100] ^= 1;
         objects.delete(name).unwrap();
         objects.put(name, &bytes).unwrap();
-        // Of data the old copy is kept; of a map it is in use again, since the new one was found bad in reading it.
+        // Of data the old copy is kept. Of a map too, or it is in use again: where the bad copy happens to be read first.
         let report = prune(&open(&objects).unwrap(), LATER).unwrap();
         assert!(report.deleted < rewritten, "{report:?}");
         kept += report.kept;
@@ -374,7 +363,7 @@ fn a_copy_goes_only_where_the_other_is_good() {
             assert_eq!(load(&store, manifest.volumes[0].map).unwrap(), volume(u32::try_from(n).unwrap()));
         }
     }
-    assert_eq!(kept, 1);
+    assert!((1..=2).contains(&kept), "{kept}");
 }
 
 #[test]

@@ -3,10 +3,11 @@
 
 mod common;
 
+use common::objects::get;
 use common::*;
 use model::id::SnapshotId;
 use model::ports::{ObjectName, ObjectStore};
-use model::units::{ByteLen, ByteOffset};
+use model::units::ByteLen;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::backend::Memory;
@@ -15,12 +16,7 @@ use store::{InitOptions, LocalDecoder, OpenOptions, Secret, Store, Unlock};
 type Objects = BTreeMap<ObjectName, Vec<u8>>;
 
 fn all(objects: &Memory) -> Objects {
-    let get = |name: &ObjectName| {
-        let mut bytes = vec![0; usize::try_from(objects.len(name).unwrap().0).unwrap()];
-        objects.get(name, ByteOffset(0), &mut bytes).unwrap();
-        bytes
-    };
-    objects.list("").unwrap().into_iter().map(|name| (name.clone(), get(&name))).collect()
+    objects.list("").unwrap().into_iter().map(|name| (name.clone(), get(objects, &name))).collect()
 }
 
 fn stored(objects: &Objects) -> Arc<Memory> {

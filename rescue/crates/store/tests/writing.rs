@@ -3,32 +3,16 @@
 
 mod common;
 
+use common::objects::Counted;
 use common::*;
-use model::id::Digest;
-use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
+use model::ports::{ObjectError, ObjectName, ObjectStore};
 use model::snapshot::MapRoot;
 use model::units::{ByteLen, ByteOffset, Extent};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use store::backend::Memory;
 use store::{InitOptions, LocalDecoder, OpenOptions, Secret, Store, StoreError, Unlock};
-
-/// Bytes that follow from a count.
-#[derive(Default)]
-struct Counted(AtomicU64);
-
-impl Entropy for Counted {
-    fn fill(&self, out: &mut [u8]) -> io::Result<()> {
-        for part in out.chunks_mut(32) {
-            let drawn = self.0.fetch_add(1, Ordering::Relaxed);
-            part.copy_from_slice(&Digest::of(&drawn.to_le_bytes()).0[..part.len()]);
-        }
-        Ok(())
-    }
-}
 
 fn key(n: u8) -> Unlock {
     Unlock::KeyFile(Secret::new(vec![n; 32]))

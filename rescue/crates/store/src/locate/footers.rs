@@ -103,6 +103,7 @@ impl Footers {
     }
 
     /// Bytes in use; what is hot and not kept any more comes on top, at most eight footers.
+    #[cfg(test)]
     pub(crate) fn size(&self) -> usize {
         self.kept.size()
     }

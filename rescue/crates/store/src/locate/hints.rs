@@ -80,6 +80,7 @@ impl Hints {
     }
 
     /// Bytes of memory, about.
+    #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.sorted.capacity() * 8 + self.tail.len() * 16
     }

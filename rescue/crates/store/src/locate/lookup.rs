@@ -1,13 +1,13 @@
 //! The index of a store: which packs may hold a chunk.
 
 use super::packs::Known;
-use super::run::{PageCache, Run};
-use super::state::{Sizes, State};
+use super::run::PageCache;
+use super::state::State;
 use super::upkeep::Upkeep;
 use super::{Pack, PackNo, Source, Trust, key_of};
 use crate::error::StoreError;
 use model::id::Digest;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Bytes of pages that are kept.
 const PAGES: usize = 4 * 1024 * 1024;
@@ -17,7 +17,7 @@ const AGAIN: usize = 16;
 /// Which packs may hold which chunk. Shared by threads: nothing is read or written while a lock is held that a lookup takes.
 pub(crate) struct Index {
     state: RwLock<State>,
-    pages: PageCache,
+    pub(super) pages: PageCache,
     /// Held by whoever reads or writes index objects other than by looking up.
     pub(super) upkeep: Mutex<Upkeep>,
 }
@@ -97,12 +97,6 @@ impl Index {
         state.packs.number(pack).filter(|no| state.packs.get(*no).is_some_and(|known| known.present))
     }
 
-    /// Every pack that is there.
-    pub(crate) fn packs(&self) -> Vec<(PackNo, Pack)> {
-        let state = self.state();
-        state.packs.iter().filter(|(_, known)| known.present).map(|(no, known)| (no, known.pack)).collect()
-    }
-
     /// Adds a pack with its chunks, or what is newly known of it. Chunks of verified packs are written out by the next
     /// [`Index::flush`]; a pack that is not read back yet is to be added as [`Trust::Unknown`] and again, with its chunks, once it
     /// is. Nothing is read or written here.
@@ -115,21 +109,10 @@ impl Index {
         self.state().is_due()
     }
 
-    /// False where packs without an index have more chunks than fit memory: a chunk that is not found may still be there.
-    /// Reading packs whole ([`Index::set_trust`]) and [`Index::flush`] mend that.
-    pub(crate) fn is_complete(&self) -> bool {
-        !self.state().packs.iter().any(|(_, known)| known.is_uncovered())
-    }
-
     /// Says how far a pack is known to be good. One that is verified gets into an index object with the next
     /// [`Index::flush`], a bad one out of those that name it.
     pub(crate) fn set_trust(&self, no: PackNo, trust: Trust) {
         self.change(no, |known| known.pack.trust = trust);
-    }
-
-    /// Says whether a pack is on a condemned list.
-    pub(crate) fn condemn(&self, no: PackNo, condemned: bool) {
-        self.change(no, |known| known.pack.condemned = condemned);
     }
 
     /// Forgets a pack that was deleted.
@@ -141,23 +124,5 @@ impl Index {
         if let Some(known) = self.state_mut().packs.get_mut(no) {
             change(known);
         }
-    }
-
-    /// Bytes of memory, computed.
-    pub(crate) fn sizes(&self) -> Sizes {
-        let state = self.state();
-        Sizes {
-            packs: state.packs.size(),
-            runs: state.runs.iter().map(|run| run.size()).sum(),
-            // A node of the tree is about two thirds full.
-            recent: state.recent.len() * 30 + state.leaving.len() * 20,
-            hints: state.hints.size(),
-            pages: self.pages.size(),
-        }
-    }
-
-    /// The index objects in use and how many entries each has.
-    pub(crate) fn runs(&self) -> Vec<(Digest, u32)> {
-        self.state().runs.iter().map(|run: &Arc<Run>| (run.id, run.entries)).collect()
     }
 }

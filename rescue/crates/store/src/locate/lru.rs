@@ -71,6 +71,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     }
 
     /// Bytes in use, bookkeeping included.
+    #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.inner().size
     }

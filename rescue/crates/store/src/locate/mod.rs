@@ -14,7 +14,6 @@
 //! A run has every chunk of every pack that it names, so that a pack's name in any run that can be read is enough to know that
 //! nothing of it needs to be looked for elsewhere. That is why runs are merged and split by whole packs: with runs split by
 //! ranges of ids, one lost object would hide chunks of packs that the others still name.
-#![cfg_attr(not(test), allow(dead_code))] // its sizes are asked for by tests, the list of packs by pruning
 
 mod compact;
 mod filter;
@@ -31,6 +30,8 @@ mod upkeep;
 
 #[cfg(test)]
 mod scale;
+#[cfg(test)]
+mod sizes;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

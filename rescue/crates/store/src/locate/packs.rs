@@ -29,8 +29,6 @@ pub(crate) struct PackNo(pub(crate) u32);
 pub(crate) struct Pack {
     pub(crate) id: Digest,
     pub(crate) trust: Trust,
-    /// On a condemned list: it can be read, and nothing may be saved against it.
-    pub(crate) condemned: bool,
 }
 
 /// A pack and where the index has its chunks from.
@@ -53,6 +51,7 @@ pub(super) struct Known {
 
 impl Known {
     /// It is there, and nothing here says what it holds.
+    #[cfg(test)]
     pub(super) fn is_uncovered(&self) -> bool {
         self.present && !(self.named || self.held || self.hinted || self.unreadable)
     }
@@ -84,7 +83,7 @@ impl Packs {
             return no;
         }
         let no = small(self.packs.len());
-        let pack = Pack { id: *id, trust: Trust::Unknown, condemned: false };
+        let pack = Pack { id: *id, trust: Trust::Unknown };
         self.packs.push(Known {
             pack,
             present: false,
@@ -125,6 +124,7 @@ impl Packs {
     }
 
     /// Bytes of memory, about.
+    #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.packs.capacity() * size_of::<Known>() + self.sorted.capacity() * 4 + self.tail.len() * 64
     }

@@ -27,28 +27,6 @@ pub(super) struct State {
     pub(super) hints: Hints,
 }
 
-/// Bytes of memory that an index takes, computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    /// Numbers, ids and flags of packs.
-    pub(crate) packs: usize,
-    /// Heads of runs.
-    pub(crate) runs: usize,
-    /// Entries that no run has.
-    pub(crate) recent: usize,
-    /// Chunks of packs that no run names.
-    pub(crate) hints: usize,
-    /// Pages read lately.
-    pub(crate) pages: usize,
-}
-
-impl Sizes {
-    /// All of it.
-    pub(crate) fn total(&self) -> usize {
-        self.packs + self.runs + self.recent + self.hints + self.pages
-    }
-}
-
 impl State {
     /// Adds a pack with its chunks, or what is newly known of it.
     pub(super) fn add(&mut self, pack: &Digest, trust: Trust, ids: &[Digest]) -> PackNo {

@@ -279,8 +279,6 @@ fn candidates_are_ordered_by_trust() {
     assert_eq!(index.candidates(&store, &id(1)).unwrap(), [good, put, unknown, bad]);
     assert_eq!(store.add(&index, Trust::Put, [1, 4]), good);
     assert_eq!(index.pack(good).unwrap().trust, Trust::Verified, "putting what is there makes it no worse");
-    index.condemn(good, true);
-    assert!(index.pack(good).unwrap().condemned);
     index.flush(&store).unwrap();
     index.set_trust(good, Trust::Bad);
     index.flush(&store).unwrap();

@@ -134,7 +134,7 @@ impl Store {
 
     fn ground(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Ground<'_>>, StoreError> {
         self.avoid_condemned()?;
-        self.reindex()?;
+        self.refresh()?;
         Ground::survey(self, go_on)
     }
 }

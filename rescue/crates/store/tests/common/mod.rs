@@ -1,6 +1,8 @@
 //! Volumes to save, manifests to save them under, and what they must come back as. Shared by the tests of the store.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod objects;
+
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Hardware};
 use model::ports::{ObjectStore, UnixMicros};
