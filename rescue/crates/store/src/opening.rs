@@ -11,7 +11,7 @@ use crate::seal::{Seal, StoreId, Unlock};
 use crate::store::{Store, read_object};
 use model::hex;
 use model::id::Digest;
-use model::ports::{Entropy, ObjectError, ObjectStore};
+use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
 use model::text::DisplayText;
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ impl Store {
             seal = Seal::Sealed(Arc::new(Keys::derive(&master, &id)));
         }
         // Last: without it there is no store, and one that says it is encrypted has a slot.
-        objects.put(&format_name(), &format::encode(&about))?;
+        put_and_read_back(&*objects, &format_name(), &format::encode(&about))?;
         drop(held);
         Self::new(objects, Arc::new(LocalDecoder), options.entropy, about.id, seal)
     }
@@ -189,10 +189,15 @@ impl Store {
 }
 
 fn put_slot(objects: &dyn ObjectStore, bytes: &[u8]) -> Result<(), StoreError> {
-    let name = key_name(&Digest::of(bytes));
-    objects.put(&name, bytes)?;
     // A slot that the disk did not keep locks its owner out.
-    if read_object(objects, &name, MAX_SLOT)? != bytes {
+    put_and_read_back(objects, &key_name(&Digest::of(bytes)), bytes)
+}
+
+fn put_and_read_back(objects: &dyn ObjectStore, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+    objects.put(name, bytes)?;
+    if read_object(objects, name, MAX_SLOT.max(format::MAX_FORMAT))? != bytes {
+        // Nobody was told of it, and the next attempt must not find it in its way.
+        let _ = objects.delete(name);
         return Err(StoreError::damaged(format!("{} does not read back as it was written", name.as_str())));
     }
     Ok(())

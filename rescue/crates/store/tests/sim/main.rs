@@ -46,6 +46,8 @@ const CUTS: &[Point] = &[
 const FAULTS: &[Fault] = &[
     // A directory whose own name could not be synced was found by the next put, and taken for durable.
     Fault { call: Some(Call::SyncDir), nth: 6, what: What::Io },
+    // The disk dropped the object `format`, and a store that nobody could open took a snapshot.
+    Fault { call: Some(Call::Write), nth: 0, what: What::Dropped },
 ];
 
 #[test]
