@@ -54,6 +54,8 @@ pub struct PruneReport {
     pub to_be_freed: ByteLen,
     /// Packs whose live chunks were written again: they are among the deleted or the condemned.
     pub rewritten: usize,
+    /// About how much was written for that: what is deleted and condemned frees so much less.
+    pub written: ByteLen,
     /// Packs that were to be deleted and are kept for a writer at work, or because the other copy of a chunk of theirs could
     /// not be read.
     pub kept: usize,
@@ -66,6 +68,8 @@ pub type PruneProgress<'a> = &'a mut dyn FnMut(&str, usize, usize) -> bool;
 
 struct Prune<'a> {
     store: &'a Store,
+    /// Nothing is read whole, written or deleted: only said.
+    dry: bool,
     ground: Ground<'a>,
     live: Bits,
     /// Packs that were read back whole in this prune, and whether they are good.
@@ -81,15 +85,31 @@ impl Store {
     /// first); [`StoreError::InUse`], [`StoreError::Full`], [`StoreError::Io`]. Whatever happens, no snapshot loses anything.
     pub fn prune(&self, options: PruneOptions, progress: PruneProgress<'_>) -> Result<PruneReport, StoreError> {
         let _hold = self.making_room(&|| self.hold())?;
-        let now = options.now && self.objects().locks_out();
+        self.pruned(options, false, progress)
+    }
+
+    /// What [`Store::prune`] would do now, without touching anything. What only shows on the way is taken to go well: that
+    /// there is room, and that no other writer is at work.
+    ///
+    /// # Errors
+    /// As [`Store::prune`], but for [`StoreError::InUse`] and [`StoreError::Full`].
+    pub fn would_prune(&self, options: PruneOptions, progress: PruneProgress<'_>) -> Result<PruneReport, StoreError> {
+        self.pruned(options, true, progress)
+    }
+
+    fn pruned(&self, options: PruneOptions, dry: bool, progress: PruneProgress<'_>) -> Result<PruneReport, StoreError> {
+        let locked = self.objects().locks_out();
+        let now = options.now && locked;
         // Leases before manifests: a writer whose lease is not there any more has its manifest there.
         let generation = self.last_generation()?.saturating_add(1);
         let mut oldest = u64::MAX;
         for (name, begun) in self.leases()? {
-            if begun.saturating_add(LEASE_LIFE) <= generation {
-                self.objects().delete(&name)?;
-            } else {
-                oldest = oldest.min(begun);
+            match begun.saturating_add(LEASE_LIFE) <= generation {
+                // Whoever holds the lock finds none: they are of writers that died.
+                _ if dry && locked => {}
+                true if dry => {}
+                true => self.objects().delete(&name)?,
+                false => oldest = oldest.min(begun),
             }
         }
         let lists = self.condemned_lists()?;
@@ -102,7 +122,7 @@ impl Store {
             return Ok(stopped);
         };
         let live = ground.none();
-        let mut prune = Prune { store: self, ground, live, proven: HashMap::new(), report: stopped };
+        let mut prune = Prune { store: self, dry, ground, live, proven: HashMap::new(), report: stopped };
         if !prune.mark(&needed, progress)? {
             return Ok(prune.report);
         }
@@ -143,7 +163,7 @@ impl Prune<'_> {
         for list in lists {
             let Some(packs) = &list.packs else {
                 // Nobody can delete anything for it, and nobody is kept from anything by it.
-                self.store.objects().delete(&list.name)?;
+                self.drop_list(list)?;
                 continue;
             };
             let mut left = 0;
@@ -164,7 +184,7 @@ impl Prune<'_> {
                 }
             }
             if left == 0 {
-                self.store.objects().delete(&list.name)?;
+                self.drop_list(list)?;
             }
         }
         Ok(true)
@@ -186,6 +206,10 @@ impl Prune<'_> {
         self.store.avoid(avoided.map(|(_, p)| p.id).collect());
         let Some(rewritten) = self.rewrite(&alive, options.rewrite, progress)? else { return Ok(false) };
         self.report.rewritten = rewritten.len();
+        for pack in &rewritten {
+            let (live, _) = self.weigh(*pack)?;
+            self.report.written.0 = self.report.written.0.saturating_add(live);
+        }
         let all: Vec<usize> = dead.into_iter().chain(rewritten).collect();
         if now {
             for (n, pack) in all.iter().enumerate() {
@@ -199,18 +223,38 @@ impl Prune<'_> {
             }
         } else if !all.is_empty() {
             let packs: BTreeSet<Digest> = all.iter().map(|p| self.ground.packs[*p].id).collect();
-            self.store.making_room(&|| self.store.condemn(generation, &packs))?;
+            if !self.dry {
+                self.store.making_room(&|| self.store.condemn(generation, &packs))?;
+            }
             self.report.condemned = packs.len();
             self.report.to_be_freed =
                 ByteLen(all.iter().map(|p| self.ground.packs[*p].len).fold(0, u64::saturating_add));
         }
-        self.store.making_room(&|| self.store.enter(InventoryEvent::Prune { generation }))?;
+        if !self.dry {
+            self.store.making_room(&|| self.store.enter(InventoryEvent::Prune { generation }))?;
+        }
         Ok(true)
+    }
+
+    /// What of a pack is live, and what it holds in all.
+    fn weigh(&self, pack: usize) -> Result<(u64, u64), StoreError> {
+        let (mut live, mut all) = (0u64, 0u64);
+        for (bit, size) in self.ground.bits_of(pack).zip(self.ground.sizes(pack)?) {
+            all = all.saturating_add(size);
+            live = live.saturating_add(if self.live.get(bit) { size } else { 0 });
+        }
+        Ok((live, all))
+    }
+
+    fn drop_list(&self, list: &Condemned) -> Result<(), StoreError> {
+        if self.dry { Ok(()) } else { Ok(self.store.objects().delete(&list.name)?) }
     }
 
     fn delete(&mut self, pack: usize) -> Result<(), StoreError> {
         let held = &self.ground.packs[pack];
-        self.store.objects().delete(&pack_name(&held.id))?;
+        if !self.dry {
+            self.store.objects().delete(&pack_name(&held.id))?;
+        }
         self.report.deleted += 1;
         self.report.freed.0 = self.report.freed.0.saturating_add(held.len);
         Ok(())
@@ -219,7 +263,7 @@ impl Prune<'_> {
     /// True where every live chunk that a pack has too lies in another pack that was read back whole.
     fn has_good_copies(&mut self, pack: usize) -> Result<bool, StoreError> {
         let held = &self.ground.packs[pack];
-        if !held.readable {
+        if !held.readable || self.dry {
             return Ok(true);
         }
         let ids: Vec<Digest> = self.store.read_footer(&held.id)?.chunks.iter().map(|c| c.id).collect();

@@ -152,6 +152,7 @@ fn what_is_freed_is_what_was_foretold() {
         let told = store.would_free(&[made.ids[0]].into(), &mut || true).unwrap().unwrap().0;
         let stats = store.stats(&mut || true).unwrap().unwrap();
         assert_eq!((stats.stored.0, stats.snapshots[0].unique.0), (before, told));
+        assert_eq!(stats.distinct.0, 3 * 200_000 + 900_000 + 300_000, "each chunk once, and no nodes");
         assert!((1_100_000..1_130_000).contains(&told), "{told}: its own 200,000 and 900,000, and nodes");
         assert!(stats.dead.0 < 3000, "footers: {}", stats.dead.0);
         assert!(stats.live.0 < stats.snapshots.iter().map(|s| s.shared.0 + s.unique.0).sum::<u64>(), "shared");
@@ -187,6 +188,23 @@ fn condemned_first_deleted_later() {
     let second = prune(&open(&made.objects).unwrap(), LATER).unwrap();
     assert_eq!((second.deleted, second.freed, second.generation), (first.condemned, first.to_be_freed, 2));
     assert!(made.objects.list("condemned").unwrap().is_empty());
+}
+
+#[test]
+fn what_would_be_done_is_what_is_done() {
+    for options in [NOW, LATER] {
+        let made = three();
+        let store = open(&made.objects).unwrap();
+        store.forget(&[made.ids[0]]).unwrap();
+        for round in 0..2 {
+            let before = made.objects.list("").unwrap();
+            let told = store.would_prune(options, &mut |_, _, _| true).unwrap();
+            assert_eq!(made.objects.list("").unwrap(), before, "nothing is touched");
+            assert_eq!(told, prune(&store, options).unwrap(), "{options:?}, {round}");
+            assert_eq!(told.rewritten > 0, told.written.0 > 0);
+            assert!(round > 0 || told.freed > told.written || told.to_be_freed > told.written, "{told:?}");
+        }
+    }
 }
 
 #[test]

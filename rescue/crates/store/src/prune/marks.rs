@@ -4,6 +4,7 @@ use crate::error::StoreError;
 use crate::layout::{big, digest_in, pack_name, small};
 use crate::map::Sub;
 use crate::node::Node;
+use crate::pack::Kind;
 use crate::records::maps;
 use crate::store::Store;
 use model::id::Digest;
@@ -197,6 +198,14 @@ impl<'a> Ground<'a> {
             return Err(StoreError::damaged(text));
         }
         Ok(visit(&copies))
+    }
+
+    /// Plain bytes of those chunks of a pack that are set, map nodes left out.
+    pub(super) fn plain(&self, pack: usize, which: &Bits) -> Result<u64, StoreError> {
+        let footer = self.store.read_footer(&self.packs[pack].id)?;
+        let chunks = self.bits_of(pack).zip(&footer.chunks);
+        let counted = chunks.filter(|(bit, c)| c.kind == Kind::Data && which.get(*bit));
+        Ok(counted.fold(0, |sum, (_, c)| sum.saturating_add(u64::from(c.plain))))
     }
 
     /// Bytes that each chunk of a pack takes, in the footer's order: its part of its frame.

@@ -19,16 +19,12 @@ impl Prune<'_> {
     ) -> Result<Option<Vec<usize>>, StoreError> {
         let mut chosen = Vec::new();
         for pack in alive {
-            let (mut dead, mut all) = (0u64, 0u64);
-            for (bit, size) in self.ground.bits_of(*pack).zip(self.ground.sizes(*pack)?) {
-                all = all.saturating_add(size);
-                dead = dead.saturating_add(if self.live.get(bit) { 0 } else { size });
-            }
-            if u128::from(dead) * 100 > u128::from(all) * u128::from(limit) {
+            let (live, all) = self.weigh(*pack)?;
+            if u128::from(all - live) * 100 > u128::from(all) * u128::from(limit) {
                 chosen.push(*pack);
             }
         }
-        if chosen.is_empty() {
+        if chosen.is_empty() || self.dry {
             return Ok(Some(chosen));
         }
         let mut writer = Writer::inside(self.store.clone())?;

@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 pub struct Stats {
     /// Used bytes of all snapshots, each counted whole.
     pub logical: ByteLen,
-    /// What that is in the store, each chunk once: compressed, map nodes included.
+    /// What that is with each chunk of it once, not compressed.
+    pub distinct: ByteLen,
+    /// What that is in the store: each chunk once, compressed, map nodes included.
     pub live: ByteLen,
     /// What packs take in all.
     pub stored: ByteLen,
@@ -79,6 +81,9 @@ impl Store {
             let logical = ByteLen(logical(manifest));
             stats.logical.0 = stats.logical.0.saturating_add(logical.0);
             stats.snapshots.push(SnapshotSpace { id: *id, logical, unique: ByteLen(unique), shared: ByteLen(shared) });
+        }
+        for pack in (0..ground.packs.len()).filter(|pack| ground.packs[*pack].readable) {
+            stats.distinct.0 = stats.distinct.0.saturating_add(ground.plain(pack, &once)?);
         }
         for (_, aside) in self.asides()? {
             // One that is damaged needs nothing that a snapshot does not.
