@@ -1,16 +1,18 @@
 //! Whether a store is what it says: every object, every map, and on request every byte.
 
+mod maps;
 mod packs;
 
 use crate::error::StoreError;
 use crate::format::{self, About};
-use crate::layout::{MAX_INDEX, big, digest_in, format_name, index_name, pack_name, small};
+use crate::layout::{MAX_INDEX, digest_in, format_name, index_name, pack_name, small};
 use crate::locate::{Trust, read_head};
-use crate::map::{Sub, mask};
-use crate::node::{LeafContent, Node};
+use crate::map::Sub;
+use crate::node::Node;
 use crate::opening::slots;
-use crate::records::maps;
+use crate::records;
 use crate::store::{Store, read_object};
+use maps::Part;
 use model::id::{Digest, SnapshotId};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
@@ -18,7 +20,6 @@ use model::units::ByteLen;
 use packs::Looked;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
 /// Most separate causes remembered for one part of a map; a part with more is still known to be damaged.
 const MOST_CAUSES: usize = 64;
@@ -66,18 +67,6 @@ impl CheckReport {
     }
 }
 
-/// What is known of a part of a map, however many snapshots share it.
-#[derive(Debug, Clone, Default)]
-struct Part {
-    used: u64,
-    /// One past the last used address, from the part's own start.
-    end: u64,
-    /// Findings it depends on.
-    causes: Arc<BTreeSet<usize>>,
-}
-
-type Progress<'a> = &'a mut dyn FnMut(ByteLen, ByteLen) -> bool;
-
 struct Checker<'a> {
     store: &'a Store,
     report: CheckReport,
@@ -94,12 +83,19 @@ struct Checker<'a> {
     /// Packs that an index object names and that are not there.
     gone: Vec<Digest>,
     parts: HashMap<Sub, Part>,
+    progress: &'a mut dyn FnMut(ByteLen, ByteLen) -> bool,
+    /// Bytes done and to do, as the caller is told.
+    done: u64,
+    total: u64,
+    /// The caller wants no more.
+    stopped: bool,
 }
 
 impl Store {
     /// Checks the store: every object's name and format, every manifest, every map node, every chunk's place; with
-    /// `read_data` every pack's bytes and every chunk's hash too. `progress` is told bytes done and to do, and stops the
-    /// check by returning false. Leftovers are no damage.
+    /// `read_data` every pack's bytes and every chunk's hash too, and where signers are required what they signed of the
+    /// content of every leaf. `progress` is told bytes done and to do, and stops the check by returning false. Leftovers are
+    /// no damage.
     ///
     /// # Errors
     /// [`StoreError::Io`] where the store cannot be listed or read; damage is in the report.
@@ -121,17 +117,22 @@ impl Store {
             cause: None,
             gone: Vec::new(),
             parts: HashMap::new(),
+            progress,
+            done: 0,
+            total: 0,
+            stopped: false,
         };
         checker.format()?;
         checker.strays()?;
-        if checker.all_packs(read_data, progress)? {
+        checker.all_packs(read_data)?;
+        if !checker.stopped {
             checker.index_objects()?;
             if read_data {
                 checker.places()?;
             }
             checker.records()?;
             checker.snapshots()?;
-            checker.report.complete = true;
+            checker.report.complete = !checker.stopped;
         }
         Ok(checker.report)
     }
@@ -213,25 +214,31 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Every pack; false where the caller stopped it.
-    fn all_packs(&mut self, read_data: bool, progress: Progress<'_>) -> Result<bool, StoreError> {
+    /// Every pack.
+    fn all_packs(&mut self, read_data: bool) -> Result<(), StoreError> {
         let (ids, lens): (Vec<Digest>, Vec<u64>) = self.packs.iter().map(|(id, len)| (*id, *len)).unzip();
         self.needed = vec![false; ids.len()];
-        let total = ByteLen(lens.iter().fold(0, |n, len| n.saturating_add(*len)));
-        let (store, mut done, mut go_on) = (self.store, 0u64, progress(ByteLen(0), total));
-        if go_on {
+        self.total = lens.iter().fold(self.to_prove()?, |n, len| n.saturating_add(*len));
+        let store = self.store;
+        self.went_on(0);
+        if !self.stopped {
             packs::look_at(store, &ids, read_data, &mut |at, looked| {
                 self.looked(&ids[at], looked);
                 if read_data {
                     self.report.read.0 = self.report.read.0.saturating_add(lens[at]);
                 }
-                done = done.saturating_add(lens[at]);
-                go_on = progress(ByteLen(done), total);
-                Ok(go_on)
+                self.went_on(lens[at]);
+                Ok(!self.stopped)
             })?;
         }
         self.homes.sort_unstable();
-        Ok(go_on)
+        Ok(())
+    }
+
+    /// Tells the caller that so many bytes more are done with.
+    fn went_on(&mut self, bytes: u64) {
+        self.done = self.done.saturating_add(bytes);
+        self.stopped |= !(self.progress)(ByteLen(self.done), ByteLen(self.total));
     }
 
     /// Takes over what was found in a pack.
@@ -306,7 +313,7 @@ impl Checker<'_> {
         self.report.snapshots = listing.snapshots.len();
         for (id, manifest) in &listing.snapshots {
             let mut causes = BTreeSet::new();
-            for (root, len, name) in maps(manifest) {
+            for (root, len, name) in records::maps(manifest) {
                 let part = self.part(root.into())?;
                 causes.extend(part.causes.iter().copied());
                 if len.is_some_and(|len| part.end > len) {
@@ -330,7 +337,7 @@ impl Checker<'_> {
         }
         // What was put aside is needed too; a damaged part of it costs no snapshot anything.
         for (id, manifest) in self.store.asides()? {
-            for (root, ..) in maps(&manifest) {
+            for (root, ..) in records::maps(&manifest) {
                 if !self.part(root.into())?.causes.is_empty() {
                     self.note(format!("the stopped capture {} cannot be gone on with", id.short(12)));
                 }
@@ -340,93 +347,5 @@ impl Checker<'_> {
         self.report.leftover_packs = left.clone().count();
         self.report.leftover = ByteLen(left.fold(0, |n, (len, _)| n.saturating_add(*len)));
         Ok(())
-    }
-
-    /// Looks at a part of a map once, however often it is shared. The depth is bounded by the height, at most 5.
-    fn part(&mut self, sub: Sub) -> Result<Part, StoreError> {
-        if let Some(part) = self.parts.get(&sub) {
-            return Ok(part.clone());
-        }
-        let mut causes = BTreeSet::new();
-        let mut part = Part::default();
-        // A chunk nobody has is found by reading; one with bad bytes is known already.
-        if self.chunk(&sub.id.0, None, &mut causes) {
-            match sub.open(self.store) {
-                Ok(node) => self.node(&node, &mut part, &mut causes)?,
-                Err(e) => {
-                    causes.insert(self.found(e)?);
-                }
-            }
-        }
-        while causes.len() > MOST_CAUSES {
-            causes.pop_last();
-        }
-        part.causes = Arc::new(causes);
-        self.parts.insert(sub, part.clone());
-        Ok(part)
-    }
-
-    fn node(&mut self, node: &Node, part: &mut Part, causes: &mut BTreeSet<usize>) -> Result<(), StoreError> {
-        part.used = node.used();
-        match node {
-            Node::Leaf(leaf) => {
-                let mut needed = vec![0; leaf.chunks.len()];
-                for slice in &leaf.slices {
-                    if let LeafContent::Chunk { number, at } = slice.content
-                        && let Some(needed) = needed.get_mut(usize::from(number))
-                    {
-                        *needed = at.saturating_add(slice.len).max(*needed);
-                    }
-                    part.end = u64::from(slice.end());
-                }
-                for (id, needed) in leaf.chunks.iter().zip(needed) {
-                    self.chunk(&id.0, Some(needed), causes);
-                }
-            }
-            Node::Inner(inner) => {
-                let mut used = 0u64;
-                for child in &inner.children {
-                    let below = self.part(Sub::child(inner, child))?;
-                    causes.extend(below.causes.iter().copied());
-                    used = used.saturating_add(below.used);
-                    let base = u64::from(child.index).saturating_mul(mask(inner.height - 1).saturating_add(1));
-                    part.end = base.saturating_add(below.end);
-                }
-                if causes.is_empty() && used != inner.used {
-                    let text = format!("a map node says {} bytes are used, below it are {used}", inner.used);
-                    causes.insert(self.note(text));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a chunk can be had, with good bytes and at least the length that is used of it.
-    fn chunk(&mut self, id: &Digest, len: Option<u32>, causes: &mut BTreeSet<usize>) -> bool {
-        let at = self.homes.partition_point(|(other, ..)| other < id);
-        if let Some((_, pack, has)) = self.homes.get(at).filter(|(other, ..)| other == id).copied() {
-            if let Some(needed) = self.needed.get_mut(big(pack)) {
-                *needed = true;
-            }
-            if len.is_some_and(|len| len > has) {
-                let text = format!("chunk {} has {has} bytes, a map uses more", id.short(12));
-                causes.insert(self.note(text));
-            }
-            return true;
-        }
-        let finding = match (self.bad_chunks.get(id), self.cause) {
-            (Some(finding), _) => *finding,
-            // Of a pack that is gone, or has no footer any more, nobody knows what it held.
-            (None, Some(cause)) => cause,
-            (None, None) => {
-                let gone: Vec<String> = self.gone.iter().take(MOST_NAMED).map(|p| p.short(12)).collect();
-                let gone =
-                    if gone.is_empty() { String::new() } else { format!("; gone are packs {}", gone.join(", ")) };
-                self.note(format!("chunk {} is in no pack that can be read{gone}", id.short(12)))
-            }
-        };
-        self.bad_chunks.insert(*id, finding);
-        causes.insert(finding);
-        false
     }
 }

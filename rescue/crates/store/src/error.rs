@@ -77,7 +77,7 @@ pub enum StoreError {
         /// What was tried and how it did not fit; never the key itself.
         why: DisplayText,
     },
-    /// A signature is missing, does not verify, or is of nobody who is trusted.
+    /// A signature is missing, does not verify, is of nobody who is trusted, or is of something else than what is here.
     #[error("{what}")]
     Untrusted {
         /// Whose signature of what.
@@ -106,6 +106,10 @@ impl StoreError {
 
     pub(crate) fn wrong_key(why: impl AsRef<str>) -> Self {
         Self::WrongKey { why: DisplayText::new(why.as_ref()) }
+    }
+
+    pub(crate) fn untrusted(what: impl AsRef<str>) -> Self {
+        Self::Untrusted { what: DisplayText::new(what.as_ref()) }
     }
 
     /// A decoder's refusal of `what`.

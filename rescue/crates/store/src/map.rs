@@ -1,5 +1,6 @@
 //! Reading maps: which bytes of a volume come from which chunk, and where two maps differ.
 
+mod belief;
 mod slices;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use crate::store::Store;
 use model::id::{ChunkId, Digest, NodeId};
 use model::snapshot::MapRoot;
 use model::units::{ByteLen, ByteOffset, Extent};
+pub(crate) use belief::Believed;
 use slices::SliceWalk;
 use walk::Walk;
 pub(crate) use walk::{Sub, mask};

@@ -60,9 +60,14 @@ impl Store {
     }
 
     /// From now on only snapshots that one of these signed are used; others are refused as [`StoreError::Untrusted`] before
-    /// anything of them is decoded. An empty set refuses all.
+    /// anything of them is decoded. An empty set refuses all. What is read of a map is then proven against what was signed:
+    /// each leaf once, by all its bytes, before any of them is given out.
     pub fn require_signers(&self, signers: BTreeSet<SignerId>) {
         self.records().trust.write().unwrap_or_else(PoisonError::into_inner).required = Some(signers);
+    }
+
+    pub(crate) fn requires_signers(&self) -> bool {
+        self.records().trust.read().unwrap_or_else(PoisonError::into_inner).required.is_some()
     }
 
     fn trusting(&self) -> Trusting {

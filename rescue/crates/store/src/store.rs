@@ -6,6 +6,7 @@ use crate::error::StoreError;
 use crate::footer::Footer;
 use crate::layout::{MAX_PACK, pack_name, small};
 use crate::locate::{Footers, Found, Held, Index, PackNo, Source, Trust};
+use crate::map::Believed;
 use crate::node::Node;
 use crate::pack::{self, Header, TRAILER};
 use crate::reader::FrameSlot;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) frames: Cache<(Digest, u16), FrameSlot>,
     pub(crate) footers: Footers,
     pub(crate) nodes: Cache<NodeId, Node>,
+    pub(crate) believed: Believed,
 }
 
 impl std::fmt::Debug for Store {
@@ -72,6 +74,7 @@ impl Store {
             frames: Cache::new(FRAMES),
             footers: Footers::new(),
             nodes: Cache::new(NODES),
+            believed: Believed::default(),
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_THREADS);
         let store = Self { inner: Arc::new(inner), threads };

@@ -42,6 +42,7 @@ impl<N: Nodes> SliceWalk<N> {
             Some(Node::Leaf(leaf)) => Some(leaf),
             _ => None,
         };
+        self.walk.nodes.believe(&pair.wanted.id, wanted)?;
         let (within, ready) = (self.within, &mut self.ready);
         changes(present, wanted, &mut |start, len, content| {
             let at = pair.base.saturating_add(u64::from(start));

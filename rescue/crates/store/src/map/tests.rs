@@ -6,7 +6,7 @@ use super::{Slice, SliceContent, next_leaf};
 use crate::error::StoreError;
 use crate::layout::{CELL, LEAF, MAX_DATA, MAX_VOLUME, small};
 use crate::leaf::LeafBuilder;
-use crate::node::Node;
+use crate::node::{Leaf, Node};
 use crate::writer::tree::Tree;
 use model::id::{ChunkId, Digest, NodeId};
 use model::snapshot::MapRoot;
@@ -29,6 +29,10 @@ impl Nodes for &Table {
         self.reads.set(self.reads.get() + 1);
         let node = self.nodes.get(id).filter(|n| n.height() == height).cloned();
         node.ok_or_else(|| StoreError::damaged(format!("no node {id:?} of height {height}")))
+    }
+
+    fn believe(&self, _: &NodeId, _: &Leaf) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::layout::{FAN_BITS, LEAF, LEAF_BITS};
-use crate::node::{Child, Inner, Node};
+use crate::node::{Child, Inner, Leaf, Node};
 use crate::store::Store;
 use model::id::{Digest, NodeId};
 use model::snapshot::MapRoot;
@@ -13,11 +13,18 @@ use std::sync::Arc;
 pub(crate) trait Nodes {
     /// A valid node of that name and height.
     fn node(&self, id: &NodeId, height: u8) -> Result<Arc<Node>, StoreError>;
+
+    /// Whether a leaf whose bytes are about to be used may be believed.
+    fn believe(&self, id: &NodeId, leaf: &Leaf) -> Result<(), StoreError>;
 }
 
 impl Nodes for Store {
     fn node(&self, id: &NodeId, height: u8) -> Result<Arc<Node>, StoreError> {
         Self::node(self, id, height)
+    }
+
+    fn believe(&self, id: &NodeId, leaf: &Leaf) -> Result<(), StoreError> {
+        if self.requires_signers() { self.prove_leaf(id, leaf) } else { Ok(()) }
     }
 }
 
