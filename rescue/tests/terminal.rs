@@ -31,6 +31,7 @@ impl Terminal {
         let mut child = match Command::new("script")
             .args(["-qefc", &line, "/dev/null"])
             .env("TERM", "vt220")
+            .env("XDG_STATE_HOME", STATE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -3,7 +3,7 @@
 use super::args::Export;
 use super::saving::unexpected;
 use super::session::Session;
-use super::{Ended, human, json, print};
+use super::{Ended, human, json};
 use model::command::{Command, ExitCode};
 use model::event::Outcome;
 use model::text::RawName;
@@ -19,7 +19,7 @@ pub(super) fn run(args: &Export) -> Ended {
     };
     match session.ask(command)? {
         Outcome::Exported(exported) => {
-            print(&if args.json { json::text(&json::exported(&exported)) } else { human::exported(&exported) })?;
+            session.answer(args.json, || json::exported(&exported), || human::exported(&exported))?;
             let whole = exported.images.iter().all(|i| i.unreadable.is_empty());
             Ok(if whole { ExitCode::Ok } else { ExitCode::Damage })
         }

@@ -3,15 +3,18 @@
 use super::args::{Forget, ForgetApproval};
 use super::saving::unexpected;
 use super::session::Session;
-use super::{Ended, human, json, print, secret};
+use super::{Ended, human, json, print, room, secret};
 use model::command::{Command, ExitCode, Failure};
 use model::event::Outcome;
-use model::upkeep::{ForgetView, Kept, Upkeep};
+use model::upkeep::{ForgetView, Kept, Pruning, Upkeep};
 use std::io;
 
 pub(super) fn run(args: &Forget) -> Ended {
     let mut session = Session::start(&[], Some(&args.store))?;
-    let view = match session.ask(Command::Upkeep { what: Upkeep::PlanForget { what: args.what.clone() } })? {
+    // Whoever decides is told what it is good for; a script that has decided need not wait for that.
+    let room = args.approval != ForgetApproval::Yes;
+    let what = Upkeep::PlanForget { what: args.what.clone(), room };
+    let view = match session.ask(Command::Upkeep { what })? {
         Outcome::Kept(Kept::ForgetPlanned(view)) => view,
         other => return Err(unexpected(&other)),
     };
@@ -25,9 +28,10 @@ pub(super) fn run(args: &Forget) -> Ended {
             ForgetApproval::DryRun => false,
             ForgetApproval::Asked => !args.json && secret::has_person() && agreed(&view)?,
         };
-    if !go {
+    // Where there is nothing to decide, pruning is what is left to do: what was forgotten before may still take room.
+    if !go && (!nothing || !args.prune || args.approval == ForgetApproval::DryRun) {
         if args.json {
-            print(&json::text(&json::forget(&view, false)))?;
+            session.answer(true, || json::forget(&view, false, None), String::new)?;
         }
         if nothing || args.approval == ForgetApproval::DryRun {
             return Ok(ExitCode::Ok);
@@ -35,12 +39,22 @@ pub(super) fn run(args: &Forget) -> Ended {
         eprintln!("holdfast: nothing was forgotten; --yes forgets them");
         return Ok(ExitCode::Refused);
     }
-    let what = Upkeep::Forget { what: args.what.clone(), ids: view.ids() };
-    match session.ask(Command::Upkeep { what })? {
-        Outcome::Kept(Kept::Forgotten(view)) if args.json => print(&json::text(&json::forget(&view, true))),
-        Outcome::Kept(Kept::Forgotten(view)) => print(&format!("forgotten: {}\n", view.forget.len())),
-        other => Err(unexpected(&other)),
+    if go {
+        let what = Upkeep::Forget { what: args.what.clone(), ids: view.ids() };
+        match session.ask(Command::Upkeep { what })? {
+            Outcome::Kept(Kept::Forgotten(_)) => {}
+            other => return Err(unexpected(&other)),
+        }
+        if !args.json {
+            print(&format!("forgotten: {}\n", human::count(view.forget.len(), "snapshot")))?;
+        }
     }
+    let pruned = args.prune.then(|| room::pruned(&mut session, Pruning::default(), false)).transpose()?;
+    let json = || json::forget(&view, go, pruned.as_ref());
+    session.answer(args.json, json, || match &pruned {
+        Some(pruned) => human::pruned(pruned, false),
+        None => "what they took is still there: `holdfast prune` frees it\n".to_owned(),
+    })
 }
 
 /// Asks the person at the terminal.

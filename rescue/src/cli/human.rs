@@ -1,21 +1,24 @@
 //! The output for people. Text that came off a disk is [`model::text::DisplayText`] and safe to print.
 
+mod upkeep;
+
+pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};
+
 use crate::tui::text::wrap;
 use crate::tui::words;
 use model::assessment::{Report, SystemReport};
-use model::event::{CheckReport, Exported, StoreView};
+use model::event::{Exported, StoreView};
 use model::evidence::ClockTrust;
 use model::id::{PlanId, SnapshotId};
 use model::inspection::Severity;
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, TableRollback};
-use model::retention::KeepReason;
-use model::snapshot::{Cost, Receipt, SnapshotSummary};
-use model::upkeep::{ForgetView, KeyLine};
+use model::snapshot::{Cost, Receipt};
+use model::upkeep::KeyLine;
 use std::fmt::Write;
 
 /// Columns of a paragraph.
-const COLUMNS: usize = 100;
+const COLUMNS: usize = 80;
 
 /// Adds a paragraph, the first line behind `head`, the others behind as many spaces.
 fn paragraph(out: &mut String, head: &str, text: &str) {
@@ -143,53 +146,6 @@ pub(super) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// What `forget` would do.
-pub(super) fn forget(view: &ForgetView) -> String {
-    let mut out = String::new();
-    let line = |s: &SnapshotSummary| {
-        format!(
-            "{}  {:<16}  {:<8}  {}",
-            words::short(s.id),
-            words::time(s.taken),
-            words::state(s).1,
-            words::snapshot(s)
-        )
-    };
-    if !view.keep.is_empty() {
-        line_of(&mut out, format_args!("kept, {}:", count(view.keep.len(), "snapshot")));
-    }
-    for (s, why) in &view.keep {
-        let why: Vec<&str> = why.iter().map(|why| reason(*why)).collect();
-        line_of(&mut out, format_args!("  {}", line(s)));
-        paragraph(&mut out, "      ", &why.join(", "));
-    }
-    line_of(&mut out, format_args!("to be forgotten, {}:", count(view.forget.len(), "snapshot")));
-    for f in &view.forget {
-        let says = f.summary.as_ref().map_or_else(|| format!("{}  cannot be read", words::short(f.id)), line);
-        line_of(&mut out, format_args!("  {says}"));
-    }
-    out
-}
-
-fn reason(why: KeepReason) -> &'static str {
-    match why {
-        KeepReason::Pinned => "pinned",
-        KeepReason::WriteBack => "a rollback that is not finished needs it",
-        KeepReason::Floor => "among the newest of its machine (the good ones, where there are any)",
-        KeepReason::Last => "among the last",
-        KeepReason::Hourly => "hourly",
-        KeepReason::Daily => "daily",
-        KeepReason::Weekly => "weekly",
-        KeepReason::Monthly => "monthly",
-        KeepReason::Yearly => "yearly",
-        KeepReason::Within => "young enough",
-        KeepReason::BeforeTrouble => "the last good one before trouble",
-        KeepReason::BeforeUpgrade => "the last good one before an upgrade",
-        KeepReason::Labelled => "has a label",
-        KeepReason::TimeUnknown => "its time is not known",
-    }
-}
-
 /// `key list`, `add` and `remove`.
 pub(super) fn keys(keys: &[KeyLine], added: Option<&str>) -> String {
     let mut out = String::new();
@@ -247,23 +203,6 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
 /// How a write-back ended.
 pub(super) fn wrote(r: &Receipt) -> String {
     format!("done: the disks hold snapshot {}; wrote {}, read back and compared {}\n", r.holds, r.written, r.verified)
-}
-
-/// `check`.
-pub(super) fn checked(c: &CheckReport) -> String {
-    let mut out = String::new();
-    for d in &c.damage {
-        paragraph(&mut out, "DAMAGE: ", d.as_str());
-    }
-    for id in &c.affected {
-        line_of(&mut out, format_args!("cannot be restored whole: {id}"));
-    }
-    let verdict = if c.damage.is_empty() { "in order" } else { "DAMAGED" };
-    line_of(&mut out, format_args!("{verdict}: {} snapshots, {} objects, {} read", c.snapshots, c.objects, c.read));
-    if c.unused.0 > 0 {
-        line_of(&mut out, format_args!("{} are leftovers that no snapshot names; they do no harm", c.unused));
-    }
-    out
 }
 
 /// `export`.

@@ -2,7 +2,7 @@
 
 use super::args::Inspect;
 use super::session::Session;
-use super::{Ended, human, json, print};
+use super::{Ended, human, json};
 use model::command::{Command, ExitCode, Failure};
 use model::inspection::Severity;
 
@@ -12,11 +12,7 @@ pub(super) fn run(args: &Inspect) -> Ended {
     let report = session.run.report.take().ok_or_else(|| {
         Failure::new(ExitCode::Failed, "the disks were looked at and nothing was told of them", "run it again")
     })?;
-    if args.json {
-        print(&json::text(&json::report(&report)))?;
-    } else {
-        print(&human::report(&report, args.explain))?;
-    }
+    session.answer(args.json, || json::report(&report), || human::report(&report, args.explain))?;
     let damage = report.inspection.findings.iter().any(|f| f.severity == Severity::Damage);
     Ok(if damage { ExitCode::Damage } else { ExitCode::Ok })
 }

@@ -1,4 +1,4 @@
-//! The output for programs. Every value has `"schema": 1`; docs/scripting.md says what stands in it and how it may change.
+//! The output for programs. Every value has `"schema": 1`, and an answer `"warnings"` ([`super::session::Session::answer`]); docs/scripting.md says what stands in it and how it may change.
 
 use crate::tui::words;
 use model::assessment::{Assessment, Facet, Report, SystemReport};
@@ -12,7 +12,8 @@ use model::plan::{Action, RollbackPlan, TableRollback};
 use model::ports::UnixMicros;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary};
-use model::upkeep::{ForgetView, KeyLine, Made};
+use model::text::DisplayText;
+use model::upkeep::{CopyView, ForgetView, KeyLine, Made, PruneView, RepairView, SpaceLine, StatsView};
 use serde_json::{Value, json};
 
 /// Version of every shape here.
@@ -156,9 +157,61 @@ pub(super) fn noted(id: SnapshotId, noted: &Noted) -> Value {
 }
 
 /// `forget`.
-pub(super) fn forget(view: &ForgetView, done: bool) -> Value {
+pub(super) fn forget(view: &ForgetView, done: bool, pruned: Option<&PruneView>) -> Value {
     let keep = view.keep.iter().map(|(s, why)| json!({ "id": s.id, "reasons": why }));
-    json!({ "schema": SCHEMA, "keep": keep.collect::<Vec<_>>(), "forget": view.ids(), "done": done })
+    json!({
+        "schema": SCHEMA,
+        "keep": keep.collect::<Vec<_>>(),
+        "forget": view.ids(),
+        "frees": view.frees,
+        "done": done,
+        "pruned": pruned,
+    })
+}
+
+/// `prune`.
+pub(super) fn pruned(view: &PruneView, done: bool) -> Value {
+    json!({ "schema": SCHEMA, "pruned": view, "done": done })
+}
+
+/// `stats`.
+pub(super) fn stats(view: &StatsView) -> Value {
+    let line = |s: &SpaceLine| json!({ "id": s.summary.id, "size": s.logical, "unique": s.unique, "shared": s.shared });
+    json!({
+        "schema": SCHEMA,
+        "logical": view.logical,
+        "distinct": view.distinct,
+        "live": view.live,
+        "dead": view.dead,
+        "stored": view.stored,
+        "free": view.free,
+        "snapshots": view.snapshots.iter().map(line).collect::<Vec<_>>(),
+    })
+}
+
+/// `copy`.
+pub(super) fn copied(view: &CopyView) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "to": { "id": view.to },
+        "copied": view.copied.iter().map(|s| s.id).collect::<Vec<_>>(),
+        "present": view.present,
+        "failed": view.failed,
+        "read": view.read,
+        "stored": view.stored,
+    })
+}
+
+/// `repair`.
+pub(super) fn repaired(view: &RepairView) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "damaged": view.damaged,
+        "salvaged": view.salvaged,
+        "indexed": view.indexed,
+        "healed": view.healed,
+        "broken": view.broken,
+    })
 }
 
 /// `key list`, `add` and `remove`.
@@ -257,7 +310,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
 }
 
 /// `check`.
-pub(super) fn checked(c: &CheckReport) -> Value {
+pub(super) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayText>>) -> Value {
     json!({
         "schema": SCHEMA,
         "snapshots": c.snapshots,
@@ -266,6 +319,7 @@ pub(super) fn checked(c: &CheckReport) -> Value {
         "damage": c.damage,
         "affected": c.affected,
         "unused": c.unused,
+        "accepted": accepted.map(|differed| json!({ "differed": differed })),
     })
 }
 

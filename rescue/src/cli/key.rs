@@ -28,18 +28,18 @@ fn of_store(store: &StoreAt, verb: &KeyVerb, as_json: bool) -> Ended {
         _ => None,
     };
     let access = Access { unlock, new_key, ..Access::default() };
-    let mut session =
-        Session::with(&[], Some(StorePlace::Dir { path: store.dir.clone(), create: false, access: Box::new(access) }))?;
+    let place = StorePlace::Dir { path: store.dir.clone(), create: false, access: Box::new(access) };
+    let mut session = Session::with(&[], Some(place), None)?;
     let what = match verb {
         KeyVerb::List => Upkeep::Keys,
         KeyVerb::Add { label, .. } => Upkeep::AddKey { label: DisplayText::new(label.as_deref().unwrap_or("")) },
         KeyVerb::Remove { id } => Upkeep::RemoveKey { id: id.clone() },
     };
     match session.ask(Command::Upkeep { what })? {
-        Outcome::Kept(Kept::Keys { keys, added }) if as_json => {
-            print(&json::text(&json::keys(&keys, added.as_deref())))
+        Outcome::Kept(Kept::Keys { keys, added }) => {
+            let added = added.as_deref();
+            session.answer(as_json, || json::keys(&keys, added), || human::keys(&keys, added))
         }
-        Outcome::Kept(Kept::Keys { keys, added }) => print(&human::keys(&keys, added.as_deref())),
         other => Err(unexpected(&other)),
     }
 }

@@ -9,6 +9,7 @@ mod inspect;
 mod json;
 mod key;
 mod roles;
+mod room;
 mod saving;
 mod secret;
 mod session;
@@ -48,6 +49,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Export(e) => export::run(&e),
         Invocation::Forget(f) => forget::run(&f),
         Invocation::Note(n) => store::note(&n),
+        Invocation::Prune(p) => room::prune(&p),
+        Invocation::Stats(s) => room::stats(&s),
+        Invocation::Copy(c) => room::copy(&c),
+        Invocation::Repair(r) => room::repair(&r),
         Invocation::Tui(t) => tui::run(&t),
         Invocation::Engine(e) => roles::engine(&e),
         Invocation::Console { engine } => roles::console(engine),

@@ -2,7 +2,7 @@
 
 use super::Ended;
 use super::args::EngineRole;
-use super::secret;
+use super::{secret, session};
 use crate::tui::look::Look;
 use crate::tui::runtime::{self, Ended as Session};
 use engine::link::{self, Role};
@@ -48,7 +48,8 @@ fn for_one(args: &EngineRole) -> Ended {
     };
     let parser = Arc::new(Child::start(&opened)?);
     let store = args.store.as_ref().map(secret::place).transpose()?;
-    let handle = Engine::start(Config { devices: opened.devices, parser, store, clock: engine::machine::clock() });
+    let (clock, heads) = (engine::machine::clock(), session::heads());
+    let handle = Engine::start(Config { devices: opened.devices, parser, store, other: None, heads, clock });
     // The engine looks by itself; a front end only shows.
     handle.submit(Command::Inspect);
     // A front end that goes away, by whatever way, is the end of the session but not of a running job.

@@ -2,15 +2,14 @@
 
 use super::args::Snapshot;
 use super::session::Session;
-use super::{Ended, human, json, print};
+use super::{Ended, human, json};
 use model::command::{Command, ExitCode, Failure};
 use model::event::Outcome;
 
 pub(super) fn run(args: &Snapshot) -> Ended {
     let mut session = Session::start(&args.disks, Some(&args.store))?;
     match session.ask(Command::Snapshot { full: args.full })? {
-        Outcome::Saved { id, cost } if args.json => print(&json::text(&json::saved(id, &cost))),
-        Outcome::Saved { id, cost } => print(&human::saved(id, &cost)),
+        Outcome::Saved { id, cost } => session.answer(args.json, || json::saved(id, &cost), || human::saved(id, &cost)),
         other => Err(unexpected(&other)),
     }
 }

@@ -11,29 +11,55 @@ use std::path::{Path, PathBuf};
 const MOST: u64 = (1 << 20) + 2;
 /// The longest passphrase that can be typed, in bytes. The memory is taken at once, so that no copy is left behind by growing.
 const TYPED: usize = 4096;
-/// Names a file that holds the passphrase.
-const PASSPHRASE_FILE: &str = "HOLDFAST_PASSPHRASE_FILE";
-/// Names a key file.
-const KEY_FILE: &str = "HOLDFAST_KEY_FILE";
+
+/// How what opens a store is named where it is not typed.
+#[derive(Clone, Copy)]
+pub(super) struct Names {
+    /// The variable that names a file that holds the passphrase.
+    passphrase_file: &'static str,
+    /// The variable that names a key file.
+    key_file: &'static str,
+    /// What its options begin with.
+    options: &'static str,
+}
+
+/// Of the store.
+const STORE: Names =
+    Names { passphrase_file: "HOLDFAST_PASSPHRASE_FILE", key_file: "HOLDFAST_KEY_FILE", options: "--" };
+/// Of the store that is copied to.
+pub(super) const TO: Names =
+    Names { passphrase_file: "HOLDFAST_TO_PASSPHRASE_FILE", key_file: "HOLDFAST_TO_KEY_FILE", options: "--to-" };
+/// Of the store that is repaired from.
+pub(super) const FROM: Names =
+    Names { passphrase_file: "HOLDFAST_FROM_PASSPHRASE_FILE", key_file: "HOLDFAST_FROM_KEY_FILE", options: "--from-" };
 
 /// Where a store is, with what opens it.
 pub(super) fn place(store: &StoreAt) -> Result<StorePlace, Failure> {
+    named(store, STORE)
+}
+
+/// Where a second store is, with what opens it.
+pub(super) fn named(store: &StoreAt, names: Names) -> Result<StorePlace, Failure> {
     let signer = store.sign_with.as_deref().map(signing_key).transpose()?;
     let required = (!store.signers.is_empty()).then(|| store.signers.iter().copied().collect());
-    let access = Access { unlock: unlock(store)?, signer, required, ..Access::default() };
+    let access = Access { unlock: unlock_by(store, names)?, signer, required, ..Access::default() };
     Ok(StorePlace::Dir { path: store.dir.clone(), create: false, access: Box::new(access) })
 }
 
 /// What opens a store: what was named, else, where it has keys, what is typed. `None` where nothing is needed.
 pub(super) fn unlock(store: &StoreAt) -> Result<Option<Unlock>, Failure> {
-    if let Some(given) = given(&store.unlock)? {
+    unlock_by(store, STORE)
+}
+
+fn unlock_by(store: &StoreAt, names: Names) -> Result<Option<Unlock>, Failure> {
+    if let Some(given) = given(&store.unlock, names)? {
         return Ok(Some(given));
     }
     if !engine::store_place::is_locked(&store.dir) {
         return Ok(None);
     }
     if !has_person() {
-        return Err(nobody(&format!("the store in {} is encrypted", store.dir.display())));
+        return Err(nobody(&format!("the store in {} is encrypted", store.dir.display()), names));
     }
     typed(&format!("passphrase of {}: ", store.dir.display())).map(|secret| Some(Unlock::Passphrase(secret)))
 }
@@ -41,7 +67,7 @@ pub(super) fn unlock(store: &StoreAt) -> Result<Option<Unlock>, Failure> {
 /// A key that is to open a store from now on. One that is typed is typed twice.
 pub(super) fn new_key(by: &UnlockBy) -> Result<Unlock, Failure> {
     // The environment speaks of the key there is, but where a store is made: then there is no other.
-    if let Some(given) = given(by)? {
+    if let Some(given) = given(by, STORE)? {
         return Ok(given);
     }
     new_typed_key()
@@ -57,7 +83,7 @@ pub(super) fn another_key(by: &UnlockBy) -> Result<Unlock, Failure> {
 
 fn new_typed_key() -> Result<Unlock, Failure> {
     if !has_person() {
-        return Err(nobody("a new passphrase is needed"));
+        return Err(nobody("a new passphrase is needed", STORE));
     }
     let first = typed("new passphrase: ")?;
     if first.bytes().is_empty() {
@@ -69,25 +95,27 @@ fn new_typed_key() -> Result<Unlock, Failure> {
     Ok(Unlock::Passphrase(first))
 }
 
-fn nobody(says: &str) -> Failure {
+fn nobody(says: &str, names: Names) -> Failure {
+    let Names { passphrase_file, key_file, options } = names;
     let advice = format!(
-        "give --passphrase-file or --key-file (or name the file in {PASSPHRASE_FILE} or {KEY_FILE}), or run this on a terminal"
+        "give {options}passphrase-file or {options}key-file (or name the file in {passphrase_file} or {key_file}), or run \
+         this on a terminal"
     );
     Failure::new(ExitCode::Refused, says, advice)
 }
 
 /// What the command line names, else what the environment does.
-fn given(by: &UnlockBy) -> Result<Option<Unlock>, Failure> {
+fn given(by: &UnlockBy, names: Names) -> Result<Option<Unlock>, Failure> {
     if *by != UnlockBy::Asked {
         return from_file(by);
     }
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match (named(PASSPHRASE_FILE), named(KEY_FILE)) {
+    match (named(names.passphrase_file), named(names.key_file)) {
         (None, None) => Ok(None),
         (Some(file), None) => from_file(&UnlockBy::Passphrase(file)),
         (None, Some(file)) => from_file(&UnlockBy::KeyFile(file)),
         (Some(_), Some(_)) => {
-            let says = format!("{PASSPHRASE_FILE} and {KEY_FILE} are both set");
+            let says = format!("{} and {} are both set", names.passphrase_file, names.key_file);
             Err(Failure::new(ExitCode::Refused, says, "unset one of them"))
         }
     }

@@ -1,15 +1,16 @@
 //! An engine of our own for one verb: started, given one command, watched until it ended.
 
 use super::args::StoreAt;
-use super::secret;
+use super::{Ended, json, print, secret};
 use crate::tui::words;
 use engine::parser::Child;
-use engine::{Config, Engine, Handle, StorePlace};
+use engine::{Config, Engine, Handle, Heads, StorePlace};
 use model::command::{Command, ExitCode, Failure};
 use model::event::{Event, Happening, Outcome, Progress};
 use model::id::PlanId;
 use model::plan::RollbackPlan;
 use model::run_state::RunState;
+use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,16 +30,28 @@ impl Session {
     /// Starts an engine over these disks (none is right for verbs about the store alone).
     pub(super) fn start(disks: &[PathBuf], store: Option<&StoreAt>) -> Result<Self, Failure> {
         let place = store.map(secret::place).transpose()?;
-        Self::with(disks, place)
+        Self::with(disks, place, None)
     }
 
-    /// Starts one whose store's keys are known.
-    pub(super) fn with(disks: &[PathBuf], store: Option<StorePlace>) -> Result<Self, Failure> {
+    /// Starts one over two stores and no disk.
+    pub(super) fn between(store: &StoreAt, other: Option<(&StoreAt, secret::Names)>) -> Result<Self, Failure> {
+        let store = secret::place(store)?;
+        let other = other.map(|(other, names)| secret::named(other, names)).transpose()?;
+        Self::with(&[], Some(store), other)
+    }
+
+    /// Starts one whose stores' keys are known.
+    pub(super) fn with(
+        disks: &[PathBuf],
+        store: Option<StorePlace>,
+        other: Option<StorePlace>,
+    ) -> Result<Self, Failure> {
         let interrupted = Arc::new(AtomicBool::new(false));
         catch_signals(&interrupted)?;
         let opened = engine::machine::open(disks)?;
         let parser = Arc::new(Child::start(&opened)?);
-        let handle = Engine::start(Config { devices: opened.devices, parser, store, clock: engine::machine::clock() });
+        let (clock, heads) = (engine::machine::clock(), heads());
+        let handle = Engine::start(Config { devices: opened.devices, parser, store, other, heads, clock });
         Ok(Self { handle, interrupted, run: RunState::default() })
     }
 
@@ -59,7 +72,12 @@ impl Session {
         let mut line = ProgressLine::new();
         let run = &mut self.run;
         let mut each = |event: &Event| {
+            let told = run.warnings.len();
             run.apply(event);
+            for warning in &run.warnings[told.min(run.warnings.len())..] {
+                line.clear();
+                eprintln!("holdfast: warning: {warning}");
+            }
             match &event.what {
                 Happening::Progress(p) => line.show(p),
                 Happening::DecisionNeeded(_) | Happening::Ended { .. } => line.clear(),
@@ -78,6 +96,18 @@ impl Session {
         }
     }
 
+    /// Prints the answer: for programs with what they must know of the store, which people were told already.
+    pub(super) fn answer(&self, as_json: bool, json: impl FnOnce() -> Value, human: impl FnOnce() -> String) -> Ended {
+        if !as_json {
+            return print(&human());
+        }
+        let mut value = json();
+        if let Value::Object(fields) = &mut value {
+            fields.insert("warnings".into(), serde_json::json!(self.run.warnings));
+        }
+        print(&json::text(&value))
+    }
+
     fn cancel_when_interrupted(&self, ended: Arc<AtomicBool>) -> Result<std::thread::JoinHandle<()>, Failure> {
         let (interrupted, handle) = (self.interrupted.clone(), self.handle.clone());
         let watch = move || {
@@ -93,6 +123,11 @@ impl Session {
         };
         std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(|e| no_signals(&e))
     }
+}
+
+/// Where this computer remembers stores.
+pub(super) fn heads() -> Option<Heads> {
+    Heads::of_user(|name| std::env::var_os(name))
 }
 
 /// The first Ctrl-C (or SIGTERM, SIGHUP) asks the job to stop; the second ends the process at once, which loses nothing that a

@@ -3,7 +3,7 @@
 use super::args::{Check, Note, StoreInit, StoreOnly};
 use super::saving::unexpected;
 use super::session::Session;
-use super::{Ended, human, json, print, secret};
+use super::{Ended, human, json, secret};
 use engine::{Access, StorePlace};
 use model::command::{Command, ExitCode, Failure};
 use model::event::{Outcome, StoreView};
@@ -13,21 +13,25 @@ pub(super) fn init(args: &StoreInit) -> Ended {
     let new_key = args.encrypt.then(|| secret::new_key(&args.store.unlock)).transpose()?;
     let access = Access { new_key, ..Access::default() };
     let place = StorePlace::Dir { path: args.store.dir.clone(), create: false, access: Box::new(access) };
-    let mut session = Session::with(&[], Some(place))?;
+    let mut session = Session::with(&[], Some(place), None)?;
     match session.ask(Command::Upkeep { what: Upkeep::Make { probe: args.probe } })? {
-        Outcome::Kept(Kept::Made(made)) if args.json => print(&json::text(&json::made(&made))),
-        Outcome::Kept(Kept::Made(made)) => {
-            let probed = |n| format!("the place keeps what it is given: {n} were written and read back\n");
-            let sealed = if made.encrypted { "an encrypted store" } else { "store" };
-            let warning = "without its passphrase or key file nothing in it can ever be read: keep it elsewhere too\n";
-            print(&format!(
-                "{}made {sealed} {} in {}\n{}",
-                made.probed.map(probed).unwrap_or_default(),
-                made.id,
-                args.store.dir.display(),
-                if made.encrypted { warning } else { "" }
-            ))
-        }
+        Outcome::Kept(Kept::Made(made)) => session.answer(
+            args.json,
+            || json::made(&made),
+            || {
+                let probed = |n| format!("the place keeps what it is given: {n} were written and read back\n");
+                let sealed = if made.encrypted { "an encrypted store" } else { "store" };
+                let warning =
+                    "without its passphrase or key file nothing in it can ever be read: keep it elsewhere too\n";
+                format!(
+                    "{}made {sealed} {} in {}\n{}",
+                    made.probed.map(probed).unwrap_or_default(),
+                    made.id,
+                    args.store.dir.display(),
+                    if made.encrypted { warning } else { "" }
+                )
+            },
+        ),
         other => Err(unexpected(&other)),
     }
 }
@@ -38,15 +42,23 @@ pub(super) fn snapshots(args: &StoreOnly) -> Ended {
     let store: StoreView = session.run.store.take().ok_or_else(|| {
         Failure::new(ExitCode::Failed, "the store was read and nothing was told of it", "run it again")
     })?;
-    print(&if args.json { json::text(&json::snapshots(&store)) } else { human::snapshots(&store) })?;
+    session.answer(args.json, || json::snapshots(&store), || human::snapshots(&store))?;
     Ok(if store.damage.is_empty() { ExitCode::Ok } else { ExitCode::Damage })
 }
 
 pub(super) fn check(args: &Check) -> Ended {
     let mut session = Session::start(&[], Some(&args.store))?;
+    let mut accepted = None;
+    if args.accept_head {
+        match session.ask(Command::Upkeep { what: Upkeep::AcceptHead })? {
+            Outcome::Kept(Kept::HeadAccepted { differed }) => accepted = Some(differed),
+            other => return Err(unexpected(&other)),
+        }
+    }
     match session.ask(Command::Check { read_data: args.read_data })? {
         Outcome::Checked(report) => {
-            print(&if args.json { json::text(&json::checked(&report)) } else { human::checked(&report) })?;
+            let json = || json::checked(&report, accepted.as_ref());
+            session.answer(args.json, json, || human::checked(&report, accepted.as_ref()))?;
             Ok(if report.damage.is_empty() { ExitCode::Ok } else { ExitCode::Damage })
         }
         other => Err(unexpected(&other)),
@@ -57,10 +69,9 @@ pub(super) fn note(args: &Note) -> Ended {
     let mut session = Session::start(&[], Some(&args.store))?;
     let what = Upkeep::Note { snapshot: args.snapshot.clone(), says: args.says.clone() };
     match session.ask(Command::Upkeep { what })? {
-        Outcome::Kept(Kept::Noted { snapshot, noted }) if args.json => {
-            print(&json::text(&json::noted(snapshot, &noted)))
+        Outcome::Kept(Kept::Noted { snapshot, noted }) => {
+            session.answer(args.json, || json::noted(snapshot, &noted), || human::noted(snapshot, &noted))
         }
-        Outcome::Kept(Kept::Noted { snapshot, noted }) => print(&human::noted(snapshot, &noted)),
         other => Err(unexpected(&other)),
     }
 }

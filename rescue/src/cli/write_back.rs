@@ -27,13 +27,11 @@ pub(super) fn run(args: &WriteBack) -> Ended {
     })?;
     match (outcome, asked) {
         (Outcome::WroteBack(receipt), Some((id, plan))) => {
-            let text =
-                if args.json { json::text(&json::plan(id, &plan, Some(&receipt))) } else { human::wrote(&receipt) };
-            print(&text)
+            session.answer(args.json, || json::plan(id, &plan, Some(&receipt)), || human::wrote(&receipt))
         }
         (Outcome::Declined, Some((id, plan))) => {
             if args.json {
-                print(&json::text(&json::plan(id, &plan, None)))?;
+                session.answer(true, || json::plan(id, &plan, None), String::new)?;
             }
             declined(args.approval, id, &plan)
         }

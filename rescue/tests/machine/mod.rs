@@ -14,8 +14,13 @@ const ELF: &str =
 const DPKG_GOOD: &str = "Package: openssl\nStatus: install ok installed\nVersion: 3.0.15\nArchitecture: amd64\n\n";
 const DPKG_BAD: &str = "Package: openssl\nStatus: install ok half-configured\nVersion: 3.0.15\nArchitecture: amd64\n\n";
 
+/// Where programs under test keep their state: not in the home of whoever runs the tests.
+pub(crate) const STATE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/state");
+
 pub(crate) fn holdfast() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_holdfast"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    command.env("XDG_STATE_HOME", STATE);
+    command
 }
 
 /// Runs the program; gives its exit code, stdout and stderr.

@@ -1,5 +1,6 @@
 //! One way in for every front end: commands in, events out.
 
+use crate::heads::Heads;
 use crate::hub::Hub;
 use crate::parser::Parser;
 use crate::store_place::StorePlace;
@@ -22,6 +23,10 @@ pub struct Config {
     pub parser: Arc<dyn Parser>,
     /// Where snapshots live; without one it can only look.
     pub store: Option<StorePlace>,
+    /// The store that is copied to, or repaired from.
+    pub other: Option<StorePlace>,
+    /// Where this computer remembers how it last saw its stores; in the rescue there is no such place.
+    pub heads: Option<Heads>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

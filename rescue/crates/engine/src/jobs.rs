@@ -10,6 +10,7 @@ use crate::run::export::{Order, export};
 use crate::run::pending::{self, Unfinished};
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop};
+use crate::stores::{Stores, To, Which, advised, differs};
 use crate::upkeep;
 use crate::worker::Desk;
 use model::assessment::Report;
@@ -22,20 +23,19 @@ use model::ports::{ReadAt, Window};
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::DisplayText;
 use model::units::{ByteLen, Extent};
-use std::sync::{Mutex, PoisonError};
 use store::Store;
 
 /// What the jobs work with.
 pub(crate) struct Jobs {
     pub(crate) config: Config,
-    store: Mutex<Option<Store>>,
+    pub(crate) stores: Stores,
 }
 
 pub(crate) type Done<T = Outcome> = Result<T, Stop>;
 
 impl Jobs {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, store: Mutex::new(None) }
+        Self { config, stores: Stores::default() }
     }
 
     /// Runs a command that is a job, to its end.
@@ -53,6 +53,7 @@ impl Jobs {
             Command::Upkeep { what } => upkeep::run(self, what, desk),
             Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
         };
+        self.stores.remember(&self.config, desk);
         match done {
             Ok(outcome) => outcome,
             Err(Stop::Cancelled(says)) => Outcome::Cancelled(says),
@@ -60,17 +61,14 @@ impl Jobs {
         }
     }
 
-    pub(crate) fn store(&self) -> Done<Store> {
-        let mut open = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = &*open {
-            return Ok(store.clone());
-        }
-        let place = self.config.store.as_ref().ok_or_else(|| {
-            Stop::failed(ExitCode::Failed, "there is no store", "attach a save disk, or name a store with --store")
-        })?;
-        let store = place.open(self.config.parser.clone())?;
-        *open = Some(store.clone());
-        Ok(store)
+    /// The store, to be read.
+    pub(crate) fn store(&self, desk: &Desk) -> Done<Store> {
+        self.stores.get(&self.config, Which::Own, To::Read, desk)
+    }
+
+    /// The store, to be written to.
+    pub(crate) fn store_to_write(&self, desk: &Desk) -> Done<Store> {
+        self.stores.get(&self.config, Which::Own, To::Write, desk)
     }
 
     fn context<'a>(&'a self, store: &'a Store, desk: &'a Desk) -> Context<'a> {
@@ -125,7 +123,7 @@ impl Jobs {
     fn inspect(&self, desk: &Desk) -> Done {
         let store = match &self.config.store {
             None => None,
-            Some(_) => match self.store() {
+            Some(_) => match self.store(desk) {
                 Ok(store) => Some(store),
                 Err(stop) => {
                     // Looking needs no store.
@@ -147,18 +145,18 @@ impl Jobs {
     }
 
     fn list(&self, desk: &Desk) -> Done {
-        self.show(&self.store()?, desk)?;
+        self.show(&self.store(desk)?, desk)?;
         Ok(Outcome::Looked)
     }
 
     /// Needs no disk: looks at none.
     fn export(&self, order: &Order<'_>, desk: &Desk) -> Done {
-        let store = self.store()?;
+        let store = self.store(desk)?;
         export(&self.context(&store, desk), order).map(Outcome::Exported)
     }
 
     fn snapshot(&self, full: bool, desk: &Desk) -> Done {
-        let store = self.store()?;
+        let store = self.store_to_write(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
         if let Some((volume, _)) = report.inspection.fences().next() {
@@ -182,7 +180,7 @@ impl Jobs {
     }
 
     fn rollback(&self, to: &SnapRef, only: &[VolumePath], desk: &Desk) -> Done {
-        let store = self.store()?;
+        let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
         if let Some(unfinished) = pending::unfinished(&store, &report.inspection)? {
@@ -203,7 +201,7 @@ impl Jobs {
     }
 
     fn undo(&self, desk: &Desk) -> Done {
-        let store = self.store()?;
+        let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
         if let Some(unfinished) = pending::unfinished(&store, &report.inspection)? {
@@ -241,7 +239,7 @@ impl Jobs {
     }
 
     fn resume(&self, desk: &Desk) -> Done {
-        let store = self.store()?;
+        let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
         match pending::unfinished(&store, &report.inspection)? {
@@ -299,7 +297,7 @@ impl Jobs {
         let pairs = pair(making.manifest, inspection, making.pending);
         let facts = facts(cx, report, making.manifest, &pairs)?;
         let machine = gather::machine(inspection);
-        Ok(plan(&Planning {
+        let mut plan = plan(&Planning {
             action: making.action,
             to: making.to,
             manifest: making.manifest,
@@ -310,11 +308,20 @@ impl Jobs {
             set: making.set,
             of: making.of,
             pending: making.pending,
-        }))
+        });
+        if let Some(how) = differs(&self.config, cx.store)? {
+            let says = format!("{how}; `holdfast check --accept-head` takes it as it is");
+            plan.checks.push(model::plan::Check {
+                what: "the store is as this computer last saw it, or newer".into(),
+                ok: false,
+                says: DisplayText::new(&says),
+            });
+        }
+        Ok(plan)
     }
 
     fn check(&self, read_data: bool, desk: &Desk) -> Done {
-        let store = self.store()?;
+        let store = self.stores.opened(&self.config, Which::Own)?;
         let mut meter =
             crate::run::Meter::start(desk, &*self.config.clock, "checking the store", (1, 1), ByteLen::ZERO, false);
         let mut before = 0;
@@ -328,11 +335,14 @@ impl Jobs {
         if !found.complete {
             return Err(Stop::Cancelled("stopped; not everything was checked".into()));
         }
+        // What nothing in the store itself can show.
+        let older = differs(&self.config, &store)?.map(|how| advised(&how));
+        let damage = older.into_iter().chain(found.findings.iter().map(|f| f.what.clone()));
         let report = CheckReport {
             snapshots: found.snapshots as u64,
             objects: found.packs as u64 + found.snapshots as u64,
             read: found.read,
-            damage: found.findings.iter().map(|f| f.what.clone()).collect(),
+            damage: damage.collect(),
             affected: found.affected,
             unused: found.leftover,
         };

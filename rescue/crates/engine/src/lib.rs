@@ -11,6 +11,7 @@
 mod frame;
 pub mod gather;
 mod handle;
+mod heads;
 mod hub;
 mod jobs;
 pub mod link;
@@ -19,10 +20,12 @@ pub mod parser;
 pub mod plan;
 pub mod run;
 pub mod store_place;
+mod stores;
 mod upkeep;
 mod worker;
 
 pub use handle::{Config, Engine, Handle};
+pub use heads::Heads;
 pub use jobs::exit_code;
 pub use store::{Secret, SigningKey, SystemEntropy, Unlock};
 pub use store_place::{Access, StorePlace};

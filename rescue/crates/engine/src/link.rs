@@ -132,7 +132,7 @@ pub fn role(role: Role) -> Result<(), Failure> {
     let parser = Arc::new(Child::start(&opened)?);
     let store = role.store.map(|(path, create)| StorePlace::Dir { path, create, access: Box::default() });
     let clock = crate::machine::clock();
-    let handle = Engine::start(Config { devices: opened.devices, parser, store, clock });
+    let handle = Engine::start(Config { devices: opened.devices, parser, store, other: None, heads: None, clock });
     for problem in opened.problems {
         handle.note(problem);
     }

@@ -52,6 +52,8 @@ pub enum Happening {
     },
     /// A line for the log.
     Log(DisplayText),
+    /// Something about the store that a person must know whatever is done with it.
+    Warning(DisplayText),
     /// The rescue is being left.
     Leaving(PowerAction),
 }

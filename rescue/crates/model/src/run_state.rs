@@ -27,6 +27,8 @@ pub struct RunState {
     pub last: Option<(JobKind, Outcome)>,
     /// The log, oldest first.
     pub log: VecDeque<DisplayText>,
+    /// What a person must know of the store, each once; in the log too.
+    pub warnings: Vec<DisplayText>,
     /// The rescue is being left.
     pub leaving: Option<PowerAction>,
 }
@@ -65,14 +67,22 @@ impl RunState {
                     self.question = None;
                 }
             }
-            Happening::Log(line) => {
-                if self.log.len() == LOG_LINES {
-                    self.log.pop_front();
+            Happening::Log(line) => self.note(line),
+            Happening::Warning(line) => {
+                if self.warnings.len() < LOG_LINES && !self.warnings.contains(line) {
+                    self.warnings.push(line.clone());
+                    self.note(line);
                 }
-                self.log.push_back(line.clone());
             }
             Happening::Leaving(action) => self.leaving = Some(*action),
         }
+    }
+
+    fn note(&mut self, line: &DisplayText) {
+        if self.log.len() == LOG_LINES {
+            self.log.pop_front();
+        }
+        self.log.push_back(line.clone());
     }
 }
 
@@ -85,6 +95,8 @@ mod tests {
         let events = [
             Happening::Started(JobKind::Inspect),
             Happening::Log("hello".into()),
+            Happening::Warning("beware".into()),
+            Happening::Warning("beware".into()),
             Happening::Ended { job: JobKind::Inspect, outcome: Outcome::Looked },
             Happening::Started(JobKind::Snapshot),
             Happening::Ended { job: JobKind::Snapshot, outcome: Outcome::Declined },
@@ -99,8 +111,9 @@ mod tests {
             }
             late.apply(e);
         }
-        assert_eq!(first.seq, 5);
+        assert_eq!(first.seq, 7);
         assert_eq!(late, first);
+        assert_eq!((first.warnings.len(), first.log.len()), (1, 2), "a warning is told once");
         assert_eq!(first.last, Some((JobKind::Snapshot, Outcome::Declined)));
     }
 }

@@ -1,6 +1,6 @@
 //! Looking after a store: what can be asked of it, and what comes of it. No disk is looked at for any of this.
 
-use crate::id::{SnapRef, SnapshotId};
+use crate::id::{Digest, SnapRef, SnapshotId};
 use crate::note::{Noted, Says};
 use crate::retention::{KeepPolicy, KeepReason};
 use crate::snapshot::SnapshotSummary;
@@ -28,6 +28,8 @@ pub enum Upkeep {
     PlanForget {
         /// What is to be forgotten.
         what: Forgetting,
+        /// Add up how much room that would free too: it takes reading every map of the store.
+        room: bool,
     },
     /// Forget it, where it is still what was told.
     Forget {
@@ -48,6 +50,39 @@ pub enum Upkeep {
         /// Its id, or the first digits of it.
         id: String,
     },
+    /// Free what nothing needs.
+    Prune {
+        /// How.
+        how: Pruning,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// Tell where its room goes.
+    Stats,
+    /// Copy snapshots into the other store that the engine was given.
+    Copy {
+        /// Which; all where there are none.
+        snapshots: Vec<SnapRef>,
+    },
+    /// Write again what is damaged or gone: from what is left of it, and from the other store, where the engine was given one.
+    Repair,
+    /// Take the store as it is now for the one that this computer saw last.
+    AcceptHead,
+}
+
+/// How a prune goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruning {
+    /// Delete at once what is not needed, instead of at the next prune.
+    pub now: bool,
+    /// Write packs again of which more than so much in a hundred is not needed; 100: none.
+    pub rewrite: u8,
+}
+
+impl Default for Pruning {
+    fn default() -> Self {
+        Self { now: false, rewrite: 50 }
+    }
 }
 
 /// How much of a place is filled to see whether it keeps it.
@@ -94,6 +129,115 @@ pub enum Kept {
         /// The slot that was added.
         added: Option<String>,
     },
+    /// What a prune did.
+    Pruned(PruneView),
+    /// What a prune would do.
+    PrunePlanned(PruneView),
+    /// Where the room goes.
+    Stats(StatsView),
+    /// What was copied.
+    Copied(CopyView),
+    /// What was repaired.
+    Repaired(RepairView),
+    /// The store as it is now is the one that was seen last.
+    HeadAccepted {
+        /// How it differed from what was remembered, where it did.
+        differed: Option<DisplayText>,
+    },
+}
+
+/// What a prune did, or would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneView {
+    /// Packs deleted.
+    pub deleted: u64,
+    /// Their size.
+    pub freed: ByteLen,
+    /// Packs that the next prune will delete.
+    pub condemned: u64,
+    /// Their size.
+    pub to_be_freed: ByteLen,
+    /// Packs of which the rest was written again; they are among the deleted or the condemned.
+    pub rewritten: u64,
+    /// About how much was written for that.
+    pub written: ByteLen,
+    /// Packs that were to be deleted and had to stay: another writer may need them, or another copy of theirs is damaged.
+    pub kept: u64,
+    /// Room left where the store lies, where that can be known.
+    pub free: Option<ByteLen>,
+}
+
+/// Where the room of a store goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsView {
+    /// Bytes of all snapshots, each counted whole.
+    pub logical: ByteLen,
+    /// The same, with what several have counted once; not compressed.
+    pub distinct: ByteLen,
+    /// That as it lies in the store: compressed, and what tells where it belongs.
+    pub live: ByteLen,
+    /// What no snapshot needs: a prune frees it.
+    pub dead: ByteLen,
+    /// What it takes in all.
+    pub stored: ByteLen,
+    /// Room left where the store lies, where that can be known.
+    pub free: Option<ByteLen>,
+    /// Each snapshot, newest last.
+    pub snapshots: Vec<SpaceLine>,
+}
+
+/// What one snapshot takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceLine {
+    /// The snapshot.
+    pub summary: SnapshotSummary,
+    /// Its bytes.
+    pub logical: ByteLen,
+    /// In the store, and needed by no other: forgetting it alone frees so much.
+    pub unique: ByteLen,
+    /// In the store, and needed by others too.
+    pub shared: ByteLen,
+}
+
+/// What a copy did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyView {
+    /// The id of the store that was copied to.
+    pub to: String,
+    /// Snapshots that were copied, oldest first.
+    pub copied: Vec<SnapshotSummary>,
+    /// Snapshots that were there already.
+    pub present: Vec<SnapshotId>,
+    /// Snapshots that could not be copied whole, and why. Nothing of them is in the other store.
+    pub failed: Vec<Broken>,
+    /// Bytes that were read.
+    pub read: ByteLen,
+    /// What the other store grew by.
+    pub stored: ByteLen,
+}
+
+/// A snapshot that is not whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Which; `None` where it is a record of another kind, or where not even its id can be read.
+    pub snapshot: Option<SnapshotId>,
+    /// What is wrong.
+    pub why: DisplayText,
+}
+
+/// What a repair found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairView {
+    /// Packs that are damaged or gone.
+    pub damaged: Vec<Digest>,
+    /// Pieces of damaged packs that were good and were written again.
+    pub salvaged: u64,
+    /// Packs that the index did not know, and does now.
+    pub indexed: u64,
+    /// Snapshots that were not whole and are now.
+    pub healed: Vec<SnapshotId>,
+    /// What is still not whole, and why.
+    pub broken: Vec<Broken>,
 }
 
 /// A store that was made.
@@ -123,6 +267,8 @@ pub struct ForgetView {
     pub keep: Vec<(SnapshotSummary, Vec<KeepReason>)>,
     /// What goes, oldest first.
     pub forget: Vec<ForgetLine>,
+    /// About how much forgetting them, and pruning then, frees, where it was asked for and can be told.
+    pub frees: Option<ByteLen>,
 }
 
 /// A snapshot that goes.

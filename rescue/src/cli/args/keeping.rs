@@ -1,6 +1,7 @@
 //! The arguments of the verbs that look after a store and its keys.
 
-use super::{Given, Usage, named, nothing_else, values};
+use super::given::{Given, named};
+use super::{Usage, nothing_else, values};
 use model::id::SnapRef;
 use model::note::Says;
 use model::retention::KeepPolicy;
@@ -42,6 +43,28 @@ impl UnlockBy {
         *self = by;
         Ok(())
     }
+}
+
+/// A verb that needs a store and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOnly {
+    /// Its directory.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
+/// `check --store S [--read-data] [--accept-head] [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Its directory.
+    pub store: StoreAt,
+    /// Read and hash every byte.
+    pub read_data: bool,
+    /// Take the store as it is for the one that this computer saw last.
+    pub accept_head: bool,
+    /// For programs.
+    pub json: bool,
 }
 
 /// `store init S [--encrypt | --passphrase-file F | --key-file F] [--probe [SIZE]] [--json]`
@@ -157,13 +180,15 @@ pub(super) fn key(given: &Given) -> Result<Key, Usage> {
     }
 }
 
-/// `forget [SNAP..] [--keep-.. N] [--dry-run | --yes] --store S [--json]`
+/// `forget [SNAP..] [--keep-.. N] [--dry-run | --yes] [--prune] --store S [--json]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forget {
     /// What is to be forgotten.
     pub what: Forgetting,
     /// How it is approved.
     pub approval: ForgetApproval,
+    /// Free their room then.
+    pub prune: bool,
     /// Where.
     pub store: StoreAt,
     /// For programs.
@@ -232,7 +257,7 @@ pub(super) fn forget(given: &Given, store: StoreAt) -> Result<Forget, Usage> {
         (false, true) => ForgetApproval::Yes,
         (true, true) => return Err(Usage("only one of --dry-run and --yes can be given".into())),
     };
-    Ok(Forget { what, approval, store, json: given.json })
+    Ok(Forget { what, approval, prune: given.prune, store, json: given.json })
 }
 
 pub(super) fn note(given: &Given, store: StoreAt) -> Result<Note, Usage> {

@@ -1,7 +1,11 @@
 use super::*;
+use model::command::ImageFormat;
+use model::id::{PlanId, SnapRef};
 use model::note::Says;
+use model::retention::KeepPolicy;
 use model::units::ByteLen;
 use model::upkeep::Forgetting;
+use model::upkeep::{ProbeSize, Pruning};
 
 fn parsed(line: &str) -> Result<Invocation, Usage> {
     parse(line.split_whitespace().map(OsString::from))
@@ -47,7 +51,8 @@ fn the_forms_of_the_contract() {
     let signer = "ab".repeat(32);
     let line = format!("check --store s --require-signer {signer},{signer}");
     assert!(matches!(parsed(&line), Ok(Invocation::Check(c)) if c.store.signers == [signer.parse().unwrap(); 2]));
-    let forget = |what, approval| Ok(Invocation::Forget(Forget { what, approval, store: at("s"), json: false }));
+    let forget =
+        |what, approval| Ok(Invocation::Forget(Forget { what, approval, prune: false, store: at("s"), json: false }));
     assert_eq!(parsed("forget --store s"), forget(Forgetting::Policy(KeepPolicy::default()), ForgetApproval::Asked));
     let named = Forgetting::Named(vec!["abcd".parse().unwrap()]);
     assert_eq!(parsed("forget abcd --store s --yes"), forget(named, ForgetApproval::Yes));
@@ -58,6 +63,22 @@ fn the_forms_of_the_contract() {
     let note = Note { snapshot: SnapRef::Latest, says, store: at("s"), json: false };
     let words = ["note", "latest", "--label", "before 13", "--pin", "--store", "s"];
     assert_eq!(parse(words.map(OsString::from)), Ok(Invocation::Note(note)));
+    let prune = |how, dry_run| Ok(Invocation::Prune(Prune { store: at("s"), how, dry_run, json: false }));
+    assert_eq!(parsed("prune --store s"), prune(Pruning { now: false, rewrite: 50 }, false));
+    assert_eq!(
+        parsed("prune --store s --now --rewrite 10% --dry-run"),
+        prune(Pruning { now: true, rewrite: 10 }, true)
+    );
+    assert_eq!(parsed("stats --store s"), Ok(Invocation::Stats(StoreOnly { store: at("s"), json: false })));
+    let to = StoreAt { unlock: UnlockBy::Passphrase("p".into()), ..at("t") };
+    let snapshots = vec!["abcd".parse().unwrap(), SnapRef::Latest];
+    let line = "copy abcd latest --store s --to t --to-passphrase-file p --json";
+    let copy = Copy { snapshots, store: at("s"), to: to.clone(), json: true };
+    assert_eq!(parsed(line), Ok(Invocation::Copy(copy)));
+    let repair = |from| Ok(Invocation::Repair(Repair { store: at("s"), from, json: false }));
+    assert_eq!(parsed("repair --store s"), repair(None));
+    assert_eq!(parsed("repair --store s --from t --from-passphrase-file p"), repair(Some(to)));
+    assert!(matches!(parsed("check --store s --accept-head"), Ok(Invocation::Check(c)) if c.accept_head));
     let new = Key::NewSigner { out: "f".into(), json: true };
     assert_eq!(parsed("key new-signer -o f --json"), Ok(Invocation::Key(new)));
     let id = model::id::Digest::of(b"plan");
@@ -100,7 +121,14 @@ fn what_makes_no_sense_is_said() {
         ("", "a verb is missing"),
         ("frobnicate", "there is no verb `frobnicate`"),
         ("diff a b --store s", "`diff` is not in this version"),
-        ("prune --store s", "`prune` is not in this version"),
+        ("prune --store s extra", "`prune` takes no `extra`"),
+        ("prune --store s --rewrite much", "much is no part of a hundred: 30% is"),
+        ("copy --store s", "`copy` needs --to DIRECTORY, a store"),
+        ("copy --to t", "`copy` needs --store DIRECTORY"),
+        ("copy --store s --to t --from u", "`copy` has no option `--from`"),
+        ("repair --store s --from-key-file k", "a key of a second store is given, and no second store"),
+        ("repair latest --store s", "`repair` takes no `latest`"),
+        ("copy --store s --to t --to-key-file a --to-key-file b", "one passphrase file or key file is enough"),
         ("inspect", "`inspect` needs a disk or an image file"),
         ("inspect a --full", "`inspect` has no option `--full`"),
         ("inspect a -x", "`inspect` has no option `-x`"),

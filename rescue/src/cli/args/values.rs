@@ -25,6 +25,12 @@ pub(super) fn size(text: &str) -> Result<ByteLen, Usage> {
     bytes.map(ByteLen).ok_or_else(bad)
 }
 
+/// A part of a hundred: `30%`, or `30`.
+pub(super) fn percent(text: &str) -> Result<u8, Usage> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|n| *n <= 100);
+    number.ok_or_else(|| Usage(format!("{} is no part of a hundred: 30% is", DisplayText::new(text))))
+}
+
 /// A span of time in seconds: `36h`, `10d`, `2w`, `6m` (of 30 days), `1y` (of 365), or several: `1y6m`.
 pub(super) fn span(text: &str) -> Result<u64, Usage> {
     let bad = || Usage(format!("{} is no time: 36h, 10d, 2w, 6m or 1y is", DisplayText::new(text)));
@@ -59,6 +65,16 @@ mod tests {
         }
         for bad in ["", "3", "d", "0d", "1d2", "-1d", "1\u{e4}", "99999999999999999y"] {
             assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_hundred() {
+        for (text, part) in [("30%", 30), ("0", 0), ("100%", 100)] {
+            assert_eq!(percent(text), Ok(part), "{text}");
+        }
+        for bad in ["", "%", "101", "-1", "30%%", "0.5"] {
+            assert!(percent(bad).is_err(), "{bad}");
         }
     }
 

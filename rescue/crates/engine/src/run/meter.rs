@@ -58,6 +58,12 @@ impl<'a> Meter<'a> {
         self.total = total.0;
     }
 
+    /// The next part begins, which is counted anew.
+    pub(crate) fn again(&mut self) {
+        self.done = 0;
+        self.seen = VecDeque::from([(self.clock.monotonic(), 0)]);
+    }
+
     /// What it is about changed.
     pub(crate) fn rename(&mut self, phase: impl AsRef<str>) {
         self.phase = DisplayText::new(phase.as_ref());

@@ -156,7 +156,14 @@ fn without_maps_everything_is_saved() {
     let parser = Arc::new(Patchy { local: Local::new(sim.disks()), fails });
     let objects = Arc::new(Memory::new());
     let store = StorePlace::Objects { objects: objects.clone(), create: true };
-    let config = Config { devices: sim, parser, store: Some(store), clock: Arc::new(Ticking::default()) };
+    let config = Config {
+        devices: sim,
+        parser,
+        store: Some(store),
+        other: None,
+        heads: None,
+        clock: Arc::new(Ticking::default()),
+    };
     let mut lines = Vec::new();
     let outcome = Engine::start(config).run(
         Command::Snapshot { full: false },

@@ -323,7 +323,14 @@ impl Decode for Hasty {
 pub(crate) fn engine(sim: &Arc<Sim>, objects: &Arc<Memory>) -> Handle {
     let parser = Arc::new(Hasty(Local::new(sim.disks())));
     let store = StorePlace::Objects { objects: objects.clone(), create: true };
-    Engine::start(Config { devices: sim.clone(), parser, store: Some(store), clock: Arc::new(Ticking::default()) })
+    Engine::start(Config {
+        devices: sim.clone(),
+        parser,
+        store: Some(store),
+        other: None,
+        heads: None,
+        clock: Arc::new(Ticking::default()),
+    })
 }
 
 /// Runs a command on a machine and says yes to its plan. Returns how it ended and every event.

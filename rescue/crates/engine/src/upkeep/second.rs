@@ -1,0 +1,183 @@
+//! What is done with two stores: copying snapshots from one into the other, and repairing one from the other.
+
+use crate::jobs::{Done, Jobs};
+use crate::run::{Meter, Observer, Stop};
+use crate::stores::{To, Which};
+use crate::worker::Desk;
+use model::command::ExitCode;
+use model::id::{SnapRef, SnapshotId};
+use model::note::Says;
+use model::text::DisplayText;
+use model::units::ByteLen;
+use model::upkeep::{Broken, CopyView, Kept, RepairView};
+use std::collections::BTreeSet;
+use store::{Copied, Listing, Store, StoreError};
+
+pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
+    let from = jobs.store(desk)?;
+    let to = jobs.stores.get(&jobs.config, Which::Other, To::Write, desk)?;
+    if from.id() == to.id() {
+        let says = "both are the same store, or one is a plain copy of the other";
+        return Err(Stop::failed(
+            ExitCode::Refused,
+            says,
+            "nothing was copied; make another store with `holdfast store init`",
+        ));
+    }
+    let listing = from.list()?;
+    let ids = match named {
+        [] => listing.snapshots.iter().map(|(id, _)| *id).collect(),
+        named => named.iter().map(|snapshot| Ok(from.find(snapshot, None)?.0)).collect::<Done<Vec<_>>>()?,
+    };
+    let before: BTreeSet<SnapshotId> = there(&to)?;
+    let mut copy = Copy { jobs, desk, from: &from, to: &to, failed: Vec::new() };
+    let done = copy.all(&ids);
+    // However it ended, what was copied has its notes.
+    let copied: BTreeSet<SnapshotId> =
+        there(&to)?.into_iter().filter(|id| ids.contains(id) && !before.contains(id)).collect();
+    let noted = copied.iter().try_for_each(|id| copy.notes(&listing, *id));
+    let done = done?;
+    noted?;
+    let Copy { mut failed, .. } = copy;
+    if named.is_empty() {
+        // What cannot even be listed cannot be copied.
+        failed.extend(listing.damage.iter().map(|why| Broken { snapshot: None, why: why.clone() }));
+    }
+    if !done.complete {
+        let says = format!("stopped; {} of {} were copied, run it again for the rest", copied.len(), ids.len());
+        return Err(Stop::Cancelled(says.as_str().into()));
+    }
+    Ok(Kept::Copied(CopyView {
+        to: to.id().to_owned(),
+        copied: listing.summaries().into_iter().filter(|summary| copied.contains(&summary.id)).collect(),
+        present: done.present.into_iter().filter(|id| before.contains(id)).collect(),
+        failed,
+        read: done.read,
+        stored: done.stored,
+    }))
+}
+
+fn there(store: &Store) -> Done<BTreeSet<SnapshotId>> {
+    Ok(store.list()?.snapshots.into_iter().map(|(id, _)| id).collect())
+}
+
+struct Copy<'a> {
+    jobs: &'a Jobs,
+    desk: &'a Desk,
+    from: &'a Store,
+    to: &'a Store,
+    failed: Vec<Broken>,
+}
+
+impl Copy<'_> {
+    /// Copies them together, and where one is damaged each by itself, so that it holds up no other.
+    fn all(&mut self, ids: &[SnapshotId]) -> Done<Copied> {
+        match self.some(ids) {
+            Err(e) if only_this(&e) => {}
+            done => return Ok(done?),
+        }
+        let mut sum = Copied { complete: true, ..Copied::default() };
+        for id in ids {
+            match self.some(&[*id]) {
+                Ok(done) => {
+                    sum.copied.extend(done.copied);
+                    sum.present.extend(done.present);
+                    sum.read.0 = sum.read.0.saturating_add(done.read.0);
+                    sum.stored.0 = sum.stored.0.saturating_add(done.stored.0);
+                    if !done.complete {
+                        sum.complete = false;
+                        break;
+                    }
+                }
+                Err(e) if only_this(&e) => {
+                    self.failed.push(Broken { snapshot: Some(*id), why: DisplayText::new(&e.to_string()) });
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(sum)
+    }
+
+    fn some(&self, ids: &[SnapshotId]) -> Result<Copied, StoreError> {
+        let mut count = Count::start(self.jobs, self.desk, "copying");
+        self.from.copy_to(self.to, ids, &mut |done, total| count.at(done, total))
+    }
+
+    /// The name of a snapshot, and that it is kept, go with it.
+    fn notes(&self, listing: &Listing, id: SnapshotId) -> Done<()> {
+        let noted = listing.notes.get(&id).cloned().unwrap_or_default();
+        let label = noted.label.map(|text| Says::Label { text });
+        for says in label.into_iter().chain(noted.pinned.then_some(Says::Pin)) {
+            self.to.put_note(id, says, self.jobs.config.clock.now())?;
+        }
+        Ok(())
+    }
+}
+
+/// True where a failure is of one snapshot, and others may be copied.
+fn only_this(e: &StoreError) -> bool {
+    matches!(
+        e,
+        StoreError::Damaged { .. }
+            | StoreError::NoSuch { .. }
+            | StoreError::Untrusted { .. }
+            | StoreError::Newer { .. }
+    )
+}
+
+pub(super) fn repair(jobs: &Jobs, desk: &Desk) -> Done<Kept> {
+    let store = jobs.store_to_write(desk)?;
+    let from = match &jobs.config.other {
+        None => None,
+        Some(_) => Some(jobs.stores.get(&jobs.config, Which::Other, To::Read, desk)?),
+    };
+    let mut count = Count::start(jobs, desk, "repairing");
+    let report = store.repair(from.as_ref(), &mut |done, total| count.at(done, total))?;
+    drop(count);
+    if !report.complete {
+        let says = "stopped; what was written again stays, and nothing else was changed: run it again for the rest";
+        return Err(Stop::Cancelled(says.into()));
+    }
+    let missing = report.missing.iter().map(|m| Broken { snapshot: Some(m.snapshot), why: m.what.clone() });
+    let mut broken: Vec<Broken> = missing.collect();
+    for why in report.unreadable {
+        // The listing names a snapshot by the first digits of its id; one that is told of already is not told of twice.
+        let told = |m: &store::Missing| why.as_str().starts_with(&format!("snapshot {}", m.snapshot.0.short(12)));
+        if !report.missing.iter().any(told) {
+            broken.push(Broken { snapshot: None, why });
+        }
+    }
+    Ok(Kept::Repaired(RepairView {
+        damaged: report.damaged_packs,
+        salvaged: report.salvaged as u64,
+        indexed: report.indexed as u64,
+        healed: report.healed,
+        broken,
+    }))
+}
+
+/// Tells how many bytes of how many are done; each part may begin at 0 again.
+struct Count<'a> {
+    meter: Meter<'a>,
+    desk: &'a Desk,
+    before: u64,
+}
+
+impl<'a> Count<'a> {
+    fn start(jobs: &'a Jobs, desk: &'a Desk, phase: &str) -> Self {
+        let meter = Meter::start(desk, &*jobs.config.clock, phase, (1, 1), ByteLen::ZERO, false);
+        Self { meter, desk, before: 0 }
+    }
+
+    /// False where somebody wants it to stop.
+    fn at(&mut self, done: ByteLen, total: ByteLen) -> bool {
+        if done.0 < self.before {
+            self.meter.again();
+            self.before = 0;
+        }
+        self.meter.set_total(total);
+        self.meter.add(done.0 - self.before);
+        self.before = done.0;
+        !self.desk.cancelled()
+    }
+}

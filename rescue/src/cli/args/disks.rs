@@ -1,0 +1,181 @@
+//! The arguments of the verbs that look at disks and write to them, and of the roles.
+
+use super::given::{Given, named};
+use super::{StoreAt, Usage};
+use model::command::ImageFormat;
+use model::id::{PlanId, SnapRef, VolumePath};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+/// `inspect DISK.. [--store S] [--json] [--explain]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspect {
+    /// Devices or image files.
+    pub disks: Vec<PathBuf>,
+    /// With a store, what changed since its newest snapshot is told too.
+    pub store: Option<StoreAt>,
+    /// For programs.
+    pub json: bool,
+    /// Show the evidence.
+    pub explain: bool,
+}
+
+/// `snapshot DISK.. --store S [--full] [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Devices or image files.
+    pub disks: Vec<PathBuf>,
+    /// Its directory.
+    pub store: StoreAt,
+    /// Compare everything by hash.
+    pub full: bool,
+    /// For programs.
+    pub json: bool,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteBackTo {
+    /// A saved state.
+    Snapshot {
+        /// Which.
+        to: SnapRef,
+        /// Only these volumes.
+        only: Vec<VolumePath>,
+    },
+    /// The state before the last write-back.
+    Undo,
+    /// The end of a write-back that was cut off.
+    Resume,
+}
+
+/// How it is approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// Not: the plan is shown and a decision asked for.
+    Missing,
+    /// `--plan`: the plan is all that is wanted.
+    PlanOnly,
+    /// `--approve PLANID`.
+    Plan(PlanId),
+    /// `--yes`: whatever the plan.
+    Yes,
+}
+
+/// `rollback`, `undo`, `resume`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteBack {
+    /// What is to be written.
+    pub to: WriteBackTo,
+    /// Devices or image files.
+    pub disks: Vec<PathBuf>,
+    /// The store's directory.
+    pub store: StoreAt,
+    /// How it is approved.
+    pub approval: Approval,
+    /// For programs.
+    pub json: bool,
+}
+
+/// `export SNAP -o FILE.img|FILE.qcow2 [--only VOLUME] --store S [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// Which snapshot.
+    pub snapshot: SnapRef,
+    /// One disk or volume of it.
+    pub only: Option<VolumePath>,
+    /// The file to be made.
+    pub to: PathBuf,
+    /// How, as its extension says.
+    pub format: ImageFormat,
+    /// The store's directory.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
+/// `tui [DISK..] [--store S] [--ascii]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tui {
+    /// Devices or image files; every disk of this computer where empty.
+    pub disks: Vec<PathBuf>,
+    /// The store's directory.
+    pub store: Option<StoreAt>,
+    /// Plain ASCII, whatever the terminal.
+    pub ascii: bool,
+}
+
+/// `engine`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineRole {
+    /// PID 1's inherited socket, over which front ends come in; without it, one front end on stdin.
+    pub control: Option<i32>,
+    /// The store's directory, made on first use.
+    pub store: Option<StoreAt>,
+    /// Devices or image files; every disk of this computer where empty.
+    pub disks: Vec<PathBuf>,
+}
+
+/// Refuses a verb without a disk.
+pub(super) fn some(verb: &str, disks: Vec<PathBuf>) -> Result<Vec<PathBuf>, Usage> {
+    if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
+}
+
+/// `rollback`, `undo` or `resume`.
+pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<WriteBack, Usage> {
+    let (to, disks) = write_back_to(verb, given)?;
+    let approval = approval(given)?;
+    let writes = matches!(approval, Approval::Plan(_) | Approval::Yes) && verb != "resume";
+    if writes && !given.signers.is_empty() && given.sign_with.is_none() {
+        let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
+        return Err(Usage(says.into()));
+    }
+    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, json: given.json })
+}
+
+fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {
+    let mut words = given.words.iter();
+    let to = match verb {
+        "rollback" => {
+            let Some(snapshot) = words.next() else {
+                return Err(Usage("`rollback` needs a snapshot, then the disks".into()));
+            };
+            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone() }
+        }
+        "undo" => WriteBackTo::Undo,
+        _ => WriteBackTo::Resume,
+    };
+    Ok((to, words.map(PathBuf::from).collect()))
+}
+
+pub(super) fn export(given: &Given, store: StoreAt) -> Result<Export, Usage> {
+    let usage = |says: &str| Usage(says.to_owned());
+    let snapshot = match given.words.as_slice() {
+        [snapshot] => named(snapshot.clone())?,
+        [] => return Err(usage("`export` needs a snapshot")),
+        _ => return Err(usage("`export` takes one snapshot and no disk")),
+    };
+    let only = match given.only.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => return Err(usage("`export --only` takes one volume, or one disk")),
+    };
+    let to = given.out.clone().ok_or_else(|| usage("`export` needs -o FILE.img or -o FILE.qcow2"))?;
+    let extension = to.extension().map(OsStr::to_ascii_lowercase);
+    let format = match extension.as_deref().and_then(OsStr::to_str) {
+        Some("img" | "raw") => ImageFormat::Raw,
+        Some("qcow2") => ImageFormat::Qcow2,
+        _ => return Err(usage("`export -o` makes a new file: FILE.img (plain) or FILE.qcow2")),
+    };
+    Ok(Export { snapshot, only, to, format, store, json: given.json })
+}
+
+fn approval(given: &Given) -> Result<Approval, Usage> {
+    match (given.plan, given.approve, given.yes) {
+        (false, None, false) => Ok(Approval::Missing),
+        (true, None, false) => Ok(Approval::PlanOnly),
+        (false, Some(id), false) => Ok(Approval::Plan(id)),
+        (false, None, true) => Ok(Approval::Yes),
+        _ => Err(Usage("only one of --plan, --approve and --yes can be given".into())),
+    }
+}

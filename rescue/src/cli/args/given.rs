@@ -1,0 +1,166 @@
+//! What stands behind a verb, option by option.
+
+use super::keeping::{self, StoreAt, UnlockBy};
+use super::{Usage, values};
+use lexopt::{Arg, Parser, ValueExt};
+use model::id::{PlanId, VolumePath};
+use model::retention::KeepPolicy;
+use model::signer::SignerId;
+use model::text::DisplayText;
+use model::upkeep::ProbeSize;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// Everything that can stand behind a verb. Which of it may, the verb says.
+#[derive(Default)]
+pub(super) struct Given {
+    pub(super) words: Vec<OsString>,
+    pub(super) store: Option<PathBuf>,
+    pub(super) unlock: UnlockBy,
+    pub(super) other: Option<PathBuf>,
+    pub(super) other_unlock: UnlockBy,
+    pub(super) new_key: UnlockBy,
+    pub(super) label: Option<String>,
+    pub(super) encrypt: bool,
+    pub(super) sign_with: Option<PathBuf>,
+    pub(super) signers: Vec<SignerId>,
+    pub(super) keep: Option<KeepPolicy>,
+    pub(super) dry_run: bool,
+    pub(super) prune: bool,
+    pub(super) now: bool,
+    pub(super) rewrite: Option<u8>,
+    pub(super) accept_head: bool,
+    pub(super) pin: bool,
+    pub(super) unpin: bool,
+    pub(super) json: bool,
+    pub(super) explain: bool,
+    pub(super) full: bool,
+    pub(super) read_data: bool,
+    pub(super) ascii: bool,
+    pub(super) plan: bool,
+    pub(super) yes: bool,
+    pub(super) approve: Option<PlanId>,
+    pub(super) only: Vec<VolumePath>,
+    pub(super) out: Option<PathBuf>,
+    pub(super) probe: Option<ProbeSize>,
+    pub(super) control: Option<i32>,
+    pub(super) engine: Option<i32>,
+    pub(super) help: bool,
+}
+
+impl Given {
+    /// The store, with what opens it.
+    pub(super) fn at(&self) -> Option<StoreAt> {
+        self.store.clone().map(|dir| StoreAt {
+            dir,
+            unlock: self.unlock.clone(),
+            sign_with: self.sign_with.clone(),
+            signers: self.signers.clone(),
+        })
+    }
+
+    /// The second store, with what opens it.
+    pub(super) fn other_at(&self) -> Result<Option<StoreAt>, Usage> {
+        let unlock = self.other_unlock.clone();
+        match &self.other {
+            Some(dir) => Ok(Some(StoreAt { dir: dir.clone(), unlock, sign_with: None, signers: Vec::new() })),
+            None if unlock == UnlockBy::Asked => Ok(None),
+            None => Err(Usage("a key of a second store is given, and no second store".into())),
+        }
+    }
+}
+
+/// Reads the options that a verb may have, and its words.
+pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Result<Given, Usage> {
+    let mut given = Given::default();
+    while let Some(arg) = parser.next()? {
+        let name = match arg {
+            Arg::Value(word) => {
+                given.words.push(word);
+                continue;
+            }
+            Arg::Short('h') | Arg::Long("help") => {
+                given.help = true;
+                continue;
+            }
+            Arg::Short('o') if allowed.contains(&"out") => "out".to_owned(),
+            Arg::Short(c) => return Err(Usage(format!("`{verb}` has no option `-{c}`"))),
+            Arg::Long(name) => name.to_owned(),
+        };
+        // What needs a store may need what opens it.
+        let opens = allowed.contains(&"store") && ["passphrase-file", "key-file"].contains(&name.as_str());
+        if !opens && !allowed.contains(&name.as_str()) {
+            return Err(Usage(format!("`{verb}` has no option `--{}`", DisplayText::new(&name))));
+        }
+        match name.as_str() {
+            "store" => given.store = Some(parser.value()?.into()),
+            "passphrase-file" => given.unlock.set(UnlockBy::Passphrase(parser.value()?.into()))?,
+            "key-file" => given.unlock.set(UnlockBy::KeyFile(parser.value()?.into()))?,
+            "to" | "from" => given.other = Some(parser.value()?.into()),
+            "to-passphrase-file" | "from-passphrase-file" => {
+                given.other_unlock.set(UnlockBy::Passphrase(parser.value()?.into()))?;
+            }
+            "to-key-file" | "from-key-file" => given.other_unlock.set(UnlockBy::KeyFile(parser.value()?.into()))?,
+            "new-passphrase-file" => given.new_key.set(UnlockBy::Passphrase(parser.value()?.into()))?,
+            "new-key-file" => given.new_key.set(UnlockBy::KeyFile(parser.value()?.into()))?,
+            "label" => given.label = Some(parser.value()?.string()?),
+            "sign-with" => given.sign_with = Some(parser.value()?.into()),
+            "require-signer" => {
+                for signer in parser.value()?.string()?.split(',') {
+                    given.signers.push(named(signer.into())?);
+                }
+            }
+            keep if keep.starts_with("keep-") => {
+                let policy = given.keep.get_or_insert_with(keeping::nothing_kept);
+                keeping::keep(policy, keep, &parser.value()?.string()?)?;
+            }
+            "dry-run" => given.dry_run = true,
+            "prune" => given.prune = true,
+            "now" => given.now = true,
+            "rewrite" => given.rewrite = Some(values::percent(&parser.value()?.string()?)?),
+            "accept-head" => given.accept_head = true,
+            "pin" => given.pin = true,
+            "unpin" => given.unpin = true,
+            "encrypt" => given.encrypt = true,
+            "json" => given.json = true,
+            "explain" => given.explain = true,
+            "full" => given.full = true,
+            "read-data" => given.read_data = true,
+            "ascii" => given.ascii = true,
+            "plan" => given.plan = true,
+            "yes" => given.yes = true,
+            "approve" => given.approve = Some(named(parser.value()?)?),
+            "only" => {
+                for volume in parser.value()?.string()?.split(',') {
+                    given.only.push(named(volume.into())?);
+                }
+            }
+            "out" => given.out = Some(parser.value()?.into()),
+            "probe" => given.probe = Some(probe_size(parser)?),
+            "control" => given.control = Some(parser.value()?.parse()?),
+            "engine" => given.engine = Some(parser.value()?.parse()?),
+            _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),
+        }
+    }
+    Ok(given)
+}
+
+/// `--probe`, `--probe=SIZE` or `--probe SIZE`: a word that is no size belongs to somebody else.
+fn probe_size(parser: &mut Parser) -> Result<ProbeSize, Usage> {
+    if let Some(size) = parser.optional_value() {
+        return Ok(ProbeSize::AtMost(values::size(&size.string()?)?));
+    }
+    let next = parser.try_raw_args().and_then(|args| args.as_slice().first().cloned());
+    match next.as_deref().and_then(OsStr::to_str).and_then(|word| values::size(word).ok()) {
+        Some(size) => {
+            parser.value()?;
+            Ok(ProbeSize::AtMost(size))
+        }
+        None => Ok(ProbeSize::All),
+    }
+}
+
+/// Parses a value whose error says what was expected.
+pub(super) fn named<T: std::str::FromStr<Err = model::id::BadName>>(value: OsString) -> Result<T, Usage> {
+    value.string()?.parse::<T>().map_err(|e| Usage(e.to_string()))
+}
