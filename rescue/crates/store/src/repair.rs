@@ -2,7 +2,7 @@
 //!
 //! In this order: every pack is read; chunks of damaged packs that still prove their names go into new packs; maps that are
 //! still not whole are read from another store that has the same snapshot, whose writer stores what is nowhere good; packs
-//! that no index object names are indexed.
+//! that no index object names are indexed, and damaged packs are left to the next prune.
 
 use crate::copy::feed;
 use crate::error::StoreError;
@@ -33,7 +33,8 @@ const MOST_NAMES: u8 = u8::MAX;
 /// What a repair did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Repaired {
-    /// Packs whose bytes are not what their names say, or that are gone since the store was opened.
+    /// Packs whose bytes are not what their names say, and where anything is missing those that are gone. The next prune
+    /// deletes those of them that nothing needs any more.
     pub damaged_packs: Vec<Digest>,
     /// Chunks of damaged packs that were good and were stored anew.
     pub salvaged: usize,
@@ -80,6 +81,7 @@ impl Store {
             store: self,
             known: HashMap::new(),
             good: Vec::new(),
+            gone: Vec::new(),
             why: HashMap::new(),
             report: Repaired::default(),
         };
@@ -93,6 +95,11 @@ impl Store {
             }
             repair.salvage()?;
             repair.index_packs()?;
+            repair.condemn()?;
+            if broken.is_empty() && listing.unusable.is_empty() {
+                // Nobody misses what is gone: prunes delete packs that index objects still name.
+                repair.report.damaged_packs.retain(|id| !repair.gone.contains(id));
+            }
             repair.report.complete = repair.fetch(from, &broken, &mut writer, progress)?;
             repair.conclude(&broken)?;
             // A copy holds the store itself.
@@ -112,6 +119,8 @@ struct Repair<'a> {
     known: HashMap<Sub, bool>,
     /// Packs that are what their names say.
     good: Vec<Digest>,
+    /// Packs that index objects name and that are not there.
+    gone: Vec<Digest>,
     /// Why a snapshot could not be healed.
     why: HashMap<SnapshotId, String>,
     report: Repaired,
@@ -151,7 +160,8 @@ impl Repair<'_> {
         }
         let there: HashSet<Digest> = there.into_iter().map(|(id, _)| id).collect();
         let named = self.named()?;
-        self.report.damaged_packs.extend(named.into_iter().filter(|id| !there.contains(id)));
+        self.gone = named.into_iter().filter(|id| !there.contains(id)).collect();
+        self.report.damaged_packs.extend(&self.gone);
         for id in &self.report.damaged_packs {
             self.store.trust(id, Trust::Bad);
         }
@@ -291,6 +301,18 @@ impl Repair<'_> {
             return self.store.index().rebuild(self.store);
         }
         self.store.flush_index()
+    }
+
+    /// Leaves damaged packs to the next prune: it deletes one where everything in it that is needed lies in a good pack too.
+    fn condemn(&self) -> Result<(), StoreError> {
+        let damaged = self.report.damaged_packs.iter();
+        let damaged: BTreeSet<Digest> =
+            damaged.filter(|id| !self.gone.contains(id) && !self.store.is_condemned(id)).copied().collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let generation = self.store.last_generation()?.saturating_add(1);
+        self.store.condemn(generation, &damaged)
     }
 
     /// True where the index does not lead to a chunk of a good pack.

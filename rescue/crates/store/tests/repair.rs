@@ -11,7 +11,7 @@ use model::units::ByteLen;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::backend::Memory;
-use store::{InitOptions, LocalDecoder, OpenOptions, Secret, Store, Unlock};
+use store::{InitOptions, LocalDecoder, OpenOptions, PruneOptions, Secret, Store, Unlock};
 
 type Objects = BTreeMap<ObjectName, Vec<u8>>;
 
@@ -93,6 +93,13 @@ fn with_another_store_everything_is_whole_again() {
         let again = open(&objects).unwrap().repair(None, &mut go_on).unwrap();
         assert_eq!((again.healed.len(), again.missing.len(), again.salvaged, again.indexed), (0, 0, 0, 0), "{case}");
         assert_eq!(all(&objects), before, "{case}");
+        // Nor does anything that is damaged outlive a prune.
+        open(&objects).unwrap().prune(PruneOptions::default(), &mut |_, _, _| true).unwrap();
+        let store = open(&objects).unwrap();
+        let check = store.check(true, &mut go_on).unwrap();
+        assert!(check.is_clean(), "{case}: {check:?}");
+        assert!(snapshots.iter().all(|s| restores(&store, s)), "{case}");
+        assert_eq!(store.repair(None, &mut go_on).unwrap().damaged_packs, [], "{case}");
     }
 }
 

@@ -20,7 +20,8 @@ pub struct Stats {
     pub live: ByteLen,
     /// What packs take in all.
     pub stored: ByteLen,
-    /// What no snapshot and no aside needs; a prune frees it.
+    /// What of that no snapshot and no aside needs: chunks, and packs that cannot be read. A prune frees most of it. What is
+    /// neither live nor dead are the headers and footers of packs.
     pub dead: ByteLen,
     /// Each snapshot, in order.
     pub snapshots: Vec<SnapshotSpace>,
@@ -91,7 +92,9 @@ impl Store {
         }
         stats.live =
             ByteLen(total(sizes.iter().enumerate().filter(|(at, _)| once.get(*at)).map(|(_, s)| u64::from(*s))));
-        stats.dead = ByteLen(stats.stored.0.saturating_sub(stats.live.0));
+        let unset = sizes.iter().enumerate().filter(|(at, _)| !once.get(*at)).map(|(_, s)| u64::from(*s));
+        let unreadable = ground.packs.iter().filter(|p| !p.readable).map(|p| p.len);
+        stats.dead = ByteLen(total(unset.chain(unreadable)));
         Ok(Some(stats))
     }
 
