@@ -24,7 +24,7 @@ impl Store {
         let note = Note { format: FORMAT, about, says, noted: now };
         let body = json::encode(&note, "a note")?;
         let id = Digest::of(&body);
-        self.put_record(RecordKind::Note, &note_name(&self.seal().name(&id)), &body)?;
+        self.put_again(RecordKind::Note, &note_name(&self.seal().name(&id)), &body)?;
         self.enter(InventoryEvent::Note { id })
     }
 

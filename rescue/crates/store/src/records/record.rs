@@ -102,6 +102,16 @@ impl Store {
             _ => Err(StoreError::damaged(format!("{} does not read back as it was written", name.as_str()))),
         }
     }
+
+    /// As [`Store::put_record`], of a record that another attempt puts under the same name: where it does not read back, what
+    /// lies there must not be in that one's way, nor be told as damage of something that nobody was promised.
+    pub(super) fn put_again(&self, kind: RecordKind, name: &ObjectName, body: &[u8]) -> Result<(), StoreError> {
+        self.put_record(kind, name, body).inspect_err(|e| {
+            if matches!(e, StoreError::Damaged { .. }) {
+                let _ = self.objects().delete(name);
+            }
+        })
+    }
 }
 
 /// Format first, then the sum, then the rest.

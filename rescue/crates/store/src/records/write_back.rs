@@ -20,7 +20,7 @@ impl Store {
     pub fn put_intent(&self, intent: &Intent) -> Result<IntentId, StoreError> {
         let body = json::encode(intent, "an intent")?;
         let id = Intent::id(&body);
-        self.put_record(RecordKind::Intent, &intent_name(&self.seal().name(&id.0)), &body)?;
+        self.put_again(RecordKind::Intent, &intent_name(&self.seal().name(&id.0)), &body)?;
         self.enter(InventoryEvent::Intent { id })?;
         Ok(id)
     }
@@ -91,7 +91,7 @@ impl Store {
     pub fn put_receipt(&self, receipt: &Receipt) -> Result<(), StoreError> {
         let body = json::encode(receipt, "a receipt")?;
         let name = receipt_name(&self.seal().name(&receipt.intent.0));
-        self.put_record(RecordKind::Receipt, &name, &body)?;
+        self.put_again(RecordKind::Receipt, &name, &body)?;
         self.enter(InventoryEvent::Receipt { intent: receipt.intent, sum: Digest::of(&body) })
     }
 

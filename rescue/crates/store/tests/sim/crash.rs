@@ -19,6 +19,10 @@ pub(crate) enum Model {
     Fat,
 }
 
+impl Model {
+    pub(crate) const ALL: [Self; 2] = [Self::Journal, Self::Fat];
+}
+
 /// What a sync was asked to make durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {

@@ -1,29 +1,15 @@
 //! Power cuts: every state a log can leave, opened and looked at.
 
+use crate::build::Build;
 use crate::crash::{Model, Replay};
+use crate::expected::{Look, Next};
 use crate::fs::SimFs;
-use crate::history::{Build, Expected, Look, Recorded, Step};
+use crate::history::{History, Recorded};
 use crate::rng::{Rng, fold};
 use crate::tree::Tree;
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-/// The histories of a sample; a full run adds others.
-pub(crate) const SAMPLE: usize = 2;
-
-/// What is done in history `n`.
-pub(crate) fn steps(n: usize) -> Vec<Step> {
-    let volumes = match n {
-        0 => vec![0, 1, 2],
-        1 => vec![3, 3, 4, 6],
-        _ => {
-            let mut rng = Rng::new(n as u64);
-            (0..2 + rng.below(4)).map(|_| rng.below(8)).collect()
-        }
-    };
-    std::iter::once(Step::Init).chain(volumes.into_iter().map(Step::Snapshot)).collect()
-}
 
 /// One power cut: which history, after how many operations, and which of the states that are possible then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,60 +33,59 @@ pub(crate) struct Tally {
 
 /// A history, and the disk after each of its operations.
 struct Film {
+    history: usize,
+    build: Build,
     recorded: Recorded,
     model: Model,
     frames: Vec<Replay>,
 }
 
-/// Every history on both kinds of file system.
+/// Histories, on file systems.
 pub(crate) struct Explorer {
-    build: Build,
     films: Vec<Film>,
     seen: Mutex<HashSet<u64>>,
     second: AtomicUsize,
 }
 
 impl Explorer {
-    pub(crate) fn new(build: Build, histories: usize) -> Result<Self, String> {
+    pub(crate) fn new(build: &Build, histories: &[usize], models: &[Model]) -> Result<Self, String> {
         let mut films = Vec::new();
-        for model in [Model::Journal, Model::Fat] {
-            for n in 0..histories {
-                let recorded = Recorded::run(&build, &Tree::new(), model, &steps(n))?;
+        for model in models.iter().copied() {
+            for n in histories {
+                let history = History::numbered(*n);
+                let build = history.build(build);
+                let recorded = Recorded::run(&build, &Tree::new(), model, &history.steps)?;
                 let frames = Replay::all(&recorded.base, &recorded.log);
-                films.push(Film { recorded, model, frames });
+                films.push(Film { history: *n, build, recorded, model, frames });
             }
         }
-        Ok(Self { build, films, seen: Mutex::default(), second: AtomicUsize::new(0) })
+        Ok(Self { films, seen: Mutex::default(), second: AtomicUsize::new(0) })
     }
 
-    /// Operations of all histories on both kinds of file system.
+    /// Operations of all histories on all file systems.
     pub(crate) fn operations(&self) -> usize {
         self.films.iter().map(|f| f.recorded.log.len()).sum()
     }
 
-    fn point(&self, film: usize, after: usize, seed: u64) -> Point {
-        let half = self.films.len() / 2;
-        Point { history: film % half, fat: film >= half, after, seed }
-    }
-
     /// Tries one power cut.
     pub(crate) fn cut(&self, point: Point) -> Result<(), String> {
-        let at = point.history + if point.fat { self.films.len() / 2 } else { 0 };
-        let Film { recorded, model, frames } = &self.films[at];
+        let wanted = |f: &Film| f.history == point.history && (f.model == Model::Fat) == point.fat;
+        let at = self.films.iter().position(wanted).unwrap();
+        let Film { recorded, model, frames, build, .. } = &self.films[at];
         let Point { after, seed, .. } = point;
         let after = after.min(recorded.log.len());
         let tree = frames[after].crash(seed, *model);
-        let expected = recorded.expected(&Expected::default(), after);
+        let expected = recorded.expected(after);
         // The same tree, with the same promises to keep, ends in the same way.
         let acknowledged = recorded.taken.iter().filter(|t| t.ended <= after).count();
-        let state = fold([at as u64, acknowledged as u64, tree.sign()]);
+        let state = fold([at as u64, acknowledged as u64, u64::from(expected.is_between()), tree.sign()]);
         let look = if *model == Model::Fat { Look::NothingLost } else { Look::NothingWrong };
         let chain = seed % 4 == 0;
         if !self.seen.lock().unwrap().insert(state) && !chain {
             return Ok(());
         }
         let fs = SimFs::new(tree.clone(), *model);
-        let then = expected.verify(&self.build, &fs, look, 8)?;
+        let then = expected.verify(build, &fs, look, Next { volume: 8, prunes: seed % 3 == 0 })?;
         if !chain {
             return Ok(());
         }
@@ -114,7 +99,8 @@ impl Explorer {
         };
         let tree = Replay::end(&tree, &log[..again]).crash(rng.next(), *model);
         let fs = SimFs::new(tree, *model);
-        expected.verify(&self.build, &fs, look, 9).map(|_| ()).map_err(|e| format!("after a second power cut: {e}"))
+        let next = Next { volume: 9, prunes: seed % 5 == 0 };
+        expected.verify(build, &fs, look, next).map(|_| ()).map_err(|e| format!("after a second power cut: {e}"))
     }
 
     /// Tries `points` power cuts, spread over all operations, on as many threads as there are processors.
@@ -132,7 +118,9 @@ impl Explorer {
                 // Rounds over all places; fewer points than places are spread by a step that meets each once.
                 let place = if points < places.len() { n * places.len() / points } else { n % places.len() };
                 let (film, after) = places[place];
-                let point = self.point(film, after, Rng::new(seed ^ n as u64).next());
+                let Film { history, model, .. } = self.films[film];
+                let seed = Rng::new(seed ^ n as u64).next();
+                let point = Point { history, fat: model == Model::Fat, after, seed };
                 if let Err(e) = self.cut(point) {
                     stop.store(true, Ordering::Relaxed);
                     failed.lock().unwrap().get_or_insert((point, e));

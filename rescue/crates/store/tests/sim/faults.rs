@@ -1,20 +1,49 @@
 //! Faults at every call: errors, a full disk, short writes, signals, kills, and disks that lie.
 
+use crate::build::{Build, Step, Word, is_exact};
 use crate::crash::{Model, Replay};
+use crate::expected::{Expected, Look, Next};
 use crate::fs::SimFs;
-use crate::history::{Build, Expected, Look, Step, is_exact};
+use crate::history::History;
 use crate::state::{Call, Fault, What};
 use crate::tree::Tree;
 use store::StoreError;
 
 /// What is done while something fails.
-const STEPS: &[Step] = &[Step::Init, Step::Snapshot(0), Step::Snapshot(1), Step::Snapshot(3)];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Snapshots are saved.
+    Saving,
+    /// Snapshots of an encrypted store are forgotten, and what nothing needs is freed.
+    Freeing,
+}
+
+impl Doing {
+    fn history(self) -> History {
+        use Step::{Forget, Init, Note, Prune, Snapshot};
+        match self {
+            Self::Saving => {
+                let steps = vec![Init, Snapshot(0), Snapshot(1), Snapshot(3)];
+                History { steps, sealed: false, shared: false }
+            }
+            Self::Freeing => {
+                let freed = [Note(1, Word::Pin), Forget(0), Prune { now: true }, Forget(2)];
+                let later = [Prune { now: false }, Note(1, Word::Unpin), Prune { now: false }];
+                let steps = [&[Init, Snapshot(0), Snapshot(1), Snapshot(3)], &freed[..], &later[..]].concat();
+                History { steps, sealed: true, shared: false }
+            }
+        }
+    }
+}
 
 /// Every fault there is: each kind at each call that can have it.
-pub(crate) fn all(build: &Build) -> Result<Vec<Fault>, String> {
+pub(crate) fn all(build: &Build, doing: Doing) -> Result<Vec<Fault>, String> {
+    let History { steps, .. } = doing.history();
+    let build = doing.history().build(build);
     let fs = SimFs::new(Tree::new(), Model::Journal);
-    for step in STEPS {
-        build.step(&fs, *step).map_err(|e| format!("{step:?} without a fault: {e}"))?;
+    let mut saved = Vec::new();
+    for step in steps {
+        saved.extend(build.act(&fs, step.of(&saved)).map_err(|e| format!("{step:?} without a fault: {e}"))?);
     }
     let mut faults = Vec::new();
     let counts = fs.counts();
@@ -40,44 +69,52 @@ pub(crate) fn all(build: &Build) -> Result<Vec<Fault>, String> {
 
 /// A history with a fault: what fails, fails cleanly; what was acknowledged is there; the same step succeeds when tried
 /// again; and all of it survives a power cut after.
-pub(crate) fn survive(build: &Build, fault: Fault) -> Result<(), String> {
+pub(crate) fn survive(build: &Build, doing: Doing, fault: Fault) -> Result<(), String> {
+    let History { steps, .. } = doing.history();
+    let build = &doing.history().build(build);
     let base = Tree::new();
     let fs = SimFs::new(base.clone(), Model::Journal).with_fault(fault);
     let lies = matches!(fault.what, What::Dropped | What::Flipped);
     let look = if lies { Look::NothingLost } else { Look::NothingWrong };
     let mut expected = Expected::default();
-    for step in STEPS {
-        let id = match build.step(&fs, *step) {
+    let mut saved = Vec::new();
+    for step in steps {
+        let deed = step.of(&saved);
+        let id = match build.act(&fs, deed) {
             Ok(id) => id,
             Err(e) if fs.hit() => {
                 is_clean(fault, &e)?;
                 fs.repair();
-                if lies && *step == Step::Init {
+                if lies && step == Step::Init {
                     // The disk spoilt the object that makes a store; nothing was promised.
                     return Ok(());
                 }
                 if expected.store {
                     let store = build.open(&fs).map_err(|e| format!("opening after {step:?} failed: {e}"))?;
+                    expected.begin(deed);
                     expected.whole(&store, look).map_err(|e| format!("after {step:?} failed: {e}"))?;
                 }
-                match build.step(&fs, *step) {
-                    // It had been made before the failure was told.
-                    Err(StoreError::Exists { .. }) if *step == Step::Init => None,
-                    again => again.map_err(|e| format!("{step:?} tried again: {e}"))?,
+                match (build.act(&fs, deed), step) {
+                    // It had been done before the failure was told.
+                    (Err(StoreError::Exists { .. }), Step::Init)
+                    | (Err(StoreError::NoSuch { .. }), Step::Forget(_)) => None,
+                    (again, _) => again.map_err(|e| format!("{step:?} tried again: {e}"))?,
                 }
             }
             Err(e) => return Err(format!("{step:?} failed without a fault: {e}")),
         };
-        expected.acknowledge(*step, id);
+        saved.extend(id);
+        expected.acknowledge(deed, id);
     }
+    let next = Next { volume: 8, prunes: fault.nth.is_multiple_of(2) };
     if lies {
         let fs = SimFs::new(fs.medium(), Model::Journal);
-        return expected.verify(build, &fs, look, 8).map(|_| ());
+        return expected.verify(build, &fs, look, next).map(|_| ());
     }
     let replay = Replay::end(&base, &fs.log());
     for tree in [replay.least(), replay.crash(fault.nth as u64, Model::Journal)] {
         let fs = SimFs::new(tree, Model::Journal);
-        expected.verify(build, &fs, look, 8).map_err(|e| format!("after a power cut: {e}"))?;
+        expected.verify(build, &fs, look, next).map_err(|e| format!("after a power cut: {e}"))?;
     }
     Ok(())
 }
@@ -98,8 +135,8 @@ fn is_clean(fault: Fault, e: &StoreError) -> Result<(), String> {
 pub(crate) fn wraps(build: &Build, size: usize) -> Result<usize, String> {
     let fs = SimFs::new(Tree::new(), Model::Journal).wrapping_at(size);
     let mut acknowledged = Vec::new();
-    for step in STEPS {
-        match build.step(&fs, *step) {
+    for step in Doing::Saving.history().steps {
+        match build.act(&fs, step.of(&acknowledged)) {
             Ok(id) => acknowledged.extend(id),
             Err(_) => break,
         }

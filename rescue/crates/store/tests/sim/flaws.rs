@@ -32,6 +32,8 @@ pub(crate) enum Flaw {
     SweepsTwins,
     ReadsCache,
     UnsyncedRemoval,
+    NoNoteSync,
+    NoEntrySync,
 }
 
 #[derive(Debug)]
@@ -142,6 +144,8 @@ impl Files for FlawedFiles {
         match self.flaw {
             Flaw::NoDirSync => Ok(()),
             Flaw::NoSnapshotDirSync if lies_in(dir, "snapshots") => Ok(()),
+            Flaw::NoNoteSync if lies_in(dir, "notes") => Ok(()),
+            Flaw::NoEntrySync if lies_in(dir, "inventory") => Ok(()),
             Flaw::UnsyncedRemoval if self.removed.swap(false, Ordering::Relaxed) => Ok(()),
             Flaw::NoParentSync if above => Ok(()),
             Flaw::IgnoresDirSync => {
@@ -330,5 +334,9 @@ impl ObjectStore for FlawedObjects {
 
     fn lock(&self) -> Result<Box<dyn Send>, ObjectError> {
         self.inner.lock()
+    }
+
+    fn locks_out(&self) -> bool {
+        self.inner.locks_out()
     }
 }

@@ -46,6 +46,11 @@ impl SimFs {
         self.state().log.len()
     }
 
+    /// How many files and directories were ever made, before this file system was opened and since.
+    pub(crate) fn made(&self) -> usize {
+        self.state().tree.nodes.len()
+    }
+
     pub(crate) fn log(&self) -> Vec<Op> {
         self.state().log.clone()
     }

@@ -4,33 +4,41 @@
 //! `HOLDFAST_CRASH_POINTS` sets the number of power cuts of the full run.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
+mod build;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/contract.rs"]
 mod contract;
 mod crash;
+mod expected;
 mod explore;
 mod faults;
 mod flaws;
 mod fs;
+mod haste;
 mod history;
 mod mutants;
 mod rng;
 mod state;
 mod tree;
 
+use build::Build;
 use crash::{Model, Op};
-use explore::{Explorer, Point, SAMPLE, Tally};
+use explore::{Explorer, Point, Tally};
+use faults::Doing;
 use fs::SimFs;
-use history::{Build, Recorded};
+use history::{History, Recorded};
 use state::{Call, Fault, What};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use store::backend::LocalDir;
 use tree::Tree;
 
+/// The histories of a sample.
+const SAMPLE: usize = 6;
 /// The histories of a full run.
-const HISTORIES: usize = 10;
+const HISTORIES: usize = 30;
 
 /// Power cuts that showed a flaw of the store or of a mutant: always tried.
 const CUTS: &[Point] = &[
@@ -43,11 +51,13 @@ const CUTS: &[Point] = &[
 ];
 
 /// Faults that showed a flaw of the store: always tried.
-const FAULTS: &[Fault] = &[
+const FAULTS: &[(Doing, Fault)] = &[
     // A directory whose own name could not be synced was found by the next put, and taken for durable.
-    Fault { call: Some(Call::SyncDir), nth: 6, what: What::Io },
+    (Doing::Saving, Fault { call: Some(Call::SyncDir), nth: 6, what: What::Io }),
     // The disk dropped the object `format`, and a store that nobody could open took a snapshot.
-    Fault { call: Some(Call::Write), nth: 0, what: What::Dropped },
+    (Doing::Saving, Fault { call: Some(Call::Write), nth: 0, what: What::Dropped }),
+    // The disk dropped a note, what it left stayed under the note's name, and nobody could say it again.
+    (Doing::Freeing, Fault { call: Some(Call::Write), nth: 17, what: What::Dropped }),
 ];
 
 #[test]
@@ -59,7 +69,8 @@ fn the_simulation_keeps_the_contract() {
 }
 
 fn cut(histories: usize, points: usize, seed: u64) {
-    let explorer = Explorer::new(Build::REAL, histories).unwrap();
+    let histories: Vec<usize> = (0..histories).collect();
+    let explorer = Explorer::new(&Build::REAL, &histories, &Model::ALL).unwrap();
     let began = Instant::now();
     let tally = explorer.run(points, seed).unwrap_or_else(|(point, e)| panic!("{point:?}: {e}"));
     let seconds = began.elapsed().as_secs_f64();
@@ -87,42 +98,58 @@ fn a_history_is_logged_alike_each_time() {
         Op::Write { ino, at, bytes } => format!("write {ino} {at} {}", bytes.len()),
         op => format!("{op:?}"),
     };
-    let log = || -> Vec<String> {
-        let recorded = Recorded::run(&Build::REAL, &Tree::new(), Model::Journal, &explore::steps(1)).unwrap();
-        recorded.log.iter().map(shape).collect()
-    };
-    assert_eq!(log(), log());
+    for n in 0..HISTORIES {
+        let History { steps, .. } = History::numbered(n);
+        let log = || -> Vec<String> {
+            let build = History::numbered(n).build(&Build::REAL);
+            let recorded = Recorded::run(&build, &Tree::new(), Model::Journal, &steps).unwrap();
+            recorded.log.iter().map(shape).collect()
+        };
+        assert_eq!(log(), log(), "history {n}");
+    }
 }
 
 #[test]
 fn what_failed_once_does_not_again() {
-    let explorer = Explorer::new(Build::REAL, SAMPLE).unwrap();
+    let histories: BTreeSet<usize> = CUTS.iter().map(|point| point.history).collect();
+    let explorer = Explorer::new(&Build::REAL, &histories.into_iter().collect::<Vec<_>>(), &Model::ALL).unwrap();
     for point in CUTS {
         explorer.cut(*point).unwrap_or_else(|e| panic!("{point:?}: {e}"));
     }
-    for fault in FAULTS {
-        faults::survive(&Build::REAL, *fault).unwrap_or_else(|e| panic!("{fault:?}: {e}"));
+    for (doing, fault) in FAULTS {
+        faults::survive(&Build::REAL, *doing, *fault).unwrap_or_else(|e| panic!("{doing:?}, {fault:?}: {e}"));
     }
 }
 
-fn fault(stride: usize) {
-    let faults = faults::all(&Build::REAL).unwrap();
+fn fault(doing: Doing, stride: usize) {
+    let faults = faults::all(&Build::REAL, doing).unwrap();
     let chosen: Vec<_> = faults.iter().step_by(stride).collect();
     for fault in &chosen {
-        faults::survive(&Build::REAL, **fault).unwrap_or_else(|e| panic!("{fault:?}: {e}"));
+        faults::survive(&Build::REAL, doing, **fault).unwrap_or_else(|e| panic!("{doing:?}, {fault:?}: {e}"));
     }
-    println!("{} faults of {}", chosen.len(), faults.len());
+    println!("{} faults of {} while {doing:?}", chosen.len(), faults.len());
 }
 
 #[test]
 fn a_fault_at_any_call_costs_nothing_acknowledged() {
-    fault(11);
+    fault(Doing::Saving, 23);
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_prune_costs_nothing_acknowledged() {
+    fault(Doing::Freeing, 97);
 }
 
 #[test]
 #[ignore = "minutes long: part of a full run"]
 fn a_fault_at_every_call_costs_nothing_acknowledged() {
-    fault(1);
+    fault(Doing::Saving, 1);
+}
+
+#[test]
+#[ignore = "minutes long: part of a full run"]
+fn a_fault_at_every_call_of_a_prune_costs_nothing_acknowledged() {
+    fault(Doing::Freeing, 1);
 }
 
 #[test]

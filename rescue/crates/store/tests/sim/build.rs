@@ -1,0 +1,237 @@
+//! The program under test, and what a person does with it.
+
+use crate::common::{self, Volume, fill};
+use crate::fs::SimFs;
+use model::id::{Digest, SnapshotId};
+use model::note::Says;
+use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore, UnixMicros};
+use model::snapshot::{Manifest, MapRoot};
+use model::units::{ByteLen, ByteOffset};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use store::backend::{Files, LocalDir};
+use store::{InitOptions, LocalDecoder, OpenOptions, PruneOptions, Secret, Store, StoreError, Unlock};
+
+/// Where the store lies in the simulated file system.
+const ROOT: &str = "/disk/store";
+/// Packs of which so much in a hundred is dead are written again: those of the volumes here are never dead by half.
+const REWRITE: u8 = 5;
+
+/// The same bytes each time: what is random in a store must not make two runs of a history differ.
+struct Seeded {
+    seed: u64,
+    drawn: AtomicU64,
+}
+
+impl Seeded {
+    /// Whoever opens the store later, with something written in between, draws others.
+    fn after(fs: &SimFs) -> Arc<Self> {
+        Arc::new(Self { seed: fs.made() as u64, drawn: AtomicU64::new(0) })
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&self, out: &mut [u8]) -> std::io::Result<()> {
+        for part in out.chunks_mut(32) {
+            let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+            let bytes = Digest::of(&[self.seed.to_le_bytes(), drawn.to_le_bytes()].concat()).0;
+            part.copy_from_slice(&bytes[..part.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// What is said of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    Label,
+    Pin,
+    Unpin,
+}
+
+impl Word {
+    pub(crate) fn says(self) -> Says {
+        match self {
+            Self::Label => Says::Label { text: "before the upgrade".into() },
+            Self::Pin => Says::Pin,
+            Self::Unpin => Says::Unpin,
+        }
+    }
+}
+
+/// One thing a person does with a store. Each opens the store anew, as the program does. Snapshots are told by the order in
+/// which they were saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Makes it.
+    Init,
+    /// Saves the volume of this number.
+    Snapshot(usize),
+    /// Forgets a snapshot.
+    Forget(usize),
+    /// Says something of a snapshot.
+    Note(usize, Word),
+    /// Frees what nothing needs: at once, or in two phases.
+    Prune { now: bool },
+    /// Saves the volume of this number while others prune: so often before the packs are put, and so often after.
+    Beside(usize, usize, usize),
+}
+
+/// A step, and the snapshot it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deed {
+    pub(crate) step: Step,
+    pub(crate) about: Option<SnapshotId>,
+}
+
+impl Step {
+    /// The step, where these snapshots were saved before it.
+    pub(crate) fn of(self, saved: &[SnapshotId]) -> Deed {
+        let about = match self {
+            Self::Forget(n) | Self::Note(n, _) => Some(saved[n]),
+            _ => None,
+        };
+        Deed { step: self, about }
+    }
+}
+
+/// The program under test: the store as it is, or with a mutation.
+#[derive(Clone)]
+pub(crate) struct Build {
+    pub(crate) files: fn(SimFs) -> Arc<dyn Files>,
+    pub(crate) objects: fn(LocalDir) -> Arc<dyn ObjectStore>,
+    /// Stores are encrypted.
+    pub(crate) sealed: bool,
+    /// Stores lie where nothing keeps two writers from each other.
+    pub(crate) shared: bool,
+}
+
+impl Build {
+    pub(crate) const REAL: Self =
+        Self { files: |fs| Arc::new(fs), objects: |dir| Arc::new(dir), sealed: false, shared: false };
+
+    /// The objects of the directory.
+    pub(crate) fn objects(&self, dir: LocalDir) -> Arc<dyn ObjectStore> {
+        let objects = (self.objects)(dir);
+        if self.shared { Arc::new(Shared(objects)) } else { objects }
+    }
+
+    pub(crate) fn dir(&self, fs: &SimFs) -> Result<LocalDir, StoreError> {
+        Ok(LocalDir::open_over((self.files)(fs.clone()), ROOT)?)
+    }
+
+    /// What opens a sealed store: the cheapest key there is to try.
+    fn key(&self) -> Option<Unlock> {
+        self.sealed.then(|| Unlock::KeyFile(Secret::new(vec![7; 32])))
+    }
+
+    fn init(&self, fs: &SimFs) -> Result<Store, StoreError> {
+        let dir = LocalDir::create_over((self.files)(fs.clone()), ROOT)?;
+        let key = self.key().map(|key| (key, "a file".to_owned()));
+        Store::init_with(self.objects(dir), InitOptions { entropy: Seeded::after(fs), key })
+    }
+
+    pub(crate) fn open(&self, fs: &SimFs) -> Result<Store, StoreError> {
+        let options = OpenOptions { entropy: Seeded::after(fs), unlock: self.key() };
+        let store = Store::open_with(self.objects(self.dir(fs)?), Arc::new(LocalDecoder), options)?;
+        // Threads would draw nonces in an order of their own, and write beside a prune in one.
+        Ok(if self.sealed || self.shared { store.with_threads(0) } else { store })
+    }
+
+    /// Does a step; where it saves a snapshot, that is the answer.
+    pub(crate) fn act(&self, fs: &SimFs, deed: Deed) -> Result<Option<SnapshotId>, StoreError> {
+        let about = || deed.about.unwrap();
+        match deed.step {
+            Step::Init => self.init(fs).map(|_| None),
+            Step::Snapshot(n) => self.save(fs, n, 0, 0).map(Some),
+            Step::Beside(n, before, after) => self.save(fs, n, before, after).map(Some),
+            Step::Forget(_) => self.open(fs)?.forget(&[about()]).map(|_| None),
+            Step::Note(_, word) => self.open(fs)?.put_note(about(), word.says(), UnixMicros(1)).map(|()| None),
+            Step::Prune { now } => self.prune(fs, now).map(|()| None),
+        }
+    }
+
+    fn prune(&self, fs: &SimFs, now: bool) -> Result<(), StoreError> {
+        let report = self.open(fs)?.prune(PruneOptions { now, rewrite: REWRITE }, &mut |_, _, _| true)?;
+        assert!(report.complete, "nobody stopped it");
+        Ok(())
+    }
+
+    fn save(&self, fs: &SimFs, n: usize, before: usize, after: usize) -> Result<SnapshotId, StoreError> {
+        let store = self.open(fs)?;
+        let mut writer = store.writer()?;
+        let map = common::save(&mut writer, volume(n, self.sealed), &[])?;
+        (0..before).try_for_each(|_| self.prune(fs, false))?;
+        writer.prove(&mut |_, _| true)?;
+        (0..after).try_for_each(|_| self.prune(fs, false))?;
+        let manifest = Manifest { taken: UnixMicros(i64::try_from(n).unwrap()), ..labelled(map) };
+        writer.finish(manifest).map(|(id, _)| id)
+    }
+}
+
+fn labelled(map: MapRoot) -> Manifest {
+    common::manifest(common::machine("a"), map)
+}
+
+/// How many volumes there are.
+const VOLUMES: usize = 10;
+
+/// The volume of a number. That of a sealed store is a small one: unoptimised, sealing is slow.
+fn volume(n: usize, sealed: bool) -> &'static Volume {
+    static MADE: [[OnceLock<Volume>; VOLUMES]; 2] = [const { [const { OnceLock::new() }; VOLUMES] }; 2];
+    MADE[usize::from(sealed)][n].get_or_init(|| make(n, if sealed { 8 } else { 1 }))
+}
+
+/// Each shares most of its bytes with the one before; cells, leaves and an inner node change.
+fn make(n: usize, part: usize) -> Volume {
+    let number = u32::try_from(n).unwrap();
+    let mut volume = Volume::default();
+    volume.put(0, &fill(2, 1, 70_000 / part));
+    volume.put(128 << 10, &fill(2, 100 + number, (9_000 + 512 * (n % 7)) / part));
+    volume.put(1 << 20, &fill(1, 3, 30_000 / part));
+    volume.put(3 << 20, &fill(0, 0, 4_096 / part));
+    volume.put(1 << 24, &fill(3, number / 2, 20_000 / part));
+    if n % 2 == 1 {
+        volume.put(1 << 36, &fill(2, 50 + number, 6_000 / part));
+    }
+    volume
+}
+
+/// Whether a snapshot reads back as what was saved; its time says which volume that was.
+pub(crate) fn is_exact(store: &Store, manifest: &Manifest) -> Result<bool, StoreError> {
+    let saved = volume(usize::try_from(manifest.taken.0).unwrap(), store.is_encrypted());
+    common::load(store, manifest.volumes[0].map).map(|found| found == *saved)
+}
+
+/// A place whose lock keeps nobody out, as over a network.
+struct Shared(Arc<dyn ObjectStore>);
+
+impl ObjectStore for Shared {
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), ObjectError> {
+        self.0.put(name, bytes)
+    }
+
+    fn get(&self, name: &ObjectName, at: ByteOffset, buf: &mut [u8]) -> Result<(), ObjectError> {
+        self.0.get(name, at, buf)
+    }
+
+    fn len(&self, name: &ObjectName) -> Result<ByteLen, ObjectError> {
+        self.0.len(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectName>, ObjectError> {
+        self.0.list(prefix)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
+        self.0.delete(name)
+    }
+
+    fn free(&self) -> Option<ByteLen> {
+        self.0.free()
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send>, ObjectError> {
+        Ok(Box::new(()))
+    }
+}

@@ -1,0 +1,191 @@
+//! What must be true of a store after a history, whatever came in between.
+
+use crate::build::{Build, Deed, Step, is_exact};
+use crate::fs::SimFs;
+use model::id::SnapshotId;
+use model::note::Noted;
+use model::snapshot::Manifest;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use store::{CheckReport, Listing, Store};
+
+/// What a check may find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nothing at all.
+    NothingWrong,
+    /// Damage that costs no snapshot: cross-linked names on FAT, or a disk that lies, may hurt what nothing needs.
+    NothingLost,
+}
+
+/// What is done before everything is looked at for the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// The volume of the next snapshot.
+    pub(crate) volume: usize,
+    /// Then what nothing needs is freed.
+    pub(crate) prunes: bool,
+}
+
+/// What was acknowledged.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expected {
+    pub(crate) store: bool,
+    pub(crate) snapshots: BTreeSet<SnapshotId>,
+    forgotten: BTreeSet<SnapshotId>,
+    notes: BTreeMap<SnapshotId, Noted>,
+    /// What was begun and not acknowledged: it happened or not.
+    begun: Option<Deed>,
+}
+
+impl Expected {
+    pub(crate) fn begin(&mut self, deed: Deed) {
+        if let (Step::Forget(_), Some(id)) = (deed.step, deed.about) {
+            self.snapshots.remove(&id);
+        }
+        self.begun = Some(deed);
+    }
+
+    pub(crate) fn acknowledge(&mut self, deed: Deed, id: Option<SnapshotId>) {
+        self.begun = None;
+        match (deed.step, deed.about) {
+            (Step::Init, _) => self.store = true,
+            (Step::Snapshot(_) | Step::Beside(..), _) => self.snapshots.extend(id),
+            (Step::Forget(_), Some(id)) => {
+                self.snapshots.remove(&id);
+                self.forgotten.insert(id);
+            }
+            (Step::Note(_, word), Some(id)) => self.notes.entry(id).or_default().take(&word.says()),
+            _ => {}
+        }
+    }
+
+    /// True where something was begun.
+    pub(crate) fn is_between(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Opens the store and looks at all of it; then goes on with it, and looks again. Returns what is there then.
+    pub(crate) fn verify(&self, build: &Build, fs: &SimFs, look: Look, next: Next) -> Result<Self, String> {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let store = match build.open(fs) {
+                Err(_) if !self.store => return self.verify_new(build, fs, look, next),
+                opened => opened.map_err(|e| format!("the store does not open: {e}"))?,
+            };
+            let seen = self.whole(&store, look)?;
+            drop(store);
+            seen.go_on(build, fs, look, next)
+        }));
+        done.unwrap_or_else(|_| Err("a panic".to_owned()))
+    }
+
+    /// Before the store was acknowledged it may be there or not, and can then be made.
+    fn verify_new(&self, build: &Build, fs: &SimFs, look: Look, next: Next) -> Result<Self, String> {
+        let deed = Step::Init.of(&[]);
+        let id = build.act(fs, deed).map_err(|e| format!("making the store again: {e}"))?;
+        let mut expected = self.clone();
+        expected.acknowledge(deed, id);
+        expected.go_on(build, fs, look, next)
+    }
+
+    /// One more snapshot; then everything is looked at again, since what went wrong before may show in what is written now.
+    fn go_on(&self, build: &Build, fs: &SimFs, look: Look, next: Next) -> Result<Self, String> {
+        let deed = Step::Snapshot(next.volume).of(&[]);
+        let id = build.act(fs, deed).map_err(|e| format!("the next snapshot: {e}"))?;
+        let mut expected = self.clone();
+        expected.acknowledge(deed, id);
+        if next.prunes {
+            let deed = Step::Prune { now: true }.of(&[]);
+            build.act(fs, deed).map_err(|e| format!("the next prune: {e}"))?;
+        }
+        let store = build.open(fs).map_err(|e| format!("opening after the next snapshot: {e}"))?;
+        let (report, seen) = expected.looked_at(&store, look).map_err(|e| format!("after the next snapshot: {e}"))?;
+        if next.prunes && look == Look::NothingWrong && !build.shared {
+            is_tidy(build, fs, &report)?;
+        }
+        Ok(seen)
+    }
+
+    /// Every snapshot acknowledged is there, everything listed reads back, and a check agrees. Returns what is there: from
+    /// then on all of that is expected.
+    pub(crate) fn whole(&self, store: &Store, look: Look) -> Result<Self, String> {
+        self.looked_at(store, look).map(|(_, seen)| seen)
+    }
+
+    fn looked_at(&self, store: &Store, look: Look) -> Result<(CheckReport, Self), String> {
+        let listing = store.list().map_err(|e| format!("listing: {e}"))?;
+        if let Some(damage) = listing.damage.first() {
+            return Err(format!("something torn is listed: {damage}"));
+        }
+        let seen = self.seen(&listing)?;
+        if !listing.snapshots.is_sorted_by(|(_, a), (_, b)| a.counter < b.counter) {
+            return Err("two snapshots have one counter".to_owned());
+        }
+        for (_, manifest) in &listing.snapshots {
+            reads_back(store, manifest)?;
+        }
+        let report = store.check(true, &mut |_, _| true).map_err(|e| format!("checking: {e}"))?;
+        if !report.affected.is_empty() {
+            return Err(format!("the check finds snapshots affected: {:?}", report.findings));
+        }
+        if !report.findings.is_empty() && look == Look::NothingWrong {
+            return Err(format!("the check finds damage: {:?}", report.findings));
+        }
+        Ok((report, seen))
+    }
+
+    /// What a listing has, where it has all that was acknowledged.
+    fn seen(&self, listing: &Listing) -> Result<Self, String> {
+        let listed: BTreeSet<SnapshotId> = listing.snapshots.iter().map(|(id, _)| *id).collect();
+        if let Some(lost) = self.snapshots.difference(&listed).next() {
+            return Err(format!("snapshot {} was acknowledged and is gone", lost.0.short(12)));
+        }
+        if let Some(back) = self.forgotten.intersection(&listed).next() {
+            return Err(format!("snapshot {} was forgotten and is there", back.0.short(12)));
+        }
+        let mut seen = Self { begun: None, snapshots: listed, ..self.clone() };
+        if let Some(Deed { step: Step::Forget(_), about: Some(id) }) = self.begun
+            && !seen.snapshots.contains(&id)
+        {
+            seen.forgotten.insert(id);
+        }
+        for id in &seen.snapshots {
+            let noted = listing.notes.get(id).cloned().unwrap_or_default();
+            let mut good = vec![self.notes.get(id).cloned().unwrap_or_default()];
+            if let Some(Deed { step: Step::Note(_, word), about: Some(about) }) = self.begun
+                && about == *id
+            {
+                let mut said = good[0].clone();
+                said.take(&word.says());
+                good.push(said);
+            }
+            if !good.contains(&noted) {
+                return Err(format!("of snapshot {} {noted:?} is said and not {good:?}", id.0.short(12)));
+            }
+            seen.notes.insert(*id, noted);
+        }
+        Ok(seen)
+    }
+}
+
+/// A prune that nothing stood in the way of leaves nothing that nobody needs.
+fn is_tidy(build: &Build, fs: &SimFs, report: &CheckReport) -> Result<(), String> {
+    let objects = build.objects(build.dir(fs).map_err(|e| e.to_string())?);
+    for kind in ["leases", "condemned"] {
+        if let Some(left) = objects.list(kind).map_err(|e| e.to_string())?.first() {
+            return Err(format!("after a prune there is {}", left.as_str()));
+        }
+    }
+    match report.leftover_packs {
+        0 => Ok(()),
+        n => Err(format!("after a prune {n} packs are there that nothing needs")),
+    }
+}
+
+fn reads_back(store: &Store, manifest: &Manifest) -> Result<(), String> {
+    match is_exact(store, manifest) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!("snapshot {} reads back as something else", manifest.taken.0)),
+        Err(e) => Err(format!("snapshot {} does not read back: {e}", manifest.taken.0)),
+    }
+}
