@@ -3,7 +3,7 @@
 use super::args::{Forget, ForgetApproval};
 use super::saving::unexpected;
 use super::session::Session;
-use super::{Ended, human, json, print, room, secret};
+use super::{Ended, complain, human, json, print, room, secret};
 use model::command::{Command, ExitCode, Failure};
 use model::event::Outcome;
 use model::upkeep::{ForgetView, Kept, Pruning, Upkeep};
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Forget) -> Ended {
         if nothing || args.approval == ForgetApproval::DryRun {
             return Ok(ExitCode::Ok);
         }
-        eprintln!("holdfast: nothing was forgotten; --yes forgets them");
+        complain("nothing was forgotten; --yes forgets them");
         return Ok(ExitCode::Refused);
     }
     if go {
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Forget) -> Ended {
     let json = || json::forget(&view, go, pruned.as_ref());
     session.answer(args.json, json, || match &pruned {
         Some(pruned) => human::pruned(pruned, false),
-        None => "what they took is still there: `holdfast prune` frees it\n".to_owned(),
+        None => "their room is not free yet: `holdfast prune` frees it\n".to_owned(),
     })
 }
 

@@ -10,10 +10,14 @@ holdfast: what happened to this machine, and the way back
   holdfast rollback  SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
   holdfast undo      DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
   holdfast resume    DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
-  holdfast check     --store S [--read-data] [--json]          look for damage in a store
+  holdfast check     --store S [--read-data] [--accept-head] [--json]   look for damage in a store
+  holdfast repair    --store S [--from S2] [--json]            write again what is damaged, from a copy too
+  holdfast copy      [SNAP..] --store S --to S2 [--json]       copy saved states into another store
   holdfast export    SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]   a saved state as a disk image
   holdfast note      SNAP --label TEXT | --pin | --unpin --store S [--json]   name a saved state, or keep it for good
-  holdfast forget    --store S [SNAP.. | --keep-last N --keep-daily N ..] [--dry-run | --yes] [--json]
+  holdfast forget    --store S [SNAP.. | --keep-last N --keep-daily N ..] [--dry-run | --yes] [--prune] [--json]
+  holdfast prune     --store S [--dry-run] [--now] [--rewrite N%] [--json]   free what nothing needs
+  holdfast stats     --store S [--json]                        where the room goes
   holdfast key       list | add | remove ID --store S          what opens an encrypted store
   holdfast key       new-signer -o FILE [--json]               make a key that signs snapshots
   holdfast tui       [DISK..] [--store S] [--ascii]            all of it on the screen
@@ -75,9 +79,47 @@ holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
 Finishes a rollback (or an undo) that was cut off. Approval as for `rollback`.
 ";
 const CHECK: &str = "\
-holdfast check --store S [--read-data] [--json]
+holdfast check --store S [--read-data] [--accept-head] [--json]
 
 Looks for damage in a store: exit code 3 where there is any. --read-data reads and hashes every byte.
+
+This computer remembers how it last saw each store (in ~/.local/state/holdfast). Where a store is older than that, objects were
+lost, or the whole of it was put back: an old copy, an image of its disk. Nothing within the store can show that. It counts as
+damage here, other verbs warn, and what would write to the store is refused (exit code 4).
+--accept-head says that it is right so, because you put it back yourself: from then on the store is taken as it is.
+";
+const REPAIR: &str = "\
+holdfast repair --store S [--from S2 [--from-passphrase-file F | --from-key-file F]] [--json]
+
+Reads all of a store, writes again what can still be had of damaged packs and, with --from, what another store has of
+the same saved states (`holdfast copy` makes such a store; a plain copy of S will do). Nothing that is there is changed or
+deleted: what is damaged is left for `holdfast prune`. Exit code 3 where something stays damaged.
+Ctrl-C stops it; run it again for the rest.
+";
+const COPY: &str = "\
+holdfast copy [SNAP..] --store S --to S2 [--to-passphrase-file F | --to-key-file F] [--json]
+
+Copies saved states, all of them where none is named, into another store, which must exist (`holdfast store init`) and may be
+encrypted with keys of its own, or not at all. They keep their ids and signatures, names and pins. What S2 has already is
+not copied again. Whatever is read is proven first; what is damaged is told (exit code 3) and holds up nothing else.
+Ctrl-C stops it: what was copied stays, and the next run goes on.
+";
+const PRUNE: &str = "\
+holdfast prune --store S [--dry-run] [--now] [--rewrite N%] [--json]
+
+Frees the room of what no saved state needs. It goes in two steps, so that nobody who is saving or reading at the same time
+loses anything: a prune deletes what the one before it marked, and marks what is not needed now. Run it from time to
+time, or twice. --now does both at once where the store lies on a disk of this computer, which keeps others from writing.
+Packs of which more than N% (50%) is not needed are written again without it; 100% leaves them, 0% leaves nothing over.
+--dry-run says what would be done. Where a saved state cannot be read whole, nothing is freed: repair or forget that first.
+Ctrl-C stops it; nothing is lost, and the next run goes on.
+";
+const STATS: &str = "\
+holdfast stats --store S [--json]
+
+Tells what all saved states come to, what is left of that with everything counted once, and compressed, and what nothing needs
+any more; and of each state its size, what only it needs (`unique`: forgetting it frees about so much), and what others need
+too. Reads no data.
 ";
 const EXPORT: &str = "\
 holdfast export SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]
@@ -98,10 +140,12 @@ asked to keep (--pin), or no longer (--unpin). The saved state itself, its id an
 ";
 const FORGET: &str = "\
 holdfast forget --store S [SNAP.. | --keep-last N --keep-hourly N --keep-daily N --keep-weekly N --keep-monthly N
-                --keep-yearly N --keep-within SPAN --keep-before-upgrade N --keep-before-trouble N] [--dry-run | --yes] [--json]
+                --keep-yearly N --keep-within SPAN --keep-before-upgrade N --keep-before-trouble N]
+                [--dry-run | --yes] [--prune] [--json]
 
 Forgets saved states, for ever: those named, or all that no rule keeps. It first shows what goes, and of what stays why. At a
-terminal it asks; elsewhere it needs --yes (exit code 4 without). --dry-run shows and ends.
+terminal it asks; elsewhere it needs --yes (exit code 4 without). --dry-run shows and ends. Forgetting frees no room by itself:
+`holdfast prune` does, which --prune runs afterwards.
 Rules count for each machine, and for good states and all others apart. --keep-daily 7 keeps the newest of each of the last 7
 days that have one, and so on; SPAN (36h, 10d, 2w, 6m, 1y) counts from the machine's newest state;
 --keep-before-upgrade keeps the last good ones before packages were changed, --keep-before-trouble those before a bad one.
@@ -142,6 +186,10 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("check") => CHECK,
         Some("export") => EXPORT,
         Some("note") => NOTE,
+        Some("repair") => REPAIR,
+        Some("copy") => COPY,
+        Some("prune") => PRUNE,
+        Some("stats") => STATS,
         Some("forget") => FORGET,
         Some("key") => KEY,
         Some("tui") => TUI,

@@ -212,7 +212,13 @@ pub(super) fn exported(e: &Exported) -> String {
         let file = i.file.display();
         line_of(
             &mut out,
-            format_args!("made {file}: {} of snapshot {}, {}, {} written", i.of, e.snapshot, i.size, i.written),
+            format_args!(
+                "made {file}: {} of snapshot {}, {}, {} written",
+                i.of,
+                words::short(e.snapshot),
+                i.size,
+                i.written
+            ),
         );
         for w in &i.warnings {
             paragraph(&mut out, "warning: ", w.as_str());

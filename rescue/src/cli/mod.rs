@@ -20,7 +20,7 @@ mod write_back;
 use args::{Invocation, Usage};
 use model::command::{ExitCode, Failure};
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// How a verb ends: a code, or a failure to be said.
 type Ended = Result<ExitCode, Failure>;
@@ -65,9 +65,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 // Where even that cannot be written, the exit code still tells.
                 let _ = print(&json::text(&json::failure(&failure)));
             }
-            eprintln!("holdfast: {failure}");
+            complain(&failure.to_string());
             failure.code.number()
         }
+    }
+}
+
+/// A sentence on stderr: one line, but on a terminal, where it is wrapped between words.
+fn complain(says: &str) {
+    let whole = format!("holdfast: {says}");
+    if !std::io::stderr().is_terminal() {
+        eprintln!("{whole}");
+        return;
+    }
+    for line in crate::tui::text::wrap(&whole, session::columns()) {
+        eprintln!("{line}");
     }
 }
 

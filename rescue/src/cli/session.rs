@@ -1,7 +1,7 @@
 //! An engine of our own for one verb: started, given one command, watched until it ended.
 
 use super::args::StoreAt;
-use super::{Ended, json, print, secret};
+use super::{Ended, complain, json, print, secret};
 use crate::tui::words;
 use engine::parser::Child;
 use engine::{Config, Engine, Handle, Heads, StorePlace};
@@ -76,7 +76,7 @@ impl Session {
             run.apply(event);
             for warning in &run.warnings[told.min(run.warnings.len())..] {
                 line.clear();
-                eprintln!("holdfast: warning: {warning}");
+                complain(&format!("warning: {warning}"));
             }
             match &event.what {
                 Happening::Progress(p) => line.show(p),
@@ -147,6 +147,11 @@ fn no_signals(e: &std::io::Error) -> Failure {
     Failure::new(ExitCode::Failed, format!("signals cannot be taken: {e}"), "nothing was begun")
 }
 
+/// Columns of the terminal.
+pub(super) fn columns() -> usize {
+    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns)).max(20)
+}
+
 /// One line on stderr that says how far it is, where stderr is a terminal.
 struct ProgressLine {
     terminal: bool,
@@ -162,8 +167,7 @@ impl ProgressLine {
         if !self.terminal {
             return;
         }
-        let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns)).max(20);
-        self.write(&format!("\r\x1b[K{}", crate::tui::text::cut(&said(p), columns - 1)));
+        self.write(&format!("\r\x1b[K{}", crate::tui::text::cut(&said(p), columns() - 1)));
         self.shown = true;
     }
 

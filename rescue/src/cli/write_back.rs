@@ -3,7 +3,7 @@
 use super::args::{Approval, WriteBack, WriteBackTo};
 use super::saving::unexpected;
 use super::session::Session;
-use super::{Ended, human, json, print};
+use super::{Ended, complain, human, json, print};
 use model::command::{Command, ExitCode};
 use model::event::Outcome;
 use model::id::PlanId;
@@ -56,6 +56,6 @@ fn declined(approval: Approval, id: PlanId, plan: &RollbackPlan) -> Ended {
         Approval::Missing | Approval::Yes => format!("nothing was written: approve it with --approve {id}"),
     };
     // The plan itself is on stdout, as asked for.
-    eprintln!("holdfast: {says}");
+    complain(&says);
     Ok(ExitCode::Refused)
 }

@@ -118,6 +118,12 @@ impl Machine {
         tool("debugfs", "e2fsprogs", &["-w", "-R", &format!("write {} {status}", self.arg("bad")), &at]);
     }
 
+    /// Puts a file of the host on the root file system.
+    pub(crate) fn put(&self, file: &str, at: &str) {
+        let disk = format!("{}?offset={}", self.arg("disk.img"), ROOT.0);
+        tool("debugfs", "e2fsprogs", &["-w", "-R", &format!("write {file} {at}"), &disk]);
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         fs::read(self.disk()).unwrap()
     }

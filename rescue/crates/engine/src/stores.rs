@@ -14,8 +14,8 @@ use std::sync::{Mutex, PoisonError};
 use store::{Store, StoreError};
 
 /// What to do about a store that is not as it was.
-const ADVICE: &str = "nothing is written to it until you say that this is right, with `holdfast check --accept-head`; \
-                      if you do not know how it came, look for the newer copy first";
+const ADVICE: &str = "look for the newer copy first; nothing is written to this one until `holdfast check --accept-head` \
+                      says that it is right";
 
 /// The stores of an engine.
 #[derive(Default)]

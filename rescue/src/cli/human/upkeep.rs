@@ -9,6 +9,9 @@ use model::text::DisplayText;
 use model::units::ByteLen;
 use model::upkeep::{Broken, CopyView, ForgetView, PruneView, RepairView, StatsView};
 
+/// How much damage is told to people: a pack that is gone makes thousands of it.
+const MOST_DAMAGE: usize = 10;
+
 /// A snapshot in one line.
 fn line(s: &SnapshotSummary) -> String {
     let (id, taken, state) = (words::short(s.id), words::time(s.taken), words::state(s).1);
@@ -69,16 +72,23 @@ pub(in crate::cli) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayT
             paragraph(&mut out, "          ", "from now on this computer takes the store as it is");
         }
     }
-    for d in &c.damage {
+    for d in c.damage.iter().take(MOST_DAMAGE) {
         paragraph(&mut out, "DAMAGE: ", d.as_str());
     }
+    if let Some(more @ 1..) = c.damage.len().checked_sub(MOST_DAMAGE) {
+        line_of(&mut out, format_args!("        and {more} more: --json tells all of them"));
+    }
     for id in &c.affected {
-        line_of(&mut out, format_args!("cannot be restored whole: {id}"));
+        line_of(&mut out, format_args!("cannot be restored whole: snapshot {}", words::short(*id)));
     }
     let verdict = if c.damage.is_empty() { "in order" } else { "DAMAGED" };
     line_of(&mut out, format_args!("{verdict}: {} snapshots, {} objects, {} read", c.snapshots, c.objects, c.read));
     if c.unused.0 > 0 {
         line_of(&mut out, format_args!("{} are leftovers that no snapshot names; they do no harm", c.unused));
+    }
+    if !c.affected.is_empty() {
+        let advice = "`holdfast repair` heals what it can, and with --from and a copy of this store the rest";
+        paragraph(&mut out, "", advice);
     }
     out
 }
@@ -99,7 +109,7 @@ pub(in crate::cli) fn pruned(p: &PruneView, dry_run: bool) -> String {
         let says = if dry_run {
             format!("would mark {size} ({packs}), which the next prune then frees")
         } else {
-            format!("marked {size} ({packs}): the next prune frees that, after whoever is at work now has ended")
+            format!("marked {size} ({packs}) for the next prune to free: so nobody who is at work now loses anything")
         };
         paragraph(&mut out, "", &says);
         if dry_run {
@@ -107,9 +117,9 @@ pub(in crate::cli) fn pruned(p: &PruneView, dry_run: bool) -> String {
         }
     }
     if p.rewritten > 0 {
-        let (packs, written) = (packs(p.rewritten), p.written);
-        let what = if dry_run { "would be written again" } else { "was written again" };
-        paragraph(&mut out, "", &format!("in {packs} of those little is needed: that, about {written}, {what}"));
+        let what = if dry_run { "would be written again" } else { "written again" };
+        let says = format!("{} of these still held what is needed: about {}, {what}", packs(p.rewritten), p.written);
+        paragraph(&mut out, "", &says);
     }
     if p.kept > 0 {
         let says = "may be needed by another run, or the other copy of what is in it is damaged";
@@ -134,8 +144,9 @@ pub(in crate::cli) fn stats(s: &StatsView) -> String {
     line("saved", s.logical, "all snapshots, each counted whole");
     line("distinct", s.distinct, "what several have counted once");
     line("compressed", s.live, "as it lies in the store");
-    line("not needed", s.dead, "of forgotten snapshots and cut-off runs: `holdfast prune` frees it");
-    line("in all", s.stored, "what the packs of the store take");
+    let hint = if s.dead.0 > 0 { "by any snapshot: `holdfast prune` frees most of it" } else { "by any snapshot" };
+    line("not needed", s.dead, hint);
+    line("in all", s.stored, "what the store's packs take");
     if let Some(free) = s.free {
         line("free", free, "where the store lies");
     }
@@ -169,15 +180,20 @@ pub(in crate::cli) fn copied(c: &CopyView) -> String {
         n => format!("; {} there already", if n == 1 { "1 was".to_owned() } else { format!("{n} were") }),
     };
     line_of(&mut out, format_args!("{} copied{there}", count(c.copied.len(), "snapshot")));
-    line_of(&mut out, format_args!("read {}, the other store grew by {}", c.read, c.stored));
+    if !c.copied.is_empty() {
+        line_of(&mut out, format_args!("read {}, the other store grew by {}", c.read, c.stored));
+    }
     out
 }
 
 /// `repair`; `alone` without another store.
 pub(in crate::cli) fn repaired(r: &RepairView, alone: bool) -> String {
     let mut out = String::new();
-    for pack in &r.damaged {
+    for pack in r.damaged.iter().take(MOST_DAMAGE) {
         line_of(&mut out, format_args!("found damaged or gone: pack {}", pack.short(12)));
+    }
+    if let Some(more @ 1..) = r.damaged.len().checked_sub(MOST_DAMAGE) {
+        line_of(&mut out, format_args!("and {more} more"));
     }
     if r.salvaged > 0 {
         let says = format!("{} of them still good and written again", counted(r.salvaged, "piece"));
@@ -192,14 +208,19 @@ pub(in crate::cli) fn repaired(r: &RepairView, alone: bool) -> String {
     failed(&mut out, "STILL DAMAGED: ", &r.broken);
     match (r.broken.is_empty(), r.damaged.is_empty() && r.healed.is_empty()) {
         (true, true) => out.push_str("there was nothing to repair: every snapshot is whole\n"),
-        (true, false) => out.push_str("every snapshot is whole now\n"),
+        (true, false) => {
+            out.push_str("every snapshot is whole now\n");
+            if !r.damaged.is_empty() {
+                out.push_str("what is damaged is not needed any more: `holdfast prune` deletes it\n");
+            }
+        }
         (false, _) => {
             let advice = if alone {
-                "a copy of this store may have what is missing: `holdfast repair --from` it"
+                "a copy of these snapshots in another store may have what is missing: give it with --from"
             } else {
-                "the other store does not have it either; what cannot be had again can be forgotten"
+                "the other store does not have it either; a snapshot that is lost can be forgotten"
             };
-            paragraph(&mut out, "", &format!("the other snapshots can be used; {advice}"));
+            paragraph(&mut out, "", advice);
         }
     }
     out
