@@ -31,6 +31,7 @@ pub struct Launch {
     inherit: Vec<OwnedFd>,
     terminal: bool,
     die_with_parent: bool,
+    apart: bool,
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
@@ -60,6 +61,7 @@ impl Launch {
             inherit: Vec::new(),
             terminal: false,
             die_with_parent: false,
+            apart: false,
         })
     }
 
@@ -111,6 +113,12 @@ impl Launch {
         self
     }
 
+    /// Puts it into a process group of its own: what a terminal sends to ours, Ctrl-C above all, is not for it.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -158,6 +166,7 @@ impl Launch {
             first_free,
             terminal: self.terminal,
             die_with_parent: self.die_with_parent,
+            apart: self.apart,
             parent: std::process::id(),
             failure: child_end.as_raw_fd(),
         };
@@ -192,6 +201,7 @@ struct Orders<'a> {
     first_free: RawFd,
     terminal: bool,
     die_with_parent: bool,
+    apart: bool,
     parent: u32,
     failure: RawFd,
 }
@@ -213,6 +223,9 @@ unsafe fn become_program(order: &Orders<'_>) -> ! {
         let mut ok = true;
         if order.terminal {
             ok &= libc::setsid() >= 0;
+        }
+        if order.apart {
+            ok &= libc::setpgid(0, 0) == 0;
         }
         for (from, to) in order.moves {
             ok &= libc::dup2(from.as_raw_fd(), *to) >= 0;

@@ -323,4 +323,20 @@ fn launching() {
     let status = child.wait_for(Duration::from_secs(5)).unwrap().unwrap();
     assert_eq!(sys::process::describe(status), "was killed by SIGKILL");
     child.kill().unwrap();
+    // What a terminal sends to our group reaches one that is like us, and none that is apart.
+    let sleep = || Launch::program("/bin/sleep".as_ref()).unwrap().arg("60").unwrap();
+    for (launch, apart) in [(sleep(), false), (sleep().apart(), true)] {
+        let mut child = launch.spawn().unwrap();
+        assert_eq!(group(child.id()), if apart { child.id() } else { group(std::process::id()) });
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// The process group of a process (proc_pid_stat(5), the fifth field).
+fn group(process: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The second field is a name in parentheses.
+    let behind = &stat[stat.rfind(')').unwrap()..];
+    behind.split(' ').nth(3).unwrap().parse().unwrap()
 }

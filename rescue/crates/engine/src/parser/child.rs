@@ -77,7 +77,8 @@ impl Child {
 
     fn launch(&self) -> io::Result<Line> {
         let (socket, theirs) = UnixStream::pair()?;
-        let mut launch = Launch::own().arg("parser")?.inherit(theirs.into());
+        // Ctrl-C is for whoever runs a job, who still needs answers to stop it in order. A parser ends with its socket.
+        let mut launch = Launch::own().arg("parser")?.apart().inherit(theirs.into());
         for fd in &self.descriptors {
             launch = launch.inherit(fd.try_clone()?);
         }
