@@ -26,13 +26,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Each measure is taken this often, and once only where it takes longer than [`LIMIT`].
+/// Each measure is taken this often where nothing else is asked for, and once only where it takes longer than [`LIMIT`].
 const ROUNDS: usize = 3;
 /// Seconds.
 const LIMIT: f64 = 180.0;
 
 const HELP: &str = "\
-usage: cargo compare [--only NAME] [--scale full|small] [--keep] [--prepare] [--program FILE]
+usage: cargo compare [--only NAME] [--scale full|small] [--rounds N] [--keep] [--prepare]
+                     [--program FILE]
 
 Measures Holdfast beside partclone, restic and borg and writes docs/benchmarks.md. Takes hours, 42 GB below target/compare,
 and root (it mounts images and drops caches). Quiet machines give better figures. A run that is cut off is taken up again where the
@@ -40,6 +41,7 @@ same program is measured.
 
   --only NAME     one of them: the figures are shown, nothing is written
   --scale small   a root of a few hundred MB, to try it: the figures are shown, nothing is written
+  --rounds N      so many runs of each measure, 1 to 9; 3 where it is not given
   --keep          leave the last store and the work image
   --prepare       makes the input and stops
   --program FILE  a holdfast built elsewhere, not the one built here with the release profile
@@ -49,6 +51,7 @@ same program is measured.
 struct Options {
     only: Option<String>,
     scale: &'static Scale,
+    rounds: usize,
     keep: bool,
     prepare: bool,
     program: Option<PathBuf>,
@@ -57,7 +60,8 @@ struct Options {
 /// The command: the rest of its command line.
 pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
     use lexopt::prelude::*;
-    let mut options = Options { only: None, scale: &SCALES[0], keep: false, prepare: false, program: None };
+    let mut options =
+        Options { only: None, scale: &SCALES[0], rounds: ROUNDS, keep: false, prepare: false, program: None };
     while let Some(arg) = args.next()? {
         match arg {
             Long("only") => options.only = Some(args.value()?.string()?),
@@ -65,6 +69,12 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
                 let name = args.value()?.string()?;
                 let found = SCALES.iter().find(|s| s.name == name);
                 options.scale = found.ok_or_else(|| format!("there is no scale {name:?}: full or small"))?;
+            }
+            Long("rounds") => {
+                options.rounds = args.value()?.parse()?;
+                if !(1..=9).contains(&options.rounds) {
+                    return Err("--rounds is 1 to 9".into());
+                }
             }
             Long("keep") => options.keep = true,
             Long("prepare") => options.prepare = true,
@@ -94,6 +104,7 @@ fn run(options: &Options) -> Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         let mut sudo = Command::new("sudo");
         sudo.arg(std::env::current_exe()?).arg("compare").args(["--scale", options.scale.name]);
+        sudo.arg("--rounds").arg(options.rounds.to_string());
         if let Some(name) = &options.only {
             sudo.args(["--only", name]);
         }
@@ -120,15 +131,15 @@ fn run(options: &Options) -> Result<ExitCode> {
     let mut samples = Samples::taken_up(&record, &of);
     let chosen: Vec<&Contender> =
         CONTENDERS.iter().filter(|c| options.only.as_ref().is_none_or(|o| o == c.name)).collect();
-    for round in 0..ROUNDS {
+    for round in 0..options.rounds {
         for turn in 0..chosen.len() {
             // Who goes first changes from round to round.
             let contender = chosen[(turn + round) % chosen.len()];
             if samples.has_turn(round, contender.name) {
-                println!("== round {} of {ROUNDS}: {}: measured already", round + 1, contender.name);
+                println!("== round {} of {}: {}: measured already", round + 1, options.rounds, contender.name);
                 continue;
             }
-            println!("== round {} of {ROUNDS}: {}", round + 1, contender.name);
+            println!("== round {} of {}: {}", round + 1, options.rounds, contender.name);
             if let Err(e) = place.turn(contender, &input, &mut samples) {
                 println!("== {}: {e}", contender.name);
                 samples.failed(contender.name, &e.to_string());
@@ -139,7 +150,7 @@ fn run(options: &Options) -> Result<ExitCode> {
     if !options.keep {
         place.clear()?;
     }
-    let text = report::text(options.scale, &input.facts, &samples, &named)?;
+    let text = report::text(options.scale, &input.facts, &samples, &named, options.rounds)?;
     if options.only.is_some() || options.scale.name != SCALES[0].name {
         println!("{text}");
     } else {

@@ -1,10 +1,10 @@
 //! `docs/benchmarks.md`, all of it made from what was measured.
 
+use super::LIMIT;
 use super::chart::{self, Panel};
 use super::contender::{CONTENDERS, HOST_PACKAGES, Source};
 use super::input::{Facts, Scale};
 use super::samples::{Measure, Samples, Spread, megabytes};
-use super::{LIMIT, ROUNDS};
 use qemu_tests::{Result, workspace};
 use std::fmt::Write;
 use std::fs;
@@ -14,6 +14,7 @@ use std::process::Command;
 
 const OURS: &str = "holdfast";
 const CHART: &str = "change.svg";
+const ONE_RUN: &str = " (one run)";
 
 /// A column of a table: its head, its figure, whether the ratio to the best peer is shown too.
 struct Column {
@@ -43,7 +44,7 @@ const CPU: Column =
     Column { head: "processor s", figure: |s, name, m| s.spread(name, m, |cost, _| cost.cpu), ratio: false };
 
 /// The page.
-pub(super) fn text(scale: &Scale, facts: &Facts, samples: &Samples, program: &str) -> Result<String> {
+pub(super) fn text(scale: &Scale, facts: &Facts, samples: &Samples, program: &str, rounds: usize) -> Result<String> {
     let last = facts.states.len();
     let repeat = Measure::Change(last);
     let mut out = format!(
@@ -107,14 +108,15 @@ pub(super) fn text(scale: &Scale, facts: &Facts, samples: &Samples, program: &st
         "## Cost against change\n\n![repeat captures after changes of different size](benchmarks/{CHART})\n"
     )?;
     out.push_str(&against_change(facts, samples));
-    out.push_str(&method()?);
+    out.push_str(&method(rounds)?);
     if !samples.failures.is_empty() {
         out.push_str("\n## What failed\n\n");
         for (name, says) in &samples.failures {
             writeln!(out, "- {name}: {says}")?;
         }
     }
-    Ok(out)
+    // Said once, below, where it is so of all of them.
+    Ok(if rounds == 1 { out.replace(ONE_RUN, "") } else { out })
 }
 
 /// Writes the page and its chart, owned as the sources are.
@@ -249,7 +251,7 @@ fn shown(figure: Spread) -> String {
     let digits = usize::from(figure.most < 1000.0);
     let Spread { median, least, most, count } = figure;
     if count == 1 {
-        format!("{median:.digits$} (one run)")
+        format!("{median:.digits$}{ONE_RUN}")
     } else if format!("{least:.digits$}") == format!("{most:.digits$}") {
         format!("{median:.digits$}")
     } else {
@@ -304,11 +306,10 @@ fn drawn(facts: &Facts, samples: &Samples) -> String {
     chart::svg(&names, "MB of files written since the capture before", &panels)
 }
 
-fn method() -> Result<String> {
+fn method(rounds: usize) -> Result<String> {
     let mut out = format!(
         "## How it is measured\n\n\
-         - Every figure is the median of {ROUNDS} runs, with the least and the most; what took more than {LIMIT:.0} s was run once. A \
-         first capture that took longer is made once, and later rounds begin with a copy of its store.\n\
+         - {}\n\
          - In each round every contender goes the whole way in its turn; who is first changes.\n\
          - Before every run everything is written out and the page cache is dropped. The time ends when the file system that \
          was written to is flushed (`sync --file-system`).\n\
@@ -320,7 +321,8 @@ fn method() -> Result<String> {
          - restic runs without a cache, which a local repository does not need; borg's cache is as new as its store.\n\
          - After every rollback the files' names, sizes, times, modes and owners are compared with those of the saved state; after \
          each contender's first one, their contents too. A difference is a failure.\n\n\
-         | | reads | captures with | checks with | goes back with | |\n| --- | --- | --- | --- | --- | --- |\n"
+         | | reads | captures with | checks with | goes back with | |\n| --- | --- | --- | --- | --- | --- |\n",
+        often(rounds)
     );
     for contender in CONTENDERS {
         let line = |line: &str| {
@@ -333,6 +335,16 @@ fn method() -> Result<String> {
         writeln!(out, "| {} | {reads} | {capture} | {check} | {rollback} | {} |", contender.name, contender.note)?;
     }
     Ok(out)
+}
+
+fn often(rounds: usize) -> String {
+    if rounds == 1 {
+        return "Every figure is of one run.".to_owned();
+    }
+    format!(
+        "Every figure is the median of {rounds} runs, with the least and the most; what took more than {LIMIT:.0} s was run once. \
+         A first capture that took longer is made once, and later rounds begin with a copy of its store."
+    )
 }
 
 /// How the measured program is named on the page.
