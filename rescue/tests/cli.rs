@@ -226,6 +226,10 @@ fn help_lists_what_there_is_and_nothing_else() {
         "export",
         "note",
         "forget",
+        "prune",
+        "stats",
+        "copy",
+        "repair",
         "key",
         "tui",
     ] {
@@ -234,7 +238,7 @@ fn help_lists_what_there_is_and_nothing_else() {
         assert_eq!(code, 0);
         assert!(text.starts_with(&format!("holdfast {verb}")), "{text}");
     }
-    for verb in ["diff", "ls", "get", "stats", "copy", "prune"] {
+    for verb in ["diff", "ls", "get"] {
         assert!(!help.contains(&format!("holdfast {verb} ")), "{verb}");
         assert_eq!(run(&[verb]).0, 2);
     }

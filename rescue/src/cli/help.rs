@@ -3,75 +3,97 @@
 const ALL: &str = "\
 holdfast: what happened to this machine, and the way back
 
-  holdfast inspect   DISK.. [--store S] [--json] [--explain]   what happened, without writing anything
-  holdfast store init S [--encrypt] [--probe [SIZE]] [--json]  make a store in the directory S
-  holdfast snapshot  DISK.. --store S [--full] [--json]        save the present state; only reads the disks
-  holdfast snapshots --store S [--json]                        list what is saved
-  holdfast rollback  SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
-  holdfast undo      DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
-  holdfast resume    DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
-  holdfast check     --store S [--read-data] [--accept-head] [--json]   look for damage in a store
-  holdfast repair    --store S [--from S2] [--json]            write again what is damaged, from a copy too
-  holdfast copy      [SNAP..] --store S --to S2 [--json]       copy saved states into another store
-  holdfast export    SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]   a saved state as a disk image
-  holdfast note      SNAP --label TEXT | --pin | --unpin --store S [--json]   name a saved state, or keep it for good
-  holdfast forget    --store S [SNAP.. | --keep-last N --keep-daily N ..] [--dry-run | --yes] [--prune] [--json]
-  holdfast prune     --store S [--dry-run] [--now] [--rewrite N%] [--json]   free what nothing needs
-  holdfast stats     --store S [--json]                        where the room goes
-  holdfast key       list | add | remove ID --store S          what opens an encrypted store
-  holdfast key       new-signer -o FILE [--json]               make a key that signs snapshots
-  holdfast tui       [DISK..] [--store S] [--ascii]            all of it on the screen
+  holdfast inspect    DISK..            what happened; writes nothing
+  holdfast store init S                 make a store in the directory S
+  holdfast snapshot   DISK.. --store S  save the present state (only reads)
+  holdfast snapshots  --store S         list what is saved
+  holdfast rollback   SNAP DISK.. --store S    go back to a saved state
+  holdfast undo       DISK.. --store S  go back to before the last rollback
+  holdfast resume     DISK.. --store S  finish a rollback that was cut off
+  holdfast export     SNAP -o FILE.img|FILE.qcow2 --store S
+                                        a saved state as a disk image
+  holdfast note       SNAP --store S    name a saved state, or keep it for good
+  holdfast forget     --store S         forget saved states: named ones, or all
+                                        that no rule keeps
+  holdfast prune      --store S         free the room of what was forgotten
+  holdfast stats      --store S         where the room goes
+  holdfast check      --store S         look for damage in a store
+  holdfast copy       [SNAP..] --store S --to S2
+                                        saved states into another store
+  holdfast repair     --store S [--from S2]    write again what is damaged
+  holdfast key        list|add|remove --store S, new-signer -o FILE
+                                        what opens a store; what signs
+  holdfast tui        [DISK..] [--store S]     all of it on the screen
 
+`holdfast VERB --help` tells the options. --json answers programs.
 DISK is a block device or a raw image file; it may be given several times.
 SNAP is an id (4 digits or more), `latest`, or `latest:good`.
-An encrypted store S is opened with --passphrase-file F or --key-file F, with the file that HOLDFAST_PASSPHRASE_FILE or
-HOLDFAST_KEY_FILE names, or with the passphrase typed at the terminal.
-`holdfast VERB --help` says more. Exit codes: 0 ok, 1 failed, 2 usage, 3 damage found, 4 refused or needs a decision,
-5 interrupted and resumable, 6 written by a newer version.
+An encrypted store S is opened with --passphrase-file F or --key-file F, with
+the file that HOLDFAST_PASSPHRASE_FILE or HOLDFAST_KEY_FILE names, or with the
+passphrase typed at the terminal.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 damage found, 4 refused or needs a
+decision, 5 interrupted and resumable, 6 written by a newer version.
 ";
-
 const INSPECT: &str = "\
 holdfast inspect DISK.. [--store S] [--json] [--explain]
 
-Says what each installed system did last: how it ended, how far it came up, whether an installation was cut short, and
-(with --store) whether it changed since it was saved. Reads only. --explain shows the rules and the evidence.
+Says what each installed system did last: how it ended, how far it came up,
+whether an installation was cut short, and (with --store) whether it changed
+since it was saved. Reads only. --explain shows the rules and the evidence.
 ";
 const STORE: &str = "\
-holdfast store init S [--encrypt | --passphrase-file F | --key-file F] [--probe [SIZE]] [--json]
+holdfast store init S [--encrypt | --passphrase-file F | --key-file F]
+    [--probe [SIZE]] [--json]
 
-Makes a store in the directory S, which is made where there is none. Refused where there is a store already.
---encrypt asks for a passphrase, twice; with a passphrase file (its last line end does not count) or a key file (32 bytes to
-1 MiB) the store is encrypted too. This cannot be changed later. Without passphrase and key file the store is lost.
---probe first fills the place with random bytes (all its room, or at most SIZE: 500M, 4G in thousands, 4GiB), reads them all
-back, and deletes them: a stick that is smaller than it says, or worn out, is found before anything is trusted to it. Where a
-byte does not come back, no store is made (exit code 3). It takes as long as writing and reading that much; Ctrl-C stops it.
+Makes a store in the directory S, which is made where there is none. Refused
+where there is a store already.
+--encrypt asks for a passphrase, twice; with a passphrase file (its last line
+end does not count) or a key file (32 bytes to 1 MiB) the store is encrypted
+too. This cannot be changed later. Without passphrase and key file the store is
+lost.
+--probe first fills the place with random bytes (all its room, or at most SIZE:
+500M, 4G in thousands, 4GiB), reads them all back, and deletes them: a stick
+that is smaller than it says, or worn out, is found before anything is trusted
+to it. Where a byte does not come back, no store is made (exit code 3). It
+takes as long as writing and reading that much; Ctrl-C stops it.
 ";
 const SNAPSHOT: &str = "\
 holdfast snapshot DISK.. --store S [--full] [--sign-with FILE] [--json]
 
-Saves the present state of the disks. They are only read. What the store has already is not stored again.
+Saves the present state of the disks. They are only read. What the store has
+already is not stored again.
 --sign-with signs it with a key that `key new-signer` made.
---full also saves, byte for byte, volumes that this version does not understand. Ctrl-C stops it; nothing is lost.
+--full also saves, byte for byte, volumes that this version does not
+understand.
+Ctrl-C stops it; nothing is lost.
 ";
 const SNAPSHOTS: &str = "\
 holdfast snapshots --store S [--require-signer ID,..] [--json]
 
-Lists what is saved, newest last, with labels, pins, and who signed it (each signature was verified).
-With --require-signer only what one of these signed is used: anything else counts as damage. `rollback`, `undo`, `resume`, `check`
-and `export` take it too.
+Lists what is saved, newest last, with labels, pins, and who signed it (each
+signature was verified).
+With --require-signer only what one of these signed is used: anything else
+counts as damage. `rollback`, `undo`, `resume`, `check` and `export` take it
+too.
 ";
 const ROLLBACK: &str = "\
-holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--plan | --approve PLANID | --yes] [--json]
+holdfast rollback SNAP DISK.. --store S [--only VOLUME,..]
+    [--plan | --approve PLANID | --yes] [--json]
 
-Takes the disks back to a saved state. Without an approval it shows the plan and ends with exit code 4. --plan shows it and ends
-with 0; --approve PLANID carries out that plan and no other; --yes carries out whatever the plan is. The present
-state is saved first: `holdfast undo` goes back to it. If it is cut off, `holdfast resume` or `holdfast undo` completes it.
---only names volumes as `inspect` does (d0/p2); without it the system with everything it starts from is taken back.
+Takes the disks back to a saved state. Without an approval it shows the plan
+and ends with exit code 4.
+--plan shows it and ends with 0; --approve PLANID carries out that plan and no
+other; --yes carries out whatever the plan is.
+The present state is saved first: `holdfast undo` goes back to it. If it is cut
+off, `holdfast resume` or `holdfast undo` completes it.
+--only names volumes as `inspect` does (d0/p2); without it the system with
+everything it starts from is taken back.
 ";
 const UNDO: &str = "\
 holdfast undo DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
 
-Goes back to what was before the last rollback of these disks, finished or not. Approval as for `rollback`.
+Goes back to what was before the last rollback of these disks, finished or not.
+Approval as for `rollback`.
 ";
 const RESUME: &str = "\
 holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
@@ -81,96 +103,132 @@ Finishes a rollback (or an undo) that was cut off. Approval as for `rollback`.
 const CHECK: &str = "\
 holdfast check --store S [--read-data] [--accept-head] [--json]
 
-Looks for damage in a store: exit code 3 where there is any. --read-data reads and hashes every byte.
+Looks for damage in a store: exit code 3 where there is any. --read-data reads
+and hashes every byte.
 
-This computer remembers how it last saw each store (in ~/.local/state/holdfast). Where a store is older than that, objects were
-lost, or the whole of it was put back: an old copy, an image of its disk. Nothing within the store can show that. It counts as
-damage here, other verbs warn, and what would write to the store is refused (exit code 4).
---accept-head says that it is right so, because you put it back yourself: from then on the store is taken as it is.
+This computer remembers how it last saw each store (in
+~/.local/state/holdfast). Where a store is older than that, objects were lost,
+or the whole of it was put back: an old copy, an image of its disk. Nothing
+within the store can show that. It counts as damage here, other verbs warn, and
+what would write to the store is refused (exit code 4).
+--accept-head says that it is right so, because you put it back yourself: from
+then on the store is taken as it is.
 ";
 const REPAIR: &str = "\
-holdfast repair --store S [--from S2 [--from-passphrase-file F | --from-key-file F]] [--json]
+holdfast repair --store S
+    [--from S2 [--from-passphrase-file F | --from-key-file F]] [--json]
 
-Reads all of a store, writes again what can still be had of damaged packs and, with --from, what another store has of
-the same saved states (`holdfast copy` makes such a store; a plain copy of S will do). Nothing that is there is changed or
-deleted: what is damaged is left for `holdfast prune`. Exit code 3 where something stays damaged.
+Reads all of a store, writes again what can still be had of damaged packs and,
+with --from, what another store has of the same saved states (`holdfast copy`
+makes such a store; a plain copy of S will do). Nothing that is there is
+changed or deleted: what is damaged is left for `holdfast prune`. Exit code 3
+where something stays damaged.
 Ctrl-C stops it; run it again for the rest.
 ";
 const COPY: &str = "\
-holdfast copy [SNAP..] --store S --to S2 [--to-passphrase-file F | --to-key-file F] [--json]
+holdfast copy [SNAP..] --store S --to S2
+    [--to-passphrase-file F | --to-key-file F] [--json]
 
-Copies saved states, all of them where none is named, into another store, which must exist (`holdfast store init`) and may be
-encrypted with keys of its own, or not at all. They keep their ids and signatures, names and pins. What S2 has already is
-not copied again. Whatever is read is proven first; what is damaged is told (exit code 3) and holds up nothing else.
+Copies saved states, all of them where none is named, into another store, which
+must exist (`holdfast store init`) and may be encrypted with keys of its own,
+or not at all. They keep their ids and signatures, names and pins. What S2 has
+already is not copied again.
+Whatever is read is proven first; what is damaged is told (exit code 3) and
+holds up nothing else.
 Ctrl-C stops it: what was copied stays, and the next run goes on.
 ";
 const PRUNE: &str = "\
 holdfast prune --store S [--dry-run] [--now] [--rewrite N%] [--json]
 
-Frees the room of what no saved state needs. It goes in two steps, so that nobody who is saving or reading at the same time
-loses anything: a prune deletes what the one before it marked, and marks what is not needed now. Run it from time to
-time, or twice. --now does both at once where the store lies on a disk of this computer, which keeps others from writing.
-Packs of which more than N% (50%) is not needed are written again without it; 100% leaves them, 0% leaves nothing over.
---dry-run says what would be done. Where a saved state cannot be read whole, nothing is freed: repair or forget that first.
+Frees the room of what no saved state needs. It goes in two steps, so that
+nobody who is saving or reading at the same time loses anything: a prune
+deletes what the one before it marked, and marks what is not needed now.
+Run it from time to time, or twice.
+--now does both at once where the store lies on a disk of this computer, which
+keeps others from writing.
+Packs of which more than N% (50%) is not needed are written again without it;
+100% leaves them, 0% leaves nothing over.
+--dry-run says what would be done.
+Where a saved state cannot be read whole, nothing is freed: repair or forget
+that first.
 Ctrl-C stops it; nothing is lost, and the next run goes on.
 ";
 const STATS: &str = "\
 holdfast stats --store S [--json]
 
-Tells what all saved states come to, what is left of that with everything counted once, and compressed, and what nothing needs
-any more; and of each state its size, what only it needs (`unique`: forgetting it frees about so much), and what others need
-too. Reads no data.
+Tells what all saved states come to, what is left of that with everything
+counted once, and compressed, and what nothing needs any more; and of each
+state its size, what only it needs (`unique`: forgetting it frees about so
+much), and what others need too. Reads no data.
 ";
 const EXPORT: &str = "\
 holdfast export SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]
 
-Writes a saved state out as a disk image that other tools read: FILE.img (or .raw) holds the plain bytes, FILE.qcow2 is QEMU's
-format; either takes only the room of what is saved. Of several disks each becomes a file of its own, FILE-d0.img, FILE-d1.img;
---only d1 writes that disk alone, and --only d0/p2 that volume alone, from its first byte.
-Nothing is ever overwritten: FILE must be new, and has its name only when it is whole. Only you can read it, for it holds the
-machine's passwords and keys. What is not in the image is said, and reads as zeros: volumes that were not saved, and bytes that
-could not be read when they were (exit code 3). Free space reads as zeros too, and so does swap behind its header.
+Writes a saved state out as a disk image that other tools read: FILE.img (or
+.raw) holds the plain bytes, FILE.qcow2 is QEMU's format; either takes only the
+room of what is saved. Of several disks each becomes a file of its own,
+FILE-d0.img, FILE-d1.img; --only d1 writes that disk alone, and --only d0/p2
+that volume alone, from its first byte.
+Nothing is ever overwritten: FILE must be new, and has its name only when it is
+whole. Only you can read it, for it holds the machine's passwords and keys.
+What is not in the image is said, and reads as zeros: volumes that were not
+saved, and bytes that could not be read when they were (exit code 3). Free
+space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
 ";
 const NOTE: &str = "\
 holdfast note SNAP --label TEXT | --pin | --unpin --store S [--json]
 
-Says something about a saved state: a name (an empty TEXT takes it away), or that it is to be kept whatever `forget` is
-asked to keep (--pin), or no longer (--unpin). The saved state itself, its id and its signatures do not change.
+Says something about a saved state: a name (an empty TEXT takes it away), or
+that it is to be kept whatever `forget` is asked to keep (--pin), or no longer
+(--unpin). The saved state itself, its id and its signatures do not change.
 ";
 const FORGET: &str = "\
-holdfast forget --store S [SNAP.. | --keep-last N --keep-hourly N --keep-daily N --keep-weekly N --keep-monthly N
-                --keep-yearly N --keep-within SPAN --keep-before-upgrade N --keep-before-trouble N]
-                [--dry-run | --yes] [--prune] [--json]
+holdfast forget --store S
+    [SNAP.. | --keep-last N --keep-hourly N --keep-daily N --keep-weekly N
+              --keep-monthly N --keep-yearly N --keep-within SPAN
+              --keep-before-upgrade N --keep-before-trouble N]
+    [--dry-run | --yes] [--prune] [--json]
 
-Forgets saved states, for ever: those named, or all that no rule keeps. It first shows what goes, and of what stays why. At a
-terminal it asks; elsewhere it needs --yes (exit code 4 without). --dry-run shows and ends. Forgetting frees no room by itself:
-`holdfast prune` does, which --prune runs afterwards.
-Rules count for each machine, and for good states and all others apart. --keep-daily 7 keeps the newest of each of the last 7
-days that have one, and so on; SPAN (36h, 10d, 2w, 6m, 1y) counts from the machine's newest state;
---keep-before-upgrade keeps the last good ones before packages were changed, --keep-before-trouble those before a bad one.
-Without any rule: last 3, daily 7, weekly 5, monthly 12, before upgrade 1, before trouble 1.
-Whatever the rules, these stay: the two newest good states of each machine (where none is good, the newest of any kind),
-pinned and labelled ones, and what a rollback that is not finished needs. A pinned state is not forgotten by name either.
+Forgets saved states, for ever: those named, or all that no rule keeps. It
+first shows what goes, and of what stays why. At a terminal it asks; elsewhere
+it needs --yes (exit code 4 without). --dry-run shows and ends. Forgetting
+frees no room by itself: `holdfast prune` does, which --prune runs afterwards.
+Rules count for each machine, and for good states and all others apart.
+--keep-daily 7 keeps the newest of each of the last 7 days that have one, and
+so on; SPAN (36h, 10d, 2w, 6m, 1y) counts from the machine's newest state;
+--keep-before-upgrade keeps the last good ones before packages were changed,
+--keep-before-trouble those before a bad one. Without any rule: last 3, daily
+7, weekly 5, monthly 12, before upgrade 1, before trouble 1.
+Whatever the rules, these stay: the two newest good states of each machine
+(where none is good, the newest of any kind), pinned and labelled ones, and
+what a rollback that is not finished needs. A pinned state is not forgotten by
+name either.
 ";
 const KEY: &str = "\
 holdfast key list --store S [--json]
-holdfast key add --store S [--new-passphrase-file F | --new-key-file F] [--label L] [--json]
+holdfast key add --store S [--new-passphrase-file F | --new-key-file F]
+    [--label L] [--json]
 holdfast key remove ID --store S [--json]
 holdfast key new-signer -o FILE [--json]
 
-An encrypted store has one or more keys, passphrases or key files, each of which opens it. `add` asks for a new passphrase
-where no file is named; `remove` never takes the last one. To change a passphrase, add one and remove the other. Who opened the
-store once may have kept what it takes: after a leak make a new store.
+An encrypted store has one or more keys, passphrases or key files, each of
+which opens it. `add` asks for a new passphrase where no file is named;
+`remove` never takes the last one. To change a passphrase, add one and remove
+the other. Who opened the store once may have kept what it takes: after a leak
+make a new store.
 
-`new-signer` makes an Ed25519 key that signs snapshots, in a new file that only you can read, and prints the signer's id: what others need to
-know to accept only snapshots of yours. Keep the file off the store; who has it can sign as you.
+`new-signer` makes an Ed25519 key that signs snapshots, in a new file that only
+you can read, and prints the signer's id: what others need to know to accept
+only snapshots of yours. Keep the file off the store; who has it can sign as
+you.
 ";
 const TUI: &str = "\
 holdfast tui [DISK..] [--store S] [--ascii]
 
-The screens of the rescue, on this terminal. Without DISK every disk of this computer is looked at.
-Without --store it can only look. --ascii draws with plain characters whatever the terminal.
+The screens of the rescue, on this terminal. Without DISK every disk of this
+computer is looked at. Without --store it can only look.
+--ascii draws with plain characters whatever the terminal.
 ";
 
 /// The help of a verb, or of all.
@@ -196,4 +254,23 @@ pub(super) fn of(verb: Option<String>) -> String {
         _ => ALL,
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fits_the_console_of_a_rescue() {
+        let verbs = "inspect store snapshot snapshots rollback undo resume check repair copy export note forget prune \
+                     stats key tui";
+        let verbs: Vec<&str> = verbs.split(' ').collect();
+        for verb in &verbs {
+            assert!(ALL.contains(&format!("\n  holdfast {verb}")), "{verb}");
+            let help = of(Some((*verb).to_owned()));
+            assert!(help.starts_with(&format!("holdfast {verb} ")), "{verb}");
+            assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
+        }
+        assert!(ALL.lines().all(|line| line.chars().count() < 80));
+    }
 }

@@ -18,7 +18,7 @@ use model::upkeep::KeyLine;
 use std::fmt::Write;
 
 /// Columns of a paragraph.
-const COLUMNS: usize = 80;
+const COLUMNS: usize = 79;
 
 /// Adds a paragraph, the first line behind `head`, the others behind as many spaces.
 fn paragraph(out: &mut String, head: &str, text: &str) {

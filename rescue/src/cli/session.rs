@@ -147,9 +147,10 @@ fn no_signals(e: &std::io::Error) -> Failure {
     Failure::new(ExitCode::Failed, format!("signals cannot be taken: {e}"), "nothing was begun")
 }
 
-/// Columns of the terminal.
+/// Columns of the terminal; a serial line often does not know them.
 pub(super) fn columns() -> usize {
-    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns)).max(20)
+    let known = crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns));
+    known.filter(|columns| *columns > 0).unwrap_or(80).max(20)
 }
 
 /// One line on stderr that says how far it is, where stderr is a terminal.

@@ -12,10 +12,10 @@ use model::upkeep::{Broken, CopyView, ForgetView, PruneView, RepairView, StatsVi
 /// How much damage is told to people: a pack that is gone makes thousands of it.
 const MOST_DAMAGE: usize = 10;
 
-/// A snapshot in one line.
-fn line(s: &SnapshotSummary) -> String {
+/// A snapshot, and what it is behind that.
+fn line(out: &mut String, before: &str, s: &SnapshotSummary) {
     let (id, taken, state) = (words::short(s.id), words::time(s.taken), words::state(s).1);
-    format!("{id}  {taken:<16}  {state:<8}  {}", words::snapshot(s))
+    paragraph(out, &format!("{before}{id}  {taken:<16}  {state:<8}  "), &words::snapshot(s));
 }
 
 /// What `forget` would do.
@@ -26,13 +26,15 @@ pub(in crate::cli) fn forget(view: &ForgetView) -> String {
     }
     for (s, why) in &view.keep {
         let why: Vec<&str> = why.iter().map(|why| reason(*why)).collect();
-        line_of(&mut out, format_args!("  {}", line(s)));
+        line(&mut out, "  ", s);
         paragraph(&mut out, "      ", &why.join(", "));
     }
     line_of(&mut out, format_args!("to be forgotten, {}:", count(view.forget.len(), "snapshot")));
     for f in &view.forget {
-        let says = f.summary.as_ref().map_or_else(|| format!("{}  cannot be read", words::short(f.id)), line);
-        line_of(&mut out, format_args!("  {says}"));
+        match &f.summary {
+            Some(s) => line(&mut out, "  ", s),
+            None => line_of(&mut out, format_args!("  {}  cannot be read", words::short(f.id))),
+        }
     }
     if let Some(frees) = view.frees.filter(|_| !view.forget.is_empty()) {
         line_of(&mut out, format_args!("forgetting them and pruning then frees about {frees}"));
@@ -109,7 +111,7 @@ pub(in crate::cli) fn pruned(p: &PruneView, dry_run: bool) -> String {
         let says = if dry_run {
             format!("would mark {size} ({packs}), which the next prune then frees")
         } else {
-            format!("marked {size} ({packs}) for the next prune to free: so nobody who is at work now loses anything")
+            format!("marked {size} ({packs}): the next prune frees that, when nobody can be using it any more")
         };
         paragraph(&mut out, "", &says);
         if dry_run {
@@ -172,7 +174,7 @@ pub(in crate::cli) fn stats(s: &StatsView) -> String {
 pub(in crate::cli) fn copied(c: &CopyView) -> String {
     let mut out = String::new();
     for s in &c.copied {
-        line_of(&mut out, format_args!("copied {}", line(s)));
+        line(&mut out, "copied ", s);
     }
     failed(&mut out, "NOT COPIED: ", &c.failed);
     let there = match c.present.len() {
