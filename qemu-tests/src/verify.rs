@@ -65,6 +65,11 @@ const STEPS: &[Step] = &[
         "the store, cut off 100,000 times and at every fault, loses nothing it promised",
         Runs::Cargo(&["test", "--release", "-p", "store", "--test", "sim", "--", "--ignored"]),
     ),
+    long(
+        "terabyte",
+        "the map of a volume of 1 TiB is saved, read, compared and checked in 256 MB",
+        Runs::Cargo(&["test", "--release", "-p", "store", "--test", "memory", "--", "--ignored"]),
+    ),
 ];
 
 /// What a full run has done so far, so that it can be taken up again.

@@ -1,11 +1,12 @@
 //! The program under test, and what a person does with it.
 
+use crate::common::objects::intent;
 use crate::common::{self, Volume, fill};
 use crate::fs::SimFs;
 use model::id::{Digest, SnapshotId};
 use model::note::Says;
 use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore, UnixMicros};
-use model::snapshot::{Manifest, MapRoot};
+use model::snapshot::{Manifest, MapRoot, Receipt};
 use model::units::{ByteLen, ByteOffset};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -71,6 +72,10 @@ pub(crate) enum Step {
     Forget(usize),
     /// Says something of a snapshot.
     Note(usize, Word),
+    /// Begins a write-back to a snapshot.
+    Intent(usize),
+    /// Ends it.
+    Receipt(usize),
     /// Frees what nothing needs: at once, or in two phases.
     Prune { now: bool },
     /// Saves the volume of this number while others prune: so often before the packs are put, and so often after.
@@ -88,7 +93,7 @@ impl Step {
     /// The step, where these snapshots were saved before it.
     pub(crate) fn of(self, saved: &[SnapshotId]) -> Deed {
         let about = match self {
-            Self::Forget(n) | Self::Note(n, _) => Some(saved[n]),
+            Self::Forget(n) | Self::Note(n, _) | Self::Intent(n) | Self::Receipt(n) => Some(saved[n]),
             _ => None,
         };
         Deed { step: self, about }
@@ -147,8 +152,17 @@ impl Build {
             Step::Beside(n, before, after) => self.save(fs, n, before, after).map(Some),
             Step::Forget(_) => self.open(fs)?.forget(&[about()]).map(|_| None),
             Step::Note(_, word) => self.open(fs)?.put_note(about(), word.says(), UnixMicros(1)).map(|()| None),
+            Step::Intent(_) => self.open(fs)?.put_intent(&intent(about(), about())).map(|_| None),
+            Step::Receipt(_) => self.end(fs, about()).map(|()| None),
             Step::Prune { now } => self.prune(fs, now).map(|()| None),
         }
+    }
+
+    fn end(&self, fs: &SimFs, to: SnapshotId) -> Result<(), StoreError> {
+        let store = self.open(fs)?;
+        let (intent, ..) = store.intents()?.into_iter().find(|(_, intent, _)| intent.plan.to == to).unwrap();
+        let (written, verified, ended) = (ByteLen(1), ByteLen(1), UnixMicros(8));
+        store.put_receipt(&Receipt { format: 1, intent, holds: to, written, verified, ended })
     }
 
     fn prune(&self, fs: &SimFs, now: bool) -> Result<(), StoreError> {

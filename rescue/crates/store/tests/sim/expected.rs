@@ -34,6 +34,8 @@ pub(crate) struct Expected {
     pub(crate) snapshots: BTreeSet<SnapshotId>,
     forgotten: BTreeSet<SnapshotId>,
     notes: BTreeMap<SnapshotId, Noted>,
+    /// Write-backs by where they go to, and whether they ended.
+    write_backs: BTreeMap<SnapshotId, bool>,
     /// What was begun and not acknowledged: it happened or not.
     begun: Option<Deed>,
 }
@@ -54,6 +56,12 @@ impl Expected {
             (Step::Forget(_), Some(id)) => {
                 self.snapshots.remove(&id);
                 self.forgotten.insert(id);
+            }
+            (Step::Intent(_), Some(id)) => {
+                self.write_backs.entry(id).or_default();
+            }
+            (Step::Receipt(_), Some(id)) => {
+                self.write_backs.insert(id, true);
             }
             (Step::Note(_, word), Some(id)) => self.notes.entry(id).or_default().take(&word.says()),
             _ => {}
@@ -117,7 +125,8 @@ impl Expected {
         if let Some(damage) = listing.damage.first() {
             return Err(format!("something torn is listed: {damage}"));
         }
-        let seen = self.seen(&listing)?;
+        let write_backs = self.begun_and_ended(store)?;
+        let seen = Self { write_backs, ..self.seen(&listing)? };
         if !listing.snapshots.is_sorted_by(|(_, a), (_, b)| a.counter < b.counter) {
             return Err("two snapshots have one counter".to_owned());
         }
@@ -132,6 +141,23 @@ impl Expected {
             return Err(format!("the check finds damage: {:?}", report.findings));
         }
         Ok((report, seen))
+    }
+
+    /// The write-backs there are, where they are those that were acknowledged.
+    fn begun_and_ended(&self, store: &Store) -> Result<BTreeMap<SnapshotId, bool>, String> {
+        let intents = store.intents().map_err(|e| format!("listing write-backs: {e}"))?;
+        let found = intents.into_iter().map(|(_, intent, receipt)| (intent.plan.to, receipt.is_some())).collect();
+        let mut done = self.clone();
+        if let Some(deed @ Deed { step: Step::Intent(_) | Step::Receipt(_), .. }) = self.begun {
+            done.acknowledge(deed, None);
+        }
+        match found == self.write_backs || found == done.write_backs {
+            true => Ok(found),
+            false => Err(format!(
+                "the write-backs there are (and whether they ended): {found:?}, not {:?}",
+                self.write_backs
+            )),
+        }
     }
 
     /// What a listing has, where it has all that was acknowledged.

@@ -14,22 +14,25 @@ use store::StoreError;
 pub(crate) enum Doing {
     /// Snapshots are saved.
     Saving,
-    /// Snapshots of an encrypted store are forgotten, and what nothing needs is freed.
+    /// Something is said of snapshots of an encrypted store, one is written back, others are forgotten, and what nothing
+    /// needs is freed.
     Freeing,
 }
 
 impl Doing {
     fn history(self) -> History {
-        use Step::{Forget, Init, Note, Prune, Snapshot};
+        use Step::{Forget, Init, Intent, Note, Prune, Receipt, Snapshot};
         match self {
             Self::Saving => {
                 let steps = vec![Init, Snapshot(0), Snapshot(1), Snapshot(3)];
                 History { steps, sealed: false, shared: false }
             }
             Self::Freeing => {
-                let freed = [Note(1, Word::Pin), Forget(0), Prune { now: true }, Forget(2)];
+                let said = [Note(1, Word::Pin), Intent(1), Receipt(1)];
+                let freed = [Forget(0), Prune { now: true }, Forget(2)];
                 let later = [Prune { now: false }, Note(1, Word::Unpin), Prune { now: false }];
-                let steps = [&[Init, Snapshot(0), Snapshot(1), Snapshot(3)], &freed[..], &later[..]].concat();
+                let steps =
+                    [&[Init, Snapshot(0), Snapshot(1), Snapshot(3)], &said[..], &freed[..], &later[..]].concat();
                 History { steps, sealed: true, shared: false }
             }
         }

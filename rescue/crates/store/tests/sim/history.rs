@@ -23,7 +23,7 @@ const fn pruned(now: bool) -> Step {
 impl History {
     /// The history of a number: the first few are made so that they meet everything once, the others by chance.
     pub(crate) fn numbered(n: usize) -> Self {
-        use Step::{Beside, Forget, Note, Snapshot};
+        use Step::{Beside, Forget, Intent, Note, Receipt, Snapshot};
         let (steps, sealed, shared) = match n {
             0 => (vec![Snapshot(0), Snapshot(1), Snapshot(2)], false, false),
             1 => (vec![Snapshot(3), Snapshot(3), Snapshot(4), Snapshot(6)], false, false),
@@ -31,7 +31,10 @@ impl History {
                 let freed = [pruned(false), Note(1, Word::Pin), pruned(false)];
                 ([&[Snapshot(0), Snapshot(1), Note(1, Word::Label), Forget(0)], &freed[..]].concat(), false, false)
             }
-            3 => (vec![Snapshot(1), Snapshot(2), Forget(0), pruned(true), Note(1, Word::Label)], true, false),
+            3 => {
+                let said = [Note(1, Word::Label), Intent(1), Receipt(1)];
+                ([&[Snapshot(1), Snapshot(2), Forget(0), pruned(true)], &said[..]].concat(), true, false)
+            }
             4 => (vec![Snapshot(0), Snapshot(1), Forget(0), Beside(0, 1, 1), pruned(false)], false, true),
             5 => (vec![Snapshot(0), Snapshot(1), Forget(0), pruned(false), Beside(0, 1, 1)], false, true),
             n if n < 10 => {
@@ -51,6 +54,11 @@ impl History {
         for _ in 0..4 + rng.below(4) {
             let step = match rng.below(8) {
                 0 | 1 if there.len() > 1 => Step::Forget(there.remove(rng.below(there.len()))),
+                2 if rng.chance(96) => {
+                    let to = there[rng.below(there.len())];
+                    steps.push(Step::Intent(to));
+                    Step::Receipt(to)
+                }
                 2 => {
                     let word = [Word::Label, Word::Pin, Word::Unpin][rng.below(3)];
                     Step::Note(there[rng.below(there.len())], word)

@@ -56,8 +56,11 @@ const FAULTS: &[(Doing, Fault)] = &[
     (Doing::Saving, Fault { call: Some(Call::SyncDir), nth: 6, what: What::Io }),
     // The disk dropped the object `format`, and a store that nobody could open took a snapshot.
     (Doing::Saving, Fault { call: Some(Call::Write), nth: 0, what: What::Dropped }),
-    // The disk dropped a note, what it left stayed under the note's name, and nobody could say it again.
+    // The disk dropped a note, an intent or a receipt, what it left stayed under the record's name, and nobody could put it
+    // again.
     (Doing::Freeing, Fault { call: Some(Call::Write), nth: 17, what: What::Dropped }),
+    (Doing::Freeing, Fault { call: Some(Call::Write), nth: 19, what: What::Dropped }),
+    (Doing::Freeing, Fault { call: Some(Call::Write), nth: 21, what: What::Dropped }),
 ];
 
 #[test]
