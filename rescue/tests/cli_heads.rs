@@ -54,6 +54,11 @@ fn a_store_that_was_put_back_is_read_with_a_warning_and_not_written_to() {
     let id = here.ask(&["snapshots", "--store", &store]).1["store"]["id"].as_str().unwrap().to_owned();
     assert_eq!(here.memory().file_name().unwrap().to_str(), Some(id.as_str()));
 
+    // A plain copy may be older than the store that is repaired from it.
+    let (code, repaired) = here.ask(&["repair", "--store", &store, "--from", &m.arg("old")]);
+    assert_eq!((code, &repaired["warnings"]), (0, &serde_json::json!([])));
+    assert_eq!(fs::read(here.memory()).unwrap(), remembered);
+
     fs::rename(&store, m.path("new")).unwrap();
     tool("cp", "coreutils", &["-r", &m.arg("old"), &store]);
     // Whoever has not seen it has nothing to say.

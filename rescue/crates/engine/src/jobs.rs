@@ -10,12 +10,12 @@ use crate::run::export::{Order, export};
 use crate::run::pending::{self, Unfinished};
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop};
-use crate::stores::{Stores, To, Which, advised, differs};
+use crate::stores::{Stores, To, Which, differs};
 use crate::upkeep;
 use crate::worker::Desk;
 use model::assessment::Report;
 use model::command::{Command, ExitCode};
-use model::event::{CheckReport, Happening, Outcome, Progress, Question, StoreView};
+use model::event::{Happening, Outcome, Progress, Question, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
@@ -46,7 +46,7 @@ impl Jobs {
             Command::PlanRollback { to, only } => self.rollback(to, only, desk),
             Command::PlanUndo => self.undo(desk),
             Command::PlanResume => self.resume(desk),
-            Command::Check { read_data } => self.check(*read_data, desk),
+            Command::Check { read_data } => upkeep::check(self, *read_data, desk),
             Command::Export { snapshot, only, to, format } => {
                 self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
             }
@@ -318,35 +318,6 @@ impl Jobs {
             });
         }
         Ok(plan)
-    }
-
-    fn check(&self, read_data: bool, desk: &Desk) -> Done {
-        let store = self.stores.opened(&self.config, Which::Own)?;
-        let mut meter =
-            crate::run::Meter::start(desk, &*self.config.clock, "checking the store", (1, 1), ByteLen::ZERO, false);
-        let mut before = 0;
-        let found = store.check(read_data, &mut |done, total| {
-            meter.set_total(total);
-            meter.add(done.0.saturating_sub(before));
-            before = done.0;
-            !desk.cancelled()
-        })?;
-        drop(meter);
-        if !found.complete {
-            return Err(Stop::Cancelled("stopped; not everything was checked".into()));
-        }
-        // What nothing in the store itself can show.
-        let older = differs(&self.config, &store)?.map(|how| advised(&how));
-        let damage = older.into_iter().chain(found.findings.iter().map(|f| f.what.clone()));
-        let report = CheckReport {
-            snapshots: found.snapshots as u64,
-            objects: found.packs as u64 + found.snapshots as u64,
-            read: found.read,
-            damage: damage.collect(),
-            affected: found.affected,
-            unused: found.leftover,
-        };
-        Ok(Outcome::Checked(report))
     }
 }
 

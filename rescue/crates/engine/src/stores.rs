@@ -73,9 +73,11 @@ impl Stores {
     /// Remembers every open store as it is now, but one that is not as it was.
     pub(crate) fn remember(&self, config: &Config, desk: &Desk) {
         let Some(heads) = &config.heads else { return };
-        for open in [&self.store, &self.other] {
-            let store = open.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let Some(store) = store else { continue };
+        let [own, other] =
+            [&self.store, &self.other].map(|open| open.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        // A plain copy of the store, which it is repaired from, is not what is remembered under their id.
+        let other = other.filter(|other| own.as_ref().is_none_or(|own| own.id() != other.id()));
+        for store in own.into_iter().chain(other) {
             // What cannot be read now was told by the job, or the next one tells it.
             let (Ok(None), Ok(Some(head))) = (differs(config, &store), store.head()) else { continue };
             if let Err(e) = remembered(heads, &store, head) {

@@ -1,10 +1,13 @@
 //! The jobs of looking after a store.
 
+mod check;
 mod forget;
 mod keys;
 mod make;
 mod room;
 mod second;
+
+pub(crate) use check::check;
 
 use crate::jobs::{Done, Jobs};
 use crate::run::Observer;

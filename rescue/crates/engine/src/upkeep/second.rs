@@ -129,7 +129,11 @@ pub(super) fn repair(jobs: &Jobs, desk: &Desk) -> Done<Kept> {
     let store = jobs.store_to_write(desk)?;
     let from = match &jobs.config.other {
         None => None,
-        Some(_) => Some(jobs.stores.get(&jobs.config, Which::Other, To::Read, desk)?),
+        Some(_) => match jobs.stores.opened(&jobs.config, Which::Other)? {
+            // A plain copy of the store may well be older than it.
+            copy if copy.id() == store.id() => Some(copy),
+            _ => Some(jobs.stores.get(&jobs.config, Which::Other, To::Read, desk)?),
+        },
     };
     let mut count = Count::start(jobs, desk, "repairing");
     let report = store.repair(from.as_ref(), &mut |done, total| count.at(done, total))?;

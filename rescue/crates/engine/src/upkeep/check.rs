@@ -1,0 +1,35 @@
+//! Looking for damage in a store.
+
+use crate::jobs::{Done, Jobs};
+use crate::run::{Meter, Observer, Stop};
+use crate::stores::{Which, advised, differs};
+use crate::worker::Desk;
+use model::event::{CheckReport, Outcome};
+use model::units::ByteLen;
+
+pub(crate) fn check(jobs: &Jobs, read_data: bool, desk: &Desk) -> Done {
+    let store = jobs.stores.opened(&jobs.config, Which::Own)?;
+    let mut meter = Meter::start(desk, &*jobs.config.clock, "checking the store", (1, 1), ByteLen::ZERO, false);
+    let mut before = 0;
+    let found = store.check(read_data, &mut |done, total| {
+        meter.set_total(total);
+        meter.add(done.0.saturating_sub(before));
+        before = done.0;
+        !desk.cancelled()
+    })?;
+    drop(meter);
+    if !found.complete {
+        return Err(Stop::Cancelled("stopped; not everything was checked".into()));
+    }
+    // What nothing in the store itself can show.
+    let older = differs(&jobs.config, &store)?.map(|how| advised(&how));
+    let damage = older.into_iter().chain(found.findings.iter().map(|f| f.what.clone()));
+    Ok(Outcome::Checked(CheckReport {
+        snapshots: found.snapshots as u64,
+        objects: found.packs as u64 + found.snapshots as u64,
+        read: found.read,
+        damage: damage.collect(),
+        affected: found.affected,
+        unused: found.leftover,
+    }))
+}
