@@ -74,12 +74,11 @@ pub(super) fn give(disk: &Opened, all: &[Opened], request: &LeaseRequest) -> Res
     {
         return Err(other(no, format!("its size was {}, is {}", disk.hardware.size.0, meta.len())));
     }
-    let align = usize::try_from(disk.hardware.sector.0).unwrap_or(0);
     leases.standing.push(request.extent);
     drop(leases);
     // From here on the lease's drop puts back what was changed.
     let lease = Lease {
-        medium: Medium::new(file, within, align),
+        medium: Medium::new(file, within, disk.hardware.sector),
         kind,
         of_disk: request.extent,
         looking: disk.bytes.clone(),

@@ -1,18 +1,13 @@
 //! Writing a range of an open descriptor, making it durable, and reading it back from the medium.
 
+use super::direct::{Direct, PAGE};
 use crate::block;
 use model::ports::WriteError;
-use model::units::{ByteLen, ByteOffset, Extent};
-use std::fs::{File, OpenOptions};
+use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-
-/// How much is read back in one go.
-const STEP: usize = 1 << 20;
-/// Alignment of memory and positions that satisfies O_DIRECT on every disk and file system in use: a page.
-const PAGE: usize = 4096;
 
 /// A range of a descriptor that may be written.
 #[derive(Debug)]
@@ -20,26 +15,14 @@ pub(super) struct Medium {
     file: Arc<File>,
     /// The range, as `file` addresses it.
     within: Extent,
-    /// What positions of O_DIRECT reads are aligned to.
-    align: u64,
     direct: Direct,
     poisoned: bool,
 }
 
-/// The descriptor that reads past the cache.
-#[derive(Debug)]
-enum Direct {
-    NotTried,
-    Open(File),
-    /// The file system does not offer it (tmpfs before Linux 6.6, some network ones).
-    Refused,
-}
-
 impl Medium {
-    /// `align` is the logical sector size; an image file is aligned to pages, which covers what lies below it.
-    pub(super) fn new(file: Arc<File>, within: Extent, align: usize) -> Self {
-        let align = align.clamp(512, PAGE) as u64;
-        Self { file, within, align, direct: Direct::NotTried, poisoned: false }
+    /// `sector` is the logical sector size.
+    pub(super) fn new(file: Arc<File>, within: Extent, sector: SectorSize) -> Self {
+        Self { file, within, direct: Direct::new(sector), poisoned: false }
     }
 
     pub(super) fn file(&self) -> &File {
@@ -85,14 +68,8 @@ impl Medium {
     pub(super) fn read_back(&mut self, at: ByteOffset, buf: &mut [u8]) -> Result<(), WriteError> {
         let position = self.position("read back", at, buf.len())?;
         let failed = |source| WriteError::Io { what: "read back", at: at.0, source };
-        if let Direct::NotTried = self.direct {
-            self.direct = self.open_direct();
-        }
-        if let Direct::Open(direct) = &self.direct {
-            match read_direct(direct, self.align, position, buf) {
-                Err(e) if e.raw_os_error() == Some(libc::EINVAL) => self.direct = Direct::Refused,
-                other => return other.map_err(failed),
-            }
+        if let Some(read) = self.direct.read_exact_at(&self.file, position, buf) {
+            return read.map_err(failed);
         }
         // Sync, drop, read: clean pages that nobody maps are dropped.
         self.sync()?;
@@ -103,45 +80,6 @@ impl Medium {
         }
         self.file.read_exact_at(buf, position).map_err(failed)
     }
-
-    /// A second, read-only opening of the same file that goes past the cache.
-    fn open_direct(&mut self) -> Direct {
-        if self.file.metadata().is_ok_and(|m| m.is_file()) {
-            self.align = PAGE as u64;
-        }
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        match OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path) {
-            Ok(file) => Direct::Open(file),
-            Err(_) => Direct::Refused,
-        }
-    }
-}
-
-/// Fills `buf` from `position` by aligned reads of at most [`STEP`] bytes.
-fn read_direct(file: &File, align: u64, position: u64, buf: &mut [u8]) -> io::Result<()> {
-    let mut memory = vec![0u8; STEP + PAGE];
-    let skew = memory.as_ptr().align_offset(PAGE);
-    let memory = &mut memory[skew..skew + STEP];
-    let mut done = 0;
-    while done < buf.len() {
-        let want = position + done as u64;
-        let first = want / align * align;
-        let skip = usize::try_from(want - first).expect("less than a page");
-        let end = (position + buf.len() as u64).next_multiple_of(align).min(first + STEP as u64);
-        let len = usize::try_from(end - first).expect("at most STEP");
-        let got = match file.read_at(&mut memory[..len], first) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            other => other?,
-        };
-        // A short read ends at the end of the file, or is taken up again from there.
-        let useful = got.saturating_sub(skip).min(buf.len() - done);
-        if useful == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the medium ends before byte {want}")));
-        }
-        buf[done..done + useful].copy_from_slice(&memory[skip..skip + useful]);
-        done += useful;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -154,7 +92,7 @@ mod tests {
         // fsync(2) of a pipe is refused (EINVAL): the cheapest failing sync there is.
         let (_reader, writer) = io::pipe().unwrap();
         let file = Arc::new(File::from(OwnedFd::from(writer)));
-        let mut m = Medium::new(file, Extent::whole(ByteLen(4096)), 512);
+        let mut m = Medium::new(file, Extent::whole(ByteLen(4096)), SectorSize::B512);
         assert!(matches!(m.sync(), Err(WriteError::Io { what: "sync", .. })));
         let said = m.write_all_at(ByteOffset(0), b"x").unwrap_err().to_string();
         assert!(said.contains("an earlier sync failed"), "{said}");
@@ -167,7 +105,7 @@ mod tests {
         let file = tempfile::tempfile_in(".").unwrap();
         let bytes: Vec<u8> = (0..3_000_123u32).map(|i| (i % 251) as u8).collect();
         file.write_all_at(&bytes, 0).unwrap();
-        let mut m = Medium::new(Arc::new(file), Extent::between(100, 3_000_123).unwrap(), 512);
+        let mut m = Medium::new(Arc::new(file), Extent::between(100, 3_000_123).unwrap(), SectorSize::B512);
         for (at, len) in
             [(0, 1), (0, 3_000_023), (411, 513), (3_996, 2), (1_048_000, 1_500_000), (3_000_022, 1), (5, 0)]
         {
@@ -177,7 +115,7 @@ mod tests {
         }
         assert!(matches!(m.read_back(ByteOffset(3_000_023), &mut [0]), Err(WriteError::OutOfRange { .. })));
         // Past the cache: the fall-back gives the same.
-        m.direct = Direct::Refused;
+        m.direct.refuse();
         let mut buf = vec![0; 70_000];
         m.read_back(ByteOffset(33), &mut buf).unwrap();
         assert!(buf == bytes[133..70_133]);

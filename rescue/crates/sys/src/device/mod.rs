@@ -3,6 +3,7 @@
 //! **Architecture invariant.** A [`Machine`] holds read-only descriptors only. The one place where a descriptor that can
 //! write is made is [`lease`], after the disk was recognised again on that very descriptor.
 
+mod direct;
 mod lease;
 mod medium;
 mod reader;
@@ -182,7 +183,7 @@ impl Machine {
             Place::Image { .. } => false,
         };
         let no = DiskNo(u16::try_from(self.disks.len()).expect("bounded by MOST_DISKS"));
-        let bytes = Arc::new(DiskBytes::new(file, hardware.size, made_read_only));
+        let bytes = Arc::new(DiskBytes::new(file, &hardware, made_read_only));
         self.disks.push(Opened { no, hardware, bytes, place, leases: Arc::default() });
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The bytes of an open disk.
 
+use super::direct::Direct;
 use crate::block;
+use model::inspection::Hardware;
 use model::ports::{ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset};
 use std::fs::File;
@@ -8,11 +10,17 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
+/// Reads of so many bytes and more go past the page cache: a capture reads once what it reads, copying every byte through
+/// the cache costs as much as hashing it, and a small machine's memory is needed for other things.
+const LARGE: u64 = 64 << 10;
+
 /// The bytes of a disk or image file through a descriptor, read by position.
 #[derive(Debug)]
 pub struct DiskBytes {
     file: File,
     size: ByteLen,
+    /// `None` where nothing can be opened any more.
+    direct: Option<Direct>,
     /// The device was writable before we made it read-only: put back when the last user is gone.
     made_read_only: bool,
 }
@@ -27,8 +35,8 @@ impl Drop for DiskBytes {
 }
 
 impl DiskBytes {
-    pub(super) fn new(file: File, size: ByteLen, made_read_only: bool) -> Self {
-        Self { file, size, made_read_only }
+    pub(super) fn new(file: File, hardware: &Hardware, made_read_only: bool) -> Self {
+        Self { file, size: hardware.size, direct: Some(Direct::new(hardware.sector)), made_read_only }
     }
 
     /// The bytes behind an inherited descriptor: how the parser role, which cannot open anything, reads a disk. Its
@@ -39,7 +47,7 @@ impl DiskBytes {
     pub fn from_descriptor(fd: OwnedFd) -> io::Result<Self> {
         let mut file = File::from(fd);
         let size = ByteLen(file.seek(SeekFrom::End(0))?);
-        Ok(Self { file, size, made_read_only: false })
+        Ok(Self { file, size, direct: None, made_read_only: false })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -55,6 +63,11 @@ impl ReadAt for DiskBytes {
     fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
         check_range(at, buf.len(), self.size)?;
         let len = buf.len() as u64;
-        self.file.read_exact_at(buf, at.0).map_err(|source| ReadError::Io { at: at.0, len, source })
+        let past = self.direct.as_ref().filter(|_| len >= LARGE).and_then(|d| d.read_exact_at(&self.file, at.0, buf));
+        past.unwrap_or_else(|| self.file.read_exact_at(buf, at.0)).map_err(|source| ReadError::Io {
+            at: at.0,
+            len,
+            source,
+        })
     }
 }
