@@ -7,7 +7,7 @@ use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
-use model::command::{Command, PowerAction};
+use model::command::{Command, Passphrase, PowerAction};
 use model::event::{JobKind, Outcome};
 use model::id::{IntentId, SnapRef};
 use model::plan;
@@ -75,6 +75,7 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         broken_run(),
         fenced_run(),
         no_store_run(),
+        locked_run(),
         empty_run(),
         asking_run(plan::Action::Rollback, true),
         asking_run(plan::Action::Undo { of: IntentId(digest("intent")) }, true),
@@ -89,6 +90,7 @@ fn every_screen() -> Vec<(Ui, RunState)> {
     let screens = [
         Screen::Home,
         Screen::Timeline,
+        Screen::Unlock,
         Screen::Confirm,
         Screen::Progress,
         Screen::Outcome,
@@ -134,8 +136,34 @@ fn nothing_destructive_within_two_keys() {
             }
         }
     }
-    // 15 states, 10 ways to see each, 109 keys.
-    assert_eq!(tried, 15 * 10 * 109 * 109);
+    // 16 states, 11 ways to see each, 109 keys.
+    assert_eq!(tried, 16 * 11 * 109 * 109);
+}
+
+#[test]
+fn a_locked_store_is_opened_by_what_is_typed() {
+    let run = locked_run();
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('s')]), [], "nothing can be saved");
+    assert!(ui.note.as_ref().unwrap().contains("unlock it first"), "{:?}", ui.note);
+    press(&mut ui, &run, &[Key::Char('1')]);
+    assert_eq!(ui.screen(), Screen::Unlock);
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [], "not with nothing");
+    // Letters that are commands elsewhere, and capitals, are themselves here.
+    let keys = [typed("qs Lp?x"), vec![Key::Backspace, Key::Char('é')]].concat();
+    assert_eq!(press(&mut ui, &run, &keys), []);
+    let mut busy = run.clone();
+    busy.job = Some((JobKind::Inspect, None));
+    assert_eq!(press(&mut ui, &busy, &[Key::Enter]), [], "it waits for the look at the disks");
+    let passphrase = Passphrase::new("qs Lp?é".to_owned());
+    let unlock = Command::Unlock { passphrase };
+    assert!(!format!("{unlock:?}").contains("Lp"), "{unlock:?}");
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [Action::Submit(unlock)]);
+    assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
+    // Somebody opened it on another console.
+    press(&mut ui, &run, &[Key::Char('1'), Key::Char('x')]);
+    update(&mut ui, &good_run(), Input::Changed);
+    assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
 }
 
 #[test]

@@ -76,6 +76,9 @@ fn home() {
     golden("home-good", &good_run(), &[]);
     golden("home-unfinished", &fenced_run(), &[]);
     golden("home-no-store", &no_store_run(), &[]);
+    golden("home-locked", &locked_run(), &[]);
+    let typed = [Key::Char('1')].into_iter().chain("secret".chars().map(Key::Char)).collect::<Vec<_>>();
+    golden("unlock", &locked_run(), &typed);
     golden("home-no-system", &empty_run(), &[]);
     golden("home-looking", &RunState { job: Some((JobKind::Inspect, None)), ..RunState::default() }, &[]);
 }

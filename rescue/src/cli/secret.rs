@@ -38,11 +38,20 @@ pub(super) fn place(store: &StoreAt) -> Result<StorePlace, Failure> {
     named(store, STORE)
 }
 
+/// Where a store is, with what was named to open it. Nobody is asked: the screens do that.
+pub(super) fn place_unasked(store: &StoreAt) -> Result<StorePlace, Failure> {
+    opened_by(store, given(&store.unlock, STORE)?)
+}
+
 /// Where a second store is, with what opens it.
 pub(super) fn named(store: &StoreAt, names: Names) -> Result<StorePlace, Failure> {
+    opened_by(store, unlock_by(store, names)?)
+}
+
+fn opened_by(store: &StoreAt, unlock: Option<Unlock>) -> Result<StorePlace, Failure> {
     let signer = store.sign_with.as_deref().map(signing_key).transpose()?;
     let required = (!store.signers.is_empty()).then(|| store.signers.iter().copied().collect());
-    let access = Access { unlock: unlock_by(store, names)?, signer, required, ..Access::default() };
+    let access = Access { unlock, signer, required, ..Access::default() };
     Ok(StorePlace::Dir { path: store.dir.clone(), create: false, access: Box::new(access) })
 }
 

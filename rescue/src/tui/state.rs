@@ -16,6 +16,8 @@ pub enum Screen {
     Home,
     /// The snapshots, newest first.
     Timeline,
+    /// The store's passphrase.
+    Unlock,
     /// A plan, and the word that approves it.
     Confirm,
     /// A running job.
@@ -110,7 +112,7 @@ pub struct Ui {
     pub snapshot: Option<SnapshotId>,
     /// First line shown of the screen on top.
     pub scroll: usize,
-    /// The word typed so far.
+    /// The word or passphrase typed so far.
     pub typed: String,
     /// The way out chosen in the power menu; 0 stays.
     pub way_out: usize,

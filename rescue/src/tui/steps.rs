@@ -86,6 +86,13 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
             None => vec![submit("Look at the disks and say what happened", Command::Inspect), log, way_out(may_leave)],
         };
     };
+    if run.locked {
+        return vec![
+            show("Unlock the store with its passphrase", Screen::Unlock),
+            show("Show what was found, and where", Screen::Evidence),
+            way_out(may_leave),
+        ];
+    }
     if is_unfinished(run) {
         return vec![
             submit("Finish the rollback (shows the plan first)", Command::PlanResume),

@@ -7,7 +7,7 @@ use super::draw;
 use super::state::{Action, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
 use super::words;
-use model::command::{Command, PowerAction};
+use model::command::{Command, Passphrase, PowerAction};
 use model::event::{JobKind, Outcome};
 use model::id::SnapRef;
 use model::plan;
@@ -15,6 +15,9 @@ use model::run_state::RunState;
 
 /// The most characters a typed word may have: longer than any word that is asked for.
 const TYPED_MOST: usize = 12;
+
+/// The most bytes of a passphrase that is typed.
+const PASSPHRASE_MOST: usize = 1024;
 
 /// The word that stops a job that must not be stopped lightly.
 pub const STOP_WORD: &str = "STOP";
@@ -99,6 +102,9 @@ fn follow(ui: &mut Ui, run: &RunState) {
             ended_now(ui, run, ended);
         }
     }
+    if run.store.is_some() {
+        ui.close(Screen::Unlock);
+    }
     if question != before.question {
         ui.close(Screen::Confirm);
         if question.is_some() {
@@ -132,6 +138,7 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         return Vec::new();
     }
     match ui.screen() {
+        Screen::Unlock => unlock(ui, run, k),
         Screen::Confirm => confirm(ui, run, k),
         Screen::Progress => progress(ui, run, k),
         Screen::Power => power(ui, run, k),
@@ -196,8 +203,12 @@ fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Action> {
         ui.note = Some(format!("{} is still going on. Wait for it, or press c to stop it.", words::doing(*job)));
         return Vec::new();
     }
-    if run.store.is_none() && command != Command::Inspect {
-        ui.note = Some("There is no store here to save to or to go back from: this session can only look.".into());
+    if run.store.is_none() && !matches!(command, Command::Inspect | Command::Unlock { .. }) {
+        let why = match run.locked {
+            true => "The store is locked: unlock it first, from the overview.",
+            false => "There is no store here to save to or to go back from: this session can only look.",
+        };
+        ui.note = Some(why.into());
         return Vec::new();
     }
     vec![Action::Submit(command)]
@@ -292,6 +303,31 @@ fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         None => common(ui, run, k),
     }
+}
+
+/// Whatever can be typed belongs to the passphrase: no letter is a command here.
+fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    match k {
+        Key::Esc | Key::Interrupt => {
+            ui.back();
+        }
+        Key::Backspace => {
+            ui.typed.pop();
+        }
+        Key::Char(c) if ui.typed.len() + c.len_utf8() <= PASSPHRASE_MOST => ui.typed.push(c),
+        Key::Enter if ui.typed.is_empty() => {
+            ui.note = Some("Type the store's passphrase first, or press Esc to leave.".into());
+        }
+        // What was typed stays until it can be sent.
+        Key::Enter if run.job.is_some() => return submit(ui, run, Command::Inspect),
+        Key::Enter => {
+            let passphrase = Passphrase::new(std::mem::take(&mut ui.typed));
+            ui.close(Screen::Unlock);
+            return submit(ui, run, Command::Unlock { passphrase });
+        }
+        _ => {}
+    }
+    Vec::new()
 }
 
 fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {

@@ -271,6 +271,10 @@ pub(crate) fn no_store_run() -> RunState {
     RunState { store: None, ..broken_run() }
 }
 
+pub(crate) fn locked_run() -> RunState {
+    RunState { locked: true, ..no_store_run() }
+}
+
 pub(crate) fn empty_run() -> RunState {
     let mut disk = disk();
     disk.volumes =

@@ -14,7 +14,7 @@ use crate::stores::{Stores, To, Which, differs};
 use crate::upkeep;
 use crate::worker::Desk;
 use model::assessment::Report;
-use model::command::{Command, ExitCode};
+use model::command::{Command, ExitCode, Passphrase};
 use model::event::{Happening, Outcome, Progress, Question, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
@@ -23,7 +23,7 @@ use model::ports::{ReadAt, Window};
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::DisplayText;
 use model::units::{ByteLen, Extent};
-use store::Store;
+use store::{Secret, Store, Unlock};
 
 /// What the jobs work with.
 pub(crate) struct Jobs {
@@ -42,6 +42,7 @@ impl Jobs {
     pub(crate) fn run(&self, command: &Command, desk: &Desk) -> Outcome {
         let done = match command {
             Command::ListSnapshots => self.list(desk),
+            Command::Unlock { passphrase } => self.unlock(passphrase.clone(), desk),
             Command::Snapshot { full } => self.snapshot(*full, desk),
             Command::PlanRollback { to, only } => self.rollback(to, only, desk),
             Command::PlanUndo => self.undo(desk),
@@ -127,6 +128,9 @@ impl Jobs {
                 Ok(store) => Some(store),
                 Err(stop) => {
                     // Looking needs no store.
+                    if self.stores.is_locked(&self.config) {
+                        desk.tell(Happening::Locked);
+                    }
                     if let Stop::Failed(failure) = stop {
                         desk.log(&failure.to_string());
                     }
@@ -147,6 +151,12 @@ impl Jobs {
     fn list(&self, desk: &Desk) -> Done {
         self.show(&self.store(desk)?, desk)?;
         Ok(Outcome::Looked)
+    }
+
+    fn unlock(&self, passphrase: Passphrase, desk: &Desk) -> Done {
+        self.stores.unlock(&self.config, Unlock::Passphrase(Secret::new(passphrase.into_bytes())))?;
+        // What changed since the newest snapshot can be told from now on.
+        self.inspect(desk)
     }
 
     /// Needs no disk: looks at none.

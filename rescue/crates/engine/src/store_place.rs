@@ -9,7 +9,8 @@ use std::sync::Arc;
 use store::backend::LocalDir;
 use store::{Decode, OpenOptions, SigningKey, Store, StoreError, Unlock};
 
-/// What opens a store, and who is believed in it. Keys are never part of a command: commands travel.
+/// What opens a store, and who is believed in it. Keys are no part of commands, which travel; but somebody at the machine
+/// itself can type a passphrase later ([`model::command::Command::Unlock`]).
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// Opens an encrypted store.
@@ -71,6 +72,23 @@ impl StorePlace {
             store.require_signers(signers);
         }
         Ok(store)
+    }
+
+    /// The same place, opened by something else.
+    pub(crate) fn unlocked_by(&self, unlock: Unlock) -> Self {
+        let mut place = self.clone();
+        if let Self::Dir { access, .. } = &mut place {
+            access.unlock = Some(unlock);
+        }
+        place
+    }
+
+    /// True where opening it takes a key that was not given.
+    pub(crate) fn is_locked(&self) -> bool {
+        match self {
+            Self::Dir { path, access, .. } => access.unlock.is_none() && is_locked(path),
+            Self::Objects { .. } => false,
+        }
     }
 
     /// What opens it.

@@ -11,7 +11,7 @@ use model::event::Happening;
 use model::inventory::Head;
 use model::text::DisplayText;
 use std::sync::{Mutex, PoisonError};
-use store::{Store, StoreError};
+use store::{Store, StoreError, Unlock};
 
 /// What to do about a store that is not as it was.
 const ADVICE: &str = "look for the newer copy first; nothing is written to this one until `holdfast check --accept-head` \
@@ -68,6 +68,21 @@ impl Stores {
         let store = place.open(config.parser.clone())?;
         *open = Some(store.clone());
         Ok(store)
+    }
+
+    /// Opens the store with what somebody typed.
+    pub(crate) fn unlock(&self, config: &Config, unlock: Unlock) -> Done<()> {
+        let mut open = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_none() {
+            *open = Some(config.place()?.unlocked_by(unlock).open(config.parser.clone())?);
+        }
+        Ok(())
+    }
+
+    /// True where there is a store, and opening it takes a key that nobody gave yet.
+    pub(crate) fn is_locked(&self, config: &Config) -> bool {
+        let open = self.store.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        !open && config.store.as_ref().is_some_and(StorePlace::is_locked)
     }
 
     /// Remembers every open store as it is now, but one that is not as it was.

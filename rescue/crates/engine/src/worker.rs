@@ -75,7 +75,7 @@ fn attend(commands: &Receiver<Command>, desk: &Arc<Desk>, jobs: &Arc<Jobs>) {
 
 fn kind(command: &Command) -> JobKind {
     match command {
-        Command::ListSnapshots => JobKind::List,
+        Command::ListSnapshots | Command::Unlock { .. } => JobKind::List,
         Command::Snapshot { .. } => JobKind::Snapshot,
         Command::PlanRollback { .. } => JobKind::Rollback,
         Command::PlanUndo => JobKind::Undo,

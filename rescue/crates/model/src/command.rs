@@ -13,6 +13,11 @@ pub enum Command {
     Inspect,
     /// List the store's snapshots again.
     ListSnapshots,
+    /// Open the encrypted store. For a front end at the machine itself: it goes no further than from one process to another.
+    Unlock {
+        /// As it was typed.
+        passphrase: Passphrase,
+    },
     /// Save the present state.
     Snapshot {
         /// Also save, byte for byte, what is not understood.
@@ -62,6 +67,29 @@ pub enum Command {
     Cancel,
     /// Leave the rescue.
     Power(PowerAction),
+}
+
+/// A passphrase on its way from a keyboard to the engine. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    /// What was typed, without the end of the line.
+    pub fn new(typed: String) -> Self {
+        Self(typed)
+    }
+
+    /// Its bytes, UTF-8.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into_bytes()
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
 }
 
 /// How a disk image is written.

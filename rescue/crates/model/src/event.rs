@@ -39,6 +39,8 @@ pub enum Happening {
     },
     /// The disks were looked at.
     Report(Box<Report>),
+    /// The store is encrypted, and nothing was given yet that opens it.
+    Locked,
     /// The store was listed.
     Snapshots(StoreView),
     /// A person must decide; the job waits.

@@ -21,6 +21,8 @@ pub struct RunState {
     pub report: Option<Report>,
     /// The store, where there is one.
     pub store: Option<StoreView>,
+    /// There is a store, encrypted, and nobody opened it yet.
+    pub locked: bool,
     /// What waits for a decision.
     pub question: Option<Question>,
     /// The last job that ended, and how. Inspections and listings that went well do not count.
@@ -60,7 +62,11 @@ impl RunState {
                 }
             }
             Happening::Report(r) => self.report = Some((**r).clone()),
-            Happening::Snapshots(s) => self.store = Some(s.clone()),
+            Happening::Locked => self.locked = true,
+            Happening::Snapshots(s) => {
+                self.store = Some(s.clone());
+                self.locked = false;
+            }
             Happening::DecisionNeeded(q) => self.question = Some((**q).clone()),
             Happening::Decided { plan, .. } => {
                 if self.question.as_ref().is_some_and(|q| q.id == *plan) {

@@ -13,6 +13,7 @@ fn title(ui: &Ui) -> &'static str {
     match ui.screen() {
         Screen::Home => "what happened",
         Screen::Timeline => "saved states",
+        Screen::Unlock => "unlock the store",
         Screen::Confirm => "please read, then decide",
         Screen::Progress => "at work",
         Screen::Outcome => "how it ended",
@@ -32,6 +33,7 @@ pub(super) fn top(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             Some(free) => format!("store: {free} free "),
             None => "store ready ".to_owned(),
         },
+        (None, _) if run.locked => "store: locked ".to_owned(),
         (None, Some(_)) => "no store: can only look ".to_owned(),
         (None, None) => String::new(),
     };
@@ -72,6 +74,7 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         Screen::Timeline => {
             &[("Enter", "plan going back"), ("s", "save now"), ("u", "undo last"), ("Esc", "back"), ("?", "help")]
         }
+        Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
         Screen::Confirm => &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on")],
         Screen::Progress if stopping => &[("Esc", "go on")],
         Screen::Progress => &[("c", "stop"), ("l", "log"), ("Esc", "back, the work goes on"), ("?", "help")],

@@ -33,7 +33,9 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
                 None => sections.push(no_system(ui, run, columns)),
             }
             if run.store.is_none() {
-                let says = if ui.may_leave {
+                let says = if run.locked {
+                    "The store is encrypted: nothing can be saved or brought back before it is unlocked."
+                } else if ui.may_leave {
                     "No store was named (--store): nothing can be saved or brought back now."
                 } else {
                     "No save disk is here: nothing can be saved or brought back now. Connect it, then start the rescue again."

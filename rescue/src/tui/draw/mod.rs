@@ -11,6 +11,7 @@ mod outcome;
 mod power;
 mod progress;
 pub mod timeline;
+mod unlock;
 
 use crate::tui::state::{SMALLEST, Screen, Ui};
 use crate::tui::text::{self, paragraph};
@@ -37,7 +38,9 @@ pub fn page(ui: &Ui, run: &RunState) -> Option<Page> {
         Screen::Log => (log::lines(ui, run), ui.body_height()),
         Screen::Help => (help::lines(ui), ui.body_height()),
         Screen::Confirm => (confirm::lines(ui, run), ui.body_height().saturating_sub(confirm::ASKING)),
-        Screen::Home | Screen::Timeline | Screen::Progress | Screen::Outcome | Screen::Power => return None,
+        Screen::Home | Screen::Timeline | Screen::Unlock | Screen::Progress | Screen::Outcome | Screen::Power => {
+            return None;
+        }
     };
     Some(Page { lines, height })
 }
@@ -74,6 +77,7 @@ fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     match ui.screen() {
         Screen::Home => home::draw(ui, run, frame, area),
         Screen::Timeline => timeline::draw(ui, run, frame, area),
+        Screen::Unlock => unlock::draw(ui, frame, area),
         Screen::Confirm => confirm::draw(ui, run, frame, area),
         Screen::Progress => progress::draw(ui, run, frame, area),
         Screen::Outcome => outcome::draw(ui, run, frame, area),

@@ -321,8 +321,12 @@ impl Decode for Hasty {
 
 /// An engine on a machine, with a store in memory.
 pub(crate) fn engine(sim: &Arc<Sim>, objects: &Arc<Memory>) -> Handle {
+    engine_at(sim, StorePlace::Objects { objects: objects.clone(), create: true })
+}
+
+/// An engine whose store is anywhere.
+pub(crate) fn engine_at(sim: &Arc<Sim>, store: StorePlace) -> Handle {
     let parser = Arc::new(Hasty(Local::new(sim.disks())));
-    let store = StorePlace::Objects { objects: objects.clone(), create: true };
     Engine::start(Config {
         devices: sim.clone(),
         parser,

@@ -10,6 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
+/// More threads than cores: at any time some wait for the disk, and some for the decoder. Each holds a pack.
+const WAITING: usize = 2;
+
 /// What was found in a pack.
 #[derive(Default)]
 pub(super) struct Looked {
@@ -45,8 +48,7 @@ pub(super) fn look_at(
     read_data: bool,
     seen: &mut dyn FnMut(usize, Looked) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let threads = store.threads().min(packs.len());
-    if threads == 0 {
+    if store.threads() == 0 {
         for (at, pack) in packs.iter().enumerate() {
             if !seen(at, look(store, pack, read_data)?)? {
                 return Ok(());
@@ -57,7 +59,7 @@ pub(super) fn look_at(
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
-        for _ in 0..threads {
+        for _ in 0..(store.threads() + WAITING).min(packs.len()) {
             let sender = sender.clone();
             scope.spawn(|| work(store, packs, read_data, (&next, &stop), sender));
         }

@@ -1,0 +1,34 @@
+//! Asking for the store's passphrase.
+
+use crate::tui::state::Ui;
+use crate::tui::text::paragraph;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+/// Text wider than this is hard to read.
+const READABLE: usize = 100;
+
+pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width).min(READABLE);
+    let ask = "The store is encrypted. Type its passphrase, then press Enter.";
+    let mut lines = paragraph(ask, ui.look.strong(), 0, columns);
+    lines.push(Line::default());
+    // One star too many says that there is more than fits.
+    let stars = "*".repeat(ui.typed.chars().count().min(columns.saturating_sub(14)));
+    lines.push(Line::from(vec![Span::raw("Passphrase: "), Span::styled(format!("{stars}_"), ui.look.strong())]));
+    lines.push(Line::default());
+    let mut says =
+        "It is not shown, and it is asked for again after the next start. Opening takes a few seconds: that is \
+                    what makes guessing slow."
+            .to_owned();
+    if !ui.may_leave {
+        says.push_str(
+            " The screen of this machine reads its keyboard as a US one; a serial line reads what its terminal sends.",
+        );
+    }
+    lines.extend(paragraph(&says, Style::new(), 0, columns));
+    frame.render_widget(Paragraph::new(lines), area);
+}
