@@ -4,14 +4,16 @@ use model::ports::{ReadAt, ReadError};
 use model::units::{ByteOffset, Extent, ExtentSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 /// One read: a window of the volume, aligned to its own length so that whole cells of the store come in one piece.
 const WINDOW: u64 = 1 << 20;
 /// Holes up to this length are read along: cheaper than another read, on any disk.
 const BRIDGE: u64 = 64 << 10;
-/// Pieces read ahead.
-const AHEAD: usize = 8;
+/// Windows that are read at a time: a disk with one request at a time is idle in between, and waits behind every write.
+const READERS: usize = 4;
+/// Windows that each reader has ready.
+const AHEAD: usize = 1;
 /// Sectors that may fail one by one within a window; after that the rest of it is given up, for each may take a dying disk
 /// many seconds.
 const MOST_BAD: u32 = 256;
@@ -25,7 +27,7 @@ pub(crate) enum Piece {
     Bad(Extent),
 }
 
-/// Reads the used bytes of a volume on a thread of its own and hands them to `take` in rising order. `take` ends it early by
+/// Reads the used bytes of a volume on threads of their own and hands them to `take` in rising order. `take` ends it early by
 /// an error.
 ///
 /// # Errors
@@ -36,21 +38,28 @@ pub(crate) fn read_used<E>(
     sector: u32,
     mut take: impl FnMut(Piece) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (sender, receiver): (SyncSender<Piece>, Receiver<Piece>) = sync_channel(AHEAD);
     let enough = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // The thread owns the sender: its end is the end of the pieces.
-        scope.spawn(move || {
-            let mut reader = Reader { volume, sector: u64::from(sector.max(1)), bad: 0 };
-            for reads in windows(used) {
-                if enough.load(Ordering::Relaxed) || reader.window(&reads, &sender).is_none() {
-                    break;
-                }
-            }
-        });
-        let result = receiver.iter().try_for_each(&mut take);
+        // Each reads every fourth window; in turn they give all of them. A reader owns its sender: its end is the end of them.
+        let readers: Vec<Receiver<Vec<Piece>>> = (0..READERS)
+            .map(|number| {
+                let (sender, receiver) = sync_channel(AHEAD);
+                scope.spawn(move || {
+                    let mut reader = Reader { volume, sector: u64::from(sector.max(1)), bad: 0 };
+                    for reads in windows(used).skip(number).step_by(READERS) {
+                        if enough.load(Ordering::Relaxed) || sender.send(reader.window(&reads)).is_err() {
+                            break;
+                        }
+                    }
+                });
+                receiver
+            })
+            .collect();
+        let mut in_turn = readers.iter().cycle();
+        let windows = std::iter::from_fn(|| in_turn.next()?.recv().ok());
+        let result = windows.flatten().try_for_each(&mut take);
         enough.store(true, Ordering::Relaxed);
-        drop(receiver);
+        drop(readers);
         result
     })
 }
@@ -100,30 +109,22 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a window and sends it; `None` where nobody takes any more.
-    fn window(&mut self, reads: &Reads, to: &SyncSender<Piece>) -> Option<()> {
+    /// Reads a window.
+    fn window(&mut self, reads: &Reads) -> Vec<Piece> {
         self.bad = 0;
+        let mut pieces = Vec::new();
         for (range, runs) in reads {
             match self.read(*range) {
-                Ok(mut bytes) if runs.len() == 1 => {
-                    bytes.shrink_to_fit();
-                    to.send(Piece::Bytes(range.start(), bytes)).ok()?;
-                }
-                Ok(bytes) => {
-                    for run in runs {
-                        let from = usize::try_from(run.start().0 - range.start().0).ok()?;
-                        let len = run.len().to_usize()?;
-                        to.send(Piece::Bytes(run.start(), bytes.get(from..from + len)?.to_vec())).ok()?;
-                    }
-                }
-                Err(_) => {
-                    for run in runs {
-                        self.carefully(*run, to)?;
-                    }
-                }
+                Ok(bytes) if runs.len() == 1 => pieces.push(Piece::Bytes(range.start(), bytes)),
+                Ok(bytes) => pieces.extend(runs.iter().filter_map(|run| {
+                    let from = usize::try_from(run.start().0 - range.start().0).ok()?;
+                    let part = bytes.get(from..from.checked_add(run.len().to_usize()?)?)?;
+                    Some(Piece::Bytes(run.start(), part.to_vec()))
+                })),
+                Err(_) => runs.iter().for_each(|run| self.carefully(*run, &mut pieces)),
             }
         }
-        Some(())
+        pieces
     }
 
     fn read(&self, range: Extent) -> Result<Vec<u8>, ReadError> {
@@ -131,20 +132,20 @@ impl Reader<'_> {
     }
 
     /// Reads what could not be read in one go: again, then in halves down to single sectors.
-    fn carefully(&mut self, range: Extent, to: &SyncSender<Piece>) -> Option<()> {
+    fn carefully(&mut self, range: Extent, pieces: &mut Vec<Piece>) {
         // At most 11 halvings of a window, each leaving one more range: a stack, not a recursion.
         let mut todo = vec![range];
         while let Some(part) = todo.pop() {
             if self.bad < MOST_BAD
                 && let Ok(bytes) = self.read(part)
             {
-                to.send(Piece::Bytes(part.start(), bytes)).ok()?;
+                pieces.push(Piece::Bytes(part.start(), bytes));
                 continue;
             }
             let sectors = part.len().0.div_ceil(self.sector);
             if sectors <= 1 || self.bad >= MOST_BAD {
                 self.bad += 1;
-                to.send(Piece::Bad(part)).ok()?;
+                pieces.push(Piece::Bad(part));
                 continue;
             }
             // Halves end at sector boundaries of the volume.
@@ -154,7 +155,6 @@ impl Reader<'_> {
             todo.extend(Extent::between(middle, part.end().0));
             todo.extend(Extent::between(part.start().0, middle));
         }
-        Some(())
     }
 }
 
