@@ -144,7 +144,7 @@ impl StoreError {
             Self::Locked { .. } => (ExitCode::Refused, "give the store's passphrase or key file, then run this again"),
             Self::WrongKey { .. } => (
                 ExitCode::Refused,
-                "check which key file it is, or the passphrase and the keyboard's layout, then run this again",
+                "check the passphrase and the keyboard's layout, or which key file it is, then run this again",
             ),
             Self::Untrusted { .. } => (
                 ExitCode::Refused,
