@@ -146,6 +146,7 @@ fn outcomes() {
         read: ByteLen(800_000_000),
         damage: vec!["pack 3f2a is 12 bytes short (1048564 of 1048576)".into()],
         affected: vec![snapshot_id("three")],
+        lost: Vec::new(),
         unused: ByteLen(0),
     };
     show("outcome-check", JobKind::Check, Outcome::Checked(damage));

@@ -318,6 +318,7 @@ pub(super) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayText>>) -
         "read": c.read,
         "damage": c.damage,
         "affected": c.affected,
+        "lost": c.lost,
         "unused": c.unused,
         "accepted": accepted.map(|differed| json!({ "differed": differed })),
     })

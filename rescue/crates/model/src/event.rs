@@ -7,7 +7,7 @@ use crate::plan::RollbackPlan;
 use crate::run_state::RunState;
 use crate::snapshot::{Cost, Receipt, SnapshotSummary};
 use crate::text::{DisplayText, RawName};
-use crate::units::{ByteLen, ExtentSet};
+use crate::units::{ByteLen, ByteOffset, ExtentSet};
 use crate::upkeep::Kept;
 use serde::{Deserialize, Serialize};
 
@@ -162,8 +162,25 @@ pub struct CheckReport {
     pub damage: Vec<DisplayText>,
     /// Snapshots that cannot be restored whole.
     pub affected: Vec<SnapshotId>,
+    /// What of them cannot be restored, in the same order.
+    pub lost: Vec<Lost>,
     /// Bytes of leftovers no snapshot names.
     pub unused: ByteLen,
+}
+
+/// Bytes of a snapshot that a damaged store cannot give back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// A volume of it, or the table of a disk.
+    pub of: DisplayText,
+    /// How many; of a part whose map cannot be read all, whether they were in use or not.
+    pub bytes: ByteLen,
+    /// How many ranges they make up.
+    pub places: u64,
+    /// Where the first begins, from the start of the volume.
+    pub first: ByteOffset,
 }
 
 /// Disk images that were made of a snapshot: durable, under their names.

@@ -1,5 +1,6 @@
 //! Whether a store is what it says: every object, every map, and on request every byte.
 
+mod loss;
 mod maps;
 mod packs;
 
@@ -13,10 +14,11 @@ use crate::opening::slots;
 use crate::records;
 use crate::store::{Store, read_object};
 use maps::Part;
+use model::event::Lost;
 use model::id::{Digest, SnapshotId};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
-use model::units::ByteLen;
+use model::units::{ByteLen, ByteOffset};
 use packs::Looked;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -45,6 +47,8 @@ pub struct CheckReport {
     pub findings: Vec<CheckFinding>,
     /// Snapshots that cannot be restored whole.
     pub affected: Vec<SnapshotId>,
+    /// What of them cannot be restored, in the same order.
+    pub lost: Vec<Lost>,
     /// Packs that no snapshot needs: left by runs that were cut off, or by snapshots deleted. No damage; `prune` removes them.
     pub leftover_packs: usize,
     /// Their size.
@@ -316,6 +320,16 @@ impl Checker<'_> {
             for (root, len, name) in records::maps(manifest) {
                 let part = self.part(root.into())?;
                 causes.extend(part.causes.iter().copied());
+                if !part.causes.is_empty() {
+                    let loss = self.loss(root, len);
+                    self.report.lost.push(Lost {
+                        snapshot: *id,
+                        of: DisplayText::new(&name),
+                        bytes: ByteLen(loss.bytes),
+                        places: loss.places,
+                        first: ByteOffset(loss.first),
+                    });
+                }
                 if len.is_some_and(|len| part.end > len) {
                     let len = len.unwrap_or_default();
                     let text = format!(

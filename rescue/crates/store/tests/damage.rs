@@ -143,6 +143,20 @@ fn the_snapshots_a_damage_affects_are_named() {
     let drop = |name: &ObjectName| objects.delete(name).unwrap();
     assert_eq!(affected(&flip, &later), [vec![two], vec![two]]);
     assert_eq!(affected(&drop, &later), [vec![two], vec![two]]);
+    // And so is what of them is lost: of a data pack its bytes, of a node pack all that the node covers.
+    let lost = |name: &ObjectName| {
+        let good = get(&objects, name);
+        flip(name);
+        let lost = check(&objects).unwrap().lost;
+        replace(&objects, name, &good);
+        let of: Vec<&str> = lost.iter().map(|l| l.of.as_str()).collect();
+        assert_eq!(of, ["the table of d0", "d0"], "both have the same map here");
+        assert!(lost.iter().all(|l| l.snapshot == two && l.places == 1));
+        (lost[1].first.0, lost[1].bytes)
+    };
+    let mut parts: Vec<(u64, ByteLen)> = later.iter().map(lost).collect();
+    parts.sort_unstable();
+    assert_eq!(parts, [(1 << 30, ByteLen(5000)), (1 << 30, ByteLen(1 << 30))]);
     // The first snapshot's data is part of the second, and so is its leaf.
     let both = vec![one, two];
     assert_eq!(affected(&drop, &first_packs), [both.clone(), both.clone()]);

@@ -82,6 +82,10 @@ pub(in crate::cli) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayT
     }
     for id in &c.affected {
         line_of(&mut out, format_args!("cannot be restored whole: snapshot {}", words::short(*id)));
+        for l in c.lost.iter().filter(|l| l.snapshot == *id) {
+            let places = counted(l.places, "place");
+            line_of(&mut out, format_args!("  {}: {} in {places}, the first at byte {}", l.of, l.bytes, l.first));
+        }
     }
     let verdict = if c.damage.is_empty() { "in order" } else { "DAMAGED" };
     line_of(&mut out, format_args!("{verdict}: {} snapshots, {} objects, {} read", c.snapshots, c.objects, c.read));

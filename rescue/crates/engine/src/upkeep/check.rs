@@ -30,6 +30,7 @@ pub(crate) fn check(jobs: &Jobs, read_data: bool, desk: &Desk) -> Done {
         read: found.read,
         damage: damage.collect(),
         affected: found.affected,
+        lost: found.lost,
         unused: found.leftover,
     }))
 }
