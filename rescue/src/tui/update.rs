@@ -197,10 +197,17 @@ fn leave(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     Vec::new()
 }
 
-/// Sends a command, unless it is known that the engine would refuse it.
-fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Action> {
+/// True, and said, where a job is running.
+fn is_busy(ui: &mut Ui, run: &RunState) -> bool {
     if let Some((job, _)) = &run.job {
         ui.note = Some(format!("{} is still going on. Wait for it, or press c to stop it.", words::doing(*job)));
+    }
+    run.job.is_some()
+}
+
+/// Sends a command, unless it is known that the engine would refuse it.
+fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Action> {
+    if is_busy(ui, run) {
         return Vec::new();
     }
     if run.store.is_none() && !matches!(command, Command::Inspect | Command::Unlock { .. }) {
@@ -319,7 +326,7 @@ fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             ui.note = Some("Type the store's passphrase first, or press Esc to leave.".into());
         }
         // What was typed stays until it can be sent.
-        Key::Enter if run.job.is_some() => return submit(ui, run, Command::Inspect),
+        Key::Enter if is_busy(ui, run) => {}
         Key::Enter => {
             let passphrase = Passphrase::new(std::mem::take(&mut ui.typed));
             ui.close(Screen::Unlock);

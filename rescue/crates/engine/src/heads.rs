@@ -50,7 +50,9 @@ impl Heads {
         let Some(file) = self.file(store) else { return Ok(()) };
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let new = self.dir.join(format!(".{store}-{}", std::process::id()));
-        let written = write(&new, &serde_json::to_vec(&head)?).and_then(|()| fs::rename(&new, &file));
+        let written = write(&new, &serde_json::to_vec(&head)?)
+            .and_then(|()| fs::rename(&new, &file))
+            .and_then(|()| File::open(&self.dir)?.sync_all());
         if written.is_err() {
             // What was begun of it is of no use; the failure that is told is the first.
             let _ = fs::remove_file(&new);

@@ -24,6 +24,7 @@ use crate::node::Node;
 use crate::records::{Hold, maps};
 use crate::store::Store;
 use common::Common;
+pub(crate) use common::LEVEL;
 use cutter::{Cut, Cutter};
 use model::id::{Digest, SnapshotId};
 use model::snapshot::{Cost, Manifest, MapRoot};

@@ -1,6 +1,6 @@
 //! Home: what happened, how it is known, and what to do next, in the ten seconds somebody has for it.
 
-use super::{Section, disk, fit, step_lines};
+use super::{READABLE, Section, disk, fit, step_lines};
 use crate::tui::state::Ui;
 use crate::tui::text::{at_most, cut, field, hanging, paragraph};
 use crate::tui::words::Mark;
@@ -14,9 +14,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
-
-/// Text wider than this is hard to read.
-const READABLE: usize = 100;
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);

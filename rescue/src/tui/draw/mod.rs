@@ -23,6 +23,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+/// Text wider than this is hard to read.
+const READABLE: usize = 100;
+
 /// A text longer than its place.
 pub struct Page {
     /// All of it, wrapped.

@@ -1,5 +1,6 @@
 //! Asking for the store's passphrase.
 
+use super::READABLE;
 use crate::tui::state::Ui;
 use crate::tui::text::paragraph;
 use ratatui::Frame;
@@ -7,9 +8,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
-
-/// Text wider than this is hard to read.
-const READABLE: usize = 100;
 
 pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width).min(READABLE);

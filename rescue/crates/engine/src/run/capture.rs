@@ -66,14 +66,7 @@ pub fn capture(
     drop(meter);
     run.go_on()?;
     let mut meter = run.meter("proving what was saved", ByteLen::ZERO);
-    let mut proven = 0;
-    let stopped = !run.writer.prove(&mut |done, total| {
-        meter.set_total(total);
-        meter.add(done.0.saturating_sub(proven));
-        proven = done.0;
-        !cx.observer.cancelled()
-    })?;
-    if stopped {
+    if !run.writer.prove(&mut |done, total| meter.reach(done, total))? {
         run.go_on()?;
     }
     let manifest = Manifest {

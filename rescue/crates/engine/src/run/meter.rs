@@ -53,15 +53,16 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// How much it is in all is known now.
-    pub(crate) fn set_total(&mut self, total: ByteLen) {
+    /// So many bytes of so many are done; fewer than before where the next part is counted anew. False where somebody wants
+    /// it to stop.
+    pub(crate) fn reach(&mut self, done: ByteLen, total: ByteLen) -> bool {
+        if done.0 < self.done {
+            self.done = 0;
+            self.seen = VecDeque::from([(self.clock.monotonic(), 0)]);
+        }
         self.total = total.0;
-    }
-
-    /// The next part begins, which is counted anew.
-    pub(crate) fn again(&mut self) {
-        self.done = 0;
-        self.seen = VecDeque::from([(self.clock.monotonic(), 0)]);
+        self.add(done.0 - self.done);
+        !self.observer.cancelled()
     }
 
     /// What it is about changed.

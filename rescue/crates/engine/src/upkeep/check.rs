@@ -1,7 +1,7 @@
 //! Looking for damage in a store.
 
 use crate::jobs::{Done, Jobs};
-use crate::run::{Meter, Observer, Stop};
+use crate::run::{Meter, Stop};
 use crate::stores::{Which, advised, differs};
 use crate::worker::Desk;
 use model::event::{CheckReport, Outcome};
@@ -10,13 +10,7 @@ use model::units::ByteLen;
 pub(crate) fn check(jobs: &Jobs, read_data: bool, desk: &Desk) -> Done {
     let store = jobs.stores.opened(&jobs.config, Which::Own)?;
     let mut meter = Meter::start(desk, &*jobs.config.clock, "checking the store", (1, 1), ByteLen::ZERO, false);
-    let mut before = 0;
-    let found = store.check(read_data, &mut |done, total| {
-        meter.set_total(total);
-        meter.add(done.0.saturating_sub(before));
-        before = done.0;
-        !desk.cancelled()
-    })?;
+    let found = store.check(read_data, &mut |done, total| meter.reach(done, total))?;
     drop(meter);
     if !found.complete {
         return Err(Stop::Cancelled("stopped; not everything was checked".into()));

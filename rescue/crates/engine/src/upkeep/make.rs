@@ -1,7 +1,7 @@
 //! Making a store, on a place that was probed first where that was asked for.
 
 use crate::jobs::{Done, Jobs};
-use crate::run::{Meter, Observer, Stop};
+use crate::run::{Meter, Stop};
 use crate::worker::Desk;
 use model::command::ExitCode;
 use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore};
@@ -38,13 +38,7 @@ fn probed(jobs: &Jobs, objects: &dyn ObjectStore, size: ProbeSize, desk: &Desk) 
         Stop::failed(ExitCode::Failed, says, "nothing was written; run this again")
     })?;
     let mut meter = Meter::start(desk, &*jobs.config.clock, "probing the place", (1, 1), ByteLen::ZERO, false);
-    let mut before = 0;
-    let found = store::probe(objects, most, u64::from_le_bytes(nonce), &mut |done, total| {
-        meter.set_total(total);
-        meter.add(done.0.saturating_sub(before));
-        before = done.0;
-        !desk.cancelled()
-    })?;
+    let found = store::probe(objects, most, u64::from_le_bytes(nonce), &mut |done, total| meter.reach(done, total))?;
     match found {
         Probed::Keeps { written } if written == ByteLen::ZERO => {
             let says = "there is no room to probe: not even 16 MiB could be written";

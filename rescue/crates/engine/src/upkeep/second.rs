@@ -1,7 +1,7 @@
 //! What is done with two stores: copying snapshots from one into the other, and repairing one from the other.
 
 use crate::jobs::{Done, Jobs};
-use crate::run::{Meter, Observer, Stop};
+use crate::run::{Meter, Stop};
 use crate::stores::{To, Which};
 use crate::worker::Desk;
 use model::command::ExitCode;
@@ -99,8 +99,8 @@ impl Copy<'_> {
     }
 
     fn some(&self, ids: &[SnapshotId]) -> Result<Copied, StoreError> {
-        let mut count = Count::start(self.jobs, self.desk, "copying");
-        self.from.copy_to(self.to, ids, &mut |done, total| count.at(done, total))
+        let mut meter = meter(self.jobs, self.desk, "copying");
+        self.from.copy_to(self.to, ids, &mut |done, total| meter.reach(done, total))
     }
 
     /// The name of a snapshot, and that it is kept, go with it.
@@ -135,9 +135,9 @@ pub(super) fn repair(jobs: &Jobs, desk: &Desk) -> Done<Kept> {
             _ => Some(jobs.stores.get(&jobs.config, Which::Other, To::Read, desk)?),
         },
     };
-    let mut count = Count::start(jobs, desk, "repairing");
-    let report = store.repair(from.as_ref(), &mut |done, total| count.at(done, total))?;
-    drop(count);
+    let mut meter = meter(jobs, desk, "repairing");
+    let report = store.repair(from.as_ref(), &mut |done, total| meter.reach(done, total))?;
+    drop(meter);
     if !report.complete {
         let says = "stopped; what was written again stays, and nothing else was changed: run it again for the rest";
         return Err(Stop::Cancelled(says.into()));
@@ -160,28 +160,6 @@ pub(super) fn repair(jobs: &Jobs, desk: &Desk) -> Done<Kept> {
     }))
 }
 
-/// Tells how many bytes of how many are done; each part may begin at 0 again.
-struct Count<'a> {
-    meter: Meter<'a>,
-    desk: &'a Desk,
-    before: u64,
-}
-
-impl<'a> Count<'a> {
-    fn start(jobs: &'a Jobs, desk: &'a Desk, phase: &str) -> Self {
-        let meter = Meter::start(desk, &*jobs.config.clock, phase, (1, 1), ByteLen::ZERO, false);
-        Self { meter, desk, before: 0 }
-    }
-
-    /// False where somebody wants it to stop.
-    fn at(&mut self, done: ByteLen, total: ByteLen) -> bool {
-        if done.0 < self.before {
-            self.meter.again();
-            self.before = 0;
-        }
-        self.meter.set_total(total);
-        self.meter.add(done.0 - self.before);
-        self.before = done.0;
-        !self.desk.cancelled()
-    }
+fn meter<'a>(jobs: &'a Jobs, desk: &'a Desk, phase: &str) -> Meter<'a> {
+    Meter::start(desk, &*jobs.config.clock, phase, (1, 1), ByteLen::ZERO, false)
 }

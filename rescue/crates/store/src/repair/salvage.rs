@@ -8,13 +8,12 @@ use crate::locate::Trust;
 use crate::pack::{Encoding, PackBuilder};
 use crate::reader::OpenFrame;
 use crate::seal;
+use crate::writer::LEVEL;
 use model::id::Digest;
 use model::ports::ObjectError;
 use model::text::DisplayText;
 use std::collections::HashSet;
 
-/// How hard salvaged frames are compressed: as a run begins.
-const LEVEL: i32 = 3;
 /// Names that are tried for one object where damaged ones have the first.
 const MOST_NAMES: u8 = u8::MAX;
 

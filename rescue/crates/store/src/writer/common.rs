@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Plain bytes between the caller and the packs.
 const UNDER_WAY: usize = 8 << 20;
 /// The level at which a run begins, and stays where it has no threads.
-pub(super) const LEVEL: i32 = 3;
+pub(crate) const LEVEL: i32 = 3;
 /// Where the destination is slower than the workers, compressing harder makes the run faster: up to this.
 const HARDEST: i32 = 9;
 /// Where the workers are slower than all else: down to this.
