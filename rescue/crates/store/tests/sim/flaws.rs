@@ -1,13 +1,12 @@
 //! The flaws of the mutants: in how a directory of objects uses files, and in what is put into it when.
 
 use crate::fs::SimFs;
+use crate::held::{Deviation, Held, above};
 use model::ports::{ObjectError, ObjectName, ObjectStore};
-use model::units::{ByteLen, ByteOffset};
-use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use store::backend::{Files, Kind, LocalDir, OpenFile};
 
 /// A flaw below the directory backend: in how it uses files.
@@ -236,107 +235,47 @@ pub(crate) enum Order {
     PutsInTwo,
 }
 
-struct FlawedObjects {
-    inner: LocalDir,
-    order: Order,
-    /// Told as put; whether it was.
-    put: Mutex<BTreeMap<ObjectName, (Vec<u8>, bool)>>,
-}
-
 /// The directory, put to with a flaw.
 pub(crate) fn disordered(dir: LocalDir, order: Order) -> Arc<dyn ObjectStore> {
-    Arc::new(FlawedObjects { inner: dir, order, put: Mutex::default() })
+    above(dir, order)
 }
 
-impl FlawedObjects {
-    /// Puts what was held back.
-    fn release(&self) -> Result<(), ObjectError> {
-        for (name, (bytes, done)) in self.put.lock().unwrap().iter_mut().filter(|(_, (_, done))| !done) {
-            self.inner.put(name, bytes)?;
-            *done = true;
-        }
-        Ok(())
-    }
-}
-
-impl ObjectStore for FlawedObjects {
-    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), ObjectError> {
+impl Deviation for Order {
+    fn put(&self, held: &Held, name: &ObjectName, bytes: &[u8]) -> Result<(), ObjectError> {
         let of = |kind: &str| name.as_str().starts_with(kind);
-        let keep = |done| self.put.lock().unwrap().insert(name.clone(), (bytes.to_vec(), done));
-        match self.order {
+        let keep = |done| held.keep(name, bytes, done);
+        match self {
             Order::ManifestFirst if !of("snapshots/") && !of("format") => {
                 keep(false);
                 Ok(())
             }
             Order::ManifestFirst => {
-                self.inner.put(name, bytes)?;
-                self.release()
+                held.dir.put(name, bytes)?;
+                held.release()
             }
             Order::OneLate => {
                 // An entry of the inventory alone is made good by the next writer.
                 if !of("inventory/") {
-                    self.release()?;
+                    held.release()?;
                 }
                 keep(of("format"));
-                if of("format") { self.inner.put(name, bytes) } else { Ok(()) }
+                if of("format") { held.dir.put(name, bytes) } else { Ok(()) }
             }
             Order::OwnCache => {
-                self.inner.put(name, bytes)?;
+                held.dir.put(name, bytes)?;
                 keep(true);
                 Ok(())
             }
             Order::Swallows => {
-                let _ = self.inner.put(name, bytes);
+                let _ = held.dir.put(name, bytes);
                 keep(true);
                 Ok(())
             }
             Order::PutsInTwo => {
-                self.inner.put(name, &bytes[..bytes.len() / 2])?;
-                self.inner.delete(name)?;
-                self.inner.put(name, bytes)
+                held.dir.put(name, &bytes[..bytes.len() / 2])?;
+                held.dir.delete(name)?;
+                held.dir.put(name, bytes)
             }
         }
-    }
-
-    fn get(&self, name: &ObjectName, at: ByteOffset, buf: &mut [u8]) -> Result<(), ObjectError> {
-        if let Some((bytes, _)) = self.put.lock().unwrap().get(name) {
-            let at = usize::try_from(at.0).unwrap();
-            buf.copy_from_slice(&bytes[at..at + buf.len()]);
-            return Ok(());
-        }
-        self.inner.get(name, at, buf)
-    }
-
-    fn len(&self, name: &ObjectName) -> Result<ByteLen, ObjectError> {
-        if let Some((bytes, _)) = self.put.lock().unwrap().get(name) {
-            return Ok(ByteLen(bytes.len() as u64));
-        }
-        self.inner.len(name)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectName>, ObjectError> {
-        let mut names = self.inner.list(prefix)?;
-        let below = format!("{prefix}/");
-        names.extend(self.put.lock().unwrap().keys().filter(|n| n.as_str().starts_with(&below)).cloned());
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
-        self.put.lock().unwrap().remove(name);
-        self.inner.delete(name)
-    }
-
-    fn free(&self) -> Option<ByteLen> {
-        self.inner.free()
-    }
-
-    fn lock(&self) -> Result<Box<dyn Send>, ObjectError> {
-        self.inner.lock()
-    }
-
-    fn locks_out(&self) -> bool {
-        self.inner.locks_out()
     }
 }

@@ -16,6 +16,7 @@ mod faults;
 mod flaws;
 mod fs;
 mod haste;
+mod held;
 mod history;
 mod mutants;
 mod rng;
