@@ -19,6 +19,7 @@ pub mod machine;
 pub mod parser;
 pub mod plan;
 pub mod run;
+mod save_disk;
 pub mod store_place;
 mod stores;
 mod upkeep;

@@ -6,6 +6,7 @@ use model::signer::SignerId;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use crate::save_disk;
 use store::backend::LocalDir;
 use store::{Decode, OpenOptions, SigningKey, Store, StoreError, Unlock};
 
@@ -117,7 +118,11 @@ fn no_store(place: &StorePlace) -> Failure {
 }
 
 fn directory(path: &Path, create: bool) -> Result<Arc<dyn ObjectStore>, Failure> {
-    let opened = if create { LocalDir::create(path) } else { LocalDir::open(path) };
+    let opened = if create {
+        LocalDir::create_over(save_disk::files(), path)
+    } else {
+        LocalDir::open_over(save_disk::files(), path)
+    };
     opened.map(|dir| Arc::new(dir) as Arc<dyn ObjectStore>).map_err(|e| {
         let advice = "name the directory of a store, or attach the save disk";
         Failure::new(ExitCode::Failed, format!("the store in {} cannot be opened: {e}", path.display()), advice)

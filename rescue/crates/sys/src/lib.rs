@@ -20,6 +20,7 @@ pub mod signal;
 pub mod sysfs;
 pub mod tty;
 pub mod uevent;
+pub mod uncached;
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -151,8 +151,23 @@ pub trait OpenFile {
 }
 
 /// The files of this system.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemFiles;
+#[derive(Debug, Clone, Copy)]
+pub struct SystemFiles {
+    reader: fn(File) -> Box<dyn OpenFile>,
+}
+
+impl SystemFiles {
+    /// Files that are read by what `reader` makes of them.
+    pub fn read_by(reader: fn(File) -> Box<dyn OpenFile>) -> Self {
+        Self { reader }
+    }
+}
+
+impl Default for SystemFiles {
+    fn default() -> Self {
+        Self::read_by(|file| Box::new(file))
+    }
+}
 
 impl Files for SystemFiles {
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {
@@ -160,7 +175,7 @@ impl Files for SystemFiles {
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no regular file"));
         }
-        Ok(Box::new(file))
+        Ok((self.reader)(file))
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {

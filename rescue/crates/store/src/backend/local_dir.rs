@@ -53,7 +53,7 @@ impl LocalDir {
     /// # Errors
     /// [`ObjectError::Io`] where it does not, or is no directory.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, ObjectError> {
-        Self::open_over(Arc::new(SystemFiles), root)
+        Self::open_over(Arc::new(SystemFiles::default()), root)
     }
 
     /// A directory, made (with its parents) where there is none.
@@ -61,7 +61,7 @@ impl LocalDir {
     /// # Errors
     /// [`ObjectError::Full`], [`ObjectError::Io`].
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, ObjectError> {
-        Self::create_over(Arc::new(SystemFiles), root)
+        Self::create_over(Arc::new(SystemFiles::default()), root)
     }
 
     /// As [`LocalDir::open`], on a given file system.

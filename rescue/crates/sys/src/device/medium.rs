@@ -1,6 +1,6 @@
 //! Writing a range of an open descriptor, making it durable, and reading it back from the medium.
 
-use super::direct::{Direct, PAGE};
+use crate::uncached::{PAGE, Uncached};
 use crate::block;
 use model::ports::WriteError;
 use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
@@ -15,14 +15,14 @@ pub(super) struct Medium {
     file: Arc<File>,
     /// The range, as `file` addresses it.
     within: Extent,
-    direct: Direct,
+    direct: Uncached,
     poisoned: bool,
 }
 
 impl Medium {
     /// `sector` is the logical sector size.
     pub(super) fn new(file: Arc<File>, within: Extent, sector: SectorSize) -> Self {
-        Self { file, within, direct: Direct::new(sector), poisoned: false }
+        Self { file, within, direct: Uncached::new(sector), poisoned: false }
     }
 
     pub(super) fn file(&self) -> &File {

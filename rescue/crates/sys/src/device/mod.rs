@@ -3,7 +3,6 @@
 //! **Architecture invariant.** A [`Machine`] holds read-only descriptors only. The one place where a descriptor that can
 //! write is made is [`lease`], after the disk was recognised again on that very descriptor.
 
-mod direct;
 mod lease;
 mod medium;
 mod reader;

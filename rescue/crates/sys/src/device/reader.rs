@@ -1,6 +1,6 @@
 //! The bytes of an open disk.
 
-use super::direct::Direct;
+use crate::uncached::Uncached;
 use crate::block;
 use model::inspection::Hardware;
 use model::ports::{ReadAt, ReadError, check_range};
@@ -20,7 +20,7 @@ pub struct DiskBytes {
     file: File,
     size: ByteLen,
     /// `None` where nothing can be opened any more.
-    direct: Option<Direct>,
+    direct: Option<Uncached>,
     /// The device was writable before we made it read-only: put back when the last user is gone.
     made_read_only: bool,
 }
@@ -36,7 +36,7 @@ impl Drop for DiskBytes {
 
 impl DiskBytes {
     pub(super) fn new(file: File, hardware: &Hardware, made_read_only: bool) -> Self {
-        Self { file, size: hardware.size, direct: Some(Direct::new(hardware.sector)), made_read_only }
+        Self { file, size: hardware.size, direct: Some(Uncached::new(hardware.sector)), made_read_only }
     }
 
     /// The bytes behind an inherited descriptor: how the parser role, which cannot open anything, reads a disk. Its

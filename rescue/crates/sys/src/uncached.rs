@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// How much is read in one go.
 const STEP: usize = 1 << 20;
 /// Alignment of memory and positions that satisfies O_DIRECT on every disk and file system in use: a page.
-pub(super) const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 thread_local! {
     /// What a thread reads into: fresh memory for every read would cost as much as the cache does.
@@ -21,7 +21,7 @@ thread_local! {
 
 /// A second, read-only opening of a file or device with O_DIRECT, made when it is first wanted.
 #[derive(Debug)]
-pub(super) struct Direct {
+pub struct Uncached {
     sector: u64,
     opened: OnceLock<Option<Opened>>,
     /// The file system does not offer it (tmpfs before Linux 6.6, some network ones).
@@ -35,15 +35,18 @@ struct Opened {
     align: u64,
 }
 
-impl Direct {
-    /// `sector` is the logical sector size; an image file is aligned to pages, which covers what lies below it.
-    pub(super) fn new(sector: SectorSize) -> Self {
+impl Uncached {
+    /// Nothing is opened yet. `sector` is the logical sector size; an image file is aligned to pages, which covers what lies below it.
+    pub fn new(sector: SectorSize) -> Self {
         let sector = usize::try_from(sector.0).unwrap_or(PAGE).clamp(512, PAGE) as u64;
         Self { sector, opened: OnceLock::new(), refused: AtomicBool::new(false) }
     }
 
-    /// Fills `buf` from `position` of `file`; `None` where that cannot be done past the cache.
-    pub(super) fn read_exact_at(&self, file: &File, position: u64, buf: &mut [u8]) -> Option<io::Result<()>> {
+    /// Fills `buf` from `position` of `file`, always the same one; `None` where that cannot be done past the cache.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::UnexpectedEof`] where the file ends before.
+    pub fn read_exact_at(&self, file: &File, position: u64, buf: &mut [u8]) -> Option<io::Result<()>> {
         if self.refused.load(Ordering::Relaxed) {
             return None;
         }
@@ -63,7 +66,7 @@ impl Direct {
     }
 
     /// From now on it is not offered.
-    pub(super) fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }
 
