@@ -1,12 +1,12 @@
 //! Where the store is, and opening it.
 
+use crate::save_disk;
 use model::command::{ExitCode, Failure};
 use model::ports::ObjectStore;
 use model::signer::SignerId;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use crate::save_disk;
 use store::backend::LocalDir;
 use store::{Decode, OpenOptions, SigningKey, Store, StoreError, Unlock};
 

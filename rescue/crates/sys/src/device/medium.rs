@@ -1,7 +1,7 @@
 //! Writing a range of an open descriptor, making it durable, and reading it back from the medium.
 
-use crate::uncached::{PAGE, Uncached};
 use crate::block;
+use crate::uncached::{PAGE, Uncached};
 use model::ports::WriteError;
 use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! The bytes of an open disk.
 
-use crate::uncached::Uncached;
 use crate::block;
+use crate::uncached::Uncached;
 use model::inspection::Hardware;
 use model::ports::{ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset};
