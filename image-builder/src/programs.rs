@@ -3,7 +3,7 @@
 use crate::error::{BuildError, Result};
 use crate::{elf, host, place, tool};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -22,6 +22,21 @@ pub struct Programs {
 /// # Errors
 /// When cargo fails or a program is not static.
 pub fn build() -> Result<Programs> {
+    eprintln!("image: building init and holdfast (static, small: this takes minutes the first time)");
+    read(&compile(&["-p", "initramfs", "--bin", "init", "-p", "holdfast", "--bin", "holdfast"])?)
+}
+
+/// Builds another program of the workspace in the same way, and says where it lies: for tests that run it in a machine.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_one(package: &str, program: &str) -> Result<PathBuf> {
+    let file = compile(&["-p", package, "--bin", program])?.join(program);
+    read_static(&file).map(|_| file)
+}
+
+/// Has cargo compile what `wanted` names; gives the folder with the results.
+fn compile(wanted: &[&str]) -> Result<PathBuf> {
     if std::env::consts::ARCH != "x86_64" {
         return Err(BuildError::Host {
             what: format!("this host is {}, and the image is for x86_64", std::env::consts::ARCH),
@@ -30,13 +45,12 @@ pub fn build() -> Result<Programs> {
     }
     host::require(&["gcc", "libc6-dev"])?;
     let target = place::target().join("image");
-    eprintln!("image: building init and holdfast (static, small: this takes minutes the first time)");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command
         .current_dir(place::workspace())
         .args(["build", "--quiet", "--locked", "--profile", "image", "--target", TRIPLE])
-        .args(["-p", "initramfs", "--bin", "init", "-p", "holdfast", "--bin", "holdfast"])
+        .args(wanted)
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&target))
         // Paths that C code has through __FILE__.
@@ -47,7 +61,7 @@ pub fn build() -> Result<Programs> {
         .env("SOURCE_DATE_EPOCH", "0")
         .stdout(std::io::stderr());
     tool::run_shown(&mut command)?;
-    read(&target.join(TRIPLE).join("image"))
+    Ok(target.join(TRIPLE).join("image"))
 }
 
 /// Reads the programs from a folder.

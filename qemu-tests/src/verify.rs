@@ -50,6 +50,7 @@ const STEPS: &[Step] = &[
         Runs::Cargo(&["image", "usb", "-o", "target/qemu/holdfast.img"]),
     ),
     step("spine", "a real Debian, broken twice, comes back by keystrokes over the serial line", Runs::Machine),
+    step("histories", "what a real kernel leaves alone on ext4 is known, and nothing else is", Runs::Machine),
     step("uefi", "the USB image starts on UEFI from a USB stick", Runs::Machine),
     step("netboot", "the netboot bundle starts over PXE", Runs::Machine),
     step("table", "damaged partition tables are brought back on SATA, and the target starts on UEFI", Runs::Machine),

@@ -1,7 +1,7 @@
 //! Which bytes of a volume are worth saving, and how they are best cut.
 
 use crate::{fs, guarded};
-use model::coverage::{CaptureMethod, Coverage};
+use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
 use model::inspection::Content;
 use model::ports::ReadAt;
@@ -48,4 +48,19 @@ pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
         _ => None,
     };
     known.unwrap_or_else(|| Cuts::grid(size))
+}
+
+/// Which bytes of a volume are proven to be as they were in `before`; see [`fs::FileSystem::changes`].
+pub fn changes(content: &Content, bytes: Arc<dyn ReadAt>, before: Arc<dyn ReadAt>) -> Changes {
+    let size = bytes.size();
+    let mut changes = match content {
+        Content::Ext(_) | Content::Fat(_) => match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
+            Some(Ok(changes)) => changes,
+            Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),
+            None => Changes::unknown("its records do not hold together"),
+        },
+        _ => Changes::unknown("nothing keeps a record of what changed on it"),
+    };
+    changes.same = changes.same.clip(Extent::whole(size));
+    changes
 }

@@ -7,7 +7,7 @@ use model::text::DisplayText;
 use model::units::ByteOffset;
 
 /// Page sizes Linux runs with; the signature stands in the last ten bytes of the first page.
-const PAGES: [u32; 5] = [4096, 8192, 16_384, 32_768, 65_536];
+pub(crate) const PAGES: [u32; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 /// The header's fields begin here, whatever the page size (`bootbits` before them).
 const FIELDS_AT: usize = 1024;
 
@@ -31,6 +31,11 @@ fn kind(signature: &[u8]) -> Option<Kind> {
         s if s.starts_with(b"LINHIB0001") || s.starts_with(b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c") => Some(Kind::Image),
         _ => None,
     }
+}
+
+/// True for the last ten bytes of the first page of swap space.
+pub(crate) fn is_signature(bytes: &[u8]) -> bool {
+    kind(bytes).is_some()
 }
 
 /// The swap area on a volume, or `None`. The second value says what is wrong with it, where something is.

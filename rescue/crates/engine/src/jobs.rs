@@ -175,8 +175,8 @@ impl Jobs {
             return Err(Stop::failed(ExitCode::Refused, says, advice));
         }
         let machine = gather::machine(&report.inspection);
-        let parent = store.find(&SnapRef::Latest, Some(&machine)).ok().map(|(id, _)| id);
-        let planned = snapshot::keep(&report.inspection, parent, full);
+        let base = pending::last_known(&store, &machine);
+        let planned = snapshot::keep(&report, base.as_ref().map(|(id, manifest)| (*id, manifest)), full);
         for (path, why) in &planned.left_out {
             desk.log(&format!("{path} is not saved: {why}"));
         }

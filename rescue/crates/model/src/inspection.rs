@@ -296,6 +296,13 @@ pub struct System {
     pub other: Vec<(String, VolumePath)>,
 }
 
+impl System {
+    /// True for a volume of it: root, of the boot set, or another that fstab names.
+    pub fn uses(&self, volume: &VolumePath) -> bool {
+        self.root == *volume || self.boot.iter().chain(&self.other).any(|(_, v)| v == volume)
+    }
+}
+
 /// Something worth telling that is not as it should be. Damage is a finding, not an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {

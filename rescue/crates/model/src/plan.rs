@@ -32,6 +32,8 @@ pub struct VolumeCapture {
     pub method: CaptureMethod,
     /// Why so.
     pub why: DisplayText,
+    /// The snapshot that it may be compared with by the file system's records, or why all of it must be read.
+    pub against: Result<SnapshotId, DisplayText>,
 }
 
 /// What a rollback will write. Made from a snapshot and a fresh inspection; the same inputs give the same plan, and any

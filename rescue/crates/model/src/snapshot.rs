@@ -1,7 +1,7 @@
 //! Snapshots: a saved point in time of one machine, as its manifest tells it.
 
 use crate::assessment::SystemReport;
-use crate::coverage::CaptureMethod;
+use crate::coverage::{CaptureMethod, Comparison};
 use crate::id::{Digest, DiskNo, IntentId, NodeId, SnapshotId, VolumePath};
 use crate::inspection::{Content, Hardware, Table};
 use crate::ports::UnixMicros;
@@ -110,8 +110,24 @@ pub struct SavedVolume<M = MapRoot> {
     pub captured: ByteLen,
     /// Bytes that could not be read: holes with a reason.
     pub unreadable: ExtentSet,
+    /// How it was compared with the snapshot before; absent in snapshots made before this was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
     /// Its content.
     pub map: M,
+}
+
+/// How a volume was compared with what was saved of it before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// By what.
+    pub by: Comparison,
+    /// Why so.
+    pub why: DisplayText,
+    /// The snapshot whose bytes were taken over, where any were.
+    pub with: Option<SnapshotId>,
+    /// How many; all others were read from the volume.
+    pub taken_over: ByteLen,
 }
 
 /// What a run cost.
@@ -175,8 +191,8 @@ impl<M> Manifest<M> {
         };
         let disks = disks.into_iter().map(|d| disk(d, f)).collect();
         let volume = |v: SavedVolume<M>, f: &mut dyn FnMut(M) -> N| {
-            let SavedVolume { path, extent, content, method, why, captured, unreadable, map } = v;
-            SavedVolume { path, extent, content, method, why, captured, unreadable, map: f(map) }
+            let SavedVolume { path, extent, content, method, why, captured, unreadable, compared, map } = v;
+            SavedVolume { path, extent, content, method, why, captured, unreadable, compared, map: f(map) }
         };
         let volumes = volumes.into_iter().map(|v| volume(v, f)).collect();
         Manifest { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, cost }

@@ -224,11 +224,17 @@ impl ExtentSet {
         all.into()
     }
 
+    /// The parts of its ranges inside `range`.
+    fn within(&self, range: Extent) -> impl Iterator<Item = Extent> + '_ {
+        let from = self.extents.partition_point(|e| e.end() <= range.start);
+        self.extents[from..].iter().map_while(move |e| e.intersect(range))
+    }
+
     /// The parts of `range` that are not in this set, in rising order.
     pub fn gaps(&self, range: Extent) -> ExtentSet {
         let mut out = Self::new();
         let mut at = range.start.0;
-        for e in self.extents.iter().filter_map(|e| e.intersect(range)) {
+        for e in self.within(range) {
             if let Some(gap) = Extent::between(at, e.start.0) {
                 out.insert(gap);
             }
@@ -242,7 +248,7 @@ impl ExtentSet {
 
     /// The part of this set inside `range`.
     pub fn clip(&self, range: Extent) -> ExtentSet {
-        self.extents.iter().filter_map(|e| e.intersect(range)).collect()
+        self.within(range).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod ext4;
 pub mod fat;
 
-use model::coverage::Coverage;
+use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::inspection::{Content, ListedFile};
 use model::ports::{ReadAt, ReadError};
@@ -58,6 +58,10 @@ pub trait FileSystem {
 
     /// Where the volume is best cut into chunks: at the starts of files.
     fn cuts(&self) -> Cuts;
+
+    /// Which bytes its own records prove to be as they were in `before`, an earlier state of the same volume in which holes
+    /// read as zeros. Whoever asks knows that no session in between was cut off.
+    fn changes(&self, before: Arc<dyn ReadAt>) -> Changes;
 }
 
 /// Opens the file system found on a volume; `bytes` is the volume's window.

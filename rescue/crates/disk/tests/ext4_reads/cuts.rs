@@ -1,6 +1,6 @@
 //! Chunks begin where files begin, as `debugfs` knows their blocks.
 
-use super::tools::{Image, e2, said, tree};
+use super::tools::{Image, blocks, said, tree};
 use disk::fs::FileSystem;
 use model::cuts::{Cuts, PIECE};
 use std::collections::BTreeSet;
@@ -8,12 +8,6 @@ use std::collections::BTreeSet;
 fn places(cuts: &Cuts, size: u64) -> BTreeSet<u64> {
     let next = |at: &u64| Some(cuts.after(*at)).filter(|n| *n < size);
     std::iter::successors(next(&0), next).chain([0]).collect()
-}
-
-/// The blocks of a file in its order, 0 for holes and for what was never written.
-fn blocks(image: &Image, path: &str) -> Vec<u64> {
-    let said = said(e2("debugfs").args(["-R", &format!("blocks {path}")]).arg(&image.path));
-    said.split_whitespace().filter_map(|n| n.parse().ok()).collect()
 }
 
 #[test]

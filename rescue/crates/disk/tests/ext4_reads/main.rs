@@ -3,6 +3,7 @@
 // A failed step is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod cuts;
 mod hostile;
 mod journals;

@@ -247,3 +247,9 @@ pub(crate) fn assert_same(fs: &dyn FileSystem, path: &[u8], real: &Path) {
     }
     assert!(expected.is_empty(), "not in the image: {:?}", expected.keys());
 }
+
+/// The blocks of a file in its order, 0 for holes and for what was never written.
+pub(crate) fn blocks(image: &Image, path: &str) -> Vec<u64> {
+    let said = said(e2("debugfs").args(["-R", &format!("blocks {path}")]).arg(&image.path));
+    said.split_whitespace().filter_map(|n| n.parse().ok()).collect()
+}

@@ -5,7 +5,7 @@
 
 use super::{ParserError, Scene};
 use disk::table::TableReading;
-use model::coverage::Coverage;
+use model::coverage::{Changes, Comparison, Coverage};
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
@@ -141,6 +141,18 @@ pub(super) fn coverage(coverage: Coverage, volume: &Volume) -> Result<Coverage, 
     check(end <= len.0, || format!("used bytes up to {end} of {}, which has {}", volume.path, len.0))?;
     check(coverage.why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned())?;
     Ok(coverage)
+}
+
+/// What is the same: inside its volume, and nothing where nothing was proven.
+pub(super) fn changes(changes: Changes, volume: &Volume) -> Result<Changes, ParserError> {
+    let len = volume.extent.len();
+    let end = changes.same.iter().last().map_or(0, |e| e.end().0);
+    check(end <= len.0, || format!("unchanged bytes up to {end} of {}, which has {}", volume.path, len.0))?;
+    check(changes.comparison != Comparison::Content || changes.same.is_empty(), || {
+        format!("unchanged bytes of {} with nothing to prove it", volume.path)
+    })?;
+    check(changes.why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned())?;
+    Ok(changes)
 }
 
 #[cfg(test)]

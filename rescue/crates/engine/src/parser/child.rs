@@ -1,25 +1,27 @@
 //! The parser in a process of its own.
 
 use super::role::CPU_SECONDS;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, decode_ranges};
+use super::wire::{Answer, Known, MOST_BEFORE, MOST_BULK, MOST_JSON, Request, decode_ranges};
 use super::{Parser, ParserError, Scene, checked};
 use crate::frame;
 use crate::machine::Opened;
 use disk::table::TableReading;
 use model::command::{ExitCode, Failure};
-use model::coverage::Coverage;
+use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
+use model::ports::ReadAt;
 use model::snapshot::{Intent, Receipt, Statement};
 use model::units::Extent;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::{Decode, DecodeError, Footer, Node};
 use sys::process::{self, Launch};
@@ -34,12 +36,24 @@ const DECODE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(300);
 /// How long reading all the allocation maps of a volume may take: a 20 TB disk has 5 GB of them.
 const COVERAGE: Duration = Duration::from_secs(1800);
+/// Most processes that decode: beyond, a store's disk is what is waited for.
+const MOST_DECODERS: usize = 4;
 /// How long a process that was told to end may take before it is killed.
 const END: Duration = Duration::from_secs(1);
 
-/// A parser in a sandboxed process of our own executable, started as `holdfast parser`. One that dies or takes too long costs the
-/// answer it was asked for; the next question starts another.
+/// A parser in sandboxed processes of our own executable, started as `holdfast parser`: one that looks at the disks, and some
+/// that decode what comes from a store and have no descriptor of a disk. So a question about a disk may need the store while
+/// it is answered, and what a store holds gets no nearer to the target. A process that dies or takes too long costs the answer
+/// it was asked for; the next question starts another.
 pub struct Child {
+    looking: Role,
+    decoding: Vec<Role>,
+    /// Which of those is waited for next where none is idle.
+    turn: AtomicUsize,
+}
+
+/// One of the processes, whether it runs or not.
+struct Role {
     disks: Vec<Known>,
     descriptors: Vec<OwnedFd>,
     line: Mutex<Option<Line>>,
@@ -65,12 +79,54 @@ impl Child {
         let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
         let descriptors = copies.map_err(|e| failed("no more descriptors can be had", e))?;
         let known = opened.devices.disks().into_iter().map(|d| Known { no: d.no, hardware: d.hardware }).collect();
-        let child = Self { disks: known, descriptors, line: Mutex::new(None) };
-        let line = child.launch().map_err(|e| failed("the parser cannot be started", e))?;
-        *child.lock() = Some(line);
-        Ok(child)
+        let looking = Role { disks: known, descriptors, line: Mutex::new(None) };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let decoder = || Role { disks: Vec::new(), descriptors: Vec::new(), line: Mutex::new(None) };
+        let decoding: Vec<Role> = (0..cores.min(MOST_DECODERS)).map(|_| decoder()).collect();
+        // Without disks there is a store to be read, and nothing to look at.
+        let first = decoding.first().filter(|_| looking.disks.is_empty()).unwrap_or(&looking);
+        let line = first.launch().map_err(|e| failed("the parser cannot be started", e))?;
+        *first.lock() = Some(line);
+        Ok(Self { looking, decoding, turn: AtomicUsize::new(0) })
     }
 
+    /// A process to decode with: an idle one that runs, an idle one, or the one whose turn it is.
+    fn decoder(&self) -> &Role {
+        let idle = |runs: bool| {
+            let is = |r: &&Role| r.line.try_lock().is_ok_and(|line| line.is_some() || !runs);
+            self.decoding.iter().find(is)
+        };
+        let turn = || &self.decoding[self.turn.fetch_add(1, Ordering::Relaxed) % self.decoding.len()];
+        idle(true).or_else(|| idle(false)).unwrap_or_else(turn)
+    }
+
+    /// Asks something that is answered without plain bytes.
+    fn look(&self, request: &Request) -> Result<Answer, ParserError> {
+        match self.looking.ask(request, &[], LOOK, None)? {
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            (answer, _) => Ok(answer),
+        }
+    }
+
+    fn decode(&self, request: &Request, bytes: &[u8]) -> Result<(Answer, Vec<u8>), DecodeError> {
+        if bytes.len() > MOST_BULK {
+            return Err(DecodeError::bad(format!("{} bytes; the most is {MOST_BULK}", bytes.len())));
+        }
+        match self.decoder().ask(request, bytes, DECODE, None) {
+            Ok((Answer::Undecodable { error }, _)) => Err(error),
+            Ok((Answer::Failed { why }, _)) => Err(DecodeError::Bad { why }),
+            Ok(answered) => Ok(answered),
+            Err(e) => Err(DecodeError::Unavailable { why: e.why }),
+        }
+    }
+
+    /// The id of the process that looks, where it runs now: for tests that end it.
+    pub fn process_id(&self) -> Option<u32> {
+        self.looking.lock().as_ref().map(|l| l.process.id())
+    }
+}
+
+impl Role {
     fn lock(&self) -> MutexGuard<'_, Option<Line>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,22 +140,28 @@ impl Child {
         }
         let mut line = Line { process: launch.spawn()?, socket, busy: Duration::ZERO };
         let hello = Request::Hello { disks: self.disks.clone() };
-        match line.ask(&hello, &[], START) {
+        match line.ask(&hello, &[], START, None) {
             Ok((Answer::Ready, _)) => Ok(line),
             Ok(_) => Err(io::Error::other("it said something else first")),
             Err(e) => Err(io::Error::other(line.end(&e))),
         }
     }
 
-    /// Asks, starting a process where none runs.
-    fn ask(&self, request: &Request, bulk: &[u8], most: Duration) -> Result<(Answer, Vec<u8>), ParserError> {
+    /// Asks, starting a process where none runs. It may ask back for bytes of `before`.
+    fn ask(
+        &self,
+        request: &Request,
+        bulk: &[u8],
+        most: Duration,
+        before: Option<&dyn ReadAt>,
+    ) -> Result<(Answer, Vec<u8>), ParserError> {
         let mut slot = self.lock();
         let mut line = match slot.take().filter(|l| l.busy < BUSY) {
             Some(line) => line,
             None => self.launch().map_err(|e| ParserError::new(format!("the parser cannot be started: {e}")))?,
         };
         let began = Instant::now();
-        match line.ask(request, bulk, most) {
+        match line.ask(request, bulk, most, before) {
             Ok(answered) => {
                 line.busy += began.elapsed();
                 *slot = Some(line);
@@ -109,41 +171,53 @@ impl Child {
         }
     }
 
-    /// Asks something that is answered without plain bytes.
-    fn look(&self, request: &Request) -> Result<Answer, ParserError> {
-        match self.ask(request, &[], LOOK)? {
-            (Answer::Failed { why }, _) => Err(ParserError { why }),
-            (answer, _) => Ok(answer),
+    /// Ends the process: the next one has nothing in memory.
+    fn end(&self) {
+        let Some(Line { mut process, socket, .. }) = self.lock().take() else { return };
+        drop(socket);
+        if !matches!(process.wait_for(END), Ok(Some(_))) {
+            let _ = process.kill();
+            let _ = process.wait();
         }
     }
+}
 
-    fn decode(&self, request: &Request, bytes: &[u8]) -> Result<(Answer, Vec<u8>), DecodeError> {
-        if bytes.len() > MOST_BULK {
-            return Err(DecodeError::bad(format!("{} bytes; the most is {MOST_BULK}", bytes.len())));
-        }
-        match self.ask(request, bytes, DECODE) {
-            Ok((Answer::Undecodable { error }, _)) => Err(error),
-            Ok((Answer::Failed { why }, _)) => Err(DecodeError::Bad { why }),
-            Ok(answered) => Ok(answered),
-            Err(e) => Err(DecodeError::Unavailable { why: e.why }),
-        }
-    }
-
-    /// The id of the process that runs now: for tests that end it.
-    pub fn process_id(&self) -> Option<u32> {
-        self.lock().as_ref().map(|l| l.process.id())
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
 impl Line {
-    fn ask(&mut self, request: &Request, bulk: &[u8], most: Duration) -> io::Result<(Answer, Vec<u8>)> {
+    fn ask(
+        &mut self,
+        request: &Request,
+        bulk: &[u8],
+        most: Duration,
+        before: Option<&dyn ReadAt>,
+    ) -> io::Result<(Answer, Vec<u8>)> {
         self.socket.set_read_timeout(Some(most))?;
         self.socket.set_write_timeout(Some(most))?;
+        self.send(request, bulk)?;
+        // No honest parser reads an earlier state twice.
+        let mut left = before.map_or(0, |b| b.size().0.saturating_mul(2));
+        loop {
+            let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let (Answer::Before { at, len }, Some(before)) = (&answer, before) else { return Ok((answer, bytes)) };
+            let wanted = usize::try_from(*len).ok().filter(|l| (1..=MOST_BEFORE).contains(l));
+            let affordable = left.checked_sub(u64::from(*len));
+            let (Some(wanted), Some(after)) = (wanted, affordable) else {
+                return Err(io::Error::other("it wants more of the earlier state than there is"));
+            };
+            left = after;
+            self.send(&Request::Before, &before.read_vec(*at, wanted).unwrap_or_default())?;
+        }
+    }
+
+    fn send(&mut self, request: &Request, bulk: &[u8]) -> io::Result<()> {
         frame::send_json(&mut self.socket, request, MOST_JSON)?;
-        frame::send(&mut self.socket, bulk, MOST_BULK)?;
-        let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        Ok((answer, bytes))
+        frame::send(&mut self.socket, bulk, MOST_BULK)
     }
 
     /// Ends the process after a failure and says what became of it.
@@ -162,12 +236,6 @@ impl Line {
     }
 }
 
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.forget();
-    }
-}
-
 fn other<T>() -> Result<T, ParserError> {
     Err(ParserError::new("the parser answered something else"))
 }
@@ -178,7 +246,7 @@ fn undecoded<T>() -> Result<T, DecodeError> {
 
 impl Parser for Child {
     fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError> {
-        let size = self.disks.iter().find(|d| d.no == disk).map_or(0, |d| d.hardware.size.0);
+        let size = self.looking.disks.iter().find(|d| d.no == disk).map_or(0, |d| d.hardware.size.0);
         match self.look(&Request::Table { disk })? {
             Answer::Table(reading) => checked::table(reading.into(), disk, size),
             _ => other(),
@@ -207,7 +275,7 @@ impl Parser for Child {
     }
 
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
-        match self.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE)? {
+        match self.looking.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE, None)? {
             (Answer::Coverage { method, why }, bytes) => match decode_ranges(&bytes) {
                 Some(used) => checked::coverage(Coverage { method, why, used }, volume),
                 None => other(),
@@ -219,21 +287,27 @@ impl Parser for Child {
 
     fn cuts(&self, volume: &Volume) -> Cuts {
         let len = volume.extent.len();
-        let told = match self.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE) {
+        let told = match self.looking.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE, None) {
             Ok((Answer::Cuts, bytes)) => Cuts::from_bytes(len, &bytes),
             _ => None,
         };
         told.unwrap_or_else(|| Cuts::grid(len))
     }
 
-    /// Ends the process: the next one has nothing in memory.
-    fn forget(&self) {
-        let Some(Line { mut process, socket, .. }) = self.lock().take() else { return };
-        drop(socket);
-        if !matches!(process.wait_for(END), Ok(Some(_))) {
-            let _ = process.kill();
-            let _ = process.wait();
+    fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
+        let request = Request::Changes { volume: volume.clone(), size: before.size() };
+        match self.looking.ask(&request, &[], COVERAGE, Some(&*before))? {
+            (Answer::Changes { comparison, why }, bytes) => match decode_ranges(&bytes) {
+                Some(same) => checked::changes(Changes { comparison, why, same }, volume),
+                None => other(),
+            },
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
         }
+    }
+
+    fn forget(&self) {
+        self.looking.end();
     }
 }
 

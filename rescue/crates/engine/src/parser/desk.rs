@@ -4,7 +4,7 @@ use super::{Parser, ParserError, Scene, checked};
 use crate::gather::look_for;
 use disk::fs::FileSystem;
 use disk::table::TableReading;
-use model::coverage::Coverage;
+use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
@@ -75,6 +75,10 @@ impl Desk {
         Ok(disk::coverage::cuts(&volume.content, self.window(volume.path.disk(), volume.extent)?))
     }
 
+    pub(super) fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
+        Ok(disk::coverage::changes(&volume.content, self.window(volume.path.disk(), volume.extent)?, before))
+    }
+
     fn file_system(&self, volume: &Volume) -> Result<OpenFs, ParserError> {
         if let Some(fs) = self.open.borrow().get(&volume.path) {
             return Ok(fs.clone());
@@ -136,6 +140,10 @@ impl Parser for Local {
 
     fn cuts(&self, volume: &Volume) -> Cuts {
         self.desk().cuts(volume).unwrap_or_else(|_| Cuts::grid(volume.extent.len()))
+    }
+
+    fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
+        checked::changes(self.desk().changes(volume, before)?, volume)
     }
 }
 

@@ -15,14 +15,16 @@ pub use desk::Local;
 pub use role::serve;
 
 use disk::table::TableReading;
-use model::coverage::Coverage;
+use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::Extent;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A question was not answered: the parser refused, panicked, died or took too long. Costs one finding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,10 +52,7 @@ pub struct Scene {
 impl Scene {
     /// The scene of a system of an inspection.
     pub fn of(system: &System, inspection: &Inspection) -> Self {
-        let named = |v: &Volume| {
-            v.path == system.root || system.boot.iter().chain(&system.other).any(|(_, path)| *path == v.path)
-        };
-        let volumes = inspection.volumes().map(|(_, v)| v).filter(|v| named(v)).cloned().collect();
+        let volumes = inspection.volumes().map(|(_, v)| v).filter(|v| system.uses(&v.path)).cloned().collect();
         Self { system: system.clone(), volumes }
     }
 }
@@ -81,6 +80,12 @@ pub trait Parser: store::Decode {
     /// Where a volume is best cut into chunks. Only sharing depends on it: where it cannot be told, it is the grid.
     fn cuts(&self, volume: &Volume) -> Cuts {
         Cuts::grid(volume.extent.len())
+    }
+
+    /// Which bytes of a volume its own records prove to be as they were in `before`, an earlier state of it that is read from
+    /// a store: see [`disk::coverage::changes`].
+    fn changes(&self, _volume: &Volume, _before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
+        Ok(Changes::unknown("its records are not looked at"))
     }
 
     /// The disks may have changed: nothing remembered of them holds.

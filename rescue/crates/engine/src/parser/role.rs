@@ -1,16 +1,17 @@
 //! The parser role: a process that answers on the socket it was started with, and can do nothing else.
 
 use super::desk::Desk;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, encode_ranges};
+use super::wire::{Answer, Known, MOST_BEFORE, MOST_BULK, MOST_JSON, Request, encode_ranges};
 use super::{ParserError, checked};
 use crate::frame;
-use model::ports::DiskSource;
-use model::units::ByteLen;
+use model::coverage::Changes;
+use model::ports::{DiskSource, ReadAt, ReadError, check_range};
+use model::units::{ByteLen, ByteOffset};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use store::{Decode, DecodeError, LocalDecoder};
 use sys::device::DiskBytes;
 use sys::process::{FIRST_INHERITED, take_inherited};
@@ -39,12 +40,14 @@ fn answer_all() -> io::Result<()> {
         return Err(io::Error::other("the first message must tell the disks"));
     };
     let desk = Desk::new(inherited(&disks)?);
+    // For what is asked back while a question is answered.
+    let asking = Arc::new(Mutex::new(socket.try_clone()?));
     let sizes: Vec<_> = disks.iter().map(|d| (d.no, d.hardware.size.0)).collect();
     // From here on nothing can be opened, and the first hostile byte is still unread.
     enter(Limits { memory: MEMORY, cpu_seconds: CPU_SECONDS })?;
     send(&mut socket, &Answer::Ready, &[])?;
     while let Some((request, bulk)) = next(&mut socket)? {
-        let (answer, bytes) = match catch_unwind(AssertUnwindSafe(|| answer(&desk, &sizes, &request, &bulk))) {
+        let (answer, bytes) = match catch_unwind(AssertUnwindSafe(|| answer(&desk, &sizes, &request, &bulk, &asking))) {
             Ok(answered) => answered,
             Err(panic) => (Answer::Failed { why: said(&*panic).as_str().into() }, Vec::new()),
         };
@@ -68,6 +71,44 @@ fn inherited(disks: &[Known]) -> io::Result<Vec<DiskSource>> {
     (0..).zip(disks).map(source).collect()
 }
 
+/// An earlier state of a volume: the engine reads it from a store, and hands it over piece by piece.
+struct Before {
+    asking: Arc<Mutex<UnixStream>>,
+    size: ByteLen,
+}
+
+impl Before {
+    fn piece(&self, at: ByteOffset, buf: &mut [u8]) -> io::Result<()> {
+        let mut line = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = u32::try_from(buf.len()).map_err(io::Error::other)?;
+        send(&mut line, &Answer::Before { at, len }, &[])?;
+        match next(&mut line)? {
+            Some((Request::Before, bytes)) if bytes.len() == buf.len() => {
+                buf.copy_from_slice(&bytes);
+                Ok(())
+            }
+            _ => Err(io::Error::other("the store does not give it back")),
+        }
+    }
+}
+
+impl ReadAt for Before {
+    fn size(&self) -> ByteLen {
+        self.size
+    }
+
+    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+        check_range(at, buf.len(), self.size)?;
+        let mut at = at.0;
+        for part in buf.chunks_mut(MOST_BEFORE) {
+            let len = part.len() as u64;
+            self.piece(ByteOffset(at), part).map_err(|source| ReadError::Io { at, len, source })?;
+            at += len;
+        }
+        Ok(())
+    }
+}
+
 fn next(socket: &mut UnixStream) -> io::Result<Option<(Request, Vec<u8>)>> {
     let Some(request) = frame::receive_json(socket, MOST_JSON)? else { return Ok(None) };
     match frame::receive(socket, MOST_BULK)? {
@@ -81,7 +122,13 @@ fn send(socket: &mut UnixStream, answer: &Answer, bytes: &[u8]) -> io::Result<()
     frame::send(socket, bytes, MOST_BULK)
 }
 
-fn answer(desk: &Desk, sizes: &[(model::id::DiskNo, u64)], request: &Request, bulk: &[u8]) -> (Answer, Vec<u8>) {
+fn answer(
+    desk: &Desk,
+    sizes: &[(model::id::DiskNo, u64)],
+    request: &Request,
+    bulk: &[u8],
+    asking: &Arc<Mutex<UnixStream>>,
+) -> (Answer, Vec<u8>) {
     let plain = |answer| (answer, Vec::new());
     let or_failed = |r: Result<Answer, ParserError>| plain(r.unwrap_or_else(|e| Answer::Failed { why: e.why }));
     let decoded = |r: Result<Answer, DecodeError>| plain(r.unwrap_or_else(|error| Answer::Undecodable { error }));
@@ -104,7 +151,7 @@ fn answer(desk: &Desk, sizes: &[(model::id::DiskNo, u64)], request: &Request, bu
         }
         Request::Coverage { volume } => match desk.coverage(volume) {
             Ok(coverage) => {
-                let ranges = encode_ranges(&coverage);
+                let ranges = encode_ranges(&coverage.used);
                 if ranges.len() > MOST_BULK {
                     let why = format!("its used bytes lie in {} pieces, more than can be told", coverage.used.ranges());
                     return plain(Answer::Failed { why: why.as_str().into() });
@@ -118,6 +165,21 @@ fn answer(desk: &Desk, sizes: &[(model::id::DiskNo, u64)], request: &Request, bu
             Ok(bytes) => plain(Answer::Failed { why: format!("{} bytes of cuts", bytes.len()).as_str().into() }),
             Err(e) => plain(Answer::Failed { why: e.why }),
         },
+        Request::Changes { volume, size } => {
+            match desk.changes(volume, Arc::new(Before { asking: asking.clone(), size: *size })) {
+                Ok(changes) => {
+                    let Changes { comparison, why, same } = changes;
+                    let ranges = encode_ranges(&same);
+                    if ranges.len() > MOST_BULK {
+                        let why = format!("what is unchanged lies in {} pieces, more than can be told", same.ranges());
+                        return plain(Answer::Failed { why: why.as_str().into() });
+                    }
+                    (Answer::Changes { comparison, why }, ranges)
+                }
+                Err(e) => plain(Answer::Failed { why: e.why }),
+            }
+        }
+        Request::Before => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {
             decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))
         }

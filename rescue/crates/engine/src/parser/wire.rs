@@ -3,7 +3,7 @@
 
 use super::Scene;
 use disk::table::TableReading;
-use model::coverage::{CaptureMethod, Coverage};
+use model::coverage::{CaptureMethod, Comparison};
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
@@ -11,15 +11,17 @@ use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::snapshot::{Intent, Receipt, Statement};
 use model::text::DisplayText;
-use model::units::{Extent, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
 use store::{DecodeError, Footer, Node};
 
 /// Longest frame of JSON: a record of a store is at most 32 MiB.
 pub(super) const MOST_JSON: usize = 64 << 20;
+/// Most bytes of an earlier state that are asked for at a time.
+pub(super) const MOST_BEFORE: usize = 1 << 20;
 /// Longest frame of plain bytes.
 pub(super) const MOST_BULK: usize = 128 << 20;
-/// Bytes of one range of a coverage on the wire: start and length, little-endian.
+/// Bytes of one range on the wire: start and length, little-endian.
 const RANGE: usize = 16;
 
 /// A disk as the parser is told of it; its descriptors follow in the same order, from number 4 on.
@@ -57,6 +59,13 @@ pub(super) enum Request {
     Cuts {
         volume: Volume,
     },
+    /// While it is answered, the parser asks for bytes of the earlier state, `size` bytes long ([`Answer::Before`]).
+    Changes {
+        volume: Volume,
+        size: ByteLen,
+    },
+    /// Those bytes; fewer than were asked for where they cannot be had.
+    Before,
     Statement,
     Note,
     InventoryEntry,
@@ -93,6 +102,16 @@ pub(super) enum Answer {
     },
     /// They are the plain bytes.
     Cuts,
+    /// No answer yet: bytes of the earlier state are wanted, in a [`Request::Before`].
+    Before {
+        at: ByteOffset,
+        len: u32,
+    },
+    /// The ranges are the plain bytes.
+    Changes {
+        comparison: Comparison,
+        why: DisplayText,
+    },
     Statement {
         statement: Box<Statement>,
     },
@@ -146,17 +165,17 @@ impl From<Reading> for TableReading {
     }
 }
 
-/// A coverage's ranges as plain bytes.
-pub(super) fn encode_ranges(coverage: &Coverage) -> Vec<u8> {
-    let mut out = Vec::with_capacity(coverage.used.ranges() * RANGE);
-    for extent in coverage.used.iter() {
+/// Ranges as plain bytes.
+pub(super) fn encode_ranges(ranges: &ExtentSet) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ranges.ranges() * RANGE);
+    for extent in ranges.iter() {
         out.extend_from_slice(&extent.start().0.to_le_bytes());
         out.extend_from_slice(&extent.len().0.to_le_bytes());
     }
     out
 }
 
-/// The ranges of a coverage, or `None` where the bytes are none.
+/// The ranges, or `None` where the bytes are none.
 pub(super) fn decode_ranges(bytes: &[u8]) -> Option<ExtentSet> {
     if !bytes.len().is_multiple_of(RANGE) {
         return None;
@@ -174,9 +193,8 @@ mod tests {
     fn ranges_come_back() {
         let used: ExtentSet =
             [Extent::between(0, 4096), Extent::between(8192, 1 << 40)].into_iter().flatten().collect();
-        let coverage = Coverage { method: CaptureMethod::UsedBlocks, why: "".into(), used };
-        let mut bytes = encode_ranges(&coverage);
-        assert_eq!(decode_ranges(&bytes), Some(coverage.used));
+        let mut bytes = encode_ranges(&used);
+        assert_eq!(decode_ranges(&bytes), Some(used));
         bytes.pop();
         assert_eq!(decode_ranges(&bytes), None);
         assert_eq!(decode_ranges(&[0xff; 16]), None, "an end past 64 bits");

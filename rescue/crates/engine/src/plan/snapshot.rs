@@ -2,11 +2,12 @@
 
 use super::is_store_disk;
 use disk::fence::FENCE_LEN;
+use model::assessment::{Confidence, Report, SystemReport, Termination};
 use model::coverage::CaptureMethod;
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_STORE, Inspection, Volume};
-use model::plan::{SnapshotPlan, VolumeCapture};
-use model::snapshot::Purpose;
+use model::plan::{RollbackPlan, SnapshotPlan, VolumeCapture};
+use model::snapshot::{Manifest, Purpose, SavedVolume};
 use model::text::DisplayText;
 use std::collections::BTreeSet;
 
@@ -22,8 +23,13 @@ pub struct Planned {
     pub left_out: Vec<(VolumePath, DisplayText)>,
 }
 
-/// Plans a snapshot of everything worth keeping. `full` also saves, byte for byte, what is not understood.
-pub fn keep(inspection: &Inspection, parent: Option<SnapshotId>, full: bool) -> Planned {
+/// A snapshot of the same machine, to compare with.
+pub type Base<'a> = Option<(SnapshotId, &'a Manifest)>;
+
+/// Plans a snapshot of everything worth keeping. `full` also saves, byte for byte, what is not understood, and reads
+/// everything whatever the file systems say of it.
+pub fn keep(report: &Report, base: Base<'_>, full: bool) -> Planned {
+    let inspection = &report.inspection;
     let mut volumes = Vec::new();
     let mut left_out = Vec::new();
     let mut tables = BTreeSet::new();
@@ -31,7 +37,11 @@ pub fn keep(inspection: &Inspection, parent: Option<SnapshotId>, full: bool) -> 
         match choose(disk, volume, inspection, full) {
             Ok((method, why)) => {
                 tables.insert(disk.no);
-                volumes.push(VolumeCapture { path: volume.path.clone(), method, why: DisplayText::new(&why) });
+                let against = match full {
+                    true => Err("everything was asked for".into()),
+                    false => against(volume, report, base).map_err(DisplayText::from),
+                };
+                volumes.push(VolumeCapture { path: volume.path.clone(), method, why: DisplayText::new(&why), against });
             }
             Err(why) => left_out.push((volume.path.clone(), DisplayText::new(why))),
         }
@@ -43,16 +53,23 @@ pub fn keep(inspection: &Inspection, parent: Option<SnapshotId>, full: bool) -> 
         (many, _) => format!("{} systems and every other file system of this machine", many.len()),
     };
     let tables = with_table(inspection, tables);
+    let parent = base.map(|(id, _)| id);
     let plan = SnapshotPlan { purpose: Purpose::Keep, parent, volumes, tables, why: DisplayText::new(&why) };
     Planned { plan, left_out }
 }
 
 /// Plans the undo snapshot of a rollback: exactly the volumes and tables it may write.
-pub fn undo(inspection: &Inspection, plan: &model::plan::RollbackPlan) -> SnapshotPlan {
+pub fn undo(report: &Report, plan: &RollbackPlan, base: Base<'_>) -> SnapshotPlan {
+    let inspection = &report.inspection;
     let planned = plan.volumes.iter().filter_map(|v| inspection.volume(&v.path));
     let capture = |v: &Volume| {
         let method = method(&v.content);
-        VolumeCapture { path: v.path.clone(), method, why: "what the rollback will write over".into() }
+        VolumeCapture {
+            path: v.path.clone(),
+            method,
+            why: "what the rollback will write over".into(),
+            against: against(v, report, base).map_err(DisplayText::from),
+        }
     };
     let disks: BTreeSet<DiskNo> = plan.volumes.iter().map(|v| v.path.disk()).collect();
     SnapshotPlan {
@@ -67,6 +84,42 @@ pub fn undo(inspection: &Inspection, plan: &model::plan::RollbackPlan) -> Snapsh
 fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
     let has = |no: &DiskNo| inspection.disk(*no).is_some_and(|d| d.table.is_some());
     disks.into_iter().filter(has).collect()
+}
+
+/// The snapshot that a volume may be compared with by its file system's records, or why none: what a session that was cut off
+/// wrote may be in files whose inodes do not tell.
+fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<SnapshotId, &'static str> {
+    let Content::Ext(now) = &volume.content else { return Err("its kind keeps no record of what changed") };
+    let (id, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
+    if now.needs_recovery {
+        return Err("it was not unmounted");
+    }
+    if same(volume, manifest).is_none() {
+        return Err("the newest snapshot does not hold it");
+    }
+    let mut systems = report.systems.iter().filter(|s| s.system.uses(&volume.path)).peekable();
+    if systems.peek().is_none() {
+        return Err("it belongs to no system that would tell how it was used");
+    }
+    let in_order = |s: &SystemReport| {
+        let ended = &s.assessment.termination;
+        ended.value == Termination::Clean && ended.confidence >= Confidence::Likely
+    };
+    if systems.all(in_order) { Ok(id) } else { Err("it is not certain that the system was shut down in order") }
+}
+
+/// The same file system in a snapshot, where there is exactly one and all of it could be read.
+pub(crate) fn same<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a SavedVolume> {
+    let uuid = |content: &Content| match content {
+        Content::Ext(e) => Some(e.uuid.clone()),
+        _ => None,
+    };
+    let is = |v: &&SavedVolume| {
+        uuid(&v.content).is_some() && uuid(&v.content) == uuid(&volume.content) && v.extent.len() == volume.extent.len()
+    };
+    let mut found = manifest.volumes.iter().filter(is);
+    let (one, other) = (found.next()?, found.next());
+    (other.is_none() && one.unreadable.is_empty() && one.method == CaptureMethod::UsedBlocks).then_some(one)
 }
 
 /// How the bytes of a volume will be chosen, as far as that can be told before its maps are read.

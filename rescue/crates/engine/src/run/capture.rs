@@ -1,10 +1,13 @@
 //! Saving: exactly the volumes and tables of a plan, read only, and the manifest last.
 
 use super::cut::{Chunk, Cutter};
+use super::kept::Kept;
 use super::reader::{Piece, read_used};
+use super::saved::Saved;
 use super::{Context, Meter, Stop};
 use crate::gather;
 use crate::plan::rollback::plain;
+use crate::plan::snapshot;
 use disk::fence::FENCE_LEN;
 use model::assessment::Report;
 use model::command::ExitCode;
@@ -19,7 +22,7 @@ use model::text::DisplayText;
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use store::Writer;
+use store::{StoreError, Writer};
 
 /// What is saved of the tables besides what makes up the present one: where a write-back will write.
 pub type MoreTable = BTreeMap<DiskNo, Vec<Extent>>;
@@ -36,7 +39,7 @@ pub fn capture(
     steps: (u32, u32),
 ) -> Result<(SnapshotId, Manifest), Stop> {
     let mut run = Capture { cx, report, writer: cx.store.writer()?, steps };
-    let mut covered = Vec::new();
+    let mut chosen = Vec::new();
     let mut total = 0;
     {
         let mut meter = run.meter("reading the allocation maps", ByteLen::ZERO);
@@ -44,16 +47,19 @@ pub fn capture(
             meter.rename(format!("reading the allocation maps of {}", wanted.path));
             let volume = run.volume(&wanted.path)?;
             let coverage = run.coverage(volume);
-            total += coverage.used.total().0;
-            covered.push((volume, coverage));
+            run.go_on()?;
+            meter.rename(format!("comparing {} with what is saved of it", wanted.path));
+            let kept = run.kept(volume, &coverage.used, &wanted.against)?;
+            total += kept.to_read.total().0;
+            chosen.push((volume, coverage, kept));
             run.go_on()?;
         }
     }
     let mut meter = run.meter("saving", ByteLen(total));
     let mut volumes = Vec::new();
-    for (volume, coverage) in covered {
+    for (volume, coverage, kept) in chosen {
         meter.rename(format!("saving {}", volume.path));
-        volumes.push(run.save(volume, coverage, &mut meter)?);
+        volumes.push(run.save(volume, coverage, kept, &mut meter)?);
     }
     let mut disks = Vec::new();
     let numbers: BTreeSet<DiskNo> = volumes.iter().map(|v| v.path.disk()).chain(plan.tables.iter().copied()).collect();
@@ -132,11 +138,40 @@ impl<'a> Capture<'a> {
         coverage
     }
 
-    fn save(&mut self, volume: &Volume, coverage: Coverage, meter: &mut Meter<'_>) -> Result<SavedVolume, Stop> {
+    /// What needs not be read, because the records of its file system prove that it is as a snapshot has it.
+    fn kept(&self, volume: &Volume, used: &ExtentSet, against: &Result<SnapshotId, DisplayText>) -> Result<Kept, Stop> {
+        let id = match against {
+            Ok(id) => *id,
+            Err(why) => return Ok(Kept::nothing(used, why.clone())),
+        };
+        let manifest = self.cx.store.manifest(id)?;
+        // What is taken over will be signed as if it had been read here.
+        if !self.cx.store.vouches_for(id)? {
+            return Ok(Kept::nothing(used, "the snapshot before was not signed with this key".into()));
+        }
+        let Some(saved) = snapshot::same(volume, &manifest) else {
+            return Ok(Kept::nothing(used, "the snapshot before does not hold it".into()));
+        };
+        let before = Saved::new(self.cx.store.clone(), saved.map, volume.extent.len());
+        match self.cx.parser.changes(volume, Arc::new(before)) {
+            Ok(changes) => Ok(Kept::choose(self.cx.store, (id, saved.map), changes, used)),
+            Err(e) => Ok(Kept::nothing(used, format!("its records could not be compared ({e})").into())),
+        }
+    }
+
+    fn save(
+        &mut self,
+        volume: &Volume,
+        coverage: Coverage,
+        kept: Kept,
+        meter: &mut Meter<'_>,
+    ) -> Result<SavedVolume, Stop> {
         let bytes = self.bytes(volume.path.disk(), volume.extent)?;
         let sector = self.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
         let cuts = self.cx.parser.cuts(volume);
-        let (map, unreadable) = self.put(&bytes, &coverage.used, &cuts, sector, meter)?;
+        let Coverage { method, why, used } = coverage;
+        let source = Source { bytes, used, cuts, sector };
+        let (map, unreadable) = self.put(&source, &kept, meter)?;
         if !unreadable.is_empty() {
             let (size, at) = (unreadable.total(), unreadable.iter().next().map_or(0, |e| e.start().0));
             self.cx.observer.log(&format!(
@@ -144,14 +179,16 @@ impl<'a> Capture<'a> {
                 size, volume.path
             ));
         }
+        self.cx.observer.log(&format!("{}: {}", volume.path, kept.sentence()));
         Ok(SavedVolume {
             path: volume.path.clone(),
             extent: volume.extent,
             content: volume.content.clone(),
-            method: coverage.method,
-            why: coverage.why,
-            captured: ByteLen(coverage.used.total().0.saturating_sub(unreadable.total().0)),
+            method,
+            why,
+            captured: ByteLen(source.used.total().0.saturating_sub(unreadable.total().0)),
             unreadable,
+            compared: Some(kept.compared),
             map,
         })
     }
@@ -164,7 +201,9 @@ impl<'a> Capture<'a> {
         let bytes = self.bytes(disk.no, whole)?;
         let mut meter = self.meter(&format!("saving the partition table of {}", disk.no), used.total());
         let cuts = Cuts::grid(bytes.size());
-        let (map, unreadable) = self.put(&bytes, &used, &cuts, disk.hardware.sector.0, &mut meter)?;
+        let kept = Kept::nothing(&used, "a table is always read".into());
+        let source = Source { bytes, used, cuts, sector: disk.hardware.sector.0 };
+        let (map, unreadable) = self.put(&source, &kept, &mut meter)?;
         if !unreadable.is_empty() {
             self.cx.observer.log(&format!("part of the partition table of {} could not be read", disk.no));
             return Ok(None);
@@ -172,36 +211,83 @@ impl<'a> Capture<'a> {
         Ok(Some(map))
     }
 
-    fn put(
-        &mut self,
-        bytes: &Arc<dyn ReadAt>,
-        used: &ExtentSet,
-        cuts: &Cuts,
-        sector: u32,
-        meter: &mut Meter<'_>,
-    ) -> Result<(MapRoot, ExtentSet), Stop> {
-        let mut unreadable = ExtentSet::new();
-        let (cx, writer) = (self.cx, &mut self.writer);
-        writer.begin(bytes.size());
-        let mut cutter = Cutter::new(cuts);
-        let mut each = |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes);
-        read_used(bytes, used, sector, |piece| {
-            go_on(cx)?;
-            match piece {
-                Piece::Bytes(at, bytes) => {
-                    let len = bytes.len() as u64;
-                    cutter.add(at, &bytes, &mut each)?;
-                    meter.add(len);
-                }
-                Piece::Bad(extent) => {
-                    unreadable.insert(extent);
-                    meter.add(extent.len().0);
-                }
+    /// Saves a volume or a table: what is kept is taken over in its place among what is read. Gives the map, and what could
+    /// not be read.
+    fn put(&mut self, source: &Source, kept: &Kept, meter: &mut Meter<'_>) -> Result<(MapRoot, ExtentSet), Stop> {
+        self.writer.begin(source.bytes.size());
+        let mut taking = Taking {
+            cx: self.cx,
+            writer: &mut self.writer,
+            cutter: Cutter::new(&source.cuts),
+            unreadable: ExtentSet::new(),
+            meter,
+        };
+        let mut leaves = kept.leaves.iter().copied().peekable();
+        read_used(&source.bytes, &kept.to_read, source.sector, |piece| {
+            while let Some(leaf) = leaves.next_if(|leaf| leaf.start() < piece.start()) {
+                taking.keep(source, kept, leaf)?;
             }
-            Ok::<(), Stop>(())
+            taking.take(piece)
         })?;
-        cutter.close(&mut each)?;
-        Ok((writer.end()?, unreadable))
+        for leaf in leaves {
+            taking.keep(source, kept, leaf)?;
+        }
+        taking.close()?;
+        let unreadable = taking.unreadable;
+        Ok((self.writer.end()?, unreadable))
+    }
+}
+
+/// Where the bytes of a volume or a table come from.
+struct Source {
+    bytes: Arc<dyn ReadAt>,
+    used: ExtentSet,
+    cuts: Cuts,
+    sector: u32,
+}
+
+/// What goes into the store, in rising order.
+struct Taking<'a, 'm> {
+    cx: &'a Context<'a>,
+    writer: &'a mut Writer,
+    cutter: Cutter<'a>,
+    unreadable: ExtentSet,
+    meter: &'a mut Meter<'m>,
+}
+
+impl Taking<'_, '_> {
+    /// Takes what was read.
+    fn take(&mut self, piece: Piece) -> Result<(), Stop> {
+        go_on(self.cx)?;
+        let writer = &mut *self.writer;
+        match piece {
+            Piece::Bytes(at, bytes) => {
+                self.meter.add(bytes.len() as u64);
+                self.cutter.add(at, &bytes, &mut |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes))?;
+            }
+            Piece::Bad(extent) => {
+                self.unreadable.insert(extent);
+                self.meter.add(extent.len().0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a leaf over from the snapshot before; where the store does not have it any more, it is read like all else.
+    fn keep(&mut self, source: &Source, kept: &Kept, leaf: Extent) -> Result<(), Stop> {
+        self.close()?;
+        let Some(map) = kept.map else { return Ok(()) };
+        match self.writer.keep(map, leaf) {
+            Err(StoreError::Damaged { .. }) => {
+                read_used(&source.bytes, &source.used.clip(leaf), source.sector, |piece| self.take(piece))
+            }
+            kept => Ok(kept?),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), Stop> {
+        let writer = &mut *self.writer;
+        Ok(self.cutter.close(&mut |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes))?)
     }
 }
 

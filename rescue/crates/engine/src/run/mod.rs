@@ -6,11 +6,13 @@ pub mod capture;
 mod cut;
 pub mod export;
 mod fences;
+mod kept;
 mod leases;
 mod meter;
 mod payload;
 pub mod pending;
 mod reader;
+mod saved;
 mod tables;
 pub mod write_back;
 

@@ -3,11 +3,11 @@
 use super::{Context, Stop, fences};
 use crate::plan::disks::same_machine;
 use model::command::ExitCode;
-use model::id::{IntentId, SnapshotId};
+use model::id::{IntentId, SnapRef, SnapshotId};
 use model::inspection::Inspection;
 use model::plan::Action;
 use model::ports::{ReadAt, Window};
-use model::snapshot::{Intent, Manifest, Receipt};
+use model::snapshot::{Intent, Machine, Manifest, Receipt};
 use model::units::ByteOffset;
 use std::collections::BTreeSet;
 use store::Store;
@@ -56,6 +56,29 @@ fn superseded_by(intent: &Intent) -> Option<IntentId> {
     match intent.plan.action {
         Action::Undo { of } => Some(of),
         Action::Rollback | Action::Resume { .. } => None,
+    }
+}
+
+/// The snapshot that the disks of a machine were last known to hold: its newest one, or, where a write-back ended after that
+/// was taken, what it left. Nothing where that cannot be told.
+pub fn last_known(store: &Store, machine: &Machine) -> Option<(SnapshotId, Manifest)> {
+    let (id, newest) = store.find(&SnapRef::Latest, Some(machine)).ok()?;
+    let mut holds = (newest.counter, id);
+    for (_, intent, receipt) in store.intents().ok()? {
+        let counter = match store.manifest(intent.undo) {
+            Ok(undo) if undo.machine.is(machine) => undo.counter,
+            Ok(_) => continue,
+            // Forgotten since: nothing numbers it any more but the time.
+            Err(_) if intent.begun < newest.taken => continue,
+            Err(_) => return None,
+        };
+        if counter >= holds.0 {
+            holds = (counter, receipt?.holds);
+        }
+    }
+    match holds.1 {
+        same if same == id => Some((id, newest)),
+        other => store.manifest(other).ok().map(|manifest| (other, manifest)),
     }
 }
 

@@ -27,6 +27,16 @@ pub(crate) enum Piece {
     Bad(Extent),
 }
 
+impl Piece {
+    /// Its first byte.
+    pub(crate) fn start(&self) -> ByteOffset {
+        match self {
+            Self::Bytes(at, _) => *at,
+            Self::Bad(extent) => extent.start(),
+        }
+    }
+}
+
 /// Reads the used bytes of a volume on threads of their own and hands them to `take` in rising order. `take` ends it early by
 /// an error.
 ///

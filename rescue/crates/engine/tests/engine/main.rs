@@ -7,6 +7,7 @@ mod faults;
 mod flow;
 mod hostile;
 mod image;
+mod increments;
 mod locked;
 mod looking;
 mod sim;

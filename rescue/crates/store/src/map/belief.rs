@@ -98,6 +98,7 @@ mod tests {
             why: "a test".into(),
             captured: ByteLen(0),
             unreadable: ExtentSet::new(),
+            compared: None,
             map,
         };
         Manifest {

@@ -96,6 +96,16 @@ impl Store {
         self.stated(RecordKind::Manifest, &name).map_err(|e| renamed(e, &what)).map(|s| s.manifest)
     }
 
+    /// True where what a snapshot says may be said again by this store's signer: it signed that snapshot itself, or there is none.
+    ///
+    /// # Errors
+    /// As [`Store::manifest`].
+    pub fn vouches_for(&self, id: SnapshotId) -> Result<bool, StoreError> {
+        let Some(own) = self.trusting().signer.map(|key| key.id()) else { return Ok(true) };
+        let name = snapshot_name(&self.seal().name(&id.0));
+        Ok(self.stated(RecordKind::Manifest, &name)?.signers.contains(&own))
+    }
+
     /// The manifest (or aside) that lies under a name. Signatures come before the decoder, and the decoder is not believed.
     pub(super) fn stated(&self, kind: RecordKind, name: &ObjectName) -> Result<Stated, StoreError> {
         let body = self.read_record(kind, name)?;

@@ -189,6 +189,7 @@ pub(crate) fn manifest(machine: Machine, map: MapRoot) -> Manifest {
             why: "a test".into(),
             captured: ByteLen(0),
             unreadable: ExtentSet::new(),
+            compared: None,
             map,
         }],
         cost: Cost::default(),

@@ -13,9 +13,12 @@ const CHECKSUM_HIGH: Range<usize> = 0x82..0x84;
 
 /// Bits of `i_flags`.
 mod flag {
+    pub(super) const IMMUTABLE: u32 = 0x10;
     pub(super) const ENCRYPT: u32 = 0x800;
     pub(super) const INDEX: u32 = 0x1000;
+    pub(super) const JOURNAL_DATA: u32 = 0x4000;
     pub(super) const EXTENTS: u32 = 0x8_0000;
+    pub(super) const EA_INODE: u32 = 0x20_0000;
     pub(super) const INLINE_DATA: u32 = 0x1000_0000;
 }
 
@@ -104,6 +107,22 @@ impl Inode {
         seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(extra >> 2))
     }
 
+    /// Seconds since 1970 of its last change, of data or not (`i_ctime`); `None` where it does not keep its times to the
+    /// nanosecond.
+    pub(super) fn changed(&self) -> Option<i64> {
+        if self.bytes.len() <= 128 || self.extra_end() < 0x90 {
+            return None;
+        }
+        let extra = le32(&self.bytes, 0x84);
+        Some(i64::from(le32(&self.bytes, 0xc).cast_signed()) + (i64::from(extra & 3) << 32))
+    }
+
+    /// Its data may be written without a trace in it: somebody made it unchangeable for all but those who write below the
+    /// file system (`ldlinux.sys` is such a file), its data goes through the journal, or it is an attribute of another inode.
+    pub(super) fn is_peculiar(&self) -> bool {
+        self.flags & (flag::IMMUTABLE | flag::JOURNAL_DATA | flag::EA_INODE) != 0
+    }
+
     /// Where the fixed fields end and attributes begin: 128 plus `i_extra_isize`.
     fn extra_end(&self) -> usize {
         extra_end(&self.bytes)
@@ -143,6 +162,15 @@ impl Inode {
         }
         Ok((self.block(), &[]))
     }
+}
+
+/// True where two inodes of one number say the same but for when they were last read: size, owners, times, generation,
+/// version, flags, attributes, and the root of the block map are the same.
+pub(super) fn same_but_access(a: &[u8], b: &[u8]) -> bool {
+    // i_atime; both halves of the checksum; i_atime_extra.
+    const SKIPPED: [Range<usize>; 4] = [0x8..0xc, CHECKSUM_LOW, CHECKSUM_HIGH, 0x8c..0x90];
+    let skipped = |at: usize| SKIPPED.iter().any(|s| s.contains(&at));
+    a.len() == b.len() && a.iter().zip(b).enumerate().all(|(at, (a, b))| a == b || skipped(at))
 }
 
 /// Where the fixed fields of an inode end: 128 plus `i_extra_isize`, within the inode.

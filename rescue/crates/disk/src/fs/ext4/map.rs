@@ -34,6 +34,52 @@ pub(super) fn look_up(reader: &Reader, inode: &Inode, block: u64) -> Result<Run,
     if inode.has_extents() { by_extents(reader, inode, block) } else { by_map(reader, inode, block) }
 }
 
+/// The blocks that hold the nodes of a file's map, the root not among them. Never more than `most`.
+///
+/// # Errors
+/// As [`look_up`]; [`FsError::Corrupt`] where there are more.
+pub(super) fn nodes(reader: &Reader, inode: &Inode, most: u64) -> Result<Vec<u64>, FsError> {
+    let mut found = Vec::new();
+    let mut add = |block: u64| {
+        if found.len() as u64 >= most {
+            return Err(FsError::Corrupt(format!("the map of inode {} has no end", inode.number)));
+        }
+        found.push(block);
+        reader.block(block)
+    };
+    // What is still to be gone through, each with its height above the data.
+    let mut todo: Vec<(std::sync::Arc<[u8]>, u16)> = Vec::new();
+    let root = inode.block();
+    if inode.has_extents() {
+        todo.push((root.into(), le16(root, 6)));
+        while let Some((node, depth)) = todo.pop() {
+            if depth > MOST_DEPTH || le16(&node, 6) != depth {
+                return Err(FsError::Corrupt(format!(
+                    "the extent tree of inode {} does not hold together",
+                    inode.number
+                )));
+            }
+            let entries = usize::from(le16(&node, 2)).min(node.len() / ENTRY - 1);
+            for e in (1..=entries).take_while(|_| depth > 0).map(|i| &node[ENTRY * i..ENTRY * (i + 1)]) {
+                todo.push((add(wide(u32::from(le16(e, 8)), le32(e, 4)))?, depth - 1));
+            }
+        }
+        return Ok(found);
+    }
+    for (slot, height) in [(12, 1), (13, 2), (14, 3)] {
+        match le32(root, slot * 4) {
+            0 => {}
+            block => todo.push((add(u64::from(block))?, height)),
+        }
+    }
+    while let Some((node, height)) = todo.pop() {
+        for pointer in node.chunks_exact(4).take_while(|_| height > 1).map(|p| le32(p, 0)).filter(|p| *p != 0) {
+            todo.push((add(u64::from(pointer))?, height - 1));
+        }
+    }
+    Ok(found)
+}
+
 /// A hole up to (not including) block `end`.
 fn hole(block: u64, end: u64) -> Run {
     Run { at: None, len: end.saturating_sub(block).max(1) }

@@ -7,6 +7,7 @@
 //! Facts are from the kernel's `fs/ext4`, `fs/jbd2` and `Documentation/filesystems/ext4`; each file names its source.
 
 mod browse;
+mod changes;
 mod cuts;
 mod dir;
 mod file;
@@ -29,7 +30,7 @@ use self::log::Log;
 use self::reader::Reader;
 use self::superblock::{JournalPlace, Superblock};
 use super::{FileSystem, FsError};
-use model::coverage::{CaptureMethod, Coverage};
+use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
 use model::inspection::{ExtInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
@@ -218,6 +219,13 @@ impl FileSystem for Ext4 {
 
     fn cuts(&self) -> Cuts {
         cuts::cuts(&self.now)
+    }
+
+    fn changes(&self, before: Arc<dyn ReadAt>) -> Changes {
+        match self.not_proven() {
+            Some(why) => Changes::unknown(&why),
+            None => changes::changes(&self.now, before),
+        }
     }
 
     fn coverage(&self) -> Coverage {

@@ -290,6 +290,41 @@ impl Superblock {
         &self.bytes[0x68..0x78]
     }
 
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// First inode that is not reserved (`s_first_ino`).
+    pub(super) fn first_inode(&self) -> u32 {
+        let reserved_by_revision_0 = 11;
+        if le32(&self.bytes, 0x4c) == 0 { reserved_by_revision_0 } else { le32(&self.bytes, 0x54) }
+    }
+
+    /// Inodes that look like files and are the file system's own, wherever they are numbered: the journal, the quotas of
+    /// users, groups and projects, the snapshot, the orphan file.
+    pub(super) fn hidden_inodes(&self) -> [u32; 6] {
+        [0xe0, 0x240, 0x244, 0x26c, 0x180, 0x280].map(|at| le32(&self.bytes, at))
+    }
+
+    /// `EXT4_DEFM_JMODE_DATA`: the default is to journal the data of files too.
+    pub(super) fn journals_data(&self) -> bool {
+        le32(&self.bytes, 0x100) & 0x60 == 0x20
+    }
+
+    /// True where both lay out one volume in the same way, with the same identity and features, so that what has a place in
+    /// one has it in the other.
+    pub(super) fn is_laid_out_as(&self, other: &Self) -> bool {
+        let layout = |sb: &Self| {
+            let (shape, groups) = ((sb.block_size, sb.blocks, sb.first_data_block, sb.cluster), (sb.groups, sb.seed));
+            let inodes = (sb.inodes, sb.inodes_per_group, sb.inode_size, sb.first_inode());
+            let features = (sb.compat, sb.incompat, sb.ro_compat);
+            let rest = (sb.blocks_per_group, sb.desc_size, sb.first_meta_bg(), sb.reserved_gdt_blocks());
+            (shape, groups, inodes, features, rest, sb.hidden_inodes())
+        };
+        layout(self) == layout(other) && self.uuid() == other.uuid()
+    }
+
     /// `s_mmp_block`: where multiple mount protection writes.
     pub(super) fn mmp_block(&self) -> u64 {
         le64(&self.bytes, 0x168)

@@ -6,7 +6,7 @@ mod usage;
 
 use super::{FileSystem, FsError};
 use crate::coverage::raw;
-use model::coverage::{CaptureMethod, Coverage};
+use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
 use model::inspection::{FatInfo, ListedFile};
 use model::ports::ReadAt;
@@ -72,6 +72,10 @@ impl FileSystem for Fat {
 
     fn cuts(&self) -> Cuts {
         Cuts::grid(self.bytes.size())
+    }
+
+    fn changes(&self, _before: Arc<dyn ReadAt>) -> Changes {
+        Changes::unknown("FAT keeps no record of what changed")
     }
 
     fn coverage(&self) -> Coverage {

@@ -199,6 +199,7 @@ mod tests {
             why: "".into(),
             captured: ByteLen(end - start),
             unreadable: ExtentSet::new(),
+            compared: None,
             map: map(u8::try_from(number).unwrap()),
         }
     }

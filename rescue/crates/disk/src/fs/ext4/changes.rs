@@ -1,0 +1,268 @@
+//! Which files are as they were in an earlier state of the file system, told by their inodes alone.
+//!
+//! Why that can be told: whoever writes to a file through the kernel changes its times first (`file_update_time`, for writes
+//! and for pages of a mapping that become writable), to the nanosecond of a clock that runs on; and a session that ends in
+//! order has brought both the data and the times to the disk. A session that is cut off may have brought the data alone. So
+//! there must have been one session only, and it must have ended in order: the mount count says the first, the state
+//! of the file system and of the installed system the second.
+//!
+//! What is written with no trace in an inode is never taken to be the same: everything that is not a file's data (directories,
+//! inode tables, maps, the journal, quotas), swap files, and small files of whole sectors, such as GRUB's environment block and
+//! LILO's map, which boot loaders write in place.
+
+use super::inode::{Inode, same_but_access};
+use super::map::{look_up, nodes};
+use super::reader::Reader;
+use super::superblock::{JournalPlace, Superblock};
+use crate::fs::FsError;
+use crate::swap;
+use model::coverage::{Changes, Comparison};
+use model::inspection::FileKind;
+use model::ports::ReadAt;
+use model::units::{ByteLen, Extent, ExtentSet};
+use std::sync::Arc;
+
+/// Look-ups for all files together, per block of the volume, as for cuts.
+const LOOK_UPS_PER_BLOCK: u64 = 2;
+/// Inode tables are compared in pieces of this many bytes.
+const PIECE: u64 = 256 << 10;
+/// Boot loaders write whole sectors, into files that are no longer than this.
+const SECTOR: u64 = 512;
+const MOST_OF_A_LOADER: u64 = 1 << 20;
+/// `mkswap` refuses less than ten pages.
+const LEAST_SWAP: u64 = 10 * 4096;
+
+/// What `now`, a file system that was unmounted and whose maps are trusted, has in common with `before`.
+pub(super) fn changes(now: &Reader, before: Arc<dyn ReadAt>) -> Changes {
+    let earlier = match Superblock::read(&*before) {
+        Ok(Some(sb)) => Reader::new(before, sb),
+        Ok(None) => return Changes::unknown("the snapshot before has no ext file system there"),
+        Err(e) => return Changes::unknown(&format!("as it was in the snapshot before it cannot be read ({e})")),
+    };
+    let comparison = match since(now, &earlier) {
+        Ok(comparison) => comparison,
+        Err(why) => return Changes::unknown(&why),
+    };
+    let found =
+        Same { now, earlier: &earlier, left: now.sb.blocks.saturating_mul(LOOK_UPS_PER_BLOCK), same: Vec::new() };
+    let (why, same) = match comparison {
+        Comparison::Untouched => {
+            let all = Extent::whole(now.bytes().size());
+            // The boot block is the boot loader's too.
+            let boot: ExtentSet = Extent::between(0, super::superblock::AT.0).into_iter().collect();
+            ("nobody wrote to it since", found.restless().map(|set| set.union(&boot).gaps(all)))
+        }
+        _ => ("one session since, which ended in order", found.files()),
+    };
+    match same {
+        Ok(same) => Changes { comparison, why: why.into(), same },
+        Err(e) => Changes::unknown(&format!("its inodes cannot be compared ({e})")),
+    }
+}
+
+/// How much the superblocks and the journal prove: [`Comparison::Untouched`] or [`Comparison::Metadata`], or why nothing.
+fn since(now: &Reader, earlier: &Reader) -> Result<Comparison, String> {
+    let (sb, old) = (&now.sb, &earlier.sb);
+    let JournalPlace::Inode(journal) = sb.journal() else {
+        return Err("it has no journal of its own".to_owned());
+    };
+    if old.needs_recovery() || old.has_errors() || !old.was_unmounted() {
+        return Err("the snapshot before has it as it was while in use".to_owned());
+    }
+    if sb.needs_recovery() || !sb.was_unmounted() {
+        return Err("it was not unmounted".to_owned());
+    }
+    if !sb.is_laid_out_as(old) {
+        return Err("it was made anew, resized or changed in kind since".to_owned());
+    }
+    if sb.bytes() == old.bytes() && same_journal(now, earlier, journal) {
+        return Ok(Comparison::Untouched);
+    }
+    if sb.journals_data() || old.journals_data() {
+        return Err("its journal holds the data of files too".to_owned());
+    }
+    let (is, was) = (sb.info(), old.info());
+    if (is.made_at, is.checked_at) != (was.made_at, was.checked_at) {
+        return Err("it was made anew or checked since".to_owned());
+    }
+    if was.mount_count.checked_add(1) != Some(is.mount_count) {
+        let sessions = i32::from(is.mount_count) - i32::from(was.mount_count);
+        return Err(format!("{sessions} sessions since, by its mount count: one of them may have been cut off"));
+    }
+    if is.mounted_at < was.written_at || is.written_at < is.mounted_at || is.kbytes_written < was.kbytes_written {
+        return Err("its clock or its counters went backwards".to_owned());
+    }
+    Ok(Comparison::Metadata)
+}
+
+/// True where the journal's superblock is the same: nothing was logged.
+fn same_journal(now: &Reader, earlier: &Reader, journal: u32) -> bool {
+    let first = |reader: &Reader| {
+        let inode = reader.inode(journal).ok()?;
+        reader.block(look_up(reader, &inode, 0).ok()?.at?).ok()
+    };
+    matches!((first(now), first(earlier)), (Some(a), Some(b)) if a == b)
+}
+
+struct Same<'a> {
+    now: &'a Reader,
+    earlier: &'a Reader,
+    left: u64,
+    same: Vec<Extent>,
+}
+
+impl Same<'_> {
+    /// Where the data of files lies that are as they were.
+    fn files(mut self) -> Result<ExtentSet, FsError> {
+        // The session's clock stood later than this when it began: what bears a later time tells nothing.
+        let last = self.earlier.sb.info().written_at;
+        self.each_inode(true, &mut |found, inode| {
+            let same = inode.changed().is_some_and(|at| at <= last)
+                && !found.is_restless(inode)?
+                && found.same_nodes(inode)?;
+            if same { found.take(inode) } else { Ok(()) }
+        })?;
+        Ok(self.same.into())
+    }
+
+    /// Where the data of files lies that may be written below the file system while it is not mounted.
+    fn restless(mut self) -> Result<ExtentSet, FsError> {
+        self.each_inode(false, &mut |found, inode| {
+            if is_of_a_loader(inode) { found.take(inode) } else { Ok(()) }
+        })?;
+        Ok(self.same.into())
+    }
+
+    /// Hands on every file with data of its own; with `same` only those whose inode is as it was. A group or an inode that
+    /// is damaged is left out where sameness is looked for, and an error where it is not.
+    fn each_inode(
+        &mut self,
+        same: bool,
+        each: &mut dyn FnMut(&mut Self, &Inode) -> Result<(), FsError>,
+    ) -> Result<(), FsError> {
+        let (now, earlier) = (self.now, self.earlier);
+        let sb = &now.sb;
+        let (len, size) = (usize::try_from(sb.inode_size).expect("at most a block"), u64::from(sb.inode_size));
+        for no in 0..sb.groups {
+            let (group, old) = (now.group(no)?, earlier.group(no)?);
+            if !group.checksum_holds || !old.checksum_holds || group.inode_table != old.inode_table {
+                match same {
+                    true => continue,
+                    false => return Err(FsError::Corrupt(format!("the descriptor of group {no} is damaged"))),
+                }
+            }
+            let begun = group.inodes_begun(sb).min(if same { old.inodes_begun(sb) } else { u32::MAX });
+            let table = now.place(group.inode_table)?;
+            let (mut at, end) = (0, u64::from(begun) * size);
+            while at < end {
+                let part = usize::try_from((end - at).min(PIECE)).expect("a piece");
+                let place = table.checked_add(ByteLen(at));
+                let place = place.ok_or_else(|| FsError::Corrupt("an inode table past the end".to_owned()))?;
+                let is = now.bytes().read_vec(place, part)?;
+                let was = if same { earlier.bytes().read_vec(place, part)? } else { is.clone() };
+                let first = no * sb.inodes_per_group + 1 + u32::try_from(at / size).expect("an inode of the group");
+                for ((number, is), was) in (first..).zip(is.chunks_exact(len)).zip(was.chunks_exact(len)) {
+                    if let Some(inode) = self.candidate(number, is, was, same)? {
+                        each(self, &inode)?;
+                    }
+                }
+                at += part as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// The inode of a file of its own, with data in blocks.
+    fn candidate(&self, number: u32, is: &[u8], was: &[u8], same: bool) -> Result<Option<Inode>, FsError> {
+        let sb = &self.now.sb;
+        let own = number >= sb.first_inode() && !sb.hidden_inodes().contains(&number);
+        if !own || !is_regular(is) || !same_but_access(is, was) {
+            return Ok(None);
+        }
+        match Inode::parse(sb, number, is) {
+            Ok(inode) => Ok(Some(inode).filter(|i| !i.is_inline())),
+            Err(_) if same => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// True where the file's data may be written with no trace in its inode.
+    fn is_restless(&mut self, inode: &Inode) -> Result<bool, FsError> {
+        if is_of_a_loader(inode) {
+            return Ok(true);
+        }
+        if inode.size < LEAST_SWAP || !inode.size.is_multiple_of(4096) {
+            return Ok(false);
+        }
+        for page in swap::PAGES {
+            let signature = u64::from(page) - 10;
+            let block = u64::from(self.now.sb.block_size);
+            self.spend()?;
+            // Within a block: a page ends where a block does, or inside one.
+            if let Some(at) = look_up(self.now, inode, signature / block)?.at {
+                let bytes = self.now.block(at)?;
+                let within = usize::try_from(signature % block).expect("less than a block");
+                if bytes.get(within..within + 10).is_some_and(swap::is_signature) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// True where the nodes of the file's map are as they were: its root is, being part of the inode.
+    fn same_nodes(&mut self, inode: &Inode) -> Result<bool, FsError> {
+        let Ok(nodes) = nodes(self.now, inode, self.left) else { return Ok(false) };
+        for node in nodes {
+            self.spend()?;
+            let old = self.earlier.bytes().read_vec(self.now.place(node)?, self.now.block_len())?;
+            if *self.now.block(node)? != *old {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the file's written blocks, as far as its map holds together. What is allocated and not written may hold anything.
+    fn take(&mut self, inode: &Inode) -> Result<(), FsError> {
+        let size = u64::from(self.now.sb.block_size);
+        let blocks = inode.size.div_ceil(size);
+        let (mut block, taken) = (0, self.same.len());
+        while block < blocks {
+            self.spend()?;
+            let Ok(run) = look_up(self.now, inode, block) else {
+                self.same.truncate(taken);
+                return Ok(());
+            };
+            if let Some(at) = run.at {
+                let len = run.len.min(blocks - block);
+                self.same.extend(Extent::between(at * size, (at + len) * size));
+            }
+            block = block.saturating_add(run.len);
+        }
+        Ok(())
+    }
+
+    /// Counts a look-up: a file system made to be read for ever gets no further than an honest one.
+    fn spend(&mut self) -> Result<(), FsError> {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(FsError::Corrupt("its files have more blocks than the volume".to_owned())),
+        }
+    }
+}
+
+/// `S_IFREG`, with a name somewhere.
+fn is_regular(inode: &[u8]) -> bool {
+    let le16 = |at| super::raw::le16(inode, at);
+    le16(0) & 0xf000 == 0x8000 && le16(0x1a) != 0
+}
+
+/// True for a file that a boot loader may write in place, with the file system not mounted.
+fn is_of_a_loader(inode: &Inode) -> bool {
+    let sectors = inode.size > 0 && inode.size <= MOST_OF_A_LOADER && inode.size.is_multiple_of(SECTOR);
+    inode.kind == FileKind::File && (sectors || inode.is_peculiar())
+}

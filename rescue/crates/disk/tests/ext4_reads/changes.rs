@@ -1,0 +1,180 @@
+//! What is taken to be the same, and what never is. How a kernel writes is tried by the histories in a machine
+//! (`qemu-tests/src/histories`); here is one test for each rule.
+
+use super::tools::{Image, Noise, blocks, tree};
+use disk::fs::FileSystem;
+use model::coverage::{Changes, Comparison};
+use model::units::Extent;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
+
+const MIB: u64 = 64;
+const BLOCK: u64 = 4096;
+
+/// A tree with a swap file and GRUB's environment in it.
+fn files() -> tempfile::TempDir {
+    let tree = tree(20);
+    let mut swap = Noise::new(3).bytes(300 * 4096);
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    fs::write(tree.path().join("swap"), swap).unwrap();
+    // As long, and something else.
+    fs::write(tree.path().join("pages"), Noise::new(4).bytes(300 * 4096)).unwrap();
+    let mut grub = b"# GRUB Environment Block\n".to_vec();
+    grub.resize(1024, b'#');
+    fs::write(tree.path().join("grubenv"), grub).unwrap();
+    // Islands enough for a node of the tree beside the inode.
+    let deep = fs::File::create(tree.path().join("islands")).unwrap();
+    deep.set_len((2 << 20) + 1).unwrap();
+    (0..9).for_each(|n| deep.write_all_at(&Noise::new(n).bytes(4096), n * 3 * 4096).unwrap());
+    tree
+}
+
+fn made(args: &[&str]) -> Image {
+    Image::make(MIB, &[&["-t", "ext4", "-b", "4096"], args].concat(), Some(files().path()))
+}
+
+/// Seconds since 1970, so many from now.
+fn clock(from_now: u64) -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(from_now);
+    format!("@{}", now.as_secs())
+}
+
+/// The same after a session that is told by its mount count and times alone, and what `commands` do besides.
+fn after(image: &Image, commands: &[&str]) -> Image {
+    let later = image.copy();
+    // When it was last written to, debugfs says by itself.
+    let session = ["ssv mnt_count 1".to_owned(), format!("ssv mtime {}", clock(0))];
+    let all: Vec<String> = session.into_iter().chain(commands.iter().map(|c| (*c).to_owned())).collect();
+    later.debugfs(&all);
+    later
+}
+
+fn compare(before: &Image, now: &Image) -> Changes {
+    now.open().changes(before.bytes())
+}
+
+/// Whether the data of a file is called the same: all of it or nothing.
+fn same(changes: &Changes, image: &Image, path: &str) -> bool {
+    let all: Vec<bool> = blocks(image, path)
+        .into_iter()
+        .filter(|b| *b != 0)
+        // debugfs lists the node of the tree first.
+        .skip(usize::from(path == "/islands"))
+        .map(|b| changes.same.covers(Extent::between(b * BLOCK, (b + 1) * BLOCK).unwrap()))
+        .collect();
+    assert!(!all.is_empty() && all.iter().all(|s| *s == all[0]), "{path}: {all:?}");
+    all[0]
+}
+
+#[test]
+fn a_session_is_told_by_its_inodes() {
+    let before = made(&[]);
+    let touched = format!("sif /file-65536 ctime {}", clock(90));
+    let now = after(&before, &[&touched, "sif /file-300000 mode 0100600", "sif /file-4097 atime @1"]);
+    let changes = compare(&before, &now);
+    assert_eq!(changes.comparison, Comparison::Metadata, "{}", changes.why);
+    for path in ["/file-3000001", "/pages", "/islands", "/deep/er/still/here", "/file-4097", "/sparse"] {
+        assert!(same(&changes, &now, path), "{path}");
+    }
+    for path in ["/file-65536", "/file-300000", "/swap", "/grubenv", "/many", "/"] {
+        assert!(!same(&changes, &now, path), "{path}");
+    }
+    // The journal and the quotas look like files.
+    assert!(!same(&changes, &now, "<8>"));
+}
+
+#[test]
+fn untouched_but_for_what_boot_loaders_write() {
+    let before = made(&[]);
+    let changes = compare(&before, &before);
+    assert_eq!(changes.comparison, Comparison::Untouched, "{}", changes.why);
+    for path in ["/file-3000001", "/pages", "/islands", "/swap", "/many", "<8>"] {
+        assert!(same(&changes, &before, path), "{path}");
+    }
+    assert!(!same(&changes, &before, "/grubenv"));
+    assert!(!changes.same.covers(Extent::between(0, 1).unwrap()), "the boot block");
+}
+
+#[test]
+fn a_node_of_the_map_is_part_of_the_file() {
+    let before = made(&["-O", "^metadata_csum"]);
+    let now = after(&before, &[]);
+    assert!(same(&compare(&before, &now), &now, "/islands"));
+    // The unused end of every node that is one: it is not what it was.
+    let bytes = fs::read(&before.path).unwrap();
+    let mut nodes = 0;
+    let file = fs::OpenOptions::new().write(true).open(&before.path).unwrap();
+    for (no, block) in (0..).zip(bytes.chunks_exact(4096)) {
+        if block[..2] == [0x0a, 0xf3] {
+            file.write_all_at(&[1], no * BLOCK + 4090).unwrap();
+            nodes += 1;
+        }
+    }
+    assert_eq!(nodes, 1);
+    let changes = compare(&before, &now);
+    assert!(!same(&changes, &now, "/islands") && same(&changes, &now, "/pages"));
+}
+
+#[test]
+fn nothing_is_told_where_it_cannot_be() {
+    let before = made(&[]);
+    let told = |before: &Image, now: &Image| {
+        let changes = compare(before, now);
+        assert_eq!(changes.comparison, Comparison::Content);
+        assert!(changes.same.is_empty());
+        changes.why.as_str().to_owned()
+    };
+    let with = |image: &Image, command: &str| {
+        let other = image.copy();
+        other.debugfs(&[command.to_owned()]);
+        other
+    };
+    let now = after(&before, &[]);
+    assert!(told(&before, &with(&now, "ssv mnt_count 2")).contains("2 sessions"));
+    assert!(told(&before, &with(&now, "ssv mnt_count 0")).contains("0 sessions"));
+    assert!(told(&before, &with(&now, "ssv mtime @1000000000")).contains("backwards"));
+    assert!(told(&before, &with(&now, "ssv state 0")).contains("not unmounted"));
+    assert!(told(&before, &with(&now, "feature needs_recovery")).contains("not unmounted"));
+    assert!(told(&with(&before, "ssv state 0"), &now).contains("in use"));
+    assert!(told(&with(&before, "feature needs_recovery"), &now).contains("in use"));
+    assert!(told(&before, &with(&now, "ssv lastcheck @1900000000")).contains("checked"));
+    assert!(told(&before, &with(&now, "ssv default_mount_opts 0x20")).contains("journal"));
+    assert!(told(&made(&[]), &now).contains("made anew"));
+    let empty = Image::make(MIB, &["-t", "ext4"], None);
+    fs::write(&empty.path, vec![0; 64 << 20]).unwrap();
+    assert!(told(&empty, &now).contains("no ext file system"));
+    let without = made(&["-O", "^has_journal"]);
+    assert!(told(&without, &without).contains("no journal"));
+}
+
+#[test]
+fn inodes_without_nanoseconds_tell_nothing() {
+    let before = made(&["-I", "128"]);
+    let changes = compare(&before, &after(&before, &[]));
+    assert_eq!(changes.comparison, Comparison::Metadata);
+    assert!(changes.same.is_empty());
+}
+
+/// Whatever stands in the earlier state, it is an answer, in bounded time.
+#[test]
+fn a_hostile_past_is_survived() {
+    let before = made(&[]);
+    let now = after(&before, &[]);
+    let good = fs::read(&before.path).unwrap();
+    let used: Vec<usize> =
+        (0..good.len() / 4096).filter(|b| good[b * 4096..(b + 1) * 4096].iter().any(|x| *x != 0)).collect();
+    let mut noise = Noise::new(11);
+    for _ in 0..60 {
+        let mut bad = good.clone();
+        for _ in 0..1 + noise.below(6) {
+            let block = if noise.below(2) == 0 { noise.below(12) } else { used[noise.below(used.len())] };
+            let at = block * 4096 + noise.below(4090);
+            let len = 1 + noise.below(6);
+            let patch = noise.bytes(len);
+            bad[at..at + patch.len()].copy_from_slice(&patch);
+        }
+        let fs = now.open();
+        let _ = fs.changes(std::sync::Arc::new(bad));
+    }
+}

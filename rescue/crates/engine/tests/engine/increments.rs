@@ -1,0 +1,203 @@
+//! A snapshot that takes over what is proven to be unchanged is the snapshot that reads everything, whatever the proof leaves out.
+
+use crate::image::{MIB, machine, noise, range};
+use crate::sim::{Sim, Ticking};
+use engine::parser::{Local, Parser, ParserError, Scene};
+use engine::plan::snapshot;
+use engine::run::capture::{MoreTable, capture};
+use engine::run::{Context, Unwatched};
+use model::assessment::Report;
+use model::coverage::{CaptureMethod, Changes, Comparison, Coverage};
+use model::evidence::Evidence;
+use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
+use model::inspection::{Content, Disk, Finding, Inspection, System, Volume};
+use model::ports::{Devices, ObjectStore, ReadAt};
+use model::snapshot::{Manifest, MapContent};
+use model::units::{ByteLen, Extent, ExtentSet};
+use proptest::prelude::*;
+use std::sync::Arc;
+use store::backend::Memory;
+use store::{Decode, LocalDecoder, Store};
+
+/// Three leaves and a bit.
+const SIZE: usize = 13 * MIB;
+
+/// A parser that is told what is in use and what is the same.
+struct Told {
+    local: Local,
+    used: ExtentSet,
+    same: ExtentSet,
+}
+
+impl Parser for Told {
+    fn table(&self, disk: DiskNo) -> Result<disk::table::TableReading, ParserError> {
+        self.local.table(disk)
+    }
+    fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
+        self.local.content(volume, extent)
+    }
+    fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
+        self.local.systems(inspection)
+    }
+    fn evidence(&self, _: &Scene, _: usize) -> Result<Vec<Evidence>, ParserError> {
+        Ok(Vec::new())
+    }
+    fn coverage(&self, _: &Volume) -> Result<Coverage, ParserError> {
+        Ok(Coverage { method: CaptureMethod::UsedBlocks, why: "told".into(), used: self.used.clone() })
+    }
+    fn changes(&self, _: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
+        assert_eq!(before.size(), ByteLen(SIZE as u64));
+        Ok(Changes { comparison: Comparison::Metadata, why: "told".into(), same: self.same.clone() })
+    }
+}
+
+impl Decode for Told {
+    fn statement(&self, bytes: &[u8]) -> Result<model::snapshot::Statement, store::DecodeError> {
+        LocalDecoder.statement(bytes)
+    }
+    fn note(&self, bytes: &[u8]) -> Result<model::note::Note, store::DecodeError> {
+        LocalDecoder.note(bytes)
+    }
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<model::inventory::InventoryEntry, store::DecodeError> {
+        LocalDecoder.inventory_entry(bytes)
+    }
+    fn intent(&self, bytes: &[u8]) -> Result<model::snapshot::Intent, store::DecodeError> {
+        LocalDecoder.intent(bytes)
+    }
+    fn receipt(&self, bytes: &[u8]) -> Result<model::snapshot::Receipt, store::DecodeError> {
+        LocalDecoder.receipt(bytes)
+    }
+    fn node(&self, bytes: &[u8]) -> Result<store::Node, store::DecodeError> {
+        LocalDecoder.node(bytes)
+    }
+    fn footer(&self, bytes: &[u8]) -> Result<store::Footer, store::DecodeError> {
+        LocalDecoder.footer(bytes)
+    }
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, store::DecodeError> {
+        LocalDecoder.frame(stored, plain_len)
+    }
+}
+
+/// A disk that is one ext4, as far as anybody asks here.
+fn report(sim: &Sim) -> Report {
+    let (path, extent) = (VolumePath::whole(DiskNo(0)), Extent::whole(ByteLen(SIZE as u64)));
+    let ext: Arc<dyn ReadAt> = Arc::new(machine().then[range(3)].to_vec());
+    let (content, _) = disk::content::identify(&path, &ext);
+    assert!(matches!(content, Content::Ext(_)));
+    let volumes = vec![Volume { path, extent, content }];
+    let disk = Disk { no: DiskNo(0), hardware: sim.hardware.clone(), head: Digest([0; 32]), table: None, volumes };
+    Report { inspection: Inspection { disks: vec![disk], ..Inspection::default() }, systems: Vec::new() }
+}
+
+fn save(
+    store: &Store,
+    bytes: &[u8],
+    used: &ExtentSet,
+    against: Option<(SnapshotId, &ExtentSet)>,
+) -> (SnapshotId, Manifest) {
+    let sim = Sim::new(bytes.to_vec());
+    let same = against.map(|(_, same)| same.clone()).unwrap_or_default();
+    let told = Told { local: Local::new(sim.disks()), used: used.clone(), same };
+    let clock = Ticking::default();
+    let cx = Context { devices: &*sim, parser: &told, store, clock: &clock, observer: &Unwatched };
+    let report = report(&sim);
+    let mut planned = snapshot::keep(&report, None, false);
+    assert_eq!(planned.plan.volumes.len(), 1);
+    if let Some((id, _)) = against {
+        planned.plan.volumes[0].against = Ok(id);
+    }
+    capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1)).unwrap()
+}
+
+fn empty(objects: &Arc<Memory>) -> Store {
+    let objects: Arc<dyn ObjectStore> = objects.clone();
+    Store::init(objects.clone()).unwrap();
+    Store::open(objects, Arc::new(LocalDecoder)).unwrap().with_threads(2)
+}
+
+fn set(ranges: &[(usize, usize)]) -> ExtentSet {
+    let within = |(from, len): &(usize, usize)| {
+        Extent::between((from * 512) as u64, ((from + len) * 512).min(SIZE) as u64).filter(|e| !e.is_empty())
+    };
+    // The head is always saved.
+    ranges.iter().filter_map(within).chain(Extent::between(0, 4096)).collect::<Vec<_>>().into()
+}
+
+const SECTORS: usize = SIZE / 512;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn an_increment_is_the_whole(
+        then in prop::collection::vec((0..SECTORS, 1usize..6000), 1..7),
+        now in prop::collection::vec((0..SECTORS, 1usize..6000), 1..7),
+        keeps in any::<bool>(),
+        changed in prop::collection::vec((0..SECTORS, 1usize..40), 0..4),
+        doubted in prop::collection::vec((0..SECTORS, 1usize..400), 0..3),
+        seed in 0u64..8,
+    ) {
+        let before = noise(seed, SIZE);
+        let mut after = before.clone();
+        let changed = set(&changed);
+        for e in changed.iter() {
+            let range = usize::try_from(e.start().0).unwrap()..usize::try_from(e.end().0).unwrap();
+            after[range].iter_mut().for_each(|b| *b ^= 0x55);
+        }
+        let whole = Extent::whole(ByteLen(SIZE as u64));
+        let same = changed.union(&set(&doubted)).gaps(whole);
+        let used_then = set(&then);
+        // Mostly the same blocks are in use; else others too, and some no more.
+        let used_now = if keeps { used_then.clone() } else { set(&[&now[..], &then[..1]].concat()) };
+
+        let store = empty(&Arc::new(Memory::new()));
+        let (first, _) = save(&store, &before, &used_then, None);
+        let (id, increment) = save(&store, &after, &used_now, Some((first, &same)));
+        let other = empty(&Arc::new(Memory::new()));
+        let (_, full) = save(&other, &after, &used_now, None);
+        prop_assert_eq!(MapContent::of(&increment.volumes[0].map), MapContent::of(&full.volumes[0].map));
+        prop_assert_eq!(increment.volumes[0].captured, full.volumes[0].captured);
+
+        let compared = increment.volumes[0].compared.clone().unwrap();
+        prop_assert_eq!(compared.taken_over.0 + increment.cost.read.0, used_now.total().0, "read or taken over");
+        prop_assert_eq!(compared.with.is_some(), compared.taken_over.0 > 0);
+        // What it needs of the first, it has by itself.
+        store.forget(&[first]).unwrap();
+        let report = store.check(true, &mut |_, _| true).unwrap();
+        prop_assert!(report.findings.is_empty(), "{:?}", report.findings);
+        prop_assert!(store.manifest(id).is_ok());
+    }
+}
+
+#[test]
+fn nothing_is_read_where_nothing_changed() {
+    let (bytes, used) = (noise(3, SIZE), set(&[(0, SECTORS)]));
+    let store = empty(&Arc::new(Memory::new()));
+    let (first, _) = save(&store, &bytes, &used, None);
+    let (_, again) = save(&store, &bytes, &used, Some((first, &used)));
+    assert_eq!((again.cost.read, again.cost.stored), (ByteLen::ZERO, ByteLen::ZERO));
+    assert_eq!(again.volumes[0].compared.as_ref().unwrap().taken_over, ByteLen(SIZE as u64));
+}
+
+/// What the store lost is read from the disk again, and the snapshot is whole.
+#[test]
+fn what_the_store_lost_is_read_again() {
+    let (bytes, used) = (noise(4, SIZE), set(&[(0, SECTORS)]));
+    let objects = Arc::new(Memory::new());
+    let (first, _) = save(&empty(&objects), &bytes, &used, None);
+    let packs = objects.list("packs").unwrap();
+    let largest = packs.iter().max_by_key(|name| objects.len(name).unwrap()).unwrap();
+    objects.delete(largest).unwrap();
+    let store = Store::open(objects.clone(), Arc::new(LocalDecoder)).unwrap();
+    let (id, again) = save(&store, &bytes, &used, Some((first, &used)));
+    assert!(again.cost.read.0 > 0);
+    let manifest = store.manifest(id).unwrap();
+    let mut at = 0;
+    for slice in store.map(manifest.volumes[0].map).slices(Extent::whole(ByteLen(SIZE as u64))) {
+        let slice = slice.unwrap();
+        assert_eq!(slice.extent.start().0, at);
+        let read = store.read(&slice).unwrap();
+        assert_eq!(read, bytes[usize::try_from(at).unwrap()..][..read.len()]);
+        at = slice.extent.end().0;
+    }
+    assert_eq!(at, SIZE as u64);
+}
