@@ -45,7 +45,8 @@ impl<'a> Cutter<'a> {
             }
             let open = self.open.get_or_insert_with(|| {
                 let end = self.cuts.after(at).min(at.saturating_add(MOST));
-                Chunk { runs: Vec::new(), bytes: Vec::new(), end }
+                let room = usize::try_from(end.saturating_sub(at)).unwrap_or(0);
+                Chunk { runs: Vec::new(), bytes: Vec::with_capacity(room), end }
             });
             let room = usize::try_from(open.end.saturating_sub(at)).unwrap_or(usize::MAX).max(1);
             let (part, after) = rest.split_at(room.min(rest.len()));
@@ -61,7 +62,12 @@ impl<'a> Cutter<'a> {
     /// # Errors
     /// That of `each`.
     pub(crate) fn close<E>(&mut self, each: &mut dyn FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
-        self.open.take().map_or(Ok(()), each)
+        let Some(mut chunk) = self.open.take() else { return Ok(()) };
+        // Of a hole in it there may be room left, which is nobody's.
+        if chunk.bytes.len() < chunk.bytes.capacity() / 2 {
+            chunk.bytes.shrink_to_fit();
+        }
+        each(chunk)
     }
 }
 

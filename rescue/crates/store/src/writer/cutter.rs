@@ -9,6 +9,7 @@ use crate::layout::{CELL, MAX_DATA, MAX_RUNS, big, small};
 use crate::map::SliceContent;
 use model::id::{Digest, NodeId};
 use model::units::Extent;
+use std::ops::Range;
 
 /// Used bytes of a volume: first address and length.
 pub(super) type Run = (u64, u32);
@@ -179,7 +180,8 @@ impl Cutter {
             self.close_cell();
         }
         if !piece.is_empty() {
-            self.cell.get_or_insert_with(|| (index, Vec::new())).1.extend_from_slice(piece);
+            let cell = self.cell.get_or_insert_with(|| (index, Vec::with_capacity(big(CELL))));
+            cell.1.extend_from_slice(piece);
         }
     }
 
@@ -226,19 +228,22 @@ fn pieces(at: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, u64, &[u8])> {
     })
 }
 
-/// The bytes of each cell strictly between two, of a chunk of these runs.
-pub(super) fn between(runs: &[Run], bytes: &[u8], first: u64, last: u64) -> Vec<(u64, Vec<u8>)> {
-    let mut cells: Vec<(u64, Vec<u8>)> = Vec::new();
-    let mut rest = bytes;
+/// Where the bytes of each cell strictly between two lie among those of a chunk of these runs: one after the other, since a chunk's
+/// bytes are in the order of their addresses.
+pub(super) fn between(runs: &[Run], bytes: &[u8], first: u64, last: u64) -> Vec<(u64, Range<usize>)> {
+    let mut cells: Vec<(u64, Range<usize>)> = Vec::new();
+    let mut done = 0;
     for (at, len) in runs {
-        let (own, after) = rest.split_at(big(*len).min(rest.len()));
-        for (index, _, piece) in pieces(*at, own).filter(|(i, ..)| *i > first && *i < last) {
+        let own = &bytes[done..(done + big(*len)).min(bytes.len())];
+        for (index, _, piece) in pieces(*at, own) {
+            let place = done..done + piece.len();
+            done = place.end;
             match cells.last_mut().filter(|(i, _)| *i == index) {
-                Some((_, bytes)) => bytes.extend_from_slice(piece),
-                None => cells.push((index, piece.to_vec())),
+                Some((_, there)) => there.end = place.end,
+                None if index > first && index < last => cells.push((index, place)),
+                None => {}
             }
         }
-        rest = after;
     }
     cells
 }

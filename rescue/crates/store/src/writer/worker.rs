@@ -89,7 +89,7 @@ fn worked(store: &Store, cut: Cut) -> Result<Worked, StoreError> {
             let cells = match (cells, hash) {
                 (Cells::Sole(index), hash) => vec![(index, hash)],
                 (Cells::Between(first, last), _) => {
-                    between(&runs, &bytes, first, last).into_iter().map(|(i, b)| (i, cell(&b))).collect()
+                    between(&runs, &bytes, first, last).into_iter().map(|(i, at)| (i, cell(&bytes[at]))).collect()
                 }
                 (Cells::No, _) => Vec::new(),
             };
