@@ -10,11 +10,12 @@ use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
 use model::command::{ExitCode, Failure, ImageFormat, PowerAction};
+use model::coverage::Comparison;
 use model::event::{CheckReport, Exported, ExportedImage, JobKind, Outcome};
-use model::id::IntentId;
+use model::id::{DiskNo, IntentId, VolumePath};
 use model::plan::Action;
 use model::run_state::RunState;
-use model::snapshot::Cost;
+use model::snapshot::{Compared, Cost};
 use model::units::{ByteLen, ExtentSet};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -130,7 +131,17 @@ fn outcomes() {
         new: ByteLen(200_000_000),
         stored: ByteLen(81_000_000),
     };
-    show("outcome-saved", JobKind::Snapshot, Outcome::Saved { id: snapshot_id("six"), cost });
+    let compared = |by: Comparison, taken_over: u64| Compared {
+        by,
+        why: "one session since, which ended in order".into(),
+        with: (taken_over > 0).then(|| snapshot_id("five")),
+        taken_over: ByteLen(taken_over),
+    };
+    let volumes = vec![
+        (VolumePath::partition(DiskNo(0), 1), ByteLen(6_000_000), compared(Comparison::Content, 0)),
+        (VolumePath::partition(DiskNo(0), 2), ByteLen(3_094_000_000), compared(Comparison::Metadata, 5_200_000_000)),
+    ];
+    show("outcome-saved", JobKind::Snapshot, Outcome::Saved { id: snapshot_id("six"), cost, volumes });
     show("outcome-rolled-back", JobKind::Rollback, Outcome::WroteBack(receipt()));
     show("outcome-undone", JobKind::Undo, Outcome::WroteBack(receipt()));
     let says = "the store is full: 0 B are free, at least 120 MB are needed";

@@ -9,11 +9,12 @@ use crate::tui::words;
 use model::assessment::{Report, SystemReport};
 use model::event::{Exported, StoreView};
 use model::evidence::ClockTrust;
-use model::id::{PlanId, SnapshotId};
+use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, TableRollback};
-use model::snapshot::{Cost, Receipt};
+use model::snapshot::{Compared, Cost, Receipt};
+use model::units::ByteLen;
 use model::upkeep::KeyLine;
 use std::fmt::Write;
 
@@ -157,8 +158,15 @@ pub(super) fn keys(keys: &[KeyLine], added: Option<&str>) -> String {
 }
 
 /// `snapshot`.
-pub(super) fn saved(id: SnapshotId, c: &Cost) -> String {
-    format!("saved as {id}\nread {}, {} were in the store already, the store grew by {}\n", c.read, c.shared, c.stored)
+pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[(VolumePath, ByteLen, Compared)]) -> String {
+    let mut out = format!(
+        "saved as {id}\nread {}, {} were in the store already, the store grew by {}\n",
+        c.read, c.shared, c.stored
+    );
+    for (path, read, compared) in volumes {
+        paragraph(&mut out, &format!("  {:<8} ", path.to_string()), &compared.sentence(*read));
+    }
+    out
 }
 
 /// A plan.

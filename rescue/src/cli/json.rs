@@ -5,14 +5,15 @@ use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::command::Failure;
 use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::{Evidence, Stamp};
-use model::id::{PlanId, SnapshotId};
+use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, TableRollback};
 use model::ports::UnixMicros;
 use model::signer::SignerId;
-use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary};
+use model::snapshot::{Compared, Cost, Purpose, Receipt, SnapshotSummary};
 use model::text::DisplayText;
+use model::units::ByteLen;
 use model::upkeep::{CopyView, ForgetView, KeyLine, Made, PruneView, RepairView, SpaceLine, StatsView};
 use serde_json::{Value, json};
 
@@ -86,7 +87,7 @@ fn volume(inspection: &Inspection, v: &Volume) -> Value {
 }
 
 fn system(inspection: &Inspection, s: &SystemReport) -> Value {
-    let at = |(mount, volume): &(String, model::id::VolumePath)| json!({ "mount": mount, "volume": volume });
+    let at = |(mount, volume): &(String, VolumePath)| json!({ "mount": mount, "volume": volume });
     json!({
         "name": s.system.name,
         "os": { "id": s.system.os.0, "version": s.system.os.1 },
@@ -264,8 +265,14 @@ fn cost(c: &Cost) -> Value {
 }
 
 /// `snapshot`.
-pub(super) fn saved(id: SnapshotId, c: &Cost) -> Value {
-    json!({ "schema": SCHEMA, "snapshot": id, "cost": cost(c) })
+pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[(VolumePath, ByteLen, Compared)]) -> Value {
+    let volumes = volumes.iter().map(|(path, read, compared)| {
+        json!({
+            "volume": path, "read": read, "by": compared.by, "why": compared.why, "with": compared.with,
+            "taken_over": compared.taken_over,
+        })
+    });
+    json!({ "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": volumes.collect::<Vec<_>>() })
 }
 
 /// A plan, and what became of it where it was carried out.

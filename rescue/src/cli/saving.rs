@@ -9,7 +9,9 @@ use model::event::Outcome;
 pub(super) fn run(args: &Snapshot) -> Ended {
     let mut session = Session::start(&args.disks, Some(&args.store))?;
     match session.ask(Command::Snapshot { full: args.full })? {
-        Outcome::Saved { id, cost } => session.answer(args.json, || json::saved(id, &cost), || human::saved(id, &cost)),
+        Outcome::Saved { id, cost, volumes } => {
+            session.answer(args.json, || json::saved(id, &cost, &volumes), || human::saved(id, &cost, &volumes))
+        }
         other => Err(unexpected(&other)),
     }
 }

@@ -186,7 +186,7 @@ impl Jobs {
         }
         let (id, manifest) = capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1))?;
         self.show_all(&store, desk);
-        Ok(Outcome::Saved { id, cost: manifest.cost })
+        Ok(Outcome::Saved { id, cost: manifest.cost, volumes: manifest.compared() })
     }
 
     fn rollback(&self, to: &SnapRef, only: &[VolumePath], desk: &Desk) -> Done {

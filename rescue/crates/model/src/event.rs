@@ -5,7 +5,7 @@ use crate::command::{Failure, ImageFormat, PowerAction};
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::RollbackPlan;
 use crate::run_state::RunState;
-use crate::snapshot::{Cost, Receipt, SnapshotSummary};
+use crate::snapshot::{Compared, Cost, Receipt, SnapshotSummary};
 use crate::text::{DisplayText, RawName};
 use crate::units::{ByteLen, ByteOffset, ExtentSet};
 use crate::upkeep::Kept;
@@ -132,6 +132,8 @@ pub enum Outcome {
         id: SnapshotId,
         /// What it cost.
         cost: Cost,
+        /// What was read of each volume, and how it was compared with what was saved before.
+        volumes: Vec<(VolumePath, ByteLen, Compared)>,
     },
     /// The disks hold the snapshot of the receipt.
     WroteBack(Receipt),

@@ -130,6 +130,18 @@ pub struct Compared {
     pub taken_over: ByteLen,
 }
 
+impl Compared {
+    /// For people; `read` is what was read of the volume.
+    pub fn sentence(&self, read: ByteLen) -> String {
+        match self.with {
+            Some(id) => {
+                format!("{read} read, {} as in snapshot {} ({})", self.taken_over, id.0.short(8), self.why)
+            }
+            None => format!("{read} read: all of it ({})", self.why),
+        }
+    }
+}
+
 /// What a run cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cost {
@@ -175,6 +187,15 @@ pub struct Manifest<M = MapRoot> {
 pub type Statement = Manifest<MapContent>;
 
 impl<M> Manifest<M> {
+    /// What was read of each volume and how it was compared, where that is told.
+    pub fn compared(&self) -> Vec<(VolumePath, ByteLen, Compared)> {
+        let read = |v: &SavedVolume<M>, c: &Compared| {
+            ByteLen((v.captured.0 + v.unreadable.total().0).saturating_sub(c.taken_over.0))
+        };
+        let told = |v: &SavedVolume<M>| v.compared.as_ref().map(|c| (v.path.clone(), read(v, c), c.clone()));
+        self.volumes.iter().filter_map(told).collect()
+    }
+
     /// Every map, in the order in which the statement names them: tables by disk, then volumes.
     pub fn maps(&self) -> impl Iterator<Item = &M> {
         self.disks.iter().filter_map(|d| d.table_map.as_ref()).chain(self.volumes.iter().map(|v| &v.map))

@@ -7,6 +7,7 @@ use crate::tui::{steps, words};
 use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
 use model::run_state::RunState;
+use model::units::ByteLen;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -32,7 +33,7 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
     let plain = |text: &str| paragraph(text, Style::new(), 0, columns);
     let mut out = Vec::new();
     match outcome {
-        Outcome::Saved { id, cost } => {
+        Outcome::Saved { id, cost, volumes } => {
             out.extend(paragraph("DONE. The present state is saved.", look.good(), 0, columns));
             out.push(Line::default());
             out.extend(plain(&format!("It is snapshot {}. This machine's disks were only read.", words::short(*id))));
@@ -40,6 +41,13 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 "{} were read; {} were in the store already; the store grew by {}.",
                 cost.read, cost.shared, cost.stored
             )));
+            let kept: u64 = volumes.iter().map(|(_, _, compared)| compared.taken_over.0).sum();
+            if kept > 0 {
+                let kept = ByteLen(kept);
+                out.extend(plain(&format!(
+                    "{kept} needed no reading: their file systems tell that they are unchanged."
+                )));
+            }
         }
         Outcome::WroteBack(receipt) => {
             let says = match job {

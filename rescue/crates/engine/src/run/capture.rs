@@ -179,7 +179,7 @@ impl<'a> Capture<'a> {
                 size, volume.path
             ));
         }
-        self.cx.observer.log(&format!("{}: {}", volume.path, kept.sentence()));
+        self.cx.observer.log(&format!("{}: {}", volume.path, kept.compared.sentence(kept.to_read.total())));
         Ok(SavedVolume {
             path: volume.path.clone(),
             extent: volume.extent,

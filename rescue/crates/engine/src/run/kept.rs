@@ -47,16 +47,6 @@ impl Kept {
         let with = (!leaves.is_empty()).then_some(id);
         Self { to_read, leaves, map: Some(map), compared: Compared { by: comparison, why, with, taken_over } }
     }
-
-    /// For people.
-    pub(crate) fn sentence(&self) -> String {
-        let Compared { why, with, taken_over, .. } = &self.compared;
-        let read = self.to_read.total();
-        match with {
-            Some(id) => format!("{read} read, {taken_over} as in snapshot {}: {why}", id.0.short(8)),
-            None => format!("all {read} read: {why}"),
-        }
-    }
 }
 
 /// The bytes that a leaf holds.
