@@ -32,8 +32,18 @@ pub struct VolumeCapture {
     pub method: CaptureMethod,
     /// Why so.
     pub why: DisplayText,
-    /// The snapshot that it may be compared with by the file system's records, or why all of it must be read.
-    pub against: Result<SnapshotId, DisplayText>,
+    /// What it may be compared with by the file system's records, or why all of it must be read.
+    pub against: Result<Against, DisplayText>,
+}
+
+/// What a volume may be compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Against {
+    /// The snapshot that holds it.
+    pub snapshot: SnapshotId,
+    /// Why a session since then may not have ended in order, where that is so: then only a file system that nobody wrote to is
+    /// believed.
+    pub doubt: Option<DisplayText>,
 }
 
 /// What a rollback will write. Made from a snapshot and a fresh inspection; the same inputs give the same plan, and any

@@ -175,6 +175,12 @@ impl Writer {
         self.cut(|volume| volume.leaf(leaf.extent, cut))
     }
 
+    /// Counts bytes that the caller read and found to be what [`Writer::keep`] takes over.
+    pub fn looked_at(&self, len: ByteLen) {
+        self.common.read.fetch_add(len.0, Ordering::Relaxed);
+        self.common.shared.fetch_add(len.0, Ordering::Relaxed);
+    }
+
     /// Everything of the volume below this address was handed over, or is a hole.
     pub fn at(&self) -> ByteOffset {
         ByteOffset(self.volume.as_ref().map_or(0, Cutter::at))

@@ -6,7 +6,7 @@ use model::assessment::{Confidence, Report, SystemReport, Termination};
 use model::coverage::CaptureMethod;
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_STORE, Inspection, Volume};
-use model::plan::{RollbackPlan, SnapshotPlan, VolumeCapture};
+use model::plan::{Against, RollbackPlan, SnapshotPlan, VolumeCapture};
 use model::snapshot::{Manifest, Purpose, SavedVolume};
 use model::text::DisplayText;
 use std::collections::BTreeSet;
@@ -86,26 +86,28 @@ fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
     disks.into_iter().filter(has).collect()
 }
 
-/// The snapshot that a volume may be compared with by its file system's records, or why none: what a session that was cut off
-/// wrote may be in files whose inodes do not tell.
-fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<SnapshotId, &'static str> {
+/// What a volume may be compared with by its file system's records, or why with nothing: what a session that was cut off wrote may
+/// be in files whose inodes do not tell.
+fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, &'static str> {
     let Content::Ext(now) = &volume.content else { return Err("its kind keeps no record of what changed") };
-    let (id, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
+    let (snapshot, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
     if now.needs_recovery {
         return Err("it was not unmounted");
     }
     if same(volume, manifest).is_none() {
         return Err("the newest snapshot does not hold it");
     }
-    let mut systems = report.systems.iter().filter(|s| s.system.uses(&volume.path)).peekable();
-    if systems.peek().is_none() {
-        return Err("it belongs to no system that would tell how it was used");
-    }
-    let in_order = |s: &SystemReport| {
+    let in_order = |s: &&SystemReport| {
         let ended = &s.assessment.termination;
         ended.value == Termination::Clean && ended.confidence >= Confidence::Likely
     };
-    if systems.all(in_order) { Ok(id) } else { Err("it is not certain that the system was shut down in order") }
+    let users: Vec<&SystemReport> = report.systems.iter().filter(|s| s.system.uses(&volume.path)).collect();
+    let doubt = match users.as_slice() {
+        [] => Some("it belongs to no system that would tell how it was used"),
+        all if all.iter().all(in_order) => None,
+        _ => Some("it is not certain that the system was shut down in order"),
+    };
+    Ok(Against { snapshot, doubt: doubt.map(DisplayText::from) })
 }
 
 /// The same file system in a snapshot, where there is exactly one and all of it could be read.

@@ -1,7 +1,7 @@
 //! Saving: exactly the volumes and tables of a plan, read only, and the manifest last.
 
 use super::cut::{Chunk, Cutter};
-use super::kept::Kept;
+use super::kept::{Kept, Past};
 use super::reader::{Piece, read_used};
 use super::saved::Saved;
 use super::{Context, Meter, Stop};
@@ -11,11 +11,11 @@ use crate::plan::snapshot;
 use disk::fence::FENCE_LEN;
 use model::assessment::Report;
 use model::command::ExitCode;
-use model::coverage::{CaptureMethod, Coverage};
+use model::coverage::{CaptureMethod, Comparison, Coverage};
 use model::cuts::Cuts;
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Disk, Volume};
-use model::plan::SnapshotPlan;
+use model::plan::{Against, SnapshotPlan};
 use model::ports::{ReadAt, Window};
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, SavedDisk, SavedVolume};
 use model::text::DisplayText;
@@ -139,9 +139,9 @@ impl<'a> Capture<'a> {
     }
 
     /// What needs not be read, because the records of its file system prove that it is as a snapshot has it.
-    fn kept(&self, volume: &Volume, used: &ExtentSet, against: &Result<SnapshotId, DisplayText>) -> Result<Kept, Stop> {
-        let id = match against {
-            Ok(id) => *id,
+    fn kept(&self, volume: &Volume, used: &ExtentSet, against: &Result<Against, DisplayText>) -> Result<Kept, Stop> {
+        let (id, doubt) = match against {
+            Ok(Against { snapshot, doubt }) => (*snapshot, doubt.as_ref()),
             Err(why) => return Ok(Kept::nothing(used, why.clone())),
         };
         let manifest = self.cx.store.manifest(id)?;
@@ -152,9 +152,16 @@ impl<'a> Capture<'a> {
         let Some(saved) = snapshot::same(volume, &manifest) else {
             return Ok(Kept::nothing(used, "the snapshot before does not hold it".into()));
         };
-        let before = Saved::new(self.cx.store.clone(), saved.map, volume.extent.len());
-        match self.cx.parser.changes(volume, Arc::new(before)) {
-            Ok(changes) => Ok(Kept::choose(self.cx.store, (id, saved.map), changes, used)),
+        let before = Arc::new(Saved::new(self.cx.store.clone(), saved.map, volume.extent.len()));
+        let past = Past { id, store: self.cx.store, map: saved.map, bytes: before.clone() };
+        match self.cx.parser.changes(volume, before) {
+            Ok(changes) => match doubt.filter(|_| changes.comparison == Comparison::Metadata) {
+                Some(why) => Ok(Kept::nothing(used, why.clone())),
+                None => {
+                    let now = self.bytes(volume.path.disk(), volume.extent)?;
+                    Kept::choose(&past, changes, (&*now, used), || self.go_on())
+                }
+            },
             Err(e) => Ok(Kept::nothing(used, format!("its records could not be compared ({e})").into())),
         }
     }
@@ -179,7 +186,7 @@ impl<'a> Capture<'a> {
                 size, volume.path
             ));
         }
-        self.cx.observer.log(&format!("{}: {}", volume.path, kept.compared.sentence(kept.to_read.total())));
+        self.cx.observer.log(&format!("{}: {}", volume.path, kept.compared.sentence(kept.read())));
         Ok(SavedVolume {
             path: volume.path.clone(),
             extent: volume.extent,
@@ -215,6 +222,7 @@ impl<'a> Capture<'a> {
     /// not be read.
     fn put(&mut self, source: &Source, kept: &Kept, meter: &mut Meter<'_>) -> Result<(MapRoot, ExtentSet), Stop> {
         self.writer.begin(source.bytes.size());
+        self.writer.looked_at(kept.looked_at);
         let mut taking = Taking {
             cx: self.cx,
             writer: &mut self.writer,

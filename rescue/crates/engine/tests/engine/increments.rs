@@ -11,6 +11,7 @@ use model::coverage::{CaptureMethod, Changes, Comparison, Coverage};
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, Finding, Inspection, System, Volume};
+use model::plan::Against;
 use model::ports::{Devices, ObjectStore, ReadAt};
 use model::snapshot::{Manifest, MapContent};
 use model::units::{ByteLen, Extent, ExtentSet};
@@ -103,8 +104,8 @@ fn save(
     let report = report(&sim);
     let mut planned = snapshot::keep(&report, None, false);
     assert_eq!(planned.plan.volumes.len(), 1);
-    if let Some((id, _)) = against {
-        planned.plan.volumes[0].against = Ok(id);
+    if let Some((snapshot, _)) = against {
+        planned.plan.volumes[0].against = Ok(Against { snapshot, doubt: None });
     }
     capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1)).unwrap()
 }

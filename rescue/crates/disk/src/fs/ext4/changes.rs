@@ -89,7 +89,9 @@ fn since(now: &Reader, earlier: &Reader) -> Result<Comparison, String> {
         let sessions = i32::from(is.mount_count) - i32::from(was.mount_count);
         return Err(format!("{sessions} sessions since, by its mount count: one of them may have been cut off"));
     }
-    if is.mounted_at < was.written_at || is.written_at < is.mounted_at || is.kbytes_written < was.kbytes_written {
+    // When it was last written to is not told by a root that ends mounted read-only (`ext4_update_super`): it may be of old.
+    let went_back = is.mounted_at < was.mounted_at.max(was.written_at) || is.written_at < was.written_at;
+    if went_back || is.kbytes_written < was.kbytes_written {
         return Err("its clock or its counters went backwards".to_owned());
     }
     Ok(Comparison::Metadata)
@@ -114,8 +116,8 @@ struct Same<'a> {
 impl Same<'_> {
     /// Where the data of files lies that are as they were.
     fn files(mut self) -> Result<ExtentSet, FsError> {
-        // The session's clock stood later than this when it began: what bears a later time tells nothing.
-        let last = self.earlier.sb.info().written_at;
+        // What bears a time after the session began tells nothing.
+        let last = self.now.sb.info().mounted_at;
         self.each_inode(true, &mut |found, inode| {
             let same = inode.changed().is_some_and(|at| at <= last)
                 && !found.is_restless(inode)?
