@@ -3,6 +3,7 @@
 use crate::image::{machine, range};
 use crate::sim::{Fault, Op, Sim, holds, must, run, store};
 use model::command::{Command, ExitCode};
+use model::coverage::Comparison;
 use model::event::{Happening, Outcome};
 use model::id::{SnapRef, SnapshotId};
 use model::plan::{Action, TableRollback};
@@ -67,6 +68,25 @@ fn there_and_back_again() {
     must(&sim, &objects, Command::PlanUndo);
     holds(&store, then, &[1, 2, 3], &sim.bytes()).unwrap();
     assert_eq!(sim.bytes()[range(1)][..4096], rolled[range(1)][..4096]);
+}
+
+/// What the disks hold after a rollback is the snapshot that they were taken back to, not the newest one.
+#[test]
+fn what_was_taken_back_needs_no_reading() {
+    let objects = Arc::new(Memory::new());
+    let then = saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    must(&sim, &objects, Command::Snapshot { full: false });
+    let to = SnapRef::Prefix(then.to_string());
+    must(&sim, &objects, Command::PlanRollback { to, only: Vec::new() });
+    let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
+    let (_, _, root) = volumes.iter().find(|(path, ..)| path.number() == Some(3)).unwrap();
+    assert_eq!((root.by, root.with), (Comparison::Untouched, Some(then)), "{}", root.why);
+    let (_, _, home) = volumes.iter().find(|(path, ..)| path.number() == Some(4)).unwrap();
+    assert_eq!((home.by, home.with), (Comparison::Content, None), "{}", home.why);
+    // Nothing of a session is known here: with `--full`, and after it, everything else is read.
+    let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: true }) else { panic!() };
+    assert!(volumes.iter().all(|(_, _, compared)| compared.by == Comparison::Content));
 }
 
 #[test]
@@ -189,9 +209,14 @@ fn bad_sectors_are_told_and_the_rest_is_saved() {
         .unwrap();
     let from = range(3).start + usize::try_from(last.start().0).unwrap() + 4096;
     let sim = Sim::failing(machine().then.clone(), Fault::Read { from, to: from + 1024 });
+    // What needs no reading is saved as it was.
     let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else {
         panic!("not saved")
     };
+    let unread = store_of(&objects).manifest(id).unwrap();
+    let unread = unread.volumes.iter().find(|v| v.path.number() == Some(3)).unwrap();
+    assert_eq!((unread.unreadable.total().0, unread.map), (0, root.map));
+    let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: true }) else { panic!("not saved") };
     let again = store_of(&objects).manifest(id).unwrap();
     let again = again.volumes.iter().find(|v| v.path.number() == Some(3)).unwrap();
     assert_eq!(again.unreadable.total().0, 1024);

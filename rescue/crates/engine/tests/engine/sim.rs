@@ -290,6 +290,9 @@ impl Parser for Hasty {
     fn coverage(&self, volume: &Volume) -> Result<model::coverage::Coverage, ParserError> {
         self.0.coverage(volume)
     }
+    fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<model::coverage::Changes, ParserError> {
+        self.0.changes(volume, before)
+    }
 }
 
 impl Decode for Hasty {
