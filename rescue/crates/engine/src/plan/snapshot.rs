@@ -59,8 +59,9 @@ pub fn keep(report: &Report, base: Base<'_>, full: bool) -> Planned {
 }
 
 /// Plans the undo snapshot of a rollback: exactly the volumes and tables it may write.
-pub fn undo(report: &Report, plan: &RollbackPlan, base: Base<'_>) -> SnapshotPlan {
-    let inspection = &report.inspection;
+///
+/// All of it is read, whatever the file systems say: what somebody wrote below them, to stay there, must be written over too.
+pub fn undo(inspection: &Inspection, plan: &RollbackPlan) -> SnapshotPlan {
     let planned = plan.volumes.iter().filter_map(|v| inspection.volume(&v.path));
     let capture = |v: &Volume| {
         let method = method(&v.content);
@@ -68,7 +69,7 @@ pub fn undo(report: &Report, plan: &RollbackPlan, base: Base<'_>) -> SnapshotPla
             path: v.path.clone(),
             method,
             why: "what the rollback will write over".into(),
-            against: against(v, report, base).map_err(DisplayText::from),
+            against: Err("a rollback must know every byte that differs".into()),
         }
     };
     let disks: BTreeSet<DiskNo> = plan.volumes.iter().map(|v| v.path.disk()).collect();

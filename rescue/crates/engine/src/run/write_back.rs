@@ -13,8 +13,7 @@
 use super::capture::{MoreTable, capture};
 use super::leases::Leases;
 use super::payload::{Against, Done};
-use super::{Context, Meter, Stop, fences, payload, pending, tables};
-use crate::gather;
+use super::{Context, Meter, Stop, fences, payload, tables};
 use crate::plan::snapshot;
 use model::assessment::Report;
 use model::command::{ExitCode, Failure};
@@ -41,9 +40,7 @@ pub fn write_back(cx: &Context<'_>, plan: &RollbackPlan, report: &Report) -> Res
     for volume in &plan.volumes {
         payload::walk(cx, volume)?;
     }
-    let machine = gather::machine(&report.inspection);
-    let base = pending::last_known(cx.store, &machine);
-    let undo_plan = snapshot::undo(report, plan, base.as_ref().map(|(id, manifest)| (*id, manifest)));
+    let undo_plan = snapshot::undo(&report.inspection, plan);
     let (undo, before) = capture(cx, &undo_plan, report, &more_table(cx, plan)?, (1, PHASES))?;
     whole(&before, plan)?;
     let present: Before = before.volumes.iter().map(|v| (v.path.clone(), v.map)).collect();
