@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct SnapshotPlan {
     /// Why it is taken.
     pub purpose: Purpose,
-    /// The snapshot of the same machine before it.
+    /// The snapshot of the same machine that its disks were last known to hold.
     pub parent: Option<SnapshotId>,
     /// The volumes, in order.
     pub volumes: Vec<VolumeCapture>,

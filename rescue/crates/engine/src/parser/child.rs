@@ -199,7 +199,7 @@ impl Line {
         self.socket.set_read_timeout(Some(most))?;
         self.socket.set_write_timeout(Some(most))?;
         self.send(request, bulk)?;
-        // No honest parser reads an earlier state twice.
+        // An honest parser reads part of an earlier state, some of it again.
         let mut left = before.map_or(0, |b| b.size().0.saturating_mul(2));
         loop {
             let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;

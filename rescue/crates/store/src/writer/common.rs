@@ -15,7 +15,7 @@ const UNDER_WAY: usize = 12 << 20;
 pub(crate) const LEVEL: i32 = 3;
 /// Where the destination is slower than the workers, compressing harder makes the run faster: up to this.
 const HARDEST: i32 = 9;
-/// Where the workers are slower than all else: down to this. (2 is a tenth faster, and 3 % larger for good.)
+/// Where the workers are slower than all else: down to this. (2 is faster, and 3 % larger for good.)
 const LIGHTEST: i32 = 3;
 
 /// A pack of this run.

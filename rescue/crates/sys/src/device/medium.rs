@@ -15,14 +15,14 @@ pub(super) struct Medium {
     file: Arc<File>,
     /// The range, as `file` addresses it.
     within: Extent,
-    direct: Uncached,
+    uncached: Uncached,
     poisoned: bool,
 }
 
 impl Medium {
     /// `sector` is the logical sector size.
     pub(super) fn new(file: Arc<File>, within: Extent, sector: SectorSize) -> Self {
-        Self { file, within, direct: Uncached::new(sector), poisoned: false }
+        Self { file, within, uncached: Uncached::new(sector), poisoned: false }
     }
 
     pub(super) fn file(&self) -> &File {
@@ -68,7 +68,7 @@ impl Medium {
     pub(super) fn read_back(&mut self, at: ByteOffset, buf: &mut [u8]) -> Result<(), WriteError> {
         let position = self.position("read back", at, buf.len())?;
         let failed = |source| WriteError::Io { what: "read back", at: at.0, source };
-        if let Some(read) = self.direct.read_exact_at(&self.file, position, buf) {
+        if let Some(read) = self.uncached.read_exact_at(&self.file, position, buf) {
             return read.map_err(failed);
         }
         // Sync, drop, read: clean pages that nobody maps are dropped.
@@ -115,7 +115,7 @@ mod tests {
         }
         assert!(matches!(m.read_back(ByteOffset(3_000_023), &mut [0]), Err(WriteError::OutOfRange { .. })));
         // Past the cache: the fall-back gives the same.
-        m.direct.refuse();
+        m.uncached.refuse();
         let mut buf = vec![0; 70_000];
         m.read_back(ByteOffset(33), &mut buf).unwrap();
         assert!(buf == bytes[133..70_133]);

@@ -20,7 +20,7 @@ pub struct DiskBytes {
     file: File,
     size: ByteLen,
     /// `None` where nothing can be opened any more.
-    direct: Option<Uncached>,
+    uncached: Option<Uncached>,
     /// The device was writable before we made it read-only: put back when the last user is gone.
     made_read_only: bool,
 }
@@ -36,7 +36,7 @@ impl Drop for DiskBytes {
 
 impl DiskBytes {
     pub(super) fn new(file: File, hardware: &Hardware, made_read_only: bool) -> Self {
-        Self { file, size: hardware.size, direct: Some(Uncached::new(hardware.sector)), made_read_only }
+        Self { file, size: hardware.size, uncached: Some(Uncached::new(hardware.sector)), made_read_only }
     }
 
     /// The bytes behind an inherited descriptor: how the parser role, which cannot open anything, reads a disk. Its
@@ -47,7 +47,7 @@ impl DiskBytes {
     pub fn from_descriptor(fd: OwnedFd) -> io::Result<Self> {
         let mut file = File::from(fd);
         let size = ByteLen(file.seek(SeekFrom::End(0))?);
-        Ok(Self { file, size, direct: None, made_read_only: false })
+        Ok(Self { file, size, uncached: None, made_read_only: false })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -63,7 +63,7 @@ impl ReadAt for DiskBytes {
     fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
         check_range(at, buf.len(), self.size)?;
         let len = buf.len() as u64;
-        let past = self.direct.as_ref().filter(|_| len >= LARGE).and_then(|d| d.read_exact_at(&self.file, at.0, buf));
+        let past = self.uncached.as_ref().filter(|_| len >= LARGE).and_then(|d| d.read_exact_at(&self.file, at.0, buf));
         past.unwrap_or_else(|| self.file.read_exact_at(buf, at.0)).map_err(|source| ReadError::Io {
             at: at.0,
             len,
