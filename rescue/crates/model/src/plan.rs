@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct SnapshotPlan {
     /// Why it is taken.
     pub purpose: Purpose,
-    /// The snapshot of the same machine that its disks were last known to hold.
+    /// The snapshot that the disks are compared with: of the same machine, and the last that they were known to hold, or the one that
+    /// a rollback goes to.
     pub parent: Option<SnapshotId>,
     /// The volumes, in order.
     pub volumes: Vec<VolumeCapture>,
@@ -32,15 +33,13 @@ pub struct VolumeCapture {
     pub method: CaptureMethod,
     /// Why so.
     pub why: DisplayText,
-    /// What it may be compared with by the file system's records, or why all of it must be read.
+    /// Whether the file system's records may tell what is as in the snapshot before, or why all of it must be read.
     pub against: Result<Against, DisplayText>,
 }
 
-/// What a volume may be compared with.
+/// How far the records of a file system may be believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Against {
-    /// The snapshot that holds it.
-    pub snapshot: SnapshotId,
     /// Why a session since then may not have ended in order, where that is so: then only a file system that nobody wrote to is
     /// believed.
     pub doubt: Option<DisplayText>,

@@ -55,6 +55,17 @@ pub(crate) fn leaf_content<'a>(cells: impl Iterator<Item = (&'a CellRuns, Option
     Digest(hash.finalize().into())
 }
 
+/// The hash of a cell's used bytes; `None` where all of them are zero.
+pub(crate) fn cell_hash(bytes: &[u8]) -> Option<Digest> {
+    (!is_zero(bytes)).then(|| Digest(*blake3::hash(bytes).as_bytes()))
+}
+
+/// True where all bytes are zero; in steps of a size the compiler turns into wide loads.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    blocks.iter().all(|b| b.iter().fold(0, |a, b| a | b) == 0) && rest.iter().all(|b| *b == 0)
+}
+
 /// Computes the content digest of a leaf from its bytes: to compare what a disk holds with what a map says, and to prove
 /// what a leaf says of itself.
 #[derive(Debug, Default)]
@@ -62,7 +73,7 @@ pub struct LeafHasher {
     cells: Vec<CellRuns>,
     hashes: Vec<Option<Digest>>,
     /// Of the last cell.
-    hash: Sha256,
+    hash: blake3::Hasher,
     zero: bool,
     end: u32,
 }
@@ -88,7 +99,7 @@ impl LeafHasher {
                 self.zero = true;
             }
             add(&mut self.cells, at, small(part.len()));
-            self.zero &= part.iter().fold(0, |a, b| a | b) == 0;
+            self.zero = self.zero && is_zero(part);
             self.hash.update(part);
             at += small(part.len());
             rest = after;
@@ -105,9 +116,26 @@ impl LeafHasher {
 
     /// Ends the last cell, where there is one.
     fn close(&mut self) {
-        let hash = self.hash.finalize_reset();
         if self.hashes.len() < self.cells.len() {
-            self.hashes.push((!self.zero).then(|| Digest(hash.into())));
+            self.hashes.push((!self.zero).then(|| Digest(*self.hash.finalize().as_bytes())));
+            self.hash.reset();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_zero() {
+        for len in [0, 1, 63, 64, 65, 4096] {
+            let mut bytes = vec![0; len];
+            assert!(is_zero(&bytes));
+            if let Some(last) = bytes.last_mut() {
+                *last = 1;
+                assert!(!is_zero(&bytes));
+            }
         }
     }
 }

@@ -22,8 +22,8 @@ impl LeafBuilder {
     }
 
     /// Gives the plain hash of the used bytes of a cell, in the order of their addresses; `None` where all are zero. It is
-    /// what the content digest is made of. A chunk's id is no such hash: it covers what the cutting chose, and is keyed in
-    /// an encrypted store.
+    /// what the content digest is made of. A chunk's id is no such hash: it covers what the cutting chose, is of another
+    /// function, and is keyed in an encrypted store.
     pub(crate) fn cell(&mut self, index: u8, hash: Option<Digest>) {
         self.cells.insert(index, hash);
     }

@@ -75,7 +75,8 @@ pub fn undo(inspection: &Inspection, plan: &RollbackPlan) -> SnapshotPlan {
     let disks: BTreeSet<DiskNo> = plan.volumes.iter().map(|v| v.path.disk()).collect();
     SnapshotPlan {
         purpose: Purpose::Undo { before: plan.to },
-        parent: None,
+        // What it goes back to: mostly little differs, and what does not is hashed and no more.
+        parent: Some(plan.to),
         volumes: planned.map(capture).collect(),
         tables: with_table(inspection, disks),
         why: "taken before anything is written, so that the rollback can be undone".into(),
@@ -91,7 +92,7 @@ fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
 /// be in files whose inodes do not tell.
 fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, &'static str> {
     let Content::Ext(now) = &volume.content else { return Err("its kind keeps no record of what changed") };
-    let (snapshot, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
+    let (_, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
     if now.needs_recovery {
         return Err("it was not unmounted");
     }
@@ -108,7 +109,7 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
         all if all.iter().all(in_order) => None,
         _ => Some("it is not certain that the system was shut down in order"),
     };
-    Ok(Against { snapshot, doubt: doubt.map(DisplayText::from) })
+    Ok(Against { doubt: doubt.map(DisplayText::from) })
 }
 
 /// The same file system in a snapshot, where there is exactly one and all of it could be read.
@@ -123,6 +124,12 @@ pub(crate) fn same<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a Sa
     let mut found = manifest.volumes.iter().filter(is);
     let (one, other) = (found.next()?, found.next());
     (other.is_none() && one.unreadable.is_empty() && one.method == CaptureMethod::UsedBlocks).then_some(one)
+}
+
+/// What a snapshot holds of a volume, to compare bytes with: whatever was saved in its place.
+pub(crate) fn there<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a SavedVolume> {
+    let lies = |v: &&SavedVolume| v.path == volume.path && v.extent.len() == volume.extent.len();
+    same(volume, manifest).or_else(|| manifest.volumes.iter().find(lies))
 }
 
 /// How the bytes of a volume will be chosen, as far as that can be told before its maps are read.

@@ -2,7 +2,8 @@
 
 use super::cut::{Chunk, Cutter};
 use super::kept::{Kept, Past};
-use super::reader::{Piece, read_used};
+use super::known::Known;
+use super::reader::{Piece, Reading, read_used};
 use super::saved::Saved;
 use super::{Context, Meter, Stop};
 use crate::gather;
@@ -15,7 +16,7 @@ use model::coverage::{CaptureMethod, Comparison, Coverage};
 use model::cuts::Cuts;
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Disk, Volume};
-use model::plan::{Against, SnapshotPlan};
+use model::plan::{SnapshotPlan, VolumeCapture};
 use model::ports::{ReadAt, Window};
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, SavedDisk, SavedVolume};
 use model::text::DisplayText;
@@ -49,7 +50,7 @@ pub fn capture(
             let coverage = run.coverage(volume);
             run.go_on()?;
             meter.rename(format!("comparing {} with what is saved of it", wanted.path));
-            let kept = run.kept(volume, &coverage.used, &wanted.against)?;
+            let kept = run.kept(volume, &coverage.used, plan, wanted)?;
             total += kept.to_read.total().0;
             chosen.push((volume, coverage, kept));
             run.go_on()?;
@@ -138,31 +139,45 @@ impl<'a> Capture<'a> {
         coverage
     }
 
-    /// What needs not be read, because the records of its file system prove that it is as a snapshot has it.
-    fn kept(&self, volume: &Volume, used: &ExtentSet, against: &Result<Against, DisplayText>) -> Result<Kept, Stop> {
-        let (id, doubt) = match against {
-            Ok(Against { snapshot, doubt }) => (*snapshot, doubt.as_ref()),
-            Err(why) => return Ok(Kept::nothing(used, why.clone())),
-        };
-        let manifest = self.cx.store.manifest(id)?;
-        // What is taken over will be signed as if it had been read here.
+    /// The volume as the snapshot before has it, where that can be built upon: what is taken over from it will be signed as if it
+    /// had been read here.
+    fn past(&self, volume: &Volume, parent: Option<SnapshotId>) -> Result<Option<Past<'a>>, Stop> {
+        let Some(id) = parent else { return Ok(None) };
         if !self.cx.store.vouches_for(id)? {
-            return Ok(Kept::nothing(used, "the snapshot before was not signed with this key".into()));
+            return Ok(None);
         }
-        let Some(saved) = snapshot::same(volume, &manifest) else {
-            return Ok(Kept::nothing(used, "the snapshot before does not hold it".into()));
+        let manifest = self.cx.store.manifest(id)?;
+        let Some(saved) = snapshot::there(volume, &manifest) else { return Ok(None) };
+        let bytes = Arc::new(Saved::new(self.cx.store.clone(), saved.map, volume.extent.len()));
+        Ok(Some(Past { id, store: self.cx.store, map: saved.map, bytes }))
+    }
+
+    /// What needs not be read, because the records of its file system prove that it is as a snapshot has it.
+    fn kept(
+        &self,
+        volume: &Volume,
+        used: &ExtentSet,
+        plan: &SnapshotPlan,
+        wanted: &VolumeCapture,
+    ) -> Result<Kept, Stop> {
+        let past = self.past(volume, plan.parent)?;
+        let map = past.as_ref().map(|p| p.map);
+        let doubt = match &wanted.against {
+            Ok(against) => against.doubt.as_ref(),
+            Err(why) => return Ok(Kept::nothing(used, map, why.clone())),
         };
-        let before = Arc::new(Saved::new(self.cx.store.clone(), saved.map, volume.extent.len()));
-        let past = Past { id, store: self.cx.store, map: saved.map, bytes: before.clone() };
-        match self.cx.parser.changes(volume, before) {
+        let Some(past) = past else {
+            return Ok(Kept::nothing(used, None, "the snapshot before was not signed with this key".into()));
+        };
+        match self.cx.parser.changes(volume, past.bytes.clone()) {
             Ok(changes) => match doubt.filter(|_| changes.comparison == Comparison::Metadata) {
-                Some(why) => Ok(Kept::nothing(used, why.clone())),
+                Some(why) => Ok(Kept::nothing(used, map, why.clone())),
                 None => {
                     let now = self.bytes(volume.path.disk(), volume.extent)?;
                     Kept::choose(&past, changes, (&*now, used), || self.go_on())
                 }
             },
-            Err(e) => Ok(Kept::nothing(used, format!("its records could not be compared ({e})").into())),
+            Err(e) => Ok(Kept::nothing(used, map, format!("its records could not be compared ({e})").into())),
         }
     }
 
@@ -208,7 +223,7 @@ impl<'a> Capture<'a> {
         let bytes = self.bytes(disk.no, whole)?;
         let mut meter = self.meter(&format!("saving the partition table of {}", disk.no), used.total());
         let cuts = Cuts::grid(bytes.size());
-        let kept = Kept::nothing(&used, "a table is always read".into());
+        let kept = Kept::nothing(&used, None, "a table is always read".into());
         let source = Source { bytes, used, cuts, sector: disk.hardware.sector.0 };
         let (map, unreadable) = self.put(&source, &kept, &mut meter)?;
         if !unreadable.is_empty() {
@@ -231,11 +246,16 @@ impl<'a> Capture<'a> {
             meter,
         };
         let mut leaves = kept.leaves.iter().copied().peekable();
-        read_used(&source.bytes, &kept.to_read, source.sector, |piece| {
+        let known = kept.map.map(|map| Known::of(self.cx.store, map, Extent::whole(source.bytes.size())));
+        let known = known.as_ref().unwrap_or(Known::NOTHING);
+        read_used(source.reading(&kept.to_read, known), |piece| {
             while let Some(leaf) = leaves.next_if(|leaf| leaf.start() < piece.start()) {
                 taking.keep(source, kept, leaf)?;
             }
-            taking.take(piece)
+            match piece {
+                Piece::Same(leaf, len) => taking.found(source, kept, leaf, len),
+                piece => taking.take(piece),
+            }
         })?;
         for leaf in leaves {
             taking.keep(source, kept, leaf)?;
@@ -252,6 +272,12 @@ struct Source {
     used: ExtentSet,
     cuts: Cuts,
     sector: u32,
+}
+
+impl Source {
+    fn reading<'a>(&'a self, used: &'a ExtentSet, known: &'a Known) -> Reading<'a> {
+        Reading { volume: &self.bytes, used, sector: self.sector, known }
+    }
 }
 
 /// What goes into the store, in rising order.
@@ -277,6 +303,8 @@ impl Taking<'_, '_> {
                 self.unreadable.insert(extent);
                 self.meter.add(extent.len().0);
             }
+            // Only of what is known: `found` takes it.
+            Piece::Same(..) => {}
         }
         Ok(())
     }
@@ -287,10 +315,19 @@ impl Taking<'_, '_> {
         let Some(map) = kept.map else { return Ok(()) };
         match self.writer.keep(map, leaf) {
             Err(StoreError::Damaged { .. }) => {
-                read_used(&source.bytes, &source.used.clip(leaf), source.sector, |piece| self.take(piece))
+                let used = source.used.clip(leaf);
+                read_used(source.reading(&used, Known::NOTHING), |piece| self.take(piece))
             }
             kept => Ok(kept?),
         }
+    }
+
+    /// Takes a leaf over of which `len` bytes were read and found to be the same.
+    fn found(&mut self, source: &Source, kept: &Kept, leaf: Extent, len: ByteLen) -> Result<(), Stop> {
+        go_on(self.cx)?;
+        self.writer.looked_at(len);
+        self.meter.add(len.0);
+        self.keep(source, kept, leaf)
     }
 
     fn close(&mut self) -> Result<(), Stop> {

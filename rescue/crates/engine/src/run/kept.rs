@@ -24,17 +24,17 @@ pub(crate) struct Kept {
     pub(crate) looked_at: ByteLen,
     /// The addresses of what is taken over, in rising order.
     pub(crate) leaves: Vec<Extent>,
-    /// The map it is taken from.
+    /// The map that it is taken from, and that all else is compared with when it is read.
     pub(crate) map: Option<MapRoot>,
     /// How all this came about.
     pub(crate) compared: Compared,
 }
 
 impl Kept {
-    /// Everything is read.
-    pub(crate) fn nothing(used: &ExtentSet, why: DisplayText) -> Self {
+    /// Everything is read, and compared with a map where there is one.
+    pub(crate) fn nothing(used: &ExtentSet, map: Option<MapRoot>, why: DisplayText) -> Self {
         let compared = Compared { by: Comparison::Content, why, with: None, taken_over: ByteLen::ZERO };
-        Self { to_read: used.clone(), looked_at: ByteLen::ZERO, leaves: Vec::new(), map: None, compared }
+        Self { to_read: used.clone(), looked_at: ByteLen::ZERO, leaves: Vec::new(), map, compared }
     }
 
     /// How much is read in all.
@@ -55,7 +55,7 @@ impl Kept {
     ) -> Result<Self, E> {
         let Changes { comparison, why, same } = changes;
         if comparison == Comparison::Content {
-            return Ok(Self::nothing(used, why));
+            return Ok(Self::nothing(used, Some(past.map), why));
         }
         let all = used.iter().last().map_or(ByteLen::ZERO, |e| ByteLen(e.end().0));
         let (mut leaves, mut looked_at) = (Vec::new(), 0);

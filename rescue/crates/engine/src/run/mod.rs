@@ -7,6 +7,7 @@ mod cut;
 pub mod export;
 mod fences;
 mod kept;
+mod known;
 mod leases;
 mod meter;
 mod payload;

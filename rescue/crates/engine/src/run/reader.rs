@@ -1,10 +1,13 @@
-//! Reading the bytes to be saved: large reads ahead of the one who takes them, and what to do where a sector is bad.
+//! Reading the bytes to be saved: large reads ahead of the one who takes them, what to do where a sector is bad, and what needs not be
+//! taken because it is known.
 
+use super::known::Known;
 use model::ports::{ReadAt, ReadError};
-use model::units::{ByteOffset, Extent, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use store::LEAF;
 
 /// One read: a window of the volume, aligned to its own length so that whole cells of the store come in one piece.
 const WINDOW: u64 = 1 << 20;
@@ -12,7 +15,7 @@ const WINDOW: u64 = 1 << 20;
 const BRIDGE: u64 = 64 << 10;
 /// Windows that are read at a time: a disk with one request at a time is idle in between, and waits behind every write.
 const READERS: usize = 4;
-/// Windows that each reader has ready.
+/// Windows, or leaves to be compared, that each reader has ready.
 const AHEAD: usize = 1;
 /// Sectors that may fail one by one within a window; after that the rest of it is given up, for each may take a dying disk
 /// many seconds.
@@ -25,6 +28,8 @@ pub(crate) enum Piece {
     Bytes(ByteOffset, Vec<u8>),
     /// Used bytes that cannot be read.
     Bad(Extent),
+    /// A leaf of which all used bytes were read, and so many found to be what is known of it.
+    Same(Extent, ByteLen),
 }
 
 impl Piece {
@@ -32,9 +37,22 @@ impl Piece {
     pub(crate) fn start(&self) -> ByteOffset {
         match self {
             Self::Bytes(at, _) => *at,
-            Self::Bad(extent) => extent.start(),
+            Self::Bad(extent) | Self::Same(extent, _) => extent.start(),
         }
     }
+}
+
+/// What is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    /// The volume.
+    pub(crate) volume: &'a Arc<dyn ReadAt>,
+    /// Its used bytes that are wanted: of a leaf that is known all or none.
+    pub(crate) used: &'a ExtentSet,
+    /// The size of its disk's sectors.
+    pub(crate) sector: u32,
+    /// What needs not be taken if it is still there.
+    pub(crate) known: &'a Known,
 }
 
 /// Reads the used bytes of a volume on threads of their own and hands them to `take` in rising order. `take` ends it early by
@@ -42,12 +60,7 @@ impl Piece {
 ///
 /// # Errors
 /// The first of `take`.
-pub(crate) fn read_used<E>(
-    volume: &Arc<dyn ReadAt>,
-    used: &ExtentSet,
-    sector: u32,
-    mut take: impl FnMut(Piece) -> Result<(), E>,
-) -> Result<(), E> {
+pub(crate) fn read_used<E>(reading: Reading<'_>, mut take: impl FnMut(Piece) -> Result<(), E>) -> Result<(), E> {
     let enough = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Each reads every fourth window; in turn they give all of them. A reader owns its sender: its end is the end of them.
@@ -55,9 +68,10 @@ pub(crate) fn read_used<E>(
             .map(|number| {
                 let (sender, receiver) = sync_channel(AHEAD);
                 scope.spawn(move || {
-                    let mut reader = Reader { volume, sector: u64::from(sector.max(1)), bad: 0 };
-                    for reads in windows(used).skip(number).step_by(READERS) {
-                        if enough.load(Ordering::Relaxed) || sender.send(reader.window(&reads)).is_err() {
+                    let mut reader =
+                        Reader { volume: reading.volume, sector: u64::from(reading.sector.max(1)), bad: 0 };
+                    for shift in shifts(reading.used, reading.known).skip(number).step_by(READERS) {
+                        if enough.load(Ordering::Relaxed) || sender.send(reader.shift(&shift, reading.known)).is_err() {
                             break;
                         }
                     }
@@ -76,6 +90,11 @@ pub(crate) fn read_used<E>(
 
 /// The reads of one window: each a range of bytes to read and the used ranges within it.
 type Reads = Vec<(Extent, Vec<Extent>)>;
+
+/// The used bytes of windows.
+fn total(windows: &[Reads]) -> ByteLen {
+    ByteLen(windows.iter().flatten().flat_map(|(_, runs)| runs).map(|run| run.len().0).sum())
+}
 
 /// Cuts used ranges at windows, and joins those of a window that lie close together.
 fn windows(used: &ExtentSet) -> impl Iterator<Item = Reads> + '_ {
@@ -111,6 +130,28 @@ fn cut(extent: Extent) -> impl Iterator<Item = Extent> {
     })
 }
 
+/// What one reader reads in one go: a window, or all windows of a leaf that is known.
+enum Shift {
+    Window(Reads),
+    Leaf(u64, Vec<Reads>),
+}
+
+/// Puts the windows of a leaf that is known together.
+fn shifts<'a>(used: &'a ExtentSet, known: &'a Known) -> impl Iterator<Item = Shift> + 'a {
+    let leaf = |reads: &Reads| reads.first().map_or(0, |(range, _)| range.start().0 / LEAF);
+    let mut windows = windows(used).peekable();
+    std::iter::from_fn(move || {
+        let first = windows.next()?;
+        let number = leaf(&first);
+        if !known.has(number) {
+            return Some(Shift::Window(first));
+        }
+        let mut all = vec![first];
+        all.extend(std::iter::from_fn(|| windows.next_if(|w| leaf(w) == number)));
+        Some(Shift::Leaf(number, all))
+    })
+}
+
 struct Reader<'a> {
     volume: &'a Arc<dyn ReadAt>,
     sector: u64,
@@ -119,6 +160,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn shift(&mut self, shift: &Shift, known: &Known) -> Vec<Piece> {
+        match shift {
+            Shift::Window(reads) => self.window(reads),
+            Shift::Leaf(number, windows) => {
+                let pieces: Vec<Piece> = windows.iter().flat_map(|reads| self.window(reads)).collect();
+                match known.is(*number, &pieces) {
+                    Some(leaf) => vec![Piece::Same(leaf, total(windows))],
+                    None => pieces,
+                }
+            }
+        }
+    }
+
     /// Reads a window.
     fn window(&mut self, reads: &Reads) -> Vec<Piece> {
         self.bad = 0;
@@ -171,7 +225,6 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::units::ByteLen;
     use proptest::prelude::*;
     use std::io;
 
@@ -199,7 +252,8 @@ mod tests {
         let volume: Arc<dyn ReadAt> = Arc::new(volume);
         let (mut good, mut bad) = (ExtentSet::new(), ExtentSet::new());
         let mut at = 0;
-        let done: Result<(), ()> = read_used(&volume, used, 512, |piece| {
+        let reading = Reading { volume: &volume, used, sector: 512, known: Known::NOTHING };
+        let done: Result<(), ()> = read_used(reading, |piece| {
             let extent = match &piece {
                 Piece::Bytes(start, bytes) => {
                     for (i, b) in (start.0..).zip(bytes) {
@@ -208,6 +262,7 @@ mod tests {
                     Extent::new(*start, ByteLen(bytes.len() as u64)).unwrap()
                 }
                 Piece::Bad(extent) => *extent,
+                Piece::Same(..) => panic!("nothing is known"),
             };
             assert!(extent.start().0 >= at, "rising");
             at = extent.end().0;
@@ -251,6 +306,7 @@ mod tests {
     fn whoever_takes_can_stop() {
         let volume: Arc<dyn ReadAt> = Arc::new(Pocked(64 << 20, Vec::new()));
         let used: ExtentSet = Extent::between(0, 64 << 20).into_iter().collect();
-        assert_eq!(read_used(&volume, &used, 512, |_| Err("enough")), Err("enough"));
+        let reading = Reading { volume: &volume, used: &used, sector: 512, known: Known::NOTHING };
+        assert_eq!(read_used(reading, |_| Err("enough")), Err("enough"));
     }
 }

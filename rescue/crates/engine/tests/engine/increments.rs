@@ -95,6 +95,7 @@ fn save(
     bytes: &[u8],
     used: &ExtentSet,
     against: Option<(SnapshotId, &ExtentSet)>,
+    believed: bool,
 ) -> (SnapshotId, Manifest) {
     let sim = Sim::new(bytes.to_vec());
     let same = against.map(|(_, same)| same.clone()).unwrap_or_default();
@@ -105,7 +106,10 @@ fn save(
     let mut planned = snapshot::keep(&report, None, false);
     assert_eq!(planned.plan.volumes.len(), 1);
     if let Some((snapshot, _)) = against {
-        planned.plan.volumes[0].against = Ok(Against { snapshot, doubt: None });
+        planned.plan.parent = Some(snapshot);
+        if believed {
+            planned.plan.volumes[0].against = Ok(Against { doubt: None });
+        }
     }
     capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1)).unwrap()
 }
@@ -135,6 +139,7 @@ proptest! {
         keeps in any::<bool>(),
         changed in prop::collection::vec((0..SECTORS, 1usize..40), 0..4),
         doubted in prop::collection::vec((0..SECTORS, 1usize..400), 0..3),
+        believed in any::<bool>(),
         seed in 0u64..8,
     ) {
         let before = noise(seed, SIZE);
@@ -151,16 +156,17 @@ proptest! {
         let used_now = if keeps { used_then.clone() } else { set(&[&now[..], &then[..1]].concat()) };
 
         let store = empty(&Arc::new(Memory::new()));
-        let (first, _) = save(&store, &before, &used_then, None);
-        let (id, increment) = save(&store, &after, &used_now, Some((first, &same)));
+        let (first, _) = save(&store, &before, &used_then, None, true);
+        let (id, increment) = save(&store, &after, &used_now, Some((first, &same)), believed);
         let other = empty(&Arc::new(Memory::new()));
-        let (_, full) = save(&other, &after, &used_now, None);
+        let (_, full) = save(&other, &after, &used_now, None, true);
         prop_assert_eq!(MapContent::of(&increment.volumes[0].map), MapContent::of(&full.volumes[0].map));
         prop_assert_eq!(increment.volumes[0].captured, full.volumes[0].captured);
 
         let compared = increment.volumes[0].compared.clone().unwrap();
         prop_assert_eq!(compared.taken_over.0 + increment.cost.read.0, used_now.total().0, "read or taken over");
         prop_assert_eq!(compared.with.is_some(), compared.taken_over.0 > 0);
+        prop_assert!(believed || compared.taken_over.0 == 0, "what is not believed is read");
         // What it needs of the first, it has by itself.
         store.forget(&[first]).unwrap();
         let report = store.check(true, &mut |_, _| true).unwrap();
@@ -173,10 +179,30 @@ proptest! {
 fn nothing_is_read_where_nothing_changed() {
     let (bytes, used) = (noise(3, SIZE), set(&[(0, SECTORS)]));
     let store = empty(&Arc::new(Memory::new()));
-    let (first, _) = save(&store, &bytes, &used, None);
-    let (_, again) = save(&store, &bytes, &used, Some((first, &used)));
+    let (first, _) = save(&store, &bytes, &used, None, true);
+    let (_, again) = save(&store, &bytes, &used, Some((first, &used)), true);
     assert_eq!((again.cost.read, again.cost.stored), (ByteLen::ZERO, ByteLen::ZERO));
     assert_eq!(again.volumes[0].compared.as_ref().unwrap().taken_over, ByteLen(SIZE as u64));
+}
+
+/// What is not believed is read, hashed, and found: the store is asked for nothing but leaves, and grows by nothing.
+#[test]
+fn what_is_found_to_be_the_same_is_taken_by_its_leaf() {
+    let (bytes, used) = (noise(3, SIZE), set(&[(0, SECTORS)]));
+    let store = empty(&Arc::new(Memory::new()));
+    let (first, manifest) = save(&store, &bytes, &used, None, true);
+    let (_, again) = save(&store, &bytes, &used, Some((first, &used)), false);
+    assert_eq!((again.cost.read, again.cost.stored), (ByteLen(SIZE as u64), ByteLen::ZERO));
+    assert_eq!(again.cost.shared, ByteLen(SIZE as u64));
+    assert_eq!(again.volumes[0].map, manifest.volumes[0].map, "the very same nodes");
+    // One byte: its leaf is cut again, and the others stay.
+    let mut changed = bytes;
+    changed[5 * MIB] ^= 1;
+    let (_, third) = save(&store, &changed, &used, Some((first, &used)), false);
+    assert_eq!(third.cost.read, ByteLen(SIZE as u64));
+    let leaves = |m: &Manifest| store.map(m.volumes[0].map).leaves(Extent::whole(ByteLen(SIZE as u64)));
+    let same = leaves(&manifest).zip(leaves(&third)).filter(|(a, b)| a.as_ref().unwrap().id == b.as_ref().unwrap().id);
+    assert_eq!((leaves(&third).count(), same.count()), (4, 3));
 }
 
 /// What the store lost is read from the disk again, and the snapshot is whole.
@@ -184,12 +210,12 @@ fn nothing_is_read_where_nothing_changed() {
 fn what_the_store_lost_is_read_again() {
     let (bytes, used) = (noise(4, SIZE), set(&[(0, SECTORS)]));
     let objects = Arc::new(Memory::new());
-    let (first, _) = save(&empty(&objects), &bytes, &used, None);
+    let (first, _) = save(&empty(&objects), &bytes, &used, None, true);
     let packs = objects.list("packs").unwrap();
     let largest = packs.iter().max_by_key(|name| objects.len(name).unwrap()).unwrap();
     objects.delete(largest).unwrap();
     let store = Store::open(objects.clone(), Arc::new(LocalDecoder)).unwrap();
-    let (id, again) = save(&store, &bytes, &used, Some((first, &used)));
+    let (id, again) = save(&store, &bytes, &used, Some((first, &used)), true);
     assert!(again.cost.read.0 > 0);
     let manifest = store.manifest(id).unwrap();
     let mut at = 0;

@@ -3,6 +3,7 @@
 use super::common::Common;
 use super::cutter::{Cells, Cut, Run, between};
 use super::packer::Event;
+use crate::content::{cell_hash, is_zero};
 use crate::error::StoreError;
 use crate::frame::{Squeezer, looks_incompressible};
 use crate::layout::small;
@@ -86,22 +87,18 @@ fn worked(store: &Store, cut: Cut) -> Result<Worked, StoreError> {
     match cut {
         Cut::Chunk { runs, bytes, cells } => {
             let hash = (!is_zero(&bytes)).then(|| Digest::of(&bytes));
-            let cells = match (cells, hash) {
-                (Cells::Sole(index), hash) => vec![(index, hash)],
-                (Cells::Between(first, last), _) => {
-                    between(&runs, &bytes, first, last).into_iter().map(|(i, at)| (i, cell(&bytes[at]))).collect()
+            let cells = match cells {
+                Cells::Sole(index) => vec![(index, cell_hash(&bytes))],
+                Cells::Between(first, last) => {
+                    between(&runs, &bytes, first, last).into_iter().map(|(i, at)| (i, cell_hash(&bytes[at]))).collect()
                 }
-                (Cells::No, _) => Vec::new(),
+                Cells::No => Vec::new(),
             };
             Ok(Worked { content: Some(content(store, hash, bytes)?), runs, cells })
         }
-        Cut::Cell { index, bytes } => Ok(Worked { cells: vec![(index, cell(&bytes))], ..Worked::default() }),
+        Cut::Cell { index, bytes } => Ok(Worked { cells: vec![(index, cell_hash(&bytes))], ..Worked::default() }),
         Cut::Slice { .. } | Cut::Leaf { .. } => Ok(Worked::default()),
     }
-}
-
-fn cell(bytes: &[u8]) -> Option<Digest> {
-    (!is_zero(bytes)).then(|| Digest::of(bytes))
 }
 
 fn content(store: &Store, hash: Option<Digest>, bytes: Vec<u8>) -> Result<Content, StoreError> {
@@ -112,27 +109,4 @@ fn content(store: &Store, hash: Option<Digest>, bytes: Vec<u8>) -> Result<Conten
     }
     let noise = looks_incompressible(&bytes);
     Ok(Content::New { id, bytes, noise })
-}
-
-/// True where all bytes are zero; in steps of a size the compiler turns into wide loads.
-fn is_zero(bytes: &[u8]) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<64>();
-    blocks.iter().all(|b| b.iter().fold(0, |a, b| a | b) == 0) && rest.iter().all(|b| *b == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zero_is_zero() {
-        for len in [0, 1, 63, 64, 65, 4096] {
-            let mut bytes = vec![0; len];
-            assert!(is_zero(&bytes));
-            if let Some(last) = bytes.last_mut() {
-                *last = 1;
-                assert!(!is_zero(&bytes));
-            }
-        }
-    }
 }
