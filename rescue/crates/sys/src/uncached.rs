@@ -51,11 +51,14 @@ impl Uncached {
             return None;
         }
         let opened = self.opened.get_or_init(|| self.open(file)).as_ref()?;
-        let read = MEMORY.with_borrow_mut(|memory| {
-            memory.resize(STEP + PAGE, 0);
-            let skew = memory.as_ptr().align_offset(PAGE);
-            opened.read(&mut memory[skew..skew + STEP], position, buf)
-        });
+        let read = match opened.takes(position, buf) {
+            true => opened.read_straight(position, buf),
+            false => MEMORY.with_borrow_mut(|memory| {
+                memory.resize(STEP + PAGE, 0);
+                let skew = memory.as_ptr().align_offset(PAGE);
+                opened.read(&mut memory[skew..skew + STEP], position, buf)
+            }),
+        };
         match read {
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
                 self.refuse();
@@ -79,6 +82,28 @@ impl Uncached {
 }
 
 impl Opened {
+    /// Whether memory and position are such that the system reads into it directly.
+    fn takes(&self, position: u64, buf: &[u8]) -> bool {
+        let aligned = position.is_multiple_of(self.align) && (buf.len() as u64).is_multiple_of(self.align);
+        aligned && buf.as_ptr().align_offset(PAGE) == 0
+    }
+
+    /// Fills `buf` from `position` without a copy; for what [`Opened::takes`] says can be.
+    fn read_straight(&self, position: u64, buf: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buf.len() {
+            let end = buf.len().min(done + STEP);
+            match self.file.read_at(&mut buf[done..end], position + done as u64) {
+                // A short read that is not the end goes on at a sector.
+                Ok(0) => return Err(ended(position + done as u64)),
+                Ok(got) => done += got,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Fills `buf` from `position` by aligned reads into `memory`.
     fn read(&self, memory: &mut [u8], position: u64, buf: &mut [u8]) -> io::Result<()> {
         let mut done = 0;
@@ -95,12 +120,43 @@ impl Opened {
             // A short read ends at the end of the file, or is taken up again from there.
             let useful = got.saturating_sub(skip).min(buf.len() - done);
             if useful == 0 {
-                let text = format!("the medium ends before byte {want}");
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+                return Err(ended(want));
             }
             buf[done..done + useful].copy_from_slice(&memory[skip..skip + useful]);
             done += useful;
         }
         Ok(())
+    }
+}
+
+fn ended(at: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("the medium ends before byte {at}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_same_bytes_whatever_the_memory_and_the_place() {
+        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let bytes: Vec<u8> = (0..3_000_100u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        file.write_all(&bytes).unwrap();
+        let uncached = Uncached::new(SectorSize(512));
+        let mut memory = vec![0; 3 * STEP];
+        let skew = memory.as_ptr().align_offset(PAGE);
+        for (from, at, len) in [(0, 0, PAGE), (0, PAGE, 2 * STEP), (1, 0, PAGE), (0, 1, 5000), (0, 2_990_000, 10_100)] {
+            let buf = &mut memory[skew + from..skew + from + len];
+            // A file system without it is told by `None`, and there is nothing to try then.
+            let Some(read) = uncached.read_exact_at(&file, at as u64, buf) else { return };
+            read.unwrap();
+            assert_eq!(buf, &bytes[at..at + len], "{len} at {at}");
+        }
+        for (from, at) in [(0, 2_998_272), (1, 2_998_000)] {
+            let buf = &mut memory[skew + from..skew + from + 2 * PAGE];
+            let error = uncached.read_exact_at(&file, at, buf).unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+        }
     }
 }

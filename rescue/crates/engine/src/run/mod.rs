@@ -9,6 +9,7 @@ mod fences;
 mod kept;
 mod known;
 mod leases;
+mod memory;
 mod meter;
 mod payload;
 pub mod pending;

@@ -2,6 +2,7 @@
 //! taken because it is known.
 
 use super::known::Known;
+use super::memory::{Bytes, Memory, Pool};
 use model::ports::{ReadAt, ReadError};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use store::LEAF;
 
 /// One read: a window of the volume, aligned to its own length so that whole cells of the store come in one piece.
-const WINDOW: u64 = 1 << 20;
+const WINDOW: u64 = MEMORY as u64;
+/// The memory that takes.
+const MEMORY: usize = 1 << 20;
 /// Holes up to this length are read along: cheaper than another read, on any disk.
 const BRIDGE: u64 = 64 << 10;
 /// Windows that are read at a time: a disk with one request at a time is idle in between, and waits behind every write.
@@ -22,10 +25,9 @@ const AHEAD: usize = 1;
 const MOST_BAD: u32 = 256;
 
 /// Something read, in rising order.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// Used bytes.
-    Bytes(ByteOffset, Vec<u8>),
+    Bytes(ByteOffset, Bytes),
     /// Used bytes that cannot be read.
     Bad(Extent),
     /// A leaf of which all used bytes were read, and so many found to be what is known of it.
@@ -62,6 +64,7 @@ pub(crate) struct Reading<'a> {
 /// The first of `take`.
 pub(crate) fn read_used<E>(reading: Reading<'_>, mut take: impl FnMut(Piece) -> Result<(), E>) -> Result<(), E> {
     let enough = &AtomicBool::new(false);
+    let pool = &Pool::new(MEMORY);
     std::thread::scope(|scope| {
         // Each reads every fourth window; in turn they give all of them. A reader owns its sender: its end is the end of them.
         let readers: Vec<Receiver<Vec<Piece>>> = (0..READERS)
@@ -69,7 +72,7 @@ pub(crate) fn read_used<E>(reading: Reading<'_>, mut take: impl FnMut(Piece) -> 
                 let (sender, receiver) = sync_channel(AHEAD);
                 scope.spawn(move || {
                     let mut reader =
-                        Reader { volume: reading.volume, sector: u64::from(reading.sector.max(1)), bad: 0 };
+                        Reader { volume: reading.volume, sector: u64::from(reading.sector.max(1)), pool, bad: 0 };
                     for shift in shifts(reading.used, reading.known).skip(number).step_by(READERS) {
                         if enough.load(Ordering::Relaxed) || sender.send(reader.shift(&shift, reading.known)).is_err() {
                             break;
@@ -155,6 +158,7 @@ fn shifts<'a>(used: &'a ExtentSet, known: &'a Known) -> impl Iterator<Item = Shi
 struct Reader<'a> {
     volume: &'a Arc<dyn ReadAt>,
     sector: u64,
+    pool: &'a Arc<Pool>,
     /// Bad sectors of this window.
     bad: u32,
 }
@@ -173,43 +177,47 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a window.
+    /// Reads a window: each byte to its place in memory of a window's size.
     fn window(&mut self, reads: &Reads) -> Vec<Piece> {
         self.bad = 0;
-        let mut pieces = Vec::new();
+        let first = reads.first().map_or(0, |(range, _)| range.start().0 / WINDOW * WINDOW);
+        let mut place = Place { memory: self.pool.take(), first };
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
         for (range, runs) in reads {
-            match self.read(*range) {
-                Ok(bytes) if runs.len() == 1 => pieces.push(Piece::Bytes(range.start(), bytes)),
-                Ok(bytes) => pieces.extend(runs.iter().filter_map(|run| {
-                    let from = usize::try_from(run.start().0 - range.start().0).ok()?;
-                    let part = bytes.get(from..from.checked_add(run.len().to_usize()?)?)?;
-                    Some(Piece::Bytes(run.start(), part.to_vec()))
-                })),
-                Err(_) => runs.iter().for_each(|run| self.carefully(*run, &mut pieces)),
+            match self.read(&mut place, *range) {
+                Ok(()) => good.extend(runs),
+                Err(_) => runs.iter().for_each(|run| self.carefully(&mut place, *run, &mut good, &mut bad)),
             }
         }
+        let shared = place.memory.share(first, good.into_iter());
+        let mut pieces: Vec<Piece> = shared.into_iter().map(|(e, bytes)| Piece::Bytes(e.start(), bytes)).collect();
+        pieces.extend(bad.into_iter().map(Piece::Bad));
+        pieces.sort_by_key(Piece::start);
         pieces
     }
 
-    fn read(&self, range: Extent) -> Result<Vec<u8>, ReadError> {
-        self.volume.read_vec(range.start(), range.len().to_usize().unwrap_or(usize::MAX))
+    fn read(&self, place: &mut Place, range: Extent) -> Result<(), ReadError> {
+        let (at, len) = (range.start(), range.len().0);
+        let from = usize::try_from(at.0 - place.first).ok();
+        let to =
+            from.zip(range.len().to_usize()).and_then(|(from, len)| place.memory.part(from..from.checked_add(len)?));
+        let none = || ReadError::OutOfRange { at: at.0, len, size: self.volume.size().0 };
+        self.volume.read_exact_at(at, to.ok_or_else(none)?)
     }
 
     /// Reads what could not be read in one go: again, then in halves down to single sectors.
-    fn carefully(&mut self, range: Extent, pieces: &mut Vec<Piece>) {
+    fn carefully(&mut self, place: &mut Place, range: Extent, good: &mut Vec<Extent>, bad: &mut Vec<Extent>) {
         // At most 11 halvings of a window, each leaving one more range: a stack, not a recursion.
         let mut todo = vec![range];
         while let Some(part) = todo.pop() {
-            if self.bad < MOST_BAD
-                && let Ok(bytes) = self.read(part)
-            {
-                pieces.push(Piece::Bytes(part.start(), bytes));
+            if self.bad < MOST_BAD && self.read(place, part).is_ok() {
+                good.push(part);
                 continue;
             }
             let sectors = part.len().0.div_ceil(self.sector);
             if sectors <= 1 || self.bad >= MOST_BAD {
                 self.bad += 1;
-                pieces.push(Piece::Bad(part));
+                bad.push(part);
                 continue;
             }
             // Halves end at sector boundaries of the volume.
@@ -220,6 +228,12 @@ impl Reader<'_> {
             todo.extend(Extent::between(part.start().0, middle));
         }
     }
+}
+
+/// Memory for a window, and the address of its first byte.
+struct Place {
+    memory: Memory,
+    first: u64,
 }
 
 #[cfg(test)]
@@ -256,7 +270,7 @@ mod tests {
         let done: Result<(), ()> = read_used(reading, |piece| {
             let extent = match &piece {
                 Piece::Bytes(start, bytes) => {
-                    for (i, b) in (start.0..).zip(bytes) {
+                    for (i, b) in (start.0..).zip(bytes.iter()) {
                         assert_eq!(*b, u8::try_from(i % 251).unwrap());
                     }
                     Extent::new(*start, ByteLen(bytes.len() as u64)).unwrap()

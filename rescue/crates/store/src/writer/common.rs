@@ -6,7 +6,7 @@ use model::id::Digest;
 use model::snapshot::Cost;
 use model::units::ByteLen;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Plain bytes between the caller and the packs.
@@ -33,6 +33,8 @@ pub(crate) struct Common {
     pub(super) new: AtomicU64,
     pub(super) stored: AtomicU64,
     level: AtomicI32,
+    /// Jobs that no worker has taken yet.
+    queued: AtomicUsize,
     packs: Mutex<Vec<Put>>,
     /// Chunks of this run that are in no pack yet that was put: the index does not know them.
     under_way: Mutex<HashSet<Digest>>,
@@ -48,6 +50,7 @@ impl Common {
             new: AtomicU64::new(0),
             stored: AtomicU64::new(0),
             level: AtomicI32::new(LEVEL),
+            queued: AtomicUsize::new(0),
             packs: Mutex::new(Vec::new()),
             under_way: Mutex::new(HashSet::new()),
         }
@@ -75,22 +78,30 @@ impl Common {
         self.level.load(Ordering::Relaxed)
     }
 
-    /// A pack is handed over. Where another was still waiting to be put, the destination is what everything waits for;
-    /// where it was not and the caller had to wait, it is the workers; else it is the source, and nothing needs to change.
-    pub(super) fn pack_went(&self, waited: bool) {
-        let caller_waited = self.room.waits() > 0;
-        let level = self.level();
-        let next = match (waited, caller_waited) {
-            (true, _) => (level + 1).min(HARDEST),
-            (false, true) => (level - 1).max(LIGHTEST),
-            (false, false) => level,
-        };
-        self.level.store(next, Ordering::Relaxed);
+    /// A job waits for a worker.
+    pub(super) fn job_sent(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was waited for the destination says nothing about the workers.
-    pub(super) fn forget_waits(&self) {
-        self.room.waits();
+    /// A worker took one.
+    pub(super) fn job_taken(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A pack was handed over. Where that had to wait for another to be put, and the workers ran out of work over it, the
+    /// destination is what everything waits for; where the caller had to wait, it is the workers; else it is the source, and
+    /// nothing needs to change.
+    pub(super) fn pack_went(&self, waited: bool) {
+        let idle = waited && self.queued.load(Ordering::Relaxed) == 0;
+        let caller_waited = self.room.waits() > 0;
+        let level = self.level();
+        let next = match (idle, waited, caller_waited) {
+            (true, ..) => (level + 1).min(HARDEST),
+            (false, false, true) => (level - 1).max(LIGHTEST),
+            // What was waited for the destination says nothing about the workers.
+            _ => level,
+        };
+        self.level.store(next, Ordering::Relaxed);
     }
 
     pub(super) fn under_way(&self) -> MutexGuard<'_, HashSet<Digest>> {
@@ -110,6 +121,10 @@ mod tests {
     fn the_level_follows_whoever_is_waited_for() {
         let common = Common::new();
         assert_eq!(common.level(), LEVEL);
+        common.job_sent();
+        (0..20).for_each(|_| common.pack_went(true));
+        assert_eq!(common.level(), LEVEL, "the workers have enough to do");
+        common.job_taken();
         (0..20).for_each(|_| common.pack_went(true));
         assert_eq!(common.level(), HARDEST);
         common.pack_went(false);

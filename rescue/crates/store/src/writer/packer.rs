@@ -330,7 +330,10 @@ impl Packer {
         }
         let job = Job::Frame { number, plain, level: self.common.level() };
         match &mut self.work {
-            Work::Threads(jobs) => jobs.send(job).map_err(|_| StoreError::io("the workers of the store stopped")),
+            Work::Threads(jobs) => {
+                self.common.job_sent();
+                jobs.send(job).map_err(|_| StoreError::io("the workers of the store stopped"))
+            }
             Work::Inline(squeezer) => {
                 if let Event::Frame { number, stored } =
                     worker::work(&self.store, &self.common, Some(&mut **squeezer), job)
@@ -423,10 +426,9 @@ impl Packer {
                     Ok(())
                 }
                 Err(TrySendError::Full(parcel)) => {
+                    packs.send(parcel).map_err(|_| gone())?;
                     self.common.pack_went(true);
-                    let sent = packs.send(parcel).map_err(|_| gone());
-                    self.common.forget_waits();
-                    sent
+                    Ok(())
                 }
                 Err(TrySendError::Disconnected(_)) => Err(gone()),
             },

@@ -61,6 +61,7 @@ impl Pipe {
         let job = Job::Cut { sequence: self.next(), cut };
         match &mut self.way {
             Way::Threads { jobs, .. } => {
+                self.common.job_sent();
                 if jobs.send(job).is_err() {
                     return Err(self.gone());
                 }

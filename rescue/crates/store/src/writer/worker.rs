@@ -49,6 +49,7 @@ pub(super) fn run(store: &Store, common: &Common, queue: &Mutex<Receiver<Job>>, 
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
+        common.job_taken();
         if events.send(work(store, common, Some(&mut squeezer), job)).is_err() {
             return;
         }
