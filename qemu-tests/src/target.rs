@@ -89,6 +89,9 @@ const GRUB_MODULES: &[&str] = &[
 /// # Errors
 /// Where a package is missing or a tool fails.
 pub fn debian(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    // Scenarios that run side by side want the same one.
+    let turn = File::create(workspace::cache()?.join("target.lock"))?;
+    turn.lock()?;
     let dir = workspace::cache()?.join("target");
     let disk = dir.join("debian.img");
     let stamp = dir.join("recipe");

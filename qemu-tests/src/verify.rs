@@ -3,8 +3,12 @@
 use qemu_tests::{Result, rescue, target, workspace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
-use std::process::{Command, ExitCode};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 /// One step: a name, what it shows, and what runs it.
@@ -18,9 +22,18 @@ struct Step {
 enum Runs {
     /// A cargo command.
     Cargo(&'static [&'static str]),
-    /// The scenario of the step's name. One that fails is tried a second time, and says so: on a busy host without hardware
-    /// acceleration a machine can be starved past any limit.
+    /// The scenario of the step's name. Those that follow each other are run side by side. One that fails is tried a second time,
+    /// alone, and says so: on a busy host without hardware acceleration a machine can be starved past any limit.
     Machine,
+}
+
+/// Most scenarios at a time: each has an image of gigabytes at hand, and a limit for everything it waits for.
+const MOST_LANES: usize = 2;
+
+impl Step {
+    fn is_machine(&self) -> bool {
+        matches!(self.runs, Runs::Machine)
+    }
 }
 
 const fn step(name: &'static str, shows: &'static str, runs: Runs) -> Step {
@@ -106,26 +119,25 @@ pub(crate) fn run(full: bool, only: Option<&str>) -> Result<ExitCode> {
     record.commit.clone_from(&commit);
     let (mut passed, mut failed) = (0, 0);
     let wanted = |s: &&Step| only.map_or(full || !s.full_only, |o| o == s.name);
-    for step in STEPS.iter().filter(wanted) {
-        if full && record.passed.contains_key(step.name) {
+    let steps: Vec<&Step> = STEPS.iter().filter(wanted).collect();
+    for batch in steps.chunk_by(|a, b| a.is_machine() && b.is_machine()) {
+        let (done, to_do): (Vec<&Step>, Vec<&Step>) =
+            batch.iter().partition(|s| full && record.passed.contains_key(s.name));
+        for step in done {
             println!("== {}: passed already at this commit", step.name);
             passed += 1;
-            continue;
         }
-        println!("== {}: {}", step.name, step.shows);
-        let began = Instant::now();
-        let ok = run_step(step, full, only)?;
-        let seconds = began.elapsed().as_secs();
-        println!("== {}: {} after {seconds} s", step.name, if ok { "passed" } else { "FAILED" });
-        if ok {
+        let run = Run { full, alone: only.is_some() };
+        run.batch(&to_do, &mut |step, ok, seconds| {
+            println!("== {}: {} after {seconds} s", step.name, if ok { "passed" } else { "FAILED" });
+            if !ok {
+                failed += 1;
+                return Ok(());
+            }
             passed += 1;
             record.passed.insert(step.name.to_owned(), seconds);
-            if full {
-                fs::write(&kept, serde_json::to_vec(&record)?)?;
-            }
-        } else {
-            failed += 1;
-        }
+            if full { Ok(fs::write(&kept, serde_json::to_vec(&record)?)?) } else { Ok(()) }
+        })?;
     }
     if full && failed == 0 && only.is_none() {
         write_results(&record)?;
@@ -134,33 +146,106 @@ pub(crate) fn run(full: bool, only: Option<&str>) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_step(step: &Step, full: bool, only: Option<&str>) -> Result<bool> {
-    let scenario = ["test", "-p", "qemu-tests", "--test", step.name];
-    let (args, tries): (&[&str], u32) = match step.runs {
-        Runs::Cargo(args) => (args, 1),
-        Runs::Machine => (&scenario, 2),
-    };
-    for attempt in 1..=tries {
-        if attempt > 1 {
-            println!("== {}: it failed; trying a second time", step.name);
+/// Told of each step whether it passed, and how many seconds it took.
+type Told<'a> = &'a mut dyn FnMut(&Step, bool, u64) -> Result<()>;
+
+/// How steps are run.
+struct Run {
+    full: bool,
+    /// One step was asked for: a scenario makes the image it needs itself.
+    alone: bool,
+}
+
+impl Run {
+    /// Runs steps: one as it is, several scenarios side by side.
+    fn batch(&self, steps: &[&Step], told: Told<'_>) -> Result<()> {
+        if let [step] = steps {
+            println!("== {}: {}", step.name, step.shows);
+            let began = Instant::now();
+            let mut ok = self.command(step)?.status()?.success();
+            if !ok && step.is_machine() {
+                println!("== {}: it failed; trying a second time", step.name);
+                ok = self.command(step)?.status()?.success();
+            }
+            return told(step, ok, began.elapsed().as_secs());
         }
+        let mut again = Vec::new();
+        self.side_by_side(steps, &mut |step, ok, seconds| match ok {
+            true => told(step, true, seconds),
+            false => {
+                again.push(step.name);
+                Ok(())
+            }
+        })?;
+        for step in steps.iter().filter(|s| again.contains(&s.name)) {
+            println!("== {}: it failed; trying a second time, alone", step.name);
+            let began = Instant::now();
+            let ok = self.command(step)?.status()?.success();
+            told(step, ok, began.elapsed().as_secs())?;
+        }
+        Ok(())
+    }
+
+    /// Runs scenarios, as many at a time as there are processors for: without hardware acceleration a machine keeps one busy. What
+    /// each says is kept in a file until it has ended, and then shown whole.
+    fn side_by_side(&self, steps: &[&Step], told: Told<'_>) -> Result<()> {
+        let lanes = std::thread::available_parallelism()?.get().min(MOST_LANES).min(steps.len());
+        let next = AtomicUsize::new(0);
+        let cache = workspace::cache()?;
+        std::thread::scope(|scope| {
+            let (sender, ended) = channel();
+            for _ in 0..lanes {
+                let (sender, next, cache) = (sender.clone(), &next, &cache);
+                scope.spawn(move || {
+                    while let Some(step) = steps.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let said = cache.join(format!("{}.log", step.name));
+                        println!("== {}: {} (for now to {})", step.name, step.shows, said.display());
+                        let began = Instant::now();
+                        let ok = self.scenario_into(step, &said).map_err(|e| e.to_string());
+                        // Who is not listened to any more need not go on.
+                        if sender.send((*step, ok, began.elapsed().as_secs(), said)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for (step, ok, seconds, said) in ended {
+                println!("== {}: what it said", step.name);
+                io::copy(&mut File::open(&said)?, &mut io::stdout())?;
+                told(step, ok?, seconds)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs a scenario with everything it says going into a file.
+    fn scenario_into(&self, step: &Step, file: &Path) -> Result<bool> {
+        let file = File::create(file)?;
+        let mut command = self.command(step)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Ok(command.status()?.success())
+    }
+
+    fn command(&self, step: &Step) -> Result<Command> {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(args).current_dir(workspace::root());
+        match step.runs {
+            Runs::Cargo(args) => cargo.args(args),
+            Runs::Machine => cargo.args(["test", "-p", "qemu-tests", "--test", step.name]),
+        };
+        cargo.current_dir(workspace::root());
         if !nix::unistd::geteuid().is_root() {
             // Some tests mount images; what is built stays the user's own.
             cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo --preserve-env");
         }
-        if full {
+        if self.full {
             cargo.env("HOLDFAST_FULL", "1");
         }
-        if only.is_none() {
+        if !self.alone {
             cargo.env(rescue::BUILT, workspace::cache()?.join("holdfast.img"));
         }
-        if cargo.status()?.success() {
-            return Ok(true);
-        }
+        Ok(cargo)
     }
-    Ok(false)
 }
 
 /// What the tests call on the host besides what the target recipe needs.
