@@ -2,17 +2,16 @@
 
 use crate::gather::{self, Since, VOLUME_HEAD};
 use crate::handle::Config;
+use crate::plan as plans;
 use crate::plan::disks::{Pair, pair};
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
-use crate::plan::{self as plans, snapshot};
-use crate::run::capture::{MoreTable, capture};
 use crate::run::export::{Order, export};
 use crate::run::pending::{self, Unfinished};
 use crate::run::write_back;
-use crate::run::{Context, Observer, Stop};
+use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
-use crate::upkeep;
 use crate::worker::Desk;
+use crate::{saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
 use model::event::{Happening, Outcome, Progress, Question, StoreView};
@@ -22,7 +21,7 @@ use model::plan::{Action, RollbackPlan};
 use model::ports::{ReadAt, Window};
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::DisplayText;
-use model::units::{ByteLen, Extent};
+use model::units::ByteLen;
 use store::{Secret, Store, Unlock};
 
 /// What the jobs work with.
@@ -43,7 +42,8 @@ impl Jobs {
         let done = match command {
             Command::ListSnapshots => self.list(desk),
             Command::Unlock { passphrase } => self.unlock(passphrase.clone(), desk),
-            Command::Snapshot { full } => self.snapshot(*full, desk),
+            Command::Snapshot { full } => saving::snapshot(self, *full, desk),
+            Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
             Command::PlanRollback { to, only } => self.rollback(to, only, desk),
             Command::PlanUndo => self.undo(desk),
             Command::PlanResume => self.resume(desk),
@@ -72,7 +72,7 @@ impl Jobs {
         self.stores.get(&self.config, Which::Own, To::Write, desk)
     }
 
-    fn context<'a>(&'a self, store: &'a Store, desk: &'a Desk) -> Context<'a> {
+    pub(crate) fn context<'a>(&'a self, store: &'a Store, desk: &'a Desk) -> Context<'a> {
         Context {
             devices: &*self.config.devices,
             parser: &*self.config.parser,
@@ -83,7 +83,7 @@ impl Jobs {
     }
 
     /// Looks at everything and tells it.
-    fn look(&self, store: Option<&Store>, desk: &Desk) -> Report {
+    pub(crate) fn look(&self, store: Option<&Store>, desk: &Desk) -> Report {
         let since = |machine: &Machine| {
             let (id, manifest) = store?.find(&SnapRef::Latest, Some(machine)).ok()?;
             Some(Since { id, volumes: manifest.volumes })
@@ -105,7 +105,7 @@ impl Jobs {
         report
     }
 
-    fn show(&self, store: &Store, desk: &Desk) -> Done<()> {
+    pub(crate) fn show(&self, store: &Store, desk: &Desk) -> Done<()> {
         let listing = store.list()?;
         let snapshots = listing.summaries();
         let view = StoreView { id: store.id().to_owned(), free: store.free(), snapshots, damage: listing.damage };
@@ -114,14 +114,14 @@ impl Jobs {
     }
 
     /// After something changed: what there is now, for every screen. Its failure does not undo what was done.
-    fn show_all(&self, store: &Store, desk: &Desk) {
+    pub(crate) fn show_all(&self, store: &Store, desk: &Desk) {
         self.look(Some(store), desk);
         if self.show(store, desk).is_err() {
             desk.log("the store could not be listed again");
         }
     }
 
-    fn inspect(&self, desk: &Desk) -> Done {
+    pub(crate) fn inspect(&self, desk: &Desk) -> Done {
         let store = match &self.config.store {
             None => None,
             Some(_) => match self.store(desk) {
@@ -163,30 +163,6 @@ impl Jobs {
     fn export(&self, order: &Order<'_>, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         export(&self.context(&store, desk), order).map(Outcome::Exported)
-    }
-
-    fn snapshot(&self, full: bool, desk: &Desk) -> Done {
-        let store = self.store_to_write(desk)?;
-        let cx = self.context(&store, desk);
-        let report = self.look(Some(&store), desk);
-        if let Some((volume, _)) = report.inspection.fences().next() {
-            let says = format!("an unfinished rollback stands on {}", volume.path);
-            let advice = "finish it with `holdfast resume` or go back with `holdfast undo`, then save";
-            return Err(Stop::failed(ExitCode::Refused, says, advice));
-        }
-        let machine = gather::machine(&report.inspection);
-        let base = pending::last_known(&store, &machine);
-        let planned = snapshot::keep(&report, base.as_ref().map(|(id, manifest)| (*id, manifest)), full);
-        for (path, why) in &planned.left_out {
-            desk.log(&format!("{path} is not saved: {why}"));
-        }
-        if planned.plan.volumes.is_empty() {
-            let advice = "check that the right disk was named; `--full` saves what is not understood";
-            return Err(Stop::failed(ExitCode::Failed, "there is nothing on these disks that can be saved", advice));
-        }
-        let (id, manifest) = capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1))?;
-        self.show_all(&store, desk);
-        Ok(Outcome::Saved { id, cost: manifest.cost, volumes: manifest.compared() })
     }
 
     fn rollback(&self, to: &SnapRef, only: &[VolumePath], desk: &Desk) -> Done {
@@ -367,24 +343,8 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
         let saved = manifest.disks.iter().find(|d| d.no == pair.saved);
         let (Some(saved), Some(now)) = (saved, &disk.table) else { continue };
         let (Some(map), Some(then)) = (saved.table_map, &saved.table) else { continue };
-        let mut differs = then.raw != now.raw;
-        if differs {
-            // It is no copy of this table, and will not be written (`plan::rollback`).
-            facts.tables.insert(pair.saved, true);
-            continue;
-        }
-        for slice in cx.store.map(map).slices(Extent::whole(source.bytes.size())) {
-            let slice = slice?;
-            // The store is not believed: what it calls a table must lie where the table lies, or it would be written anywhere.
-            if !now.raw.iter().any(|raw| raw.contains(slice.extent)) {
-                let says =
-                    format!("the saved partition table of {no} names bytes at {} that are none", slice.extent.start());
-                return Err(Stop::failed(ExitCode::Damage, says, "the snapshot is not to be trusted; choose another"));
-            }
-            let len = slice.extent.len().to_usize().unwrap_or(0);
-            let now = source.bytes.read_vec(slice.extent.start(), len);
-            differs |= now.ok() != Some(cx.store.read(&slice)?);
-        }
+        // A table of another shape is no copy of this one, and will not be written (`plan::rollback`).
+        let differs = then.raw != now.raw || tables::differs(cx, map, now, source)?;
         facts.tables.insert(pair.saved, differs);
     }
     Ok(facts)

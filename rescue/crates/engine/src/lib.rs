@@ -20,8 +20,10 @@ pub mod parser;
 pub mod plan;
 pub mod run;
 mod save_disk;
+mod saving;
 pub mod store_place;
 mod stores;
+mod unattended;
 mod upkeep;
 mod worker;
 
@@ -32,3 +34,4 @@ pub use store::{Secret, SigningKey, SystemEntropy, Unlock};
 pub use store_place::{Access, StorePlace};
 /// A descriptor this process was started with, by its number: the roles' sockets.
 pub use sys::process::take_inherited;
+pub use unattended::Unattended;

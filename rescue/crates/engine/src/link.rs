@@ -5,6 +5,7 @@ use crate::handle::{Config, Engine, Handle};
 use crate::hub::Hub;
 use crate::parser::Child;
 use crate::store_place::StorePlace;
+use crate::unattended::Unattended;
 use model::command::{Command, ExitCode, Failure, PowerAction};
 use model::event::{Event, Happening};
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,8 @@ pub struct Role {
     pub disks: Option<Vec<PathBuf>>,
     /// The store's directory, and whether a store is made there on first use.
     pub store: Option<(PathBuf, bool)>,
+    /// What is done by itself; nothing but looking where `None`.
+    pub unattended: Option<Unattended>,
 }
 
 /// What comes over the control socket.
@@ -132,12 +135,16 @@ pub fn role(role: Role) -> Result<(), Failure> {
     let parser = Arc::new(Child::start(&opened)?);
     let store = role.store.map(|(path, create)| StorePlace::Dir { path, create, access: Box::default() });
     let clock = crate::machine::clock();
-    let handle = Engine::start(Config { devices: opened.devices, parser, store, other: None, heads: None, clock });
+    let config = Config { devices: opened.devices, parser, store, other: None, heads: None, clock: clock.clone() };
+    let handle = Engine::start(config);
     for problem in opened.problems {
         handle.note(problem);
     }
     // However many front ends come, the disks are looked at once for all of them.
-    handle.submit(Command::Inspect);
+    match role.unattended {
+        Some(unattended) => unattended.begin(&handle, clock),
+        None => handle.submit(Command::Inspect),
+    }
     let control = Arc::new(Channel::from(role.control));
     pass_on_power(&handle, &control);
     loop {

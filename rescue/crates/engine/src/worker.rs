@@ -77,6 +77,7 @@ fn kind(command: &Command) -> JobKind {
     match command {
         Command::ListSnapshots | Command::Unlock { .. } => JobKind::List,
         Command::Snapshot { .. } => JobKind::Snapshot,
+        Command::Auto { .. } => JobKind::Auto,
         Command::PlanRollback { .. } => JobKind::Rollback,
         Command::PlanUndo => JobKind::Undo,
         Command::PlanResume => JobKind::Resume,

@@ -136,8 +136,8 @@ fn the_role_serves_whoever_is_attached() {
     let (dir, path) = on_disk(&image::machine().then);
     let (control, theirs) = Channel::pair().unwrap();
     let store = Some((dir.path().join("store"), true));
-    let role =
-        std::thread::spawn(move || link::role(link::Role { control: theirs.into(), disks: Some(vec![path]), store }));
+    let role = link::Role { control: theirs.into(), disks: Some(vec![path]), store, unattended: None };
+    let role = std::thread::spawn(move || link::role(role));
     let (ours, front) = UnixStream::pair().unwrap();
     let attach = serde_json::to_vec(&link::Control::Attach("ttyS0".to_owned())).unwrap();
     assert_eq!(attach, br#"{"attach":"ttyS0"}"#);

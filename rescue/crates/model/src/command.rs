@@ -1,6 +1,7 @@
 //! What a front end can ask of the engine, and how a run ends.
 
 use crate::id::{PlanId, SnapRef, VolumePath};
+use crate::policy::Manner;
 use crate::text::{DisplayText, RawName};
 use crate::upkeep::Upkeep;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,13 @@ pub enum Command {
     Snapshot {
         /// Also save, byte for byte, what is not understood.
         full: bool,
+    },
+    /// Do what a policy makes of the present state.
+    Auto {
+        /// The policy's text, as it lies in its file; the built-in one where `None`.
+        policy: Option<PolicyText>,
+        /// How.
+        manner: Manner,
     },
     /// Work out a rollback and ask for approval.
     PlanRollback {
@@ -91,6 +99,11 @@ impl std::fmt::Debug for Passphrase {
         f.write_str("Passphrase(..)")
     }
 }
+
+/// The text of a policy, not read yet. At most [`crate::policy::MOST_TEXT`] bytes make sense.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicyText(pub Vec<u8>);
 
 /// How a disk image is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

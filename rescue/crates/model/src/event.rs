@@ -4,6 +4,7 @@ use crate::assessment::Report;
 use crate::command::{Failure, ImageFormat, PowerAction};
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::RollbackPlan;
+use crate::policy::Acted;
 use crate::run_state::RunState;
 use crate::snapshot::{Compared, Cost, Receipt, SnapshotSummary};
 use crate::text::{DisplayText, RawName};
@@ -30,6 +31,8 @@ pub enum Happening {
     Started(JobKind),
     /// How far it is.
     Progress(Progress),
+    /// The running job goes on by itself unless somebody stops it.
+    Waiting(Waiting),
     /// A job ended.
     Ended {
         /// Which.
@@ -70,6 +73,8 @@ pub enum JobKind {
     List,
     /// Save.
     Snapshot,
+    /// Do what a policy makes of the present state.
+    Auto,
     /// Go to a saved point.
     Rollback,
     /// Go back from a write-back.
@@ -91,6 +96,7 @@ impl JobKind {
             Self::Inspect => "inspect",
             Self::List => "list",
             Self::Snapshot => "snapshot",
+            Self::Auto => "auto",
             Self::Rollback => "rollback",
             Self::Undo => "undo",
             Self::Resume => "resume",
@@ -99,6 +105,15 @@ impl JobKind {
             Self::Upkeep => "work on the store",
         }
     }
+}
+
+/// A job that goes on by itself, and waits for somebody to stop it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What comes next, without a full stop.
+    pub next: DisplayText,
+    /// In how many seconds; `None` where that is not known yet, 0 where nobody waits any more.
+    pub seconds: Option<u32>,
 }
 
 /// How far a job is.
@@ -135,6 +150,8 @@ pub enum Outcome {
         /// What was read of each volume, and how it was compared with what was saved before.
         volumes: Vec<(VolumePath, ByteLen, Compared)>,
     },
+    /// What a policy called for was done.
+    Acted(Box<Acted>),
     /// The disks hold the snapshot of the receipt.
     WroteBack(Receipt),
     /// The store was checked.

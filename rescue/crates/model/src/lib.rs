@@ -14,6 +14,7 @@ pub mod inspection;
 pub mod inventory;
 pub mod note;
 pub mod plan;
+pub mod policy;
 pub mod ports;
 pub mod retention;
 pub mod run_state;

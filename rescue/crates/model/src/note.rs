@@ -26,6 +26,9 @@ pub enum Says {
     Label {
         /// The name.
         text: DisplayText,
+        /// A policy gave it, and no person: it keeps nothing by itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        automatic: bool,
     },
     /// No policy forgets it.
     Pin,
@@ -43,6 +46,9 @@ pub enum Says {
 pub struct Noted {
     /// Its name.
     pub label: Option<DisplayText>,
+    /// A policy gave it that name, and no person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
     /// Kept whatever a policy says.
     pub pinned: bool,
     /// How it was proven.
@@ -50,10 +56,18 @@ pub struct Noted {
 }
 
 impl Noted {
+    /// True where a person gave it a name.
+    pub fn is_named(&self) -> bool {
+        self.label.is_some() && !self.automatic
+    }
+
     /// Takes the next note, in the order of the inventory.
     pub fn take(&mut self, says: &Says) {
         match says {
-            Says::Label { text } => self.label = Some(text.clone()).filter(|t| !t.as_str().is_empty()),
+            Says::Label { text, automatic } => {
+                self.label = Some(text.clone()).filter(|t| !t.as_str().is_empty());
+                self.automatic = *automatic && self.label.is_some();
+            }
             Says::Pin => self.pinned = true,
             Says::Unpin => self.pinned = false,
             Says::Proven { how } => self.proven = Some(how.clone()),
@@ -68,12 +82,18 @@ mod tests {
     #[test]
     fn the_last_of_a_kind_counts() {
         let mut noted = Noted::default();
-        let label = |text: &str| Says::Label { text: text.into() };
-        for says in [Says::Pin, label("a"), Says::Proven { how: "boot".into() }, label("b"), Says::Unpin, Says::Pin] {
+        let label = |text: &str| Says::Label { text: text.into(), automatic: false };
+        let broken = Says::Label { text: "broken".into(), automatic: true };
+        for says in [Says::Pin, broken.clone(), Says::Proven { how: "boot".into() }, label("b"), Says::Unpin, Says::Pin]
+        {
             noted.take(&says);
         }
-        let expected = Noted { label: Some("b".into()), pinned: true, proven: Some("boot".into()) };
+        let proven = Some("boot".into());
+        let expected = Noted { label: Some("b".into()), automatic: false, pinned: true, proven };
         assert_eq!(noted, expected);
+        assert!(noted.is_named());
+        noted.take(&broken);
+        assert!(noted.label.is_some() && !noted.is_named(), "nobody gave it that name");
         noted.take(&label(""));
         noted.take(&Says::Unpin);
         assert_eq!(noted, Noted { proven: expected.proven, ..Noted::default() });

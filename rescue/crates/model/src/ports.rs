@@ -391,6 +391,14 @@ impl UnixMicros {
         seconds.checked_mul(1_000_000).map(Self)
     }
 
+    /// 2020-01-01 UTC: no snapshot is older.
+    pub const EARLIEST: Self = Self(1_577_836_800_000_000);
+
+    /// False for a time that comes from a clock that lost its battery.
+    pub fn is_plausible(self) -> bool {
+        self >= Self::EARLIEST
+    }
+
     /// From whole seconds since 1970, saturating.
     pub fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000))

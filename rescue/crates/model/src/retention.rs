@@ -12,8 +12,6 @@ use crate::snapshot::{Machine, Manifest, Purpose};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Times before this (2020-01-01 UTC) come from clocks that lost their battery: no snapshot is older.
-const EARLIEST: UnixMicros = UnixMicros(1_577_836_800_000_000);
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 
@@ -39,7 +37,7 @@ pub struct KeepPolicy {
     pub before_trouble: u32,
     /// Of the good ones that were followed by one in which packages had been changed, the newest so many.
     pub before_upgrade: u32,
-    /// All that have a label.
+    /// All that somebody gave a label; those that a policy gave by itself do not count.
     pub labelled: bool,
     /// The floor: so many of the newest good ones of each machine stay whatever else is said. At least 1.
     pub floor: u32,
@@ -77,6 +75,16 @@ impl KeepPolicy {
             floor,
             ..Self::default()
         }
+    }
+
+    /// What stays where no rule is named: the floor, and what somebody gave a label.
+    pub fn nothing_named() -> Self {
+        Self { labelled: true, ..Self::floor_only(Self::default().floor) }
+    }
+
+    /// True where it keeps more than that.
+    pub fn names_something(&self) -> bool {
+        self.slots() > 0 || self.within.is_some() || self.before_trouble > 0 || self.before_upgrade > 0
     }
 
     /// How many it keeps by time and number in all: what stands for it where no time is known.
@@ -219,7 +227,7 @@ fn one_machine(group: &[&Candidate], policy: &KeepPolicy, keep: &mut dyn FnMut(S
         let says = [
             (candidate.noted.pinned, KeepReason::Pinned),
             (candidate.needed, KeepReason::WriteBack),
-            (policy.labelled && candidate.noted.label.is_some(), KeepReason::Labelled),
+            (policy.labelled && candidate.noted.is_named(), KeepReason::Labelled),
         ];
         says.into_iter().filter(|(so, _)| *so).for_each(|(_, reason)| keep(candidate.id, reason));
     }
@@ -292,7 +300,7 @@ fn counted(
 /// counters rise. A clock that jumped, for once or for a while, drops out; the order itself never depends on a time.
 fn timed(newest_first: &[&Candidate]) -> BTreeSet<SnapshotId> {
     // Patience sorting: `ends[n]` is the candidate with the smallest time that ends a rising row of n + 1.
-    let by_age: Vec<&Candidate> = newest_first.iter().rev().copied().filter(|c| c.taken >= EARLIEST).collect();
+    let by_age: Vec<&Candidate> = newest_first.iter().rev().copied().filter(|c| c.taken.is_plausible()).collect();
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(by_age.len());
     for (at, candidate) in by_age.iter().enumerate() {
@@ -304,6 +312,29 @@ fn timed(newest_first: &[&Candidate]) -> BTreeSet<SnapshotId> {
         }
     }
     std::iter::successors(ends.last().copied(), |at| before[*at]).map(|at| by_age[at].id).collect()
+}
+
+/// A span of time in seconds: `36h`, `10d`, `2w`, `6m` (of 30 days), `1y` (of 365), or several: `1y6m`. `None` where it is
+/// none.
+pub fn span(text: &str) -> Option<u64> {
+    let (mut rest, mut seconds) = (text, 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, behind) = rest.split_at(digits);
+        let unit = behind.chars().next()?;
+        let hours = match unit {
+            'h' => 1,
+            'd' => 24,
+            'w' => 24 * 7,
+            'm' => 24 * 30,
+            'y' => 24 * 365,
+            _ => return None,
+        };
+        let part = number.parse::<u64>().ok()?.checked_mul(hours * 3600)?;
+        seconds = seconds.checked_add(part)?;
+        rest = &behind[unit.len_utf8()..];
+    }
+    Some(seconds).filter(|s| *s > 0)
 }
 
 fn size(n: u32) -> usize {

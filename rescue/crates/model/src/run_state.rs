@@ -2,7 +2,7 @@
 
 use crate::assessment::Report;
 use crate::command::PowerAction;
-use crate::event::{Event, Happening, JobKind, Outcome, Progress, Question, StoreView};
+use crate::event::{Event, Happening, JobKind, Outcome, Progress, Question, StoreView, Waiting};
 use crate::text::DisplayText;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -17,6 +17,8 @@ pub struct RunState {
     pub seq: u64,
     /// The running job and how far it is.
     pub job: Option<(JobKind, Option<Progress>)>,
+    /// The running job waits for somebody to stop it.
+    pub waiting: Option<Waiting>,
     /// The last look at the disks.
     pub report: Option<Report>,
     /// The store, where there is one.
@@ -54,8 +56,10 @@ impl RunState {
                     *progress = Some(p.clone());
                 }
             }
+            Happening::Waiting(waiting) => self.waiting = Some(waiting.clone()).filter(|w| w.seconds != Some(0)),
             Happening::Ended { job, outcome } => {
                 self.job = None;
+                self.waiting = None;
                 self.question = None;
                 if *outcome != Outcome::Looked {
                     self.last = Some((*job, outcome.clone()));

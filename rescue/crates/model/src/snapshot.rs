@@ -155,6 +155,17 @@ pub struct Cost {
     pub stored: ByteLen,
 }
 
+/// A snapshot that was just taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its id.
+    pub id: SnapshotId,
+    /// What it cost.
+    pub cost: Cost,
+    /// What was read of each volume, and how it was compared with what was saved before.
+    pub volumes: Vec<(VolumePath, ByteLen, Compared)>,
+}
+
 /// The record of a snapshot: written last, after everything it names. With [`MapContent`] for a map it is the
 /// [`Statement`], which is the same in every store that holds the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +205,12 @@ impl<M> Manifest<M> {
         };
         let told = |v: &SavedVolume<M>| v.compared.as_ref().map(|c| (v.path.clone(), read(v, c), c.clone()));
         self.volumes.iter().filter_map(told).collect()
+    }
+
+    /// True where every volume was read whole, as far as that is told: what was written below its file system was seen too.
+    pub fn read_everything(&self) -> bool {
+        let whole = |v: &SavedVolume<M>| v.compared.as_ref().is_some_and(|c| c.by == Comparison::Content);
+        self.volumes.iter().all(whole)
     }
 
     /// Every map, in the order in which the statement names them: tables by disk, then volumes.

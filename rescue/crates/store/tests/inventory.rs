@@ -20,7 +20,7 @@ fn take(store: &Store, seed: u32) -> SnapshotId {
 }
 
 fn label(text: &str) -> Says {
-    Says::Label { text: text.into() }
+    Says::Label { text: text.into(), automatic: false }
 }
 
 /// A store with some of every record, and its snapshots.

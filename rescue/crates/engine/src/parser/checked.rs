@@ -9,6 +9,7 @@ use model::coverage::{Changes, Comparison, Coverage};
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::policy::{Policy, PolicyError};
 use model::units::{ByteLen, Extent};
 use std::collections::HashSet;
 
@@ -155,6 +156,18 @@ pub(super) fn changes(changes: Changes, volume: &Volume) -> Result<Changes, Pars
     Ok(changes)
 }
 
+/// A policy: one that its text can say.
+pub(super) fn policy(policy: Policy) -> Result<Policy, ParserError> {
+    check(policy.is_sound(), || "a policy that no text says".to_owned())?;
+    Ok(policy)
+}
+
+/// Why there is none.
+pub(super) fn policy_error(error: PolicyError) -> Result<PolicyError, ParserError> {
+    check(error.says.as_str().len() <= MOST_TEXT, || "an error without end".to_owned())?;
+    Ok(error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +223,14 @@ mod tests {
         };
         assert!(coverage(of(512), &volume()).is_ok());
         assert!(coverage(of(513), &volume()).is_err());
+    }
+
+    #[test]
+    fn a_policy_is_one_that_can_be_written() {
+        assert!(policy(Policy::default()).is_ok());
+        assert!(policy(Policy { wait: 0, ..Policy::default() }).is_err());
+        let says = "x".repeat(MOST_TEXT + 1);
+        assert!(policy_error(PolicyError { line: 1, says: says.as_str().into() }).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
+use model::policy::{Policy, PolicyError};
 use model::ports::ReadAt;
 use model::snapshot::{Intent, Receipt, Statement};
 use model::units::Extent;
@@ -301,6 +302,16 @@ impl Parser for Child {
                 Some(same) => checked::changes(Changes { comparison, why, same }, volume),
                 None => other(),
             },
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
+    fn policy(&self, text: &[u8]) -> Result<Result<Policy, PolicyError>, ParserError> {
+        // Not by a process that has a disk.
+        match self.decoder().ask(&Request::Policy, text, DECODE, None)? {
+            (Answer::Policy { read: Ok(policy) }, _) => checked::policy(*policy).map(Ok),
+            (Answer::Policy { read: Err(e) }, _) => checked::policy_error(e).map(Err),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }

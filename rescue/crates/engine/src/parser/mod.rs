@@ -20,6 +20,7 @@ use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::policy::{Policy, PolicyError};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::Extent;
@@ -86,6 +87,11 @@ pub trait Parser: store::Decode {
     /// a store: see [`disk::coverage::changes`].
     fn changes(&self, _volume: &Volume, _before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         Ok(Changes::unknown("its records are not looked at"))
+    }
+
+    /// What the text of a policy says; it may lie on a stick that anybody had in hands.
+    fn policy(&self, text: &[u8]) -> Result<Result<Policy, PolicyError>, ParserError> {
+        Ok(Policy::parse(text))
     }
 
     /// The disks may have changed: nothing remembered of them holds.

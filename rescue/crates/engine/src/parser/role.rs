@@ -5,6 +5,7 @@ use super::wire::{Answer, Known, MOST_BEFORE, MOST_BULK, MOST_JSON, Request, enc
 use super::{ParserError, checked};
 use crate::frame;
 use model::coverage::Changes;
+use model::policy::Policy;
 use model::ports::{DiskSource, ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset};
 use std::io;
@@ -191,6 +192,7 @@ fn answer(
         Request::Receipt => decoded(LocalDecoder.receipt(bulk).map(|receipt| Answer::Receipt { receipt })),
         Request::Node => decoded(LocalDecoder.node(bulk).map(|node| Answer::Node { node })),
         Request::Footer => decoded(LocalDecoder.footer(bulk).map(|footer| Answer::Footer { footer })),
+        Request::Policy => plain(Answer::Policy { read: Policy::parse(bulk).map(Box::new) }),
         Request::Frame { plain: len } => match LocalDecoder.frame(bulk, *len) {
             Ok(bytes) => (Answer::Frame, bytes),
             Err(error) => plain(Answer::Undecodable { error }),

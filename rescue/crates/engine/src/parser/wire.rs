@@ -9,6 +9,7 @@ use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
+use model::policy::{Policy, PolicyError};
 use model::snapshot::{Intent, Receipt, Statement};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -76,6 +77,8 @@ pub(super) enum Request {
     Frame {
         plain: u32,
     },
+    /// Its text is the plain bytes.
+    Policy,
 }
 
 /// An answer.
@@ -135,6 +138,9 @@ pub(super) enum Answer {
     },
     /// What was compressed is the plain bytes.
     Frame,
+    Policy {
+        read: Result<Box<Policy>, PolicyError>,
+    },
     /// A record could not be decoded.
     Undecodable {
         error: DecodeError,

@@ -5,7 +5,7 @@ use disk::fence::FENCE_LEN;
 use model::assessment::{Confidence, Report, SystemReport, Termination};
 use model::coverage::CaptureMethod;
 use model::id::{DiskNo, SnapshotId, VolumePath};
-use model::inspection::{Content, Disk, GPT_STORE, Inspection, Volume};
+use model::inspection::{Content, Disk, GPT_STORE, Inspection, System, Volume};
 use model::plan::{Against, RollbackPlan, SnapshotPlan, VolumeCapture};
 use model::snapshot::{Manifest, Purpose, SavedVolume};
 use model::text::DisplayText;
@@ -23,21 +23,45 @@ pub struct Planned {
     pub left_out: Vec<(VolumePath, DisplayText)>,
 }
 
+/// What is saved, and how much of it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Read everything, whatever the file systems say of it.
+    pub everything: bool,
+    /// Also save, byte for byte, what is not understood.
+    pub not_understood: bool,
+    /// Mount points of volumes that are not saved. Those that a system starts from are saved all the same.
+    pub leave_out: Vec<String>,
+}
+
+impl Scope {
+    /// All of both.
+    pub fn full() -> Self {
+        Self { everything: true, not_understood: true, leave_out: Vec::new() }
+    }
+
+    /// True for a volume that is mounted at one of those places and in no boot set.
+    fn leaves_out(&self, volume: &VolumePath, inspection: &Inspection) -> bool {
+        let starts = |s: &System| s.root == *volume || s.boot.iter().any(|(_, v)| v == volume);
+        let named = |s: &System| s.other.iter().any(|(at, v)| v == volume && self.leave_out.contains(at));
+        inspection.systems.iter().any(named) && !inspection.systems.iter().any(starts)
+    }
+}
+
 /// A snapshot of the same machine, to compare with.
 pub type Base<'a> = Option<(SnapshotId, &'a Manifest)>;
 
-/// Plans a snapshot of everything worth keeping. `full` also saves, byte for byte, what is not understood, and reads
-/// everything whatever the file systems say of it.
-pub fn keep(report: &Report, base: Base<'_>, full: bool) -> Planned {
+/// Plans a snapshot of everything worth keeping.
+pub fn keep(report: &Report, base: Base<'_>, scope: &Scope) -> Planned {
     let inspection = &report.inspection;
     let mut volumes = Vec::new();
     let mut left_out = Vec::new();
     let mut tables = BTreeSet::new();
     for (disk, volume) in inspection.volumes() {
-        match choose(disk, volume, inspection, full) {
+        match choose(disk, volume, inspection, scope) {
             Ok((method, why)) => {
                 tables.insert(disk.no);
-                let against = match full {
+                let against = match scope.everything {
                     true => Err("everything was asked for".into()),
                     false => against(volume, report, base).map_err(DisplayText::from),
                 };
@@ -46,7 +70,7 @@ pub fn keep(report: &Report, base: Base<'_>, full: bool) -> Planned {
             Err(why) => left_out.push((volume.path.clone(), DisplayText::new(why))),
         }
     }
-    let why = match (inspection.systems.as_slice(), full) {
+    let why = match (inspection.systems.as_slice(), scope.not_understood) {
         ([], _) => "no installed system was found: every file system is saved".to_owned(),
         ([one], false) => format!("{} and every other file system of this machine", one.name),
         ([one], true) => format!("{} and everything else on its disks, understood or not", one.name),
@@ -147,7 +171,7 @@ fn choose(
     disk: &Disk,
     volume: &Volume,
     inspection: &Inspection,
-    full: bool,
+    scope: &Scope,
 ) -> Result<(CaptureMethod, String), &'static str> {
     let partition =
         disk.table.as_ref().and_then(|t| t.partitions.iter().find(|p| Some(p.number) == volume.path.number()));
@@ -160,6 +184,10 @@ fn choose(
     if volume.extent.len() < FENCE_LEN {
         return Err("it is smaller than 4096 bytes: no file system fits there");
     }
+    if scope.leaves_out(&volume.path, inspection) {
+        return Err("the policy leaves it out");
+    }
+    let full = scope.not_understood;
     let mounted = mount_point(volume, inspection);
     let used = |what: &str| match &mounted {
         Some((at, system)) => format!("{what}, {at} of {system}"),

@@ -1,25 +1,21 @@
 //! Saving: exactly the volumes and tables of a plan, read only, and the manifest last.
 
 use super::cut::{Chunk, Cutter};
-use super::kept::{Kept, Past};
+use super::kept::Kept;
 use super::known::Known;
 use super::reader::{Piece, Reading, read_used};
-use super::saved::Saved;
+use super::target::{Target, go_on, gone};
 use super::{Context, Meter, Stop};
 use crate::gather;
 use crate::plan::rollback::plain;
-use crate::plan::snapshot;
-use disk::fence::FENCE_LEN;
 use model::assessment::Report;
-use model::command::ExitCode;
-use model::coverage::{CaptureMethod, Comparison, Coverage};
+use model::coverage::Coverage;
 use model::cuts::Cuts;
-use model::id::{DiskNo, SnapshotId, VolumePath};
+use model::id::{DiskNo, SnapshotId};
 use model::inspection::{Disk, Volume};
-use model::plan::{SnapshotPlan, VolumeCapture};
-use model::ports::{ReadAt, Window};
+use model::plan::SnapshotPlan;
+use model::ports::ReadAt;
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, SavedDisk, SavedVolume};
-use model::text::DisplayText;
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,18 +35,19 @@ pub fn capture(
     more: &MoreTable,
     steps: (u32, u32),
 ) -> Result<(SnapshotId, Manifest), Stop> {
-    let mut run = Capture { cx, report, writer: cx.store.writer()?, steps };
+    let target = Target { cx, report };
+    let mut run = Capture { cx, target, writer: cx.store.writer()?, steps };
     let mut chosen = Vec::new();
     let mut total = 0;
     {
         let mut meter = run.meter("reading the allocation maps", ByteLen::ZERO);
         for wanted in &plan.volumes {
             meter.rename(format!("reading the allocation maps of {}", wanted.path));
-            let volume = run.volume(&wanted.path)?;
-            let coverage = run.coverage(volume);
+            let volume = target.volume(&wanted.path)?;
+            let coverage = target.coverage(volume);
             run.go_on()?;
             meter.rename(format!("comparing {} with what is saved of it", wanted.path));
-            let kept = run.kept(volume, &coverage.used, plan, wanted)?;
+            let kept = target.kept(volume, &coverage.used, plan, wanted)?;
             total += kept.to_read.total().0;
             chosen.push((volume, coverage, kept));
             run.go_on()?;
@@ -94,13 +91,9 @@ pub fn capture(
     Ok(writer.finish(manifest)?)
 }
 
-fn gone(no: DiskNo) -> Stop {
-    Stop::failed(ExitCode::Failed, format!("{no} is gone"), "nothing was saved; look at the disks again")
-}
-
 struct Capture<'a> {
     cx: &'a Context<'a>,
-    report: &'a Report,
+    target: Target<'a>,
     writer: Writer,
     steps: (u32, u32),
 }
@@ -114,73 +107,6 @@ impl<'a> Capture<'a> {
         go_on(self.cx)
     }
 
-    fn volume(&self, path: &VolumePath) -> Result<&'a Volume, Stop> {
-        self.report.inspection.volume(path).ok_or_else(|| gone(path.disk()))
-    }
-
-    fn bytes(&self, disk: DiskNo, extent: Extent) -> Result<Arc<dyn ReadAt>, Stop> {
-        let source = self.cx.devices.disks().into_iter().find(|d| d.no == disk).ok_or_else(|| gone(disk))?;
-        let window = Window::new(source.bytes, extent).map_err(|e| {
-            Stop::failed(ExitCode::Failed, format!("{disk} changed its size: {e}"), "look at the disks again")
-        })?;
-        Ok(Arc::new(window))
-    }
-
-    /// Which bytes are saved. Where the maps cannot be read: all of them, and that is said.
-    fn coverage(&self, volume: &Volume) -> Coverage {
-        let mut coverage = self.cx.parser.coverage(volume).unwrap_or_else(|e| {
-            let why = format!("its allocation maps could not be read ({e}): every byte is saved");
-            self.cx.observer.log(&format!("{}: {why}", volume.path));
-            let used = [Extent::whole(volume.extent.len())].into_iter().collect();
-            Coverage { method: CaptureMethod::Raw, why: DisplayText::new(&why), used }
-        });
-        // A fence will stand here one day: what it covers must be known, whatever the file system says of it.
-        coverage.used.insert(Extent::whole(ByteLen(FENCE_LEN.0.min(volume.extent.len().0))));
-        coverage
-    }
-
-    /// The volume as the snapshot before has it, where that can be built upon: what is taken over from it will be signed as if it
-    /// had been read here.
-    fn past(&self, volume: &Volume, parent: Option<SnapshotId>) -> Result<Option<Past<'a>>, Stop> {
-        let Some(id) = parent else { return Ok(None) };
-        if !self.cx.store.vouches_for(id)? {
-            return Ok(None);
-        }
-        let manifest = self.cx.store.manifest(id)?;
-        let Some(saved) = snapshot::there(volume, &manifest) else { return Ok(None) };
-        let bytes = Arc::new(Saved::new(self.cx.store.clone(), saved.map, volume.extent.len()));
-        Ok(Some(Past { id, store: self.cx.store, map: saved.map, bytes }))
-    }
-
-    /// What needs not be read, because the records of its file system prove that it is as a snapshot has it.
-    fn kept(
-        &self,
-        volume: &Volume,
-        used: &ExtentSet,
-        plan: &SnapshotPlan,
-        wanted: &VolumeCapture,
-    ) -> Result<Kept, Stop> {
-        let past = self.past(volume, plan.parent)?;
-        let map = past.as_ref().map(|p| p.map);
-        let doubt = match &wanted.against {
-            Ok(against) => against.doubt.as_ref(),
-            Err(why) => return Ok(Kept::nothing(used, map, why.clone())),
-        };
-        let Some(past) = past else {
-            return Ok(Kept::nothing(used, None, "the snapshot before was not signed with this key".into()));
-        };
-        match self.cx.parser.changes(volume, past.bytes.clone()) {
-            Ok(changes) => match doubt.filter(|_| changes.comparison == Comparison::Metadata) {
-                Some(why) => Ok(Kept::nothing(used, map, why.clone())),
-                None => {
-                    let now = self.bytes(volume.path.disk(), volume.extent)?;
-                    Kept::choose(&past, changes, (&*now, used), || self.go_on())
-                }
-            },
-            Err(e) => Ok(Kept::nothing(used, map, format!("its records could not be compared ({e})").into())),
-        }
-    }
-
     fn save(
         &mut self,
         volume: &Volume,
@@ -188,8 +114,8 @@ impl<'a> Capture<'a> {
         kept: Kept,
         meter: &mut Meter<'_>,
     ) -> Result<SavedVolume, Stop> {
-        let bytes = self.bytes(volume.path.disk(), volume.extent)?;
-        let sector = self.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
+        let bytes = self.target.bytes(volume.path.disk(), volume.extent)?;
+        let sector = self.target.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
         let cuts = self.cx.parser.cuts(volume);
         let Coverage { method, why, used } = coverage;
         let source = Source { bytes, used, cuts, sector };
@@ -220,7 +146,7 @@ impl<'a> Capture<'a> {
         let Some(table) = &disk.table else { return Ok(None) };
         let whole = Extent::whole(disk.hardware.size);
         let used: ExtentSet = table.raw.iter().chain(more).filter_map(|e| e.intersect(whole)).collect();
-        let bytes = self.bytes(disk.no, whole)?;
+        let bytes = self.target.bytes(disk.no, whole)?;
         let mut meter = self.meter(&format!("saving the partition table of {}", disk.no), used.total());
         let cuts = Cuts::grid(bytes.size());
         let kept = Kept::nothing(&used, None, "a table is always read".into());
@@ -333,14 +259,5 @@ impl Taking<'_, '_> {
     fn close(&mut self) -> Result<(), Stop> {
         let writer = &mut *self.writer;
         Ok(self.cutter.close(&mut |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes))?)
-    }
-}
-
-fn go_on(cx: &Context<'_>) -> Result<(), Stop> {
-    match cx.observer.cancelled() {
-        false => Ok(()),
-        true => Err(Stop::Cancelled(
-            "stopped; no snapshot was made, and what was saved so far speeds up the next one".into(),
-        )),
     }
 }

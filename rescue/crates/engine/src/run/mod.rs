@@ -14,8 +14,10 @@ mod meter;
 mod payload;
 pub mod pending;
 mod reader;
+pub(crate) mod same;
 mod saved;
-mod tables;
+pub(crate) mod tables;
+mod target;
 pub mod write_back;
 
 pub(crate) use meter::Meter;

@@ -5,9 +5,9 @@ use super::payload::Done;
 use super::{Context, Stop};
 use model::command::ExitCode;
 use model::id::{Digest, DiskNo};
-use model::inspection::Hardware;
+use model::inspection::{Hardware, Table};
 use model::plan::{RollbackPlan, TableRollback, VolumeRollback};
-use model::ports::{HEAD_LEN, LeaseRequest, WriteLease};
+use model::ports::{DiskSource, HEAD_LEN, LeaseRequest, WriteLease};
 use model::snapshot::MapRoot;
 use model::units::{ByteLen, ByteOffset, Extent};
 
@@ -56,6 +56,27 @@ fn pieces(cx: &Context<'_>, map: MapRoot) -> Result<Vec<(Extent, Vec<u8>)>, Stop
         }
     }
     Ok(pieces)
+}
+
+/// True where a disk does not hold the saved bytes of its table; what cannot be read is another.
+///
+/// # Errors
+/// [`Stop`] where the store does not give them back, or calls something else a table.
+pub(crate) fn differs(cx: &Context<'_>, map: MapRoot, now: &Table, source: &DiskSource) -> Result<bool, Stop> {
+    let mut differs = false;
+    for slice in cx.store.map(map).slices(Extent::whole(source.bytes.size())) {
+        let slice = slice?;
+        // The store is not believed: what it calls a table must lie where the table lies, or it would be written anywhere.
+        if !now.raw.iter().any(|raw| raw.contains(slice.extent)) {
+            let (no, at) = (source.no, slice.extent.start());
+            let says = format!("the saved partition table of {no} names bytes at {at} that are none");
+            return Err(Stop::failed(ExitCode::Damage, says, "the snapshot is not to be trusted; choose another"));
+        }
+        let len = slice.extent.len().to_usize().unwrap_or(0);
+        let now = source.bytes.read_vec(slice.extent.start(), len);
+        differs |= now.ok() != Some(cx.store.read(&slice)?);
+    }
+    Ok(differs)
 }
 
 fn write(

@@ -7,8 +7,8 @@ use crate::worker::Desk;
 use model::command::ExitCode;
 use model::id::{SnapRef, SnapshotId};
 use model::note::Says;
-use model::retention::{Candidate, ForgetPlan, plan_forget};
-use model::snapshot::SnapshotSummary;
+use model::retention::{Candidate, ForgetPlan, KeepPolicy, plan_forget};
+use model::snapshot::{Machine, SnapshotSummary};
 use model::upkeep::{ForgetLine, ForgetView, Forgetting, Kept};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Store, StoreError};
@@ -31,6 +31,23 @@ pub(super) fn forget(store: &Store, what: &Forgetting, ids: &[SnapshotId]) -> Do
     }
     store.forget(ids)?;
     Ok(Kept::Forgotten(view))
+}
+
+/// Forgets what `keep` does not keep of one machine's snapshots, but not the one that was just taken. Gives what it forgot.
+pub(crate) fn forget_by(
+    store: &Store,
+    keep: &KeepPolicy,
+    machine: &Machine,
+    taken: SnapshotId,
+) -> Done<Vec<SnapshotId>> {
+    let mut candidates = store.candidates()?;
+    candidates.retain(|c| c.machine.is(machine));
+    let mut ids = plan_forget(&candidates, keep).forget;
+    ids.retain(|id| *id != taken);
+    if !ids.is_empty() {
+        store.forget(&ids)?;
+    }
+    Ok(ids)
 }
 
 /// What would be forgotten, and with `room` how much room that would free.

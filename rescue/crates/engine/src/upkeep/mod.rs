@@ -8,6 +8,8 @@ mod room;
 mod second;
 
 pub(crate) use check::check;
+pub(crate) use forget::forget_by;
+pub(crate) use room::prune;
 
 use crate::jobs::{Done, Jobs};
 use crate::run::Observer;
@@ -31,7 +33,7 @@ pub(crate) fn run(jobs: &Jobs, what: &Upkeep, desk: &Desk) -> Done {
         Upkeep::Keys => keys::keys(&jobs.store(desk)?, None),
         Upkeep::AddKey { label } => keys::add_key(jobs, label, desk),
         Upkeep::RemoveKey { id } => keys::remove_key(&jobs.store_to_write(desk)?, id),
-        Upkeep::Prune { how, dry_run } => room::prune(jobs, *how, *dry_run, desk),
+        Upkeep::Prune { how, dry_run } => prune(jobs, *how, *dry_run, desk),
         Upkeep::Stats => room::stats(jobs, desk),
         Upkeep::Copy { snapshots } => second::copy(jobs, snapshots, desk),
         Upkeep::Repair => second::repair(jobs, desk),

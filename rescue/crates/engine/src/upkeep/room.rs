@@ -11,7 +11,7 @@ use model::upkeep::{Kept, PruneView, Pruning, SpaceLine, StatsView};
 use std::collections::BTreeMap;
 use store::{PruneOptions, StoreError};
 
-pub(super) fn prune(jobs: &Jobs, how: Pruning, dry_run: bool, desk: &Desk) -> Done<Kept> {
+pub(crate) fn prune(jobs: &Jobs, how: Pruning, dry_run: bool, desk: &Desk) -> Done<Kept> {
     let store = if dry_run { jobs.store(desk)? } else { jobs.store_to_write(desk)? };
     let options = PruneOptions { now: how.now, rewrite: how.rewrite };
     let mut steps = Steps::new(desk);

@@ -106,7 +106,7 @@ impl Copy<'_> {
     /// The name of a snapshot, and that it is kept, go with it.
     fn notes(&self, listing: &Listing, id: SnapshotId) -> Done<()> {
         let noted = listing.notes.get(&id).cloned().unwrap_or_default();
-        let label = noted.label.map(|text| Says::Label { text });
+        let label = noted.label.map(|text| Says::Label { text, automatic: noted.automatic });
         for says in label.into_iter().chain(noted.pinned.then_some(Says::Pin)) {
             self.to.put_note(id, says, self.jobs.config.clock.now())?;
         }

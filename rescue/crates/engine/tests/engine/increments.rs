@@ -3,7 +3,7 @@
 use crate::image::{MIB, machine, noise, range};
 use crate::sim::{Sim, Ticking};
 use engine::parser::{Local, Parser, ParserError, Scene};
-use engine::plan::snapshot;
+use engine::plan::snapshot::{self, Scope};
 use engine::run::capture::{MoreTable, capture};
 use engine::run::{Context, Unwatched};
 use model::assessment::Report;
@@ -103,7 +103,7 @@ fn save(
     let clock = Ticking::default();
     let cx = Context { devices: &*sim, parser: &told, store, clock: &clock, observer: &Unwatched };
     let report = report(&sim);
-    let mut planned = snapshot::keep(&report, None, false);
+    let mut planned = snapshot::keep(&report, None, &Scope::default());
     assert_eq!(planned.plan.volumes.len(), 1);
     if let Some((snapshot, _)) = against {
         planned.plan.parent = Some(snapshot);

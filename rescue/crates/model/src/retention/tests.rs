@@ -202,7 +202,7 @@ proptest! {
         listing.sort_by_key(Candidate::order);
         listing.dedup_by_key(|c| c.id);
         // The rules about what follows look at neighbours, which forgetting changes; so may trust in a time.
-        listing.iter_mut().zip(0i64..).for_each(|(c, n)| c.taken = UnixMicros(EARLIEST.0 + n * 7 * HOUR));
+        listing.iter_mut().zip(0i64..).for_each(|(c, n)| c.taken = UnixMicros(UnixMicros::EARLIEST.0 + n * 7 * HOUR));
         let policy = KeepPolicy { before_trouble: 0, before_upgrade: 0, ..policy };
         let first = plan_forget(&listing, &policy);
         listing.retain(|c| !first.forget.contains(&c.id));

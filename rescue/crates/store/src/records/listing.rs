@@ -36,7 +36,7 @@ impl Listing {
     /// The lines of a timeline, in order.
     pub fn summaries(&self) -> Vec<SnapshotSummary> {
         let line = |(id, manifest): &(SnapshotId, Manifest)| {
-            let Noted { label, pinned, proven } = self.notes.get(id).cloned().unwrap_or_default();
+            let Noted { label, pinned, proven, .. } = self.notes.get(id).cloned().unwrap_or_default();
             let signers = self.signers.get(id).cloned().unwrap_or_default();
             SnapshotSummary { label, pinned, proven, signers, ..manifest.summary(*id) }
         };

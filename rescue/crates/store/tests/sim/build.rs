@@ -53,7 +53,7 @@ pub(crate) enum Word {
 impl Word {
     pub(crate) fn says(self) -> Says {
         match self {
-            Self::Label => Says::Label { text: "before the upgrade".into() },
+            Self::Label => Says::Label { text: "before the upgrade".into(), automatic: false },
             Self::Pin => Says::Pin,
             Self::Unpin => Says::Unpin,
         }

@@ -1,0 +1,134 @@
+//! What the rescue does by itself when it starts: what a policy calls for. Also what comes of it, kept on the stick.
+//!
+//! It is a front end like any other: it gives commands and listens.
+
+use crate::handle::Handle;
+use model::command::{Command, PolicyText};
+use model::event::{Happening, JobKind, Outcome};
+use model::policy::{MOST_TEXT, Manner};
+use model::ports::Clock;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A record that is longer than this is begun anew; the one before is kept.
+const MOST_RECORD: u64 = 64 << 10;
+
+/// What is done without anybody, and where it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unattended {
+    /// The file of the policy; the built-in one where `None`.
+    pub policy: Option<PathBuf>,
+    /// The file that is added to: a line for each time.
+    pub record: PathBuf,
+}
+
+impl Unattended {
+    /// Looks at the disks and does it, on a thread of its own. Where the policy cannot be read, it only looks.
+    pub(crate) fn begin(self, handle: &Handle, clock: Arc<dyn Clock>) {
+        let policy = match self.policy.as_deref().map(read).transpose() {
+            Ok(policy) => policy,
+            Err(e) => {
+                let file = self.policy.unwrap_or_default();
+                let says = format!("nothing is done by itself: the policy {} cannot be read: {e}", file.display());
+                handle.warn(says.as_str().into());
+                handle.submit(Command::Inspect);
+                return;
+            }
+        };
+        let (events, handle) = (handle.subscribe(), handle.clone());
+        handle.submit(Command::Auto { policy, manner: Manner::Unattended });
+        std::thread::spawn(move || {
+            for event in events {
+                let Happening::Ended { job: JobKind::Auto, outcome } = event.what else { continue };
+                let line = format!("{} {}\n", clock.now(), told(&outcome));
+                if let Err(e) = add(&self.record, &line) {
+                    handle.note(format!("the record in {} cannot be kept: {e}", self.record.display()).as_str().into());
+                }
+                if let Outcome::Acted(acted) = outcome
+                    && let Some(action) = acted.then
+                {
+                    handle.submit(Command::Power(action));
+                }
+                return;
+            }
+        });
+    }
+}
+
+/// A file of the stick: whoever had it in hands may have put anything in its place.
+fn read(file: &Path) -> io::Result<PolicyText> {
+    let mut text = Vec::new();
+    regular(file)?;
+    // One byte more than can be right: what is too long is told by whoever reads it.
+    File::open(file)?.take(MOST_TEXT as u64 + 1).read_to_end(&mut text)?;
+    Ok(PolicyText(text))
+}
+
+/// Refuses what is no plain file. Nobody else changes it meanwhile.
+fn regular(file: &Path) -> io::Result<u64> {
+    let found = fs::symlink_metadata(file)?;
+    if found.is_file() { Ok(found.len()) } else { Err(io::Error::other("it is no plain file")) }
+}
+
+fn add(record: &Path, line: &str) -> io::Result<()> {
+    match regular(record) {
+        Ok(len) if len > MOST_RECORD => fs::rename(record, record.with_extension("old"))?,
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let mut file = OpenOptions::new().append(true).create(true).open(record)?;
+    file.write_all(line.as_bytes())?;
+    file.sync_all()
+}
+
+/// How it ended, in a line.
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Acted(acted) => {
+            let why = &acted.decision.why;
+            let done = match &acted.saved {
+                Some(saved) => format!("saved {}: {why}", saved.id),
+                None => format!("not saved: {why}"),
+            };
+            let trouble = acted.trouble.as_ref().map(|t| format!("; then: {t}")).unwrap_or_default();
+            format!("{done}{trouble}")
+        }
+        Outcome::Cancelled(says) => format!("stopped: {says}"),
+        Outcome::Failed(failure) => format!("failed: {failure}"),
+        other => format!("ended otherwise: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_grows_to_its_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = dir.path().join("unattended.log");
+        let line = format!("{}\n", "x".repeat(999));
+        for _ in 0..200 {
+            add(&record, &line).unwrap();
+        }
+        let all: u64 = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        assert!(all > MOST_RECORD && all < 2 * (MOST_RECORD + 2000), "{all}");
+    }
+
+    #[test]
+    fn only_plain_files_are_read_and_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        for odd in [&link, dir.path()] {
+            assert!(read(odd).is_err());
+            assert!(add(odd, "x").is_err());
+        }
+        let long = dir.path().join("long");
+        fs::write(&long, vec![b'#'; MOST_TEXT * 3]).unwrap();
+        assert_eq!(read(&long).unwrap().0.len(), MOST_TEXT + 1);
+    }
+}
