@@ -218,6 +218,7 @@ fn help_lists_what_there_is_and_nothing_else() {
         "inspect",
         "store init",
         "snapshot",
+        "auto",
         "snapshots",
         "rollback",
         "undo",

@@ -6,7 +6,7 @@ mod keeping;
 mod room;
 mod values;
 
-pub use disks::{Approval, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
+pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
 pub use room::{Copy, Prune, Repair};
 
@@ -41,6 +41,8 @@ pub enum Invocation {
     Key(Key),
     /// `snapshot`.
     Snapshot(Snapshot),
+    /// `auto`.
+    Auto(Auto),
     /// `snapshots`.
     Snapshots(StoreOnly),
     /// `rollback`, `undo` or `resume`.
@@ -80,6 +82,7 @@ impl Invocation {
         match self {
             Self::Inspect(i) => i.json,
             Self::Snapshot(s) => s.json,
+            Self::Auto(a) => a.json,
             Self::StoreInit(s) => s.json,
             Self::Key(k) => k.wants_json(),
             Self::Snapshots(s) | Self::Stats(s) => s.json,
@@ -120,6 +123,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "snapshots" => &["store", "json", "require-signer"],
         "key" => &["store", "json", "out", "new-passphrase-file", "new-key-file", "label"],
         "snapshot" => &["store", "json", "full", "sign-with"],
+        "auto" => &["store", "json", "policy", "dry-run", "sign-with"],
         "rollback" => &["store", "json", "plan", "approve", "yes", "only", "sign-with", "require-signer"],
         "undo" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
         "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
@@ -147,7 +151,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "copy" => &["store", "json", "to", "to-passphrase-file", "to-key-file"],
         "repair" => &["store", "json", "from", "from-passphrase-file", "from-key-file"],
         "tui" => &["store", "ascii"],
-        "engine" => &["store", "control"],
+        "engine" => &["store", "control", "policy"],
         "console" => &["engine"],
         "parser" => &[],
         "help" => &[],
@@ -177,6 +181,10 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "snapshot" => {
             Invocation::Snapshot(Snapshot { disks: some(disks)?, store: store()?, full: given.full, json: given.json })
         }
+        "auto" => {
+            let (policy, dry_run, json) = (given.policy.clone(), given.dry_run, given.json);
+            Invocation::Auto(Auto { disks: some(disks)?, store: store()?, policy, dry_run, json })
+        }
         "snapshots" => {
             nothing_else(verb, &given.words)?;
             Invocation::Snapshots(StoreOnly { store: store()?, json: given.json })
@@ -198,7 +206,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "repair" => Invocation::Repair(room::repair(&given, store()?)?),
         "rollback" | "undo" | "resume" => Invocation::WriteBack(disks::write_back(verb, &given, store()?)?),
         "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),
-        "engine" => Invocation::Engine(EngineRole { control: given.control, store: at, disks }),
+        "engine" => Invocation::Engine(disks::engine(&given, at, disks)?),
         "console" => {
             nothing_else(verb, &given.words)?;
             let engine = given.engine.ok_or_else(|| Usage("`console` needs --engine FD".into()))?;

@@ -6,6 +6,7 @@ holdfast: what happened to this machine, and the way back
   holdfast inspect    DISK..            what happened; writes nothing
   holdfast store init S                 make a store in the directory S
   holdfast snapshot   DISK.. --store S  save the present state (only reads)
+  holdfast auto       DISK.. --store S  save it where its state calls for that
   holdfast snapshots  --store S         list what is saved
   holdfast rollback   SNAP DISK.. --store S    go back to a saved state
   holdfast undo       DISK.. --store S  go back to before the last rollback
@@ -65,6 +66,24 @@ already is not stored again.
 --sign-with signs it with a key that `key new-signer` made.
 --full also saves, byte for byte, volumes that this version does not
 understand.
+Ctrl-C stops it; nothing is lost.
+";
+const AUTO: &str = "\
+holdfast auto DISK.. --store S [--policy FILE] [--dry-run] [--sign-with FILE]
+    [--json]
+
+Looks at the disks, decides by a policy what their state calls for, says what
+and why, and does it. By the built-in policy:
+  - nothing is saved where it is proven that nothing changed since the newest
+    snapshot (exit code 0 all the same);
+  - after a crash everything is read, and the snapshot is called `crashed`;
+  - where an installation was cut short or the last start failed, it is called
+    `broken`;
+  - every 20th snapshot reads everything, as after a crash.
+FILE changes that, and can have old snapshots of this machine forgotten after a
+new one was taken: docs/policy.md says how. Nothing is forgotten unless it says
+so. A policy never rolls back.
+--dry-run only says what would be done.
 Ctrl-C stops it; nothing is lost.
 ";
 const SNAPSHOTS: &str = "\
@@ -237,6 +256,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("inspect") => INSPECT,
         Some("store") => STORE,
         Some("snapshot") => SNAPSHOT,
+        Some("auto") => AUTO,
         Some("snapshots") => SNAPSHOTS,
         Some("rollback") => ROLLBACK,
         Some("undo") => UNDO,
@@ -262,7 +282,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot snapshots rollback undo resume check repair copy export note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback undo resume check repair copy export note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

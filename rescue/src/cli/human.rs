@@ -13,6 +13,7 @@ use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, TableRollback};
+use model::policy::Acted;
 use model::snapshot::{Compared, Cost, Receipt};
 use model::units::ByteLen;
 use model::upkeep::KeyLine;
@@ -165,6 +166,25 @@ pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[(VolumePath, ByteLen, C
     );
     for (path, read, compared) in volumes {
         paragraph(&mut out, &format!("  {:<8} ", path.to_string()), &compared.sentence(*read));
+    }
+    out
+}
+
+/// `auto`.
+pub(super) fn acted(acted: &Acted, dry_run: bool) -> String {
+    let mut out = String::new();
+    paragraph(&mut out, "", &words::sentence(acted.decision.why.as_str()));
+    match &acted.saved {
+        Some(s) => out.push_str(&saved(s.id, &s.cost, &s.volumes)),
+        None if dry_run => out.push_str("nothing was done (--dry-run)\n"),
+        None => out.push_str("no snapshot was taken\n"),
+    }
+    if !acted.forgotten.is_empty() {
+        let ids: Vec<String> = acted.forgotten.iter().map(|id| words::short(*id)).collect();
+        paragraph(&mut out, "forgotten: ", &ids.join(", "));
+    }
+    if let Some(view) = &acted.pruned {
+        out.push_str(&pruned(view, false));
     }
     out
 }

@@ -9,6 +9,7 @@ use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, TableRollback};
+use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
 use model::signer::SignerId;
 use model::snapshot::{Compared, Cost, Purpose, Receipt, SnapshotSummary};
@@ -264,15 +265,42 @@ fn cost(c: &Cost) -> Value {
     json!({ "read": c.read, "shared": c.shared, "new": c.new, "stored": c.stored })
 }
 
-/// `snapshot`.
-pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[(VolumePath, ByteLen, Compared)]) -> Value {
-    let volumes = volumes.iter().map(|(path, read, compared)| {
+fn compared(volumes: &[(VolumePath, ByteLen, Compared)]) -> Vec<Value> {
+    let one = |(path, read, compared): &(VolumePath, ByteLen, Compared)| {
         json!({
             "volume": path, "read": read, "by": compared.by, "why": compared.why, "with": compared.with,
             "taken_over": compared.taken_over,
         })
-    });
-    json!({ "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": volumes.collect::<Vec<_>>() })
+    };
+    volumes.iter().map(one).collect()
+}
+
+/// `snapshot`.
+pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[(VolumePath, ByteLen, Compared)]) -> Value {
+    json!({ "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": compared(volumes) })
+}
+
+/// `auto`.
+pub(super) fn acted(acted: &Acted, dry_run: bool) -> Value {
+    let Decision { save, why } = &acted.decision;
+    let saved = acted.saved.as_ref();
+    json!({
+        "schema": SCHEMA,
+        "decision": {
+            "save": save.is_some(),
+            "everything": save.as_ref().is_some_and(|s| s.everything),
+            "label": save.as_ref().and_then(|s| s.label.as_ref()),
+            "why": why,
+        },
+        "done": !dry_run,
+        "snapshot": saved.map(|s| s.id),
+        "skipped": save.is_none().then_some(why),
+        "cost": saved.map(|s| cost(&s.cost)),
+        "volumes": saved.map_or(Vec::new(), |s| compared(&s.volumes)),
+        "forgotten": acted.forgotten,
+        "pruned": acted.pruned,
+        "trouble": acted.trouble.as_ref().map(ToString::to_string),
+    })
 }
 
 /// A plan, and what became of it where it was carried out.

@@ -1,6 +1,7 @@
 //! The command line: verbs, their output for people and for programs, and exit codes (docs/scripting.md).
 
 pub mod args;
+mod auto;
 mod export;
 mod forget;
 mod help;
@@ -43,6 +44,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::StoreInit(s) => store::init(&s),
         Invocation::Key(k) => key::run(&k),
         Invocation::Snapshot(s) => saving::run(&s),
+        Invocation::Auto(a) => auto::run(&a),
         Invocation::Snapshots(s) => store::snapshots(&s),
         Invocation::WriteBack(w) => write_back::run(&w),
         Invocation::Check(c) => store::check(&c),

@@ -7,7 +7,7 @@ use crate::tui::look::Look;
 use crate::tui::runtime::{self, Ended as Session};
 use engine::link::{self, Role};
 use engine::parser::Child;
-use engine::{Config, Engine, Handle, take_inherited};
+use engine::{Config, Engine, Handle, Unattended, take_inherited};
 use model::command::{Command, ExitCode, Failure};
 use model::event::Happening;
 use std::os::fd::AsFd;
@@ -35,8 +35,20 @@ fn under_control(args: &EngineRole, fd: i32) -> Ended {
         (dir, true)
     });
     let disks = if args.disks.is_empty() { None } else { Some(args.disks.clone()) };
-    link::role(Role { control, disks, store })?;
+    link::role(Role { control, disks, store, unattended: unattended(args) })?;
     Ok(ExitCode::Ok)
+}
+
+/// The name of the built-in policy.
+const BUILT_IN: &str = "auto";
+/// Where it is told, in the root of the stick's own file system, what was done by itself.
+const RECORD: &str = "unattended.log";
+
+fn unattended(args: &EngineRole) -> Option<Unattended> {
+    let name = args.policy.as_ref()?;
+    let root = args.store.as_ref().map(|mount| mount.dir.clone()).unwrap_or_default();
+    let policy = Some(root.join(name)).filter(|_| name.as_os_str() != BUILT_IN);
+    Some(Unattended { policy, record: args.store.as_ref().map(|_| root.join(RECORD)) })
 }
 
 fn for_one(args: &EngineRole) -> Ended {

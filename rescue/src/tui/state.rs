@@ -129,6 +129,8 @@ pub struct Ui {
 pub(super) struct Seen {
     pub(super) question: Option<PlanId>,
     pub(super) job: Option<JobKind>,
+    /// That job waited for somebody to stop it.
+    pub(super) waiting: bool,
     /// The run state was seen at all: what ended before that is not news.
     pub(super) joined: bool,
 }

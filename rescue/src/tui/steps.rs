@@ -3,7 +3,7 @@
 
 use super::state::Screen;
 use super::words;
-use model::assessment::{Assessment, Report};
+use model::assessment::{Assessment, Change, Report};
 use model::command::{Command, ExitCode};
 use model::event::{Outcome, StoreView};
 use model::id::SnapRef;
@@ -53,6 +53,16 @@ pub fn is_here(run: &RunState, s: &SnapshotSummary) -> bool {
 /// The newest good snapshot of this machine: what `latest:good` means.
 pub fn last_good(run: &RunState) -> Option<&SnapshotSummary> {
     timeline(run).into_iter().find(|s| s.good && s.purpose == Purpose::Keep && is_here(run, s))
+}
+
+/// The snapshot since which no system in front of us changed, as far as its file systems tell: an advice, not the proof
+/// that a policy asks for.
+fn saved_already(run: &RunState) -> Option<&SnapshotSummary> {
+    let systems = &run.report.as_ref()?.systems;
+    let since = systems.first()?.assessment.since;
+    let unchanged = |a: &Assessment| a.change.value == Change::Unchanged && a.since == since;
+    let all = systems.iter().all(|s| unchanged(&s.assessment));
+    timeline(run).into_iter().find(|s| all && Some(s.id) == since)
 }
 
 /// True where the newest snapshot of this machine is the undo point of a rollback: then undo has something to go back to.
@@ -115,8 +125,12 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
         ];
     };
     let mut steps = Vec::new();
-    let save =
-        submit("Save the present state (changes nothing on this machine's disks)", Command::Snapshot { full: false });
+    let unchanged = saved_already(run);
+    let why = match unchanged {
+        Some(s) => format!("nothing changed since {}: no need", words::time(s.taken)),
+        None => "changes nothing on this machine's disks".to_owned(),
+    };
+    let save = submit(format!("Save the present state ({why})"), Command::Snapshot { full: false });
     let back = last_good(run).map(|good| {
         let to = SnapRef::Prefix(good.id.to_string());
         let says = format!("Go back to the last good state, {} (shows the plan first)", words::time(good.taken));
@@ -128,6 +142,7 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
         (Some(back), None) if is_broken(report) => steps.extend([back, save]),
         // Somebody went back a moment ago and it is in order: the machine's own system is next.
         (_, Some(undo)) => steps.extend([way_out(may_leave), undo]),
+        _ if unchanged.is_some() => steps.extend([way_out(may_leave), save]),
         (Some(back), None) => steps.extend([save, back]),
         (None, None) => steps.push(save),
     }
@@ -150,7 +165,9 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
     let home = show("Back to the overview", Screen::Home);
     let start = way_out(may_leave);
     match run.last.as_ref().map(|(_, o)| o) {
-        Some(Outcome::Saved { .. }) => vec![home, show("Show the saved states", Screen::Timeline), start],
+        Some(Outcome::Saved { .. } | Outcome::Acted(_)) => {
+            vec![home, show("Show the saved states", Screen::Timeline), start]
+        }
         Some(Outcome::WroteBack(_)) => {
             vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo), home]
         }

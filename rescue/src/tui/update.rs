@@ -70,6 +70,8 @@ pub fn update(ui: &mut Ui, run: &RunState, input: Input) -> Vec<Action> {
             ui.note = Some(words::sentence(&why));
             Vec::new()
         }
+        // Whatever it is, it says that somebody is there.
+        Input::Key(_) if run.waiting.is_some() && run.leaving.is_none() => vec![Action::Submit(Command::Cancel)],
         Input::Key(Key::Redraw) => vec![Action::Redraw],
         // Nothing is decided blindly.
         Input::Key(k) if ui.too_small() => match k {
@@ -87,11 +89,13 @@ pub fn update(ui: &mut Ui, run: &RunState, input: Input) -> Vec<Action> {
 fn follow(ui: &mut Ui, run: &RunState) {
     let question = run.question.as_ref().map(|q| q.id);
     let job = run.job.as_ref().map(|(kind, _)| *kind);
-    let before = std::mem::replace(&mut ui.seen, Seen { question, job, joined: true });
+    let waiting = run.waiting.is_some();
+    let before = std::mem::replace(&mut ui.seen, Seen { question, job, waiting, joined: true });
 
-    if job != before.job {
+    if (job, waiting) != (before.job, before.waiting) {
         ui.close(Screen::Progress);
-        if job.is_some_and(is_shown) {
+        // What waits for somebody to stop it is told on the overview.
+        if job.is_some_and(is_shown) && !waiting {
             // Somebody may have begun it on another console: what was said of the last one is no longer so.
             ui.note = None;
             ui.close(Screen::Outcome);
@@ -99,7 +103,7 @@ fn follow(ui: &mut Ui, run: &RunState) {
             ui.show(Screen::Progress);
         }
         if let (Some(ended), None, true) = (before.job, job, before.joined) {
-            ended_now(ui, run, ended);
+            ended_now(ui, run, ended, before.waiting);
         }
     }
     if run.store.is_some() {
@@ -113,8 +117,9 @@ fn follow(ui: &mut Ui, run: &RunState) {
     }
 }
 
-fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind) {
+fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
     match &run.last {
+        Some((JobKind::Auto, Outcome::Cancelled(says))) if waited => ui.note = Some(words::sentence(says.as_str())),
         Some((kind, Outcome::Declined)) if *kind == ended => ui.note = Some("Nothing was written.".into()),
         // That there is no store is told on every screen: it is not worth one of its own.
         Some((JobKind::List, Outcome::Failed(f))) if ended == JobKind::List => {

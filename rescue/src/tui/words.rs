@@ -182,6 +182,11 @@ pub fn snapshot(s: &SnapshotSummary) -> String {
     }
 }
 
+/// What somebody, or a policy, called a snapshot, with a space behind it; nothing where nobody did.
+pub fn label(s: &SnapshotSummary) -> String {
+    s.label.as_ref().map(|label| format!("\"{label}\" ")).unwrap_or_default()
+}
+
 /// Time to the minute; the clock of a machine without a battery says 1970, and then the time says nothing.
 pub fn time(t: model::ports::UnixMicros) -> String {
     let (y, mo, d, h, mi, _) = t.civil();
@@ -194,6 +199,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Inspect => "Looking at the disks",
         JobKind::List => "Reading the store",
         JobKind::Snapshot => "Saving the present state",
+        JobKind::Auto => "Doing what the policy calls for",
         JobKind::Rollback => "Going back to a saved state",
         JobKind::Undo => "Undoing the last rollback",
         JobKind::Resume => "Finishing the rollback that was cut off",

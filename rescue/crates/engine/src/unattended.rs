@@ -20,8 +20,8 @@ const MOST_RECORD: u64 = 64 << 10;
 pub struct Unattended {
     /// The file of the policy; the built-in one where `None`.
     pub policy: Option<PathBuf>,
-    /// The file that is added to: a line for each time.
-    pub record: PathBuf,
+    /// The file that is added to, a line for each time; `None` without a save disk.
+    pub record: Option<PathBuf>,
 }
 
 impl Unattended {
@@ -43,8 +43,10 @@ impl Unattended {
             for event in events {
                 let Happening::Ended { job: JobKind::Auto, outcome } = event.what else { continue };
                 let line = format!("{} {}\n", clock.now(), told(&outcome));
-                if let Err(e) = add(&self.record, &line) {
-                    handle.note(format!("the record in {} cannot be kept: {e}", self.record.display()).as_str().into());
+                if let Some(record) = &self.record
+                    && let Err(e) = add(record, &line)
+                {
+                    handle.note(format!("the record in {} cannot be kept: {e}", record.display()).as_str().into());
                 }
                 if let Outcome::Acted(acted) = outcome
                     && let Some(action) = acted.then

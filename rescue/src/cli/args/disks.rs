@@ -33,6 +33,21 @@ pub struct Snapshot {
     pub json: bool,
 }
 
+/// `auto DISK.. --store S [--policy FILE] [--dry-run] [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auto {
+    /// Devices or image files.
+    pub disks: Vec<PathBuf>,
+    /// Its directory.
+    pub store: StoreAt,
+    /// The policy's file; the built-in policy where `None`.
+    pub policy: Option<PathBuf>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// For programs.
+    pub json: bool,
+}
+
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteBackTo {
@@ -114,6 +129,15 @@ pub struct EngineRole {
     pub store: Option<StoreAt>,
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
+    /// What it does by itself: the policy of this file in the store's directory, or the built-in one that is called `auto`.
+    pub policy: Option<PathBuf>,
+}
+
+pub(super) fn engine(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>) -> Result<EngineRole, Usage> {
+    if given.policy.is_some() && given.control.is_none() {
+        return Err(Usage("`engine --policy` is for the rescue: it needs --control".into()));
+    }
+    Ok(EngineRole { control: given.control, store, disks, policy: given.policy.clone() })
 }
 
 /// Refuses a verb without a disk.

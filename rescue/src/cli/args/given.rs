@@ -25,6 +25,7 @@ pub(super) struct Given {
     pub(super) sign_with: Option<PathBuf>,
     pub(super) signers: Vec<SignerId>,
     pub(super) keep: Option<KeepPolicy>,
+    pub(super) policy: Option<PathBuf>,
     pub(super) dry_run: bool,
     pub(super) prune: bool,
     pub(super) now: bool,
@@ -111,9 +112,10 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
                 }
             }
             keep if keep.starts_with("keep-") => {
-                let policy = given.keep.get_or_insert_with(keeping::nothing_kept);
+                let policy = given.keep.get_or_insert_with(KeepPolicy::nothing_named);
                 keeping::keep(policy, keep, &parser.value()?.string()?)?;
             }
+            "policy" => given.policy = Some(parser.value()?.into()),
             "dry-run" => given.dry_run = true,
             "prune" => given.prune = true,
             "now" => given.now = true,

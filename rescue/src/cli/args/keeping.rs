@@ -1,7 +1,7 @@
 //! The arguments of the verbs that look after a store and its keys.
 
 use super::given::{Given, named};
-use super::{Usage, nothing_else, values};
+use super::{Usage, nothing_else};
 use model::id::SnapRef;
 use model::note::Says;
 use model::retention::KeepPolicy;
@@ -219,30 +219,10 @@ pub struct Note {
     pub json: bool,
 }
 
-/// The policy to which `--keep-..` adds: the floor, and what has a label.
-pub(super) fn nothing_kept() -> KeepPolicy {
-    let floor = KeepPolicy::default().floor;
-    KeepPolicy { labelled: true, ..KeepPolicy::floor_only(floor) }
-}
-
 /// Takes one `--keep-..`.
 pub(super) fn keep(policy: &mut KeepPolicy, option: &str, value: &str) -> Result<(), Usage> {
-    let count = match option {
-        "keep-within" => {
-            policy.within = Some(values::span(value)?);
-            return Ok(());
-        }
-        "keep-last" => &mut policy.last,
-        "keep-hourly" => &mut policy.hourly,
-        "keep-daily" => &mut policy.daily,
-        "keep-weekly" => &mut policy.weekly,
-        "keep-monthly" => &mut policy.monthly,
-        "keep-yearly" => &mut policy.yearly,
-        "keep-before-upgrade" => &mut policy.before_upgrade,
-        _ => &mut policy.before_trouble,
-    };
-    *count = value.parse().map_err(|_| Usage(format!("--{option} needs a number, not {}", DisplayText::new(value))))?;
-    Ok(())
+    let rule = option.strip_prefix("keep-").unwrap_or(option);
+    policy.set(rule, value).map_err(|right| Usage(format!("--{option} needs {right}, not {}", DisplayText::new(value))))
 }
 
 pub(super) fn forget(given: &Given, store: StoreAt) -> Result<Forget, Usage> {
@@ -265,7 +245,8 @@ pub(super) fn note(given: &Given, store: StoreAt) -> Result<Note, Usage> {
         return Err(Usage("`note` needs one snapshot".into()));
     };
     let snapshot = named(snapshot.clone())?;
-    let mut says: Vec<Says> = given.label.iter().map(|l| Says::Label { text: DisplayText::new(l) }).collect();
+    let mut says: Vec<Says> =
+        given.label.iter().map(|l| Says::Label { text: DisplayText::new(l), automatic: false }).collect();
     match (given.pin, given.unpin) {
         (true, true) => return Err(Usage("only one of --pin and --unpin can be given".into())),
         (true, false) => says.push(Says::Pin),

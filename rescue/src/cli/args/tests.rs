@@ -59,7 +59,7 @@ fn the_forms_of_the_contract() {
     let policy = KeepPolicy { last: 3, within: Some(86_400), labelled: true, ..KeepPolicy::floor_only(2) };
     let line = "forget --store s --keep-last 3 --keep-within 1d --dry-run";
     assert_eq!(parsed(line), forget(Forgetting::Policy(policy), ForgetApproval::DryRun));
-    let says = vec![Says::Label { text: "before 13".into() }, Says::Pin];
+    let says = vec![Says::Label { text: "before 13".into(), automatic: false }, Says::Pin];
     let note = Note { snapshot: SnapRef::Latest, says, store: at("s"), json: false };
     let words = ["note", "latest", "--label", "before 13", "--pin", "--store", "s"];
     assert_eq!(parse(words.map(OsString::from)), Ok(Invocation::Note(note)));

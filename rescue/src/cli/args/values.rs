@@ -1,4 +1,4 @@
-//! Values that people write: sizes, and spans of time.
+//! Values that people write.
 
 use super::Usage;
 use model::text::DisplayText;
@@ -31,42 +31,9 @@ pub(super) fn percent(text: &str) -> Result<u8, Usage> {
     number.ok_or_else(|| Usage(format!("{} is no part of a hundred: 30% is", DisplayText::new(text))))
 }
 
-/// A span of time in seconds: `36h`, `10d`, `2w`, `6m` (of 30 days), `1y` (of 365), or several: `1y6m`.
-pub(super) fn span(text: &str) -> Result<u64, Usage> {
-    let bad = || Usage(format!("{} is no time: 36h, 10d, 2w, 6m or 1y is", DisplayText::new(text)));
-    let (mut rest, mut seconds) = (text, 0_u64);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let (number, behind) = rest.split_at(digits);
-        let unit = behind.chars().next().ok_or_else(bad)?;
-        let hours = match unit {
-            'h' => 1,
-            'd' => 24,
-            'w' => 24 * 7,
-            'm' => 24 * 30,
-            'y' => 24 * 365,
-            _ => return Err(bad()),
-        };
-        let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(hours * 3600));
-        seconds = part.and_then(|part| seconds.checked_add(part)).ok_or_else(bad)?;
-        rest = &behind[unit.len_utf8()..];
-    }
-    if seconds == 0 { Err(bad()) } else { Ok(seconds) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans() {
-        for (text, seconds) in [("36h", 36 * 3600), ("1y6m", (365 + 180) * 86_400), ("2w1d", 15 * 86_400)] {
-            assert_eq!(span(text), Ok(seconds), "{text}");
-        }
-        for bad in ["", "3", "d", "0d", "1d2", "-1d", "1\u{e4}", "99999999999999999y"] {
-            assert!(span(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn parts_of_a_hundred() {

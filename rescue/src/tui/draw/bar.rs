@@ -46,7 +46,9 @@ pub(super) fn top(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 pub(super) fn note(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let says = match (&ui.note, &run.job) {
         (Some(note), _) => note.clone(),
-        (None, Some((job, progress))) if ui.screen() != Screen::Progress && run.question.is_none() => {
+        (None, Some((job, progress)))
+            if ui.screen() != Screen::Progress && run.question.is_none() && run.waiting.is_none() =>
+        {
             let percent = progress.as_ref().and_then(|p| words::percent(p.done, p.total));
             let far = percent.map(|p| format!(", {p} %")).unwrap_or_default();
             format!("{}{far} ... (c shows it)", words::doing(*job))

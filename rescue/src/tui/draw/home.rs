@@ -6,7 +6,7 @@ use crate::tui::text::{at_most, cut, field, hanging, paragraph};
 use crate::tui::words::Mark;
 use crate::tui::{steps, words};
 use model::assessment::{Report, SystemReport};
-use model::event::JobKind;
+use model::event::{JobKind, Waiting};
 use model::inspection::{Finding, Severity};
 use model::run_state::RunState;
 use ratatui::Frame;
@@ -17,7 +17,7 @@ use ratatui::widgets::Paragraph;
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
-    let mut sections = Vec::new();
+    let mut sections: Vec<Section> = run.waiting.iter().map(|waiting| unattended(ui, waiting, columns)).collect();
     match &run.report {
         None => sections.push(nothing_yet(ui, run, columns)),
         Some(report) => {
@@ -51,9 +51,23 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
 }
 
+/// What is done by itself unless somebody is there.
+fn unattended(ui: &Ui, waiting: &Waiting, columns: usize) -> Section {
+    let when = match waiting.seconds {
+        Some(1) => "IN 1 SECOND".to_owned(),
+        Some(seconds) => format!("IN {seconds} SECONDS"),
+        None => "SOON".to_owned(),
+    };
+    let says = format!("{when} THIS GOES ON BY ITSELF. Press any key to stop it.");
+    let mut lines = paragraph(&says, ui.look.bad(), 0, columns.min(READABLE));
+    lines
+        .extend(at_most(3, paragraph(&words::sentence(waiting.next.as_str()), Style::new(), 0, columns.min(READABLE))));
+    Section { lines, short: None, weight: 10 }
+}
+
 fn nothing_yet(ui: &Ui, run: &RunState, columns: usize) -> Section {
     let says = match &run.job {
-        Some((JobKind::Inspect, _)) => "Looking at the disks. This only reads; nothing is changed.",
+        Some((JobKind::Inspect | JobKind::Auto, _)) => "Looking at the disks. This only reads; nothing is changed.",
         _ => "The disks were not looked at yet.",
     };
     Section { lines: paragraph(says, ui.look.strong(), 0, columns.min(READABLE)), short: None, weight: 9 }

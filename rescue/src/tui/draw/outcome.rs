@@ -6,7 +6,10 @@ use crate::tui::text::{hanging, paragraph};
 use crate::tui::{steps, words};
 use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
+use model::id::{SnapshotId, VolumePath};
+use model::policy::Acted;
 use model::run_state::RunState;
+use model::snapshot::{Compared, Cost};
 use model::units::ByteLen;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -36,19 +39,9 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
         Outcome::Saved { id, cost, volumes } => {
             out.extend(paragraph("DONE. The present state is saved.", look.good(), 0, columns));
             out.push(Line::default());
-            out.extend(plain(&format!("It is snapshot {}. This machine's disks were only read.", words::short(*id))));
-            out.extend(plain(&format!(
-                "{} were read; {} were in the store already; the store grew by {}.",
-                cost.read, cost.shared, cost.stored
-            )));
-            let kept: u64 = volumes.iter().map(|(_, _, compared)| compared.taken_over.0).sum();
-            if kept > 0 {
-                let kept = ByteLen(kept);
-                out.extend(plain(&format!(
-                    "{kept} needed no reading: their file systems tell that they are unchanged."
-                )));
-            }
+            out.extend(saved(*id, cost, volumes, columns));
         }
+        Outcome::Acted(acted) => out.extend(did(ui, acted, columns)),
         Outcome::WroteBack(receipt) => {
             let says = match job {
                 JobKind::Undo => "DONE. The machine is as it was before.",
@@ -102,6 +95,50 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
         Outcome::Declined => out.extend(plain("Nothing was written.")),
         Outcome::Kept(_) => out.extend(plain("DONE. Only the store was touched.")),
         Outcome::Looked => out.extend(plain("The disks were looked at.")),
+    }
+    out
+}
+
+fn saved(
+    id: SnapshotId,
+    cost: &Cost,
+    volumes: &[(VolumePath, ByteLen, Compared)],
+    columns: usize,
+) -> Vec<Line<'static>> {
+    let plain = |text: &str| paragraph(text, Style::new(), 0, columns);
+    let mut out = plain(&format!("It is snapshot {}. This machine's disks were only read.", words::short(id)));
+    out.extend(plain(&format!(
+        "{} were read; {} were in the store already; the store grew by {}.",
+        cost.read, cost.shared, cost.stored
+    )));
+    let kept: u64 = volumes.iter().map(|(_, _, compared)| compared.taken_over.0).sum();
+    if kept > 0 {
+        let kept = ByteLen(kept);
+        out.extend(plain(&format!("{kept} needed no reading: their file systems tell that they are unchanged.")));
+    }
+    out
+}
+
+/// What came of a policy.
+fn did(ui: &Ui, acted: &Acted, columns: usize) -> Vec<Line<'static>> {
+    let plain = |text: &str| paragraph(text, Style::new(), 0, columns);
+    let heading = match acted.saved {
+        Some(_) => "DONE. The present state is saved.",
+        None => "DONE. There was nothing to save.",
+    };
+    let mut out = paragraph(heading, ui.look.good(), 0, columns);
+    out.push(Line::default());
+    out.extend(plain(&words::sentence(acted.decision.why.as_str())));
+    if let Some(s) = &acted.saved {
+        out.extend(saved(s.id, &s.cost, &s.volumes, columns));
+    }
+    if !acted.forgotten.is_empty() {
+        let forgotten = crate::tui::text::count(acted.forgotten.len(), "older saved state");
+        let freed = acted.pruned.map(|p| format!("; {} freed", p.freed)).unwrap_or_default();
+        out.extend(plain(&format!("Forgotten, as the policy says: {forgotten}{freed}.")));
+    }
+    if let Some(trouble) = &acted.trouble {
+        out.extend(hanging("[!!] ", &words::sentence(&trouble.to_string()), ui.look.bad(), columns));
     }
     out
 }

@@ -90,7 +90,7 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: crate::
             look.good(),
             "It would simply have to be begun again.",
         ),
-        JobKind::Snapshot => (
+        JobKind::Snapshot | JobKind::Auto => (
             "Cutting the power now is safe for this machine: saving only reads its disks.",
             look.good(),
             "This save would have to be begun again; what was saved before stays whole.",

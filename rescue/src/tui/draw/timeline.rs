@@ -70,7 +70,7 @@ fn row(ui: &Ui, run: &RunState, s: &SnapshotSummary, chosen: bool, last_good: bo
     } else {
         ""
     };
-    let says = field(&words::snapshot(s), columns.saturating_sub(30 + end.len()));
+    let says = field(&format!("{}{}", words::label(s), words::snapshot(s)), columns.saturating_sub(30 + end.len()));
     let mut line = Line::from(vec![
         Span::raw(if chosen { "▸ " } else { "  " }),
         Span::raw(field(&words::time(s.taken), 18)),
@@ -91,7 +91,7 @@ fn detail(run: &RunState, s: &SnapshotSummary, at: usize, of: usize, columns: us
         (Some(host), false) => format!("machine \"{host}\""),
         (None, false) => "another machine".to_owned(),
     };
-    let first = format!("{} of {of}: snapshot {} of {machine}", at + 1, words::short(s.id));
+    let first = format!("{} of {of}: snapshot {} {}of {machine}", at + 1, words::short(s.id), words::label(s));
     let size = format!("holds {}, took {} in the store", s.captured, s.cost.stored);
     let mut lines = vec![Line::raw(cut(&first, columns)), Line::raw(cut(&size, columns))];
     lines.extend(paragraph(&words::snapshot(s), Style::new(), 0, columns).into_iter().take(2));

@@ -8,14 +8,14 @@ use super::target::{Target, go_on};
 use super::{Context, Meter, Stop, tables};
 use crate::plan::disks::pair;
 use crate::plan::snapshot;
-use model::assessment::{Change, Report};
+use model::assessment::{Change, Report, SystemReport};
 use model::coverage::{Comparison, Coverage};
 use model::id::{DiskNo, SnapshotId};
 use model::inspection::{Content, Volume};
 use model::plan::{SnapshotPlan, VolumeCapture};
 use model::ports::ReadAt;
 use model::snapshot::{Manifest, SavedVolume};
-use model::units::{ByteLen, ByteOffset, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::collections::BTreeMap;
 
 /// Most that is read of volumes that keep no records, all together: ESPs and boot loaders, not data.
@@ -37,11 +37,8 @@ pub(crate) fn same(
     base: (SnapshotId, &Manifest),
 ) -> Result<Same, Stop> {
     let (id, manifest) = base;
-    let told = |s: &model::assessment::SystemReport| {
-        s.assessment.since == Some(id) && s.assessment.change.value == Change::Changed
-    };
-    if report.systems.iter().any(told) {
-        return Ok(Err("file systems were written to since".to_owned()));
+    if let Err(why) = same_evidence(report, id, manifest) {
+        return Ok(Err(why));
     }
     if plan.volumes.len() != manifest.volumes.len() {
         return Ok(Err("it holds other volumes than there are to save now".to_owned()));
@@ -61,6 +58,17 @@ pub(crate) fn same(
         }
     }
     Ok(Ok(()))
+}
+
+/// What was read of the systems anyway: it sees what was written below their file systems, as long as it lies in evidence.
+fn same_evidence(report: &Report, id: SnapshotId, manifest: &Manifest) -> Same {
+    let told = |s: &SystemReport| s.assessment.since == Some(id) && s.assessment.change.value == Change::Changed;
+    if report.systems.iter().any(told) {
+        return Err("file systems were written to since".to_owned());
+    }
+    let what = |s: &SystemReport| (s.system.clone(), s.evidence.clone());
+    let (now, then) = (report.systems.iter().map(what), manifest.systems.iter().map(what));
+    if now.eq(then) { Ok(()) } else { Err("what is known of its systems is not what was known then".to_owned()) }
 }
 
 fn same_tables(
@@ -141,7 +149,7 @@ impl<'a> Comparing<'a> {
         };
         self.left = left;
         let cx = self.target.cx;
-        let slices = cx.store.map(saved.map).slices(model::units::Extent::whole(volume.extent.len()));
+        let slices = cx.store.map(saved.map).slices(Extent::whole(volume.extent.len()));
         let held: ExtentSet = slices.map(|s| s.map(|s| s.extent)).collect::<Result<_, _>>()?;
         if held != *used {
             return Ok(Err("other bytes of it are in use".to_owned()));

@@ -210,3 +210,23 @@ proptest! {
         prop_assert!(second.forget.is_empty(), "{:?}", second.forget);
     }
 }
+
+#[test]
+fn spans() {
+    for (text, seconds) in [("36h", 36 * 3600), ("1y6m", (365 + 180) * 86_400), ("2w1d", 15 * 86_400)] {
+        assert_eq!(span(text), Some(seconds), "{text}");
+    }
+    for bad in ["", "3", "d", "0d", "1d2", "-1d", "1\u{e4}", "99999999999999999y"] {
+        assert_eq!(span(bad), None, "{bad}");
+    }
+}
+
+/// What a policy called something is kept by its rules, as if it had no name.
+#[test]
+fn a_label_of_a_policy_keeps_nothing() {
+    let mut listing = days(&["2026-01-01 01", "2026-01-02 01", "2026-01-03 01"]);
+    listing[0].noted = Noted { label: Some("before 13".into()), ..Noted::default() };
+    listing[1].noted = Noted { label: Some("broken".into()), automatic: true, ..Noted::default() };
+    let policy = KeepPolicy { labelled: true, ..KeepPolicy::floor_only(1) };
+    assert_eq!(kept(&listing, &policy), [1, 3]);
+}
