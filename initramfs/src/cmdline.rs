@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) struct Options {
     /// `holdfast.store=GUID`: the partition GUID of the store, lower-case.
     pub(crate) store: Option<String>,
+    /// `holdfast.policy=auto` or `=NAME`: what is done by itself at the start; a file in the root of the store's file system.
+    pub(crate) policy: Option<String>,
     /// `holdfast.log=ttyS1`: where the programs' stderr goes instead of a file.
     pub(crate) log: Option<String>,
     /// `holdfast.settle=SECONDS`: the longest wait for disks.
@@ -37,6 +39,7 @@ impl Options {
                     }
                 }
                 "holdfast.store" if !value.is_empty() => out.store = Some(value.to_ascii_lowercase()),
+                "holdfast.policy" if is_file_name(value) => out.policy = Some(value.to_owned()),
                 "holdfast.log" if is_device(value) => out.log = Some(value.to_owned()),
                 "holdfast.settle" if value.parse::<u8>().is_ok() => {
                     out.settle = value.parse::<u8>().ok().map(|s| Duration::from_secs(s.into()));
@@ -55,6 +58,12 @@ fn is_device(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
+/// The name of a file, and no way to another directory.
+fn is_file_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 64 && name.bytes().all(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,20 +72,24 @@ mod tests {
     fn words_are_read() {
         let o = Options::parse(
             "BOOT_IMAGE=/k quiet console=ttyS0,115200n8 console=tty0 holdfast.store=ABCD-1 holdfast.settle=3 \
-             holdfast.verbose holdfast.log=ttyS1 holdfast.new=1 console=../x console=netcon0\n",
+             holdfast.verbose holdfast.log=ttyS1 holdfast.policy=nightly.conf holdfast.new=1 console=../x console=netcon0\n",
         );
         assert_eq!(o.consoles, ["ttyS0", "tty1"]);
         assert_eq!(o.store.as_deref(), Some("abcd-1"));
         assert_eq!(o.settle, Some(Duration::from_secs(3)));
         assert_eq!(o.log.as_deref(), Some("ttyS1"));
+        assert_eq!(o.policy.as_deref(), Some("nightly.conf"));
         assert!(o.verbose);
         assert_eq!(o.unknown, ["holdfast.new=1"]);
     }
 
     #[test]
     fn nonsense_is_kept_apart() {
-        let o = Options::parse("holdfast.settle=soon holdfast.log=/etc/x holdfast.store= console=");
-        assert_eq!(o.unknown.len(), 3);
+        let o = Options::parse(
+            "holdfast.settle=soon holdfast.log=/etc/x holdfast.store= console= holdfast.policy=../x holdfast.policy=a/b \
+             holdfast.policy= holdfast.policy=-x",
+        );
+        assert_eq!(o.unknown.len(), 7);
         assert_eq!(Options { unknown: Vec::new(), ..o }, Options::default());
     }
 }

@@ -11,6 +11,7 @@ use crate::failure::{self, Choice};
 use crate::report::Report;
 use crate::store;
 use model::command::PowerAction;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -113,11 +114,14 @@ impl Session<'_> {
 
     fn start_engine(&self) -> io::Result<Engine> {
         let (ours, theirs) = Channel::pair()?;
-        let null = std::fs::File::open("/dev/null")?;
+        let null = File::open("/dev/null")?;
         let log = console::log(self.options)?;
         let mut launch = Launch::program(Path::new(PROGRAM))?.arg("engine")?.arg("--control")?.arg("3")?;
         if self.store {
             launch = launch.arg("--store")?.arg(store::MOUNT_POINT)?;
+        }
+        if let Some(policy) = self.options.policy.as_ref().filter(|_| is_first()) {
+            launch = launch.arg("--policy")?.arg(policy)?;
         }
         let launch = launch.environment(&["PATH=/bin", "HOME=/"])?;
         let launch = launch.stdio(0, null.into()).stdio(1, log.try_clone()?.into()).stdio(2, log.into());
@@ -212,6 +216,15 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// Made when an engine is told what to do by itself.
+const BEGUN: &str = "/run/holdfast.policy";
+
+/// True once after each start of the machine: an engine that died of what it did by itself does not do it again, and
+/// somebody who came meanwhile is not overrun. Where that cannot be remembered it is never done.
+fn is_first() -> bool {
+    File::create_new(BEGUN).is_ok()
 }
 
 /// Tells processes to end, together, and ends those that do not.

@@ -86,6 +86,7 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         working_run(JobKind::Rollback, true),
         ended_run(JobKind::Rollback, Outcome::WroteBack(receipt())),
         ended_run(JobKind::Snapshot, Outcome::Declined),
+        waiting_run(Some(8)),
     ];
     let screens = [
         Screen::Home,
@@ -136,8 +137,42 @@ fn nothing_destructive_within_two_keys() {
             }
         }
     }
-    // 16 states, 11 ways to see each, 109 keys.
-    assert_eq!(tried, 16 * 11 * 109 * 109);
+    // 17 states, 11 ways to see each, 109 keys.
+    assert_eq!(tried, 17 * 11 * 109 * 109);
+}
+
+/// What is done by itself is stopped by any key, on any screen and in a window of any size, and by nothing else.
+#[test]
+fn any_key_stops_what_is_done_by_itself() {
+    for run in [waiting_run(Some(8)), waiting_run(None)] {
+        for key in every_key() {
+            for size in [SIZE, (20, 5)] {
+                let mut ui = joined(&run, size, Look::PLAIN);
+                assert_eq!(ui.screen(), Screen::Home, "what will be done is told there");
+                assert_eq!(press(&mut ui, &run, &[key]), [Action::Submit(Command::Cancel)], "{key:?}");
+            }
+        }
+        let mut ui = open(&run);
+        assert_eq!(update(&mut ui, &run, Input::Resize(90, 30)), [Action::Redraw]);
+        assert_eq!(update(&mut ui, &run, Input::Changed), []);
+        // It ends where it was begun to be told, without a screen of its own.
+        let stopped = Outcome::Cancelled("somebody is here; nothing more is done by itself".into());
+        update(&mut ui, &ended_run(JobKind::Auto, stopped), Input::Changed);
+        assert_eq!(ui.screen(), Screen::Home);
+        assert_eq!(ui.note.as_deref(), Some("Somebody is here; nothing more is done by itself."));
+    }
+    // What goes on is shown like any job, and how it ended too, wherever it waited last.
+    let run = waiting_run(Some(1));
+    let mut ui = open(&run);
+    let working = RunState { waiting: None, ..run.clone() };
+    update(&mut ui, &working, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Progress);
+    assert_eq!(press(&mut ui, &working, &[Key::Char('x')]), []);
+    for before in [&working, &run] {
+        update(&mut ui, before, Input::Changed);
+        update(&mut ui, &ended_run(JobKind::Auto, Outcome::Acted(Box::new(acted(true)))), Input::Changed);
+        assert_eq!(ui.screen(), Screen::Outcome);
+    }
 }
 
 #[test]

@@ -81,6 +81,9 @@ fn home() {
     let typed = [Key::Char('1')].into_iter().chain("secret".chars().map(Key::Char)).collect::<Vec<_>>();
     golden("unlock", &locked_run(), &typed);
     golden("home-no-system", &empty_run(), &[]);
+    golden("home-unchanged", &unchanged_run(), &[]);
+    golden("home-waiting", &waiting_run(Some(8)), &[]);
+    golden("home-waiting-to-look", &waiting_run(None), &[]);
     golden("home-looking", &RunState { job: Some((JobKind::Inspect, None)), ..RunState::default() }, &[]);
 }
 
@@ -142,6 +145,8 @@ fn outcomes() {
         (VolumePath::partition(DiskNo(0), 2), ByteLen(3_094_000_000), compared(Comparison::Metadata, 5_200_000_000)),
     ];
     show("outcome-saved", JobKind::Snapshot, Outcome::Saved { id: snapshot_id("six"), cost, volumes });
+    show("outcome-auto-saved", JobKind::Auto, Outcome::Acted(Box::new(acted(true))));
+    show("outcome-auto-skipped", JobKind::Auto, Outcome::Acted(Box::new(acted(false))));
     show("outcome-rolled-back", JobKind::Rollback, Outcome::WroteBack(receipt()));
     show("outcome-undone", JobKind::Undo, Outcome::WroteBack(receipt()));
     let says = "the store is full: 0 B are free, at least 120 MB are needed";

@@ -11,6 +11,7 @@ use model::evidence::*;
 use model::id::*;
 use model::inspection::*;
 use model::plan::*;
+use model::policy::*;
 use model::ports::UnixMicros;
 use model::run_state::RunState;
 use model::snapshot::*;
@@ -239,6 +240,8 @@ pub(crate) fn store() -> StoreView {
     other.machine = Machine { machine_id: Some("f".repeat(32)), disks: vec![], hostname: Some("db7".into()) };
     let mut undo = summary("four", 4, at(22, 21, 10), false, "The power failed while software was being installed.");
     undo.purpose = Purpose::Undo { before: snapshot_id("three") };
+    let mut crashed = summary("five", 5, at(23, 5, 12), false, "The power failed; nothing was being installed.");
+    crashed.label = Some("crashed".into());
     StoreView {
         id: "5f0c".into(),
         free: Some(ByteLen(34_500_000_000)),
@@ -253,7 +256,7 @@ pub(crate) fn store() -> StoreView {
                 "This machine shut down in order; the last installation is complete.",
             ),
             undo,
-            summary("five", 5, at(23, 5, 12), false, "The power failed; nothing was being installed."),
+            crashed,
         ],
         damage: vec![],
     }
@@ -410,6 +413,47 @@ pub(crate) fn working_run(job: JobKind, fenced: bool) -> RunState {
         job: Some((job, Some(progress))),
         log: ["plan approved", "undo point saved: 1f2e3d4c", "writing d0/p2"].map(DisplayText::from).into(),
         ..broken_run()
+    }
+}
+
+/// Nothing changed since the snapshot `three`.
+pub(crate) fn unchanged_run() -> RunState {
+    let mut run = good_run();
+    let mut since = clean();
+    since.change = facet(Change::Unchanged, Confidence::Certain, "counters_equal", &["ext:1"], &[]);
+    since.since = Some(snapshot_id("three"));
+    run.report = Some(report(since));
+    run
+}
+
+/// The rescue does something by itself unless somebody stops it.
+pub(crate) fn waiting_run(seconds: Option<u32>) -> RunState {
+    let next = match seconds {
+        Some(_) => "the last session was cut off: everything is read and saved, as \"crashed\"",
+        None => "the disks are looked at, and then done what the policy calls for",
+    };
+    let waiting = Some(Waiting { next: next.into(), seconds });
+    let report = seconds.and(broken_run().report);
+    RunState { job: Some((JobKind::Auto, None)), waiting, report, ..broken_run() }
+}
+
+pub(crate) fn acted(saved: bool) -> Acted {
+    let (save, why) = match saved {
+        true => (
+            Some(Saving { everything: true, label: Some("crashed".into()) }),
+            "the last session was cut off: everything is read and saved, as \"crashed\"",
+        ),
+        false => (None, "nothing changed since snapshot 8b5b9db0, which holds all of this"),
+    };
+    let cost = summary("six", 6, at(23, 6, 1), false, "").cost;
+    Acted {
+        decision: Decision { save, why: why.into() },
+        saved: saved.then(|| Saved { id: snapshot_id("six"), cost, volumes: Vec::new() }),
+        forgotten: if saved { vec![snapshot_id("one"), snapshot_id("two")] } else { Vec::new() },
+        pruned: None,
+        trouble: saved
+            .then(|| Failure::new(ExitCode::Failed, "the store cannot be pruned: it is busy", "prune it later")),
+        then: None,
     }
 }
 

@@ -24,12 +24,13 @@ fn main() {
         std::process::exit(i32::from(serve()));
     }
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("a_process_answers_as_this_one_would", a_process_answers_as_this_one_would),
         ("a_killed_process_costs_one_answer", a_killed_process_costs_one_answer),
         ("a_refused_record_is_no_death", a_refused_record_is_no_death),
         ("hostile_disks_are_survived", hostile_disks_are_survived),
         ("the_role_serves_whoever_is_attached", the_role_serves_whoever_is_attached),
+        ("the_role_does_what_a_policy_says", the_role_does_what_a_policy_says),
     ];
     for (name, test) in tests.iter().filter(|(name, _)| name.contains(&filter)) {
         test();
@@ -160,4 +161,28 @@ fn the_role_serves_whoever_is_attached() {
     assert_eq!(wish.bytes, br#"{"power":"reboot"}"#);
     drop(control);
     role.join().unwrap().unwrap();
+}
+
+/// Nobody is there: the policy of the stick is carried out, told in its record, and the machine is left as it says.
+fn the_role_does_what_a_policy_says() {
+    let (dir, path) = on_disk(&image::machine().then);
+    let (policy, record) = (dir.path().join("policy.conf"), dir.path().join("unattended.log"));
+    std::fs::write(&policy, "[rescue]\nwait = 3\nthen = poweroff\n").unwrap();
+    for (time, told) in [(1, "saved "), (2, "not saved: nothing changed since snapshot ")] {
+        let (control, theirs) = Channel::pair().unwrap();
+        let role = link::Role {
+            control: theirs.into(),
+            disks: Some(vec![path.clone()]),
+            store: Some((dir.path().join("store"), true)),
+            unattended: Some(engine::Unattended { policy: Some(policy.clone()), record: Some(record.clone()) }),
+        };
+        let role = std::thread::spawn(move || link::role(role));
+        let wish = control.receive().unwrap().unwrap();
+        assert_eq!(wish.bytes, br#"{"power":"poweroff"}"#);
+        let lines = std::fs::read_to_string(&record).unwrap();
+        assert_eq!(lines.lines().count(), time);
+        assert!(lines.lines().last().unwrap().contains(told), "{lines}");
+        drop(control);
+        role.join().unwrap().unwrap();
+    }
 }

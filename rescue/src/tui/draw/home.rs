@@ -44,7 +44,8 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             sections.push(disks(ui, report, columns, usize::from(area.height)));
         }
     }
-    let mut next = vec![Line::styled("What to do next:", ui.look.strong())];
+    let heading = if run.waiting.is_some() { "Once it is stopped:" } else { "What to do next:" };
+    let mut next = vec![Line::styled(heading, ui.look.strong())];
     let steps = step_lines(ui, &steps::home(run, ui.may_leave), columns);
     next.extend(steps.iter().cloned());
     sections.push(Section { lines: next, short: Some(steps), weight: 9 });
@@ -54,11 +55,11 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 /// What is done by itself unless somebody is there.
 fn unattended(ui: &Ui, waiting: &Waiting, columns: usize) -> Section {
     let when = match waiting.seconds {
-        Some(1) => "IN 1 SECOND".to_owned(),
-        Some(seconds) => format!("IN {seconds} SECONDS"),
-        None => "SOON".to_owned(),
+        Some(1) => " IN 1 SECOND".to_owned(),
+        Some(seconds) => format!(" IN {seconds} SECONDS"),
+        None => String::new(),
     };
-    let says = format!("{when} THIS GOES ON BY ITSELF. Press any key to stop it.");
+    let says = format!("BY ITSELF{when}, unless you press a key:");
     let mut lines = paragraph(&says, ui.look.bad(), 0, columns.min(READABLE));
     lines
         .extend(at_most(3, paragraph(&words::sentence(waiting.next.as_str()), Style::new(), 0, columns.min(READABLE))));

@@ -1,7 +1,7 @@
 //! Whether the disks are as a snapshot has them, told by reading little: what nobody changed need not be saved again.
 //!
-//! Of an ext4 its own records must prove that nobody wrote to it since; what keeps no records is read, where that is not
-//! much. In doubt it is not the same.
+//! Of an ext4 its own records prove that nobody wrote to it since; of what keeps no such records every byte in use is
+//! compared, where that is not much. In doubt it is not the same.
 
 use super::saved::Saved;
 use super::target::{Target, go_on};
@@ -18,7 +18,7 @@ use model::snapshot::{Manifest, SavedVolume};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::collections::BTreeMap;
 
-/// Most that is read of volumes that keep no records, all together: ESPs and boot loaders, not data.
+/// Most that is read of volumes whose records prove nothing, all together: ESPs and boot loaders, not data.
 const MOST_READ: ByteLen = ByteLen(64 << 20);
 /// So much at a time.
 const PIECE: u64 = 1 << 20;
@@ -116,19 +116,20 @@ impl<'a> Comparing<'a> {
         if coverage.method != saved.method {
             return Ok(Err("its bytes would be chosen otherwise now".to_owned()));
         }
-        match &volume.content {
-            Content::Ext(_) if snapshot::same(volume, self.manifest) != Some(saved) => {
-                Ok(Err("it is another file system".to_owned()))
+        let Content::Ext(_) = &volume.content else { return self.bytes(volume, &coverage, saved) };
+        if snapshot::same(volume, self.manifest) != Some(saved) {
+            return Ok(Err("it is another file system".to_owned()));
+        }
+        let kept = self.target.kept(volume, &coverage.used, &wanted.against)?;
+        match kept.compared.by {
+            Comparison::Untouched if kept.to_read.is_empty() => Ok(Ok(())),
+            Comparison::Untouched => Ok(Err("something was written below its file system".to_owned())),
+            Comparison::Metadata => Ok(Err(kept.compared.why.to_string())),
+            // Where its records prove nothing (it has no journal, it was cut off), its bytes may still be few.
+            Comparison::Content => {
+                let same = self.bytes(volume, &coverage, saved)?;
+                Ok(same.map_err(|more| format!("{}, and {more}", kept.compared.why)))
             }
-            Content::Ext(_) => {
-                let kept = self.target.kept(volume, &coverage.used, &wanted.against)?;
-                Ok(match kept.compared.by {
-                    Comparison::Untouched if kept.to_read.is_empty() => Ok(()),
-                    Comparison::Untouched => Err("something was written below its file system".to_owned()),
-                    Comparison::Metadata | Comparison::Content => Err(kept.compared.why.to_string()),
-                })
-            }
-            _ => self.bytes(volume, &coverage, saved),
         }
     }
 
@@ -145,7 +146,7 @@ impl<'a> Comparing<'a> {
     fn bytes(&mut self, volume: &Volume, coverage: &Coverage, saved: &SavedVolume) -> Result<Same, Stop> {
         let used = &coverage.used;
         let Some(left) = self.left.checked_sub(used.total().0) else {
-            return Ok(Err(format!("it keeps no record of changes, and {} are too much to read", used.total())));
+            return Ok(Err(format!("{} are too much to read for a comparison", used.total())));
         };
         self.left = left;
         let cx = self.target.cx;

@@ -12,3 +12,4 @@ mod locked;
 mod looking;
 mod sim;
 mod socket;
+mod unattended;
