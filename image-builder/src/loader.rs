@@ -29,16 +29,19 @@ pub const INITRAMFS: &str = "holdfast/initramfs.zst";
 
 /// GRUB's menu, the same for BIOS and UEFI. GRUB's root is the partition it was started from.
 pub fn menu(store: &str, release: &str) -> String {
-    let entry = |title: &str, id: &str, screen, quiet| {
+    let started = |title: &str, id: &str, line: String| {
         format!(
-            "menuentry \"{title}\" --id {id} {{\n\techo \"Starting Holdfast ...\"\n\tlinux /{KERNEL} {}\n\tinitrd /{INITRAMFS}\n}}\n",
-            command_line(Some(store), screen, quiet)
+            "menuentry \"{title}\" --id {id} {{\n\techo \"Starting Holdfast ...\"\n\tlinux /{KERNEL} {line}\n\tinitrd /{INITRAMFS}\n}}\n"
         )
     };
+    let entry = |title: &str, id: &str, screen, quiet| started(title, id, command_line(Some(store), screen, quiet));
+    // Whoever wants it at each start makes it the default, in this file.
+    let by_itself = format!("{} holdfast.policy=auto", command_line(Some(store), Screen::Both, true));
     let mut text = String::from(HEAD);
     text += &entry(&format!("Holdfast rescue (Linux {release})"), "holdfast", Screen::Both, true);
     text += &entry("Holdfast rescue, on the serial line only", "serial", Screen::Serial, true);
     text += &entry("Holdfast rescue, showing what the kernel says", "verbose", Screen::Both, false);
+    text += &started("Holdfast rescue, saving by itself (key a)", "auto --hotkey=a", by_itself);
     text += TAIL;
     text
 }
@@ -116,5 +119,6 @@ mod tests {
         assert_eq!(text.matches("--id holdfast ").count(), 1);
         assert_eq!(text.matches('{').count(), text.matches('}').count());
         assert!(text.contains("holdfast.store=guid"));
+        assert_eq!(text.matches("holdfast.policy=auto").count(), 1, "nothing is done by itself unless it is chosen");
     }
 }
