@@ -37,6 +37,9 @@ pub(crate) fn same(
     base: (SnapshotId, &Manifest),
 ) -> Result<Same, Stop> {
     let (id, manifest) = base;
+    if !cx.store.vouches_for(id)? {
+        return Ok(Err("it is not signed with this key".to_owned()));
+    }
     if let Err(why) = same_evidence(report, id, manifest) {
         return Ok(Err(why));
     }
@@ -49,7 +52,7 @@ pub(crate) fn same(
     if let Err(why) = same_tables(cx, report, manifest, &now)? {
         return Ok(Err(why));
     }
-    let mut comparing = Comparing { target: Target { cx, report }, manifest, now, left: MOST_READ.0 };
+    let mut comparing = Comparing { target: Target { cx, report }, plan, manifest, now, left: MOST_READ.0 };
     for wanted in &plan.volumes {
         meter.rename(format!("comparing {} with what is saved of it", wanted.path));
         go_on(cx)?;
@@ -98,6 +101,7 @@ fn same_tables(
 
 struct Comparing<'a> {
     target: Target<'a>,
+    plan: &'a SnapshotPlan,
     manifest: &'a Manifest,
     /// The disks of then, and which they are now.
     now: BTreeMap<DiskNo, DiskNo>,
@@ -120,7 +124,7 @@ impl<'a> Comparing<'a> {
         if snapshot::same(volume, self.manifest) != Some(saved) {
             return Ok(Err("it is another file system".to_owned()));
         }
-        let kept = self.target.kept(volume, &coverage.used, &wanted.against)?;
+        let kept = self.target.kept(volume, &coverage.used, self.plan, wanted)?;
         match kept.compared.by {
             Comparison::Untouched if kept.to_read.is_empty() => Ok(Ok(())),
             Comparison::Untouched => Ok(Err("something was written below its file system".to_owned())),

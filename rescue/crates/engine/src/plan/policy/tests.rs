@@ -209,8 +209,8 @@ fn every_combination_of_facets() {
 
 proptest! {
     #[test]
-    fn whatever_the_policy(systems in any_state(), policy in any_policy(), due in prop::option::of(Just("due")), since in 0..3) {
-        let since = [Since::NotKnown, Since::Same(snapshot()), Since::Differs][since as usize].clone();
+    fn whatever_the_policy(systems in any_state(), policy in any_policy(), due in prop::option::of(Just("due")), since in 0..3_usize) {
+        let since = [Since::NotKnown, Since::Same(snapshot()), Since::Differs][since].clone();
         is_right(&policy, &systems, due, &since)?;
     }
 }
