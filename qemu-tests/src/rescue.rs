@@ -75,11 +75,29 @@ impl Session {
         // A screen is painted piece by piece: what is waited for must stand on the wanted one alone.
         let told =
             ["Last shutdown", "No installed system was found", "No disk of this machine", "A ROLLBACK WAS CUT OFF"];
+        Self::first_screen(parts, None, |s| s.contains("What to do next") && told.iter().any(|t| s.contains(t)))
+    }
+
+    /// Starts the machine by the entry of the boot menu that does what a policy calls for, and waits until the screen says what
+    /// will be done unless a key is pressed.
+    ///
+    /// # Errors
+    /// Where that does not come in time.
+    pub fn start_unattended(parts: &Parts) -> Result<Self> {
+        Self::first_screen(parts, Some(("(key a)", "a")), |s| s.contains("BY ITSELF IN"))
+    }
+
+    /// Starts the machine and waits for a screen; where the menu shows `choose`, it is sent the key behind it.
+    fn first_screen(parts: &Parts, choose: Option<(&str, &str)>, is: impl Fn(&str) -> bool) -> Result<Self> {
         for _ in 0..3 {
             let mut machine = parts.start()?;
-            let screen = machine.console.expect_screen("the rescue's first screen", START, |s| {
-                s.contains(EMULATED_TIMER) || s.contains("What to do next") && told.iter().any(|t| s.contains(t))
-            })?;
+            if let Some((entry, key)) = choose {
+                machine.console.expect_screen("the boot menu", START, |s| s.contains(entry))?;
+                machine.console.send(key)?;
+            }
+            let screen = machine
+                .console
+                .expect_screen("the rescue's first screen", START, |s| s.contains(EMULATED_TIMER) || is(s))?;
             if !screen.contains(EMULATED_TIMER) {
                 return Ok(Self { machine, patience: WORK });
             }

@@ -1,6 +1,7 @@
 //! The screen and the serial line at once: one state, one decision. A snapshot is asked for on the keyboard and shown on
 //! the serial line; a plan is asked for on the serial line, stands on both, and is declined on the keyboard; another is
-//! asked for and approved on the keyboard. A front end that is killed comes back. Noise on the serial line does nothing.
+//! asked for and approved on the keyboard. A front end that is killed comes back. Noise on the serial line does nothing. What the
+//! rescue would do by itself, because it was started so, a key on either stops on both.
 
 use qemu_tests::machine::{Bus, Parts, content_hash};
 use qemu_tests::qmp::Qmp;
@@ -24,7 +25,12 @@ fn main() -> Result<()> {
     let before = content_hash(&disk)?;
     let parts = Parts::new("consoles", &folder).memory(rescue::MEMORY).screen();
     let parts = parts.disk(&stick, Bus::Usb, "STICK").disk(&disk, Bus::Virtio, "TARGET");
-    let mut session = Session::start(&parts)?;
+    println!("started to do something by itself, it says what, and a key on the keyboard stops it");
+    let mut session = Session::start_unattended(&parts)?;
+    println!("{}", session.machine.console.screen());
+    session.machine.screen()?.press(&["x"])?;
+    session.machine.console.expect_screen("the overview", SOON, |s| s.contains("What to do next"))?;
+    session.machine.screen()?.expect_text("the overview", SOON, |s| s.contains("nothing more is done by itself"))?;
 
     println!("both show the same");
     let serial = session.screen();

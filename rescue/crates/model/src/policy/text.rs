@@ -271,6 +271,26 @@ mod tests {
         assert_eq!(text.matches('=').count(), keys, "every key stands in this test");
     }
 
+    /// What docs/policy.md shows can be used as it stands there, and says what it says.
+    #[test]
+    fn the_documented_files_are_policies() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/policy.md");
+        let docs = std::fs::read_to_string(docs).expect("the page is there");
+        let files: Vec<&str> =
+            docs.split("```ini\n").skip(1).map(|rest| rest.split("```").next().unwrap_or("")).collect();
+        let [built_in, keeping] = files.as_slice() else { panic!("two files are shown") };
+        assert_eq!(Policy::parse(built_in.as_bytes()), Ok(Policy::default()));
+        let keeping = Policy::parse(keeping.as_bytes()).expect("a policy");
+        let keep = keeping.keep.expect("it keeps something");
+        assert_eq!((keep.last, keep.daily, keep.within), (3, 7, Some(10 * 86_400)));
+        for (section, keys) in SECTIONS {
+            for key in keys {
+                let shown = files.iter().any(|file| file.lines().any(|line| line.starts_with(&format!("{key} ="))));
+                assert!(shown, "[{section}] {key} is documented");
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_known_is_told_with_what_is() {
         for (text, error) in [
