@@ -36,7 +36,7 @@ fn read(file: &Path) -> Result<PolicyText, Failure> {
     let mut text = Vec::new();
     let read = File::open(file).and_then(|f| f.take(MOST_TEXT as u64 + 1).read_to_end(&mut text));
     match read {
-        Ok(_) => Ok(PolicyText(text)),
+        Ok(_) => Ok(PolicyText(Ok(text))),
         Err(e) => {
             let says = format!("the policy {} cannot be read: {e}", file.display());
             Err(Failure::new(ExitCode::Failed, says, "nothing was done"))

@@ -76,11 +76,6 @@ impl Handle {
         self.hub.tell(Happening::Log(line));
     }
 
-    /// Something from outside the engine that a person must know.
-    pub(crate) fn warn(&self, says: DisplayText) {
-        self.hub.tell(Happening::Warning(says));
-    }
-
     /// Gives a command that starts a job and waits for its end. Every event on the way goes to `each`; `decide` answers a
     /// question (`None`: leave it to another front end). For programs that do one thing: the job must not be running yet.
     pub fn run(

@@ -95,6 +95,7 @@ fn policy_of(jobs: &Jobs, text: Option<&PolicyText>) -> Done<Policy> {
         let says = format!("the policy cannot be read: {e}");
         Stop::failed(ExitCode::Failed, says, "nothing was done; docs/policy.md says what a policy is")
     };
+    let text = text.as_ref().map_err(|e| unread(e))?;
     let read = jobs.config.parser.policy(text).map_err(|e| unread(&e))?;
     read.map_err(|e| unread(&e))
 }

@@ -27,16 +27,10 @@ pub struct Unattended {
 impl Unattended {
     /// Looks at the disks and does it, on a thread of its own. Where the policy cannot be read, it only looks.
     pub(crate) fn begin(self, handle: &Handle, clock: Arc<dyn Clock>) {
-        let policy = match self.policy.as_deref().map(read).transpose() {
-            Ok(policy) => policy,
-            Err(e) => {
-                let file = self.policy.unwrap_or_default();
-                let says = format!("nothing is done by itself: the policy {} cannot be read: {e}", file.display());
-                handle.warn(says.as_str().into());
-                handle.submit(Command::Inspect);
-                return;
-            }
-        };
+        let policy = self.policy.as_deref().map(|file| {
+            let why = |e: io::Error| format!("{}: {e}", file.display()).as_str().into();
+            PolicyText(read(file).map_err(why))
+        });
         let (events, handle) = (handle.subscribe(), handle.clone());
         handle.submit(Command::Auto { policy, manner: Manner::Unattended });
         std::thread::spawn(move || {
@@ -60,12 +54,12 @@ impl Unattended {
 }
 
 /// A file of the stick: whoever had it in hands may have put anything in its place.
-fn read(file: &Path) -> io::Result<PolicyText> {
+fn read(file: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     regular(file)?;
     // One byte more than can be right: what is too long is told by whoever reads it.
     File::open(file)?.take(MOST_TEXT as u64 + 1).read_to_end(&mut text)?;
-    Ok(PolicyText(text))
+    Ok(text)
 }
 
 /// Refuses what is no plain file. Nobody else changes it meanwhile.
@@ -131,6 +125,6 @@ mod tests {
         }
         let long = dir.path().join("long");
         fs::write(&long, vec![b'#'; MOST_TEXT * 3]).unwrap();
-        assert_eq!(read(&long).unwrap().0.len(), MOST_TEXT + 1);
+        assert_eq!(read(&long).unwrap().len(), MOST_TEXT + 1);
     }
 }

@@ -100,10 +100,11 @@ impl std::fmt::Debug for Passphrase {
     }
 }
 
-/// The text of a policy, not read yet. At most [`crate::policy::MOST_TEXT`] bytes make sense.
+/// The bytes of a policy's file, not interpreted yet (at most [`crate::policy::MOST_TEXT`] make sense), or why they cannot be
+/// had: that is told like any other reason for doing nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PolicyText(pub Vec<u8>);
+pub struct PolicyText(pub Result<Vec<u8>, DisplayText>);
 
 /// How a disk image is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

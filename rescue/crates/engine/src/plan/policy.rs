@@ -18,6 +18,7 @@ pub struct State {
     cut_off: bool,
     asleep: bool,
     doubtful: bool,
+    absent: bool,
     good: bool,
 }
 
@@ -31,7 +32,8 @@ impl State {
             not_started: any(&|a| a.start.value == Start::Failed),
             cut_off: any(&|a| a.termination.value == Termination::Abrupt),
             asleep: any(&|a| a.termination.value == Termination::Hibernated),
-            doubtful: systems.is_empty() || any(&|a| a.termination.value == Termination::Unknown),
+            doubtful: any(&|a| a.termination.value == Termination::Unknown),
+            absent: systems.is_empty(),
             good: !systems.is_empty() && systems.iter().all(|s| s.assessment.is_good()),
         }
     }
@@ -49,6 +51,7 @@ impl State {
             (self.not_started, "the last start failed"),
             (self.cut_off, "the last session was cut off"),
             (self.asleep, "the system is asleep on disk"),
+            (self.absent, "no installed system was found"),
         ];
         let so: Vec<&str> = all.into_iter().filter(|(so, _)| *so).map(|(_, says)| says).collect();
         match (so.is_empty(), self.good, self.doubtful) {

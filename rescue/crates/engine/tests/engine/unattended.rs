@@ -10,7 +10,7 @@ use std::sync::Arc;
 use store::backend::Memory;
 
 fn unattended(policy: &str) -> Command {
-    Command::Auto { policy: Some(PolicyText(policy.into())), manner: Manner::Unattended }
+    Command::Auto { policy: Some(PolicyText(Ok(policy.into()))), manner: Manner::Unattended }
 }
 
 #[test]
@@ -51,6 +51,10 @@ fn where_it_cannot_be_done_the_disks_are_looked_at() {
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
         assert!(handle.state().report.is_some());
     }
+    let policy = Some(PolicyText(Err("policy.conf: no such file".into())));
+    let handle = engine(&sim, &Arc::new(Memory::new()));
+    let outcome = handle.run(Command::Auto { policy, manner: Manner::Unattended }, &mut |_| {}, &mut |_, _| None);
+    assert!(matches!(&outcome, Outcome::Failed(f) if f.says.as_str().contains("no such file")), "{outcome:?}");
 }
 
 /// A rollback that was cut off is for a person: nothing is done by itself on top of it.

@@ -86,7 +86,7 @@ fn what_states_call_for() {
         assert_eq!(decision, Decision { save: saving, why: why.into() }, "{state:?}");
     }
     let none = usual(&[], &Since::NotKnown);
-    assert_eq!((none.save, none.why.as_str()), (save(false, None), "how it was left is not known: it is saved"));
+    assert_eq!((none.save, none.why.as_str()), (save(false, None), "no installed system was found: it is saved"));
     let two = [system(T::Clean, S::Reached, I::Idle), system(T::Abrupt, S::Reached, I::Idle)];
     assert_eq!(usual(&two, &Since::Differs).save, save(true, Some("crashed")), "the worse of two counts");
 }
