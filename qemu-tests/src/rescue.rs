@@ -84,7 +84,9 @@ impl Session {
     /// # Errors
     /// Where that does not come in time.
     pub fn start_unattended(parts: &Parts) -> Result<Self> {
-        Self::first_screen(parts, Some(("(key a)", "a")), |s| s.contains("BY ITSELF IN"))
+        Self::first_screen(parts, Some(("(key a)", "a")), |s| {
+            s.contains("BY ITSELF IN") && s.contains("it is saved") && s.contains("Once it is stopped")
+        })
     }
 
     /// Starts the machine and waits for a screen; where the menu shows `choose`, it is sent the key behind it.
