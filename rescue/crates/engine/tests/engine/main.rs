@@ -10,6 +10,7 @@ mod image;
 mod increments;
 mod locked;
 mod looking;
+mod same;
 mod sim;
 mod socket;
 mod unattended;
