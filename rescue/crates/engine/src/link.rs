@@ -187,6 +187,8 @@ fn told(handle: &Handle, bytes: &[u8], fd: Option<OwnedFd>) {
         (Ok(Control::Attach(name)), None) => {
             handle.note(format!("the front end {name} came without a socket").as_str().into());
         }
+        // These are keys too: whoever presses them stops what would go on by itself.
+        (Ok(Control::Ask(_)), _) if handle.state().waiting.is_some() => handle.submit(Command::Cancel),
         // While a job runs this is refused, with a line of the log.
         (Ok(Control::Ask(action)), _) => handle.submit(Command::Power(action)),
         (Err(e), _) => handle.note(format!("a message on the control socket makes no sense: {e}").as_str().into()),

@@ -163,12 +163,14 @@ fn the_role_serves_whoever_is_attached() {
     role.join().unwrap().unwrap();
 }
 
-/// Nobody is there: the policy of the stick is carried out, told in its record, and the machine is left as it says.
+/// Nobody is there: the policy of the stick is carried out, told in its record, and the machine is left as it says. Whoever
+/// comes and presses Ctrl-Alt-Del stops it.
 fn the_role_does_what_a_policy_says() {
     let (dir, path) = on_disk(&image::machine().then);
     let (policy, record) = (dir.path().join("policy.conf"), dir.path().join("unattended.log"));
-    std::fs::write(&policy, "[rescue]\nwait = 3\nthen = poweroff\n").unwrap();
-    for (time, told) in [(1, "saved "), (2, "not saved: nothing changed since snapshot ")] {
+    let start = |wait: u32| {
+        std::fs::write(&policy, format!("[rescue]\nwait = {wait}\nthen = poweroff\n[save]\nunchanged = skip\n"))
+            .unwrap();
         let (control, theirs) = Channel::pair().unwrap();
         let role = link::Role {
             control: theirs.into(),
@@ -176,12 +178,31 @@ fn the_role_does_what_a_policy_says() {
             store: Some((dir.path().join("store"), true)),
             unattended: Some(engine::Unattended { policy: Some(policy.clone()), record: Some(record.clone()) }),
         };
-        let role = std::thread::spawn(move || link::role(role));
-        let wish = control.receive().unwrap().unwrap();
-        assert_eq!(wish.bytes, br#"{"power":"poweroff"}"#);
-        let lines = std::fs::read_to_string(&record).unwrap();
-        assert_eq!(lines.lines().count(), time);
-        assert!(lines.lines().last().unwrap().contains(told), "{lines}");
+        (control, std::thread::spawn(move || link::role(role)))
+    };
+    let lines = || std::fs::read_to_string(&record).unwrap_or_default();
+    let last_says = |count: usize, what: &str| {
+        let lines = lines();
+        assert_eq!(lines.lines().count(), count, "{lines}");
+        assert!(lines.lines().last().unwrap().contains(what), "{lines}");
+    };
+
+    let (control, role) = start(3600);
+    let until = Instant::now() + Duration::from_secs(60);
+    while lines().is_empty() {
+        assert!(Instant::now() < until, "it never stopped");
+        // Before it waits at all these are the ordinary keys, which a running job refuses.
+        control.send(br#"{"ask":"reboot"}"#, None).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    last_says(1, "stopped: somebody is here");
+    drop(control);
+    role.join().unwrap().unwrap();
+
+    for (count, told) in [(2, "saved "), (3, "not saved: nothing changed since snapshot ")] {
+        let (control, role) = start(3);
+        assert_eq!(control.receive().unwrap().unwrap().bytes, br#"{"power":"poweroff"}"#);
+        last_says(count, told);
         drop(control);
         role.join().unwrap().unwrap();
     }

@@ -129,7 +129,7 @@ pub struct EngineRole {
     pub store: Option<StoreAt>,
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
-    /// What it does by itself: the policy of this file in the store's directory, or the built-in one that is called `auto`.
+    /// What it does by itself: the policy of this file beside the store's directory, or the built-in one that is called `auto`.
     pub policy: Option<PathBuf>,
 }
 
