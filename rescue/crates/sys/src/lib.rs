@@ -18,6 +18,8 @@ pub mod process;
 pub mod sandbox;
 pub mod signal;
 pub mod sysfs;
+#[cfg(feature = "trials")]
+pub mod trials;
 pub mod tty;
 pub mod uevent;
 pub mod uncached;

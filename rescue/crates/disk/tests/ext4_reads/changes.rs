@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 
 const MIB: u64 = 64;
-const BLOCK: u64 = 4096;
+pub(super) const BLOCK: u64 = 4096;
 
 /// A tree with a swap file and GRUB's environment in it.
 fn files() -> tempfile::TempDir {
@@ -30,18 +30,18 @@ fn files() -> tempfile::TempDir {
     tree
 }
 
-fn made(args: &[&str]) -> Image {
+pub(super) fn made(args: &[&str]) -> Image {
     Image::make(MIB, &[&["-t", "ext4", "-b", "4096"], args].concat(), Some(files().path()))
 }
 
 /// Seconds since 1970, so many from now.
-fn clock(from_now: u64) -> String {
+pub(super) fn clock(from_now: u64) -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(from_now);
     format!("@{}", now.as_secs())
 }
 
 /// The same after a session that is told by its mount count and times alone, and what `commands` do besides.
-fn after(image: &Image, commands: &[&str]) -> Image {
+pub(super) fn after(image: &Image, commands: &[&str]) -> Image {
     let later = image.copy();
     // When it was last written to, debugfs says by itself.
     let session = ["ssv mnt_count 1".to_owned(), format!("ssv mtime {}", clock(0))];
@@ -55,7 +55,7 @@ fn compare(before: &Image, now: &Image) -> Changes {
 }
 
 /// Whether the data of a file is called the same: all of it or nothing.
-fn same(changes: &Changes, image: &Image, path: &str) -> bool {
+pub(super) fn same(changes: &Changes, image: &Image, path: &str) -> bool {
     let all: Vec<bool> = blocks(image, path)
         .into_iter()
         .filter(|b| *b != 0)

@@ -8,4 +8,5 @@ mod cuts;
 mod hostile;
 mod journals;
 mod layouts;
+mod mutants;
 mod tools;

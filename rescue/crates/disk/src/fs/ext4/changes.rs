@@ -7,12 +7,15 @@
 //! of the file system and of the installed system the second.
 //!
 //! What is written with no trace in an inode is never taken to be the same: everything that is not a file's data (directories,
-//! inode tables, maps, the journal, quotas), swap files, and small files of whole sectors, such as GRUB's environment block and
-//! LILO's map, which boot loaders write in place.
+//! inode tables, maps, the journal, quotas), swap files, encrypted files that may be swap files, and small files of whole
+//! sectors, such as GRUB's environment block and LILO's map, which boot loaders write in place.
+//!
+//! Each rule has a name ([`Rule`]), by which a test leaves it out and shows what goes wrong then.
 
 use super::inode::{Inode, same_but_access};
 use super::map::{look_up, nodes};
 use super::reader::Reader;
+use super::rules::{Rule, Rules};
 use super::superblock::{JournalPlace, Superblock};
 use crate::fs::FsError;
 use crate::swap;
@@ -33,23 +36,24 @@ const MOST_OF_A_LOADER: u64 = 1 << 20;
 const LEAST_SWAP: u64 = 10 * 4096;
 
 /// What `now`, a file system that was unmounted and whose maps are trusted, has in common with `before`.
-pub(super) fn changes(now: &Reader, before: Arc<dyn ReadAt>) -> Changes {
+pub(super) fn changes(now: &Reader, before: Arc<dyn ReadAt>, rules: Rules) -> Changes {
     let earlier = match Superblock::read(&*before) {
         Ok(Some(sb)) => Reader::new(before, sb),
         Ok(None) => return Changes::unknown("the snapshot before has no ext file system there"),
         Err(e) => return Changes::unknown(&format!("as it was in the snapshot before it cannot be read ({e})")),
     };
-    let comparison = match since(now, &earlier) {
+    let comparison = match since(now, &earlier, rules) {
         Ok(comparison) => comparison,
         Err(why) => return Changes::unknown(&why),
     };
-    let found =
-        Same { now, earlier: &earlier, left: now.sb.blocks.saturating_mul(LOOK_UPS_PER_BLOCK), same: Vec::new() };
+    let left = now.sb.blocks.saturating_mul(LOOK_UPS_PER_BLOCK);
+    let found = Same { now, earlier: &earlier, rules, left, same: Vec::new() };
     let (why, same) = match comparison {
         Comparison::Untouched => {
             let all = Extent::whole(now.bytes().size());
             // The boot block is the boot loader's too.
-            let boot: ExtentSet = Extent::between(0, super::superblock::AT.0).into_iter().collect();
+            let boot = Extent::between(0, super::superblock::AT.0).filter(|_| rules.keep(Rule::BootBlock));
+            let boot: ExtentSet = boot.into_iter().collect();
             ("nobody wrote to it since", found.restless().map(|set| set.union(&boot).gaps(all)))
         }
         _ => ("one session since, which ended in order", found.files()),
@@ -61,44 +65,49 @@ pub(super) fn changes(now: &Reader, before: Arc<dyn ReadAt>) -> Changes {
 }
 
 /// How much the superblocks and the journal prove: [`Comparison::Untouched`] or [`Comparison::Metadata`], or why nothing.
-fn since(now: &Reader, earlier: &Reader) -> Result<Comparison, String> {
+fn since(now: &Reader, earlier: &Reader, rules: Rules) -> Result<Comparison, String> {
     let (sb, old) = (&now.sb, &earlier.sb);
-    let JournalPlace::Inode(journal) = sb.journal() else {
+    let broken = |rule: Rule, broken: bool| broken && rules.keep(rule);
+    let journal = sb.journal();
+    if broken(Rule::OwnJournal, !matches!(journal, JournalPlace::Inode(_))) {
         return Err("it has no journal of its own".to_owned());
-    };
-    if old.needs_recovery() || old.has_errors() || !old.was_unmounted() {
+    }
+    if broken(Rule::ParentUnmounted, old.needs_recovery() || old.has_errors() || !old.was_unmounted()) {
         return Err("the snapshot before has it as it was while in use".to_owned());
     }
-    if sb.needs_recovery() || !sb.was_unmounted() {
+    if broken(Rule::NowUnmounted, sb.needs_recovery() || !sb.was_unmounted()) {
         return Err("it was not unmounted".to_owned());
     }
-    if !sb.is_laid_out_as(old) {
+    if broken(Rule::SameLayout, !sb.is_laid_out_as(old)) {
         return Err("it was made anew, resized or changed in kind since".to_owned());
     }
-    if sb.bytes() == old.bytes() && same_journal(now, earlier, journal) {
+    if !broken(Rule::SameSuperblock, sb.bytes() != old.bytes())
+        && !broken(Rule::SameJournal, !same_journal(now, earlier, journal))
+    {
         return Ok(Comparison::Untouched);
     }
-    if sb.journals_data() || old.journals_data() {
+    if broken(Rule::NoDataInJournal, sb.journals_data() || old.journals_data()) {
         return Err("its journal holds the data of files too".to_owned());
     }
     let (is, was) = (sb.info(), old.info());
-    if (is.made_at, is.checked_at) != (was.made_at, was.checked_at) {
+    if broken(Rule::SameMaking, (is.made_at, is.checked_at) != (was.made_at, was.checked_at)) {
         return Err("it was made anew or checked since".to_owned());
     }
-    if was.mount_count.checked_add(1) != Some(is.mount_count) {
+    if broken(Rule::OneSession, was.mount_count.checked_add(1) != Some(is.mount_count)) {
         let sessions = i32::from(is.mount_count) - i32::from(was.mount_count);
         return Err(format!("{sessions} sessions since, by its mount count: one of them may have been cut off"));
     }
     // When it was last written to is not told by a root that ends mounted read-only (`ext4_update_super`): it may be of old.
     let went_back = is.mounted_at < was.mounted_at.max(was.written_at) || is.written_at < was.written_at;
-    if went_back || is.kbytes_written < was.kbytes_written {
+    if broken(Rule::Forwards, went_back || is.kbytes_written < was.kbytes_written) {
         return Err("its clock or its counters went backwards".to_owned());
     }
     Ok(Comparison::Metadata)
 }
 
 /// True where the journal's superblock is the same: nothing was logged.
-fn same_journal(now: &Reader, earlier: &Reader, journal: u32) -> bool {
+fn same_journal(now: &Reader, earlier: &Reader, journal: JournalPlace) -> bool {
+    let JournalPlace::Inode(journal) = journal else { return false };
     let first = |reader: &Reader| {
         let inode = reader.inode(journal).ok()?;
         reader.block(look_up(reader, &inode, 0).ok()?.at?).ok()
@@ -109,6 +118,7 @@ fn same_journal(now: &Reader, earlier: &Reader, journal: u32) -> bool {
 struct Same<'a> {
     now: &'a Reader,
     earlier: &'a Reader,
+    rules: Rules,
     left: u64,
     same: Vec<Extent>,
 }
@@ -119,9 +129,7 @@ impl Same<'_> {
         // What bears a time after the session began tells nothing.
         let last = self.now.sb.info().mounted_at;
         self.each_inode(true, &mut |found, inode| {
-            let same = inode.changed().is_some_and(|at| at <= last)
-                && !found.is_restless(inode)?
-                && found.same_nodes(inode)?;
+            let same = found.is_old(inode, last) && !found.is_restless(inode)? && found.same_nodes(inode)?;
             if same { found.take(inode) } else { Ok(()) }
         })?;
         Ok(self.same.into())
@@ -130,9 +138,17 @@ impl Same<'_> {
     /// Where the data of files lies that may be written below the file system while it is not mounted.
     fn restless(mut self) -> Result<ExtentSet, FsError> {
         self.each_inode(false, &mut |found, inode| {
-            if is_of_a_loader(inode) { found.take(inode) } else { Ok(()) }
+            if found.is_of_a_loader(inode) { found.take(inode) } else { Ok(()) }
         })?;
         Ok(self.same.into())
+    }
+
+    /// True where the inode's last change came before the session that began at `began`, to the nanosecond.
+    fn is_old(&self, inode: &Inode, began: i64) -> bool {
+        match inode.changed() {
+            Some(at) => at <= began || !self.rules.keep(Rule::BeforeSession),
+            None => !self.rules.keep(Rule::Nanoseconds),
+        }
     }
 
     /// Hands on every file with data of its own; with `same` only those whose inode is as it was. A group or an inode that
@@ -177,8 +193,11 @@ impl Same<'_> {
     /// The inode of a file of its own, with data in blocks.
     fn candidate(&self, number: u32, is: &[u8], was: &[u8], same: bool) -> Result<Option<Inode>, FsError> {
         let sb = &self.now.sb;
-        let own = number >= sb.first_inode() && !sb.hidden_inodes().contains(&number);
-        if !own || !is_regular(is) || !same_but_access(is, was) {
+        let hidden = number < sb.first_inode() || sb.hidden_inodes().contains(&number);
+        let passed_over = hidden && self.rules.keep(Rule::OwnInodes)
+            || !is_regular(is) && self.rules.keep(Rule::Regular)
+            || !same_but_access(is, was, self.rules.ignored_fields());
+        if passed_over {
             return Ok(None);
         }
         match Inode::parse(sb, number, is) {
@@ -190,11 +209,15 @@ impl Same<'_> {
 
     /// True where the file's data may be written with no trace in its inode.
     fn is_restless(&mut self, inode: &Inode) -> Result<bool, FsError> {
-        if is_of_a_loader(inode) {
+        if self.is_of_a_loader(inode) {
             return Ok(true);
         }
-        if inode.size < LEAST_SWAP || !inode.size.is_multiple_of(4096) {
+        if inode.size < LEAST_SWAP || !inode.size.is_multiple_of(4096) || !self.rules.keep(Rule::Swap) {
             return Ok(false);
+        }
+        // The kernel takes an encrypted file for swap space like any other, and pages go past the encryption.
+        if inode.is_encrypted() && self.rules.keep(Rule::EncryptedSwap) {
+            return Ok(true);
         }
         for page in swap::PAGES {
             let signature = u64::from(page) - 10;
@@ -212,8 +235,18 @@ impl Same<'_> {
         Ok(false)
     }
 
+    /// True for a file that a boot loader may write in place, with the file system not mounted.
+    fn is_of_a_loader(&self, inode: &Inode) -> bool {
+        let sectors = inode.size > 0 && inode.size <= MOST_OF_A_LOADER && inode.size.is_multiple_of(SECTOR);
+        inode.kind == FileKind::File
+            && (sectors && self.rules.keep(Rule::Loaders) || inode.is_peculiar() && self.rules.keep(Rule::Peculiar))
+    }
+
     /// True where the nodes of the file's map are as they were: its root is, being part of the inode.
     fn same_nodes(&mut self, inode: &Inode) -> Result<bool, FsError> {
+        if !self.rules.keep(Rule::Nodes) {
+            return Ok(true);
+        }
         let Ok(nodes) = nodes(self.now, inode, self.left) else { return Ok(false) };
         for node in nodes {
             self.spend()?;
@@ -261,10 +294,4 @@ impl Same<'_> {
 fn is_regular(inode: &[u8]) -> bool {
     let le16 = |at| super::raw::le16(inode, at);
     le16(0) & 0xf000 == 0x8000 && le16(0x1a) != 0
-}
-
-/// True for a file that a boot loader may write in place, with the file system not mounted.
-fn is_of_a_loader(inode: &Inode) -> bool {
-    let sectors = inode.size > 0 && inode.size <= MOST_OF_A_LOADER && inode.size.is_multiple_of(SECTOR);
-    inode.kind == FileKind::File && (sectors || inode.is_peculiar())
 }

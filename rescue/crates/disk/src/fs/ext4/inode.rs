@@ -165,11 +165,11 @@ impl Inode {
 }
 
 /// True where two inodes of one number say the same but for when they were last read: size, owners, times, generation,
-/// version, flags, attributes, and the root of the block map are the same.
-pub(super) fn same_but_access(a: &[u8], b: &[u8]) -> bool {
+/// version, flags, attributes, and the root of the block map are the same. What lies in `ignored` may differ.
+pub(super) fn same_but_access(a: &[u8], b: &[u8], ignored: &[Range<usize>]) -> bool {
     // i_atime; both halves of the checksum; i_atime_extra.
     const SKIPPED: [Range<usize>; 4] = [0x8..0xc, CHECKSUM_LOW, CHECKSUM_HIGH, 0x8c..0x90];
-    let skipped = |at: usize| SKIPPED.iter().any(|s| s.contains(&at));
+    let skipped = |at: usize| SKIPPED.iter().chain(ignored).any(|s| s.contains(&at));
     a.len() == b.len() && a.iter().zip(b).enumerate().all(|(at, (a, b))| a == b || skipped(at))
 }
 

@@ -18,6 +18,7 @@ mod map;
 mod raw;
 mod reader;
 mod replay;
+mod rules;
 mod superblock;
 mod tree;
 mod used;
@@ -28,6 +29,9 @@ use self::file::File;
 use self::inode::Inode;
 use self::log::Log;
 use self::reader::Reader;
+#[doc(hidden)]
+pub use self::rules::Rule;
+use self::rules::Rules;
 use self::superblock::{JournalPlace, Superblock};
 use super::{FileSystem, FsError};
 use model::coverage::{CaptureMethod, Changes, Coverage};
@@ -222,20 +226,45 @@ impl FileSystem for Ext4 {
     }
 
     fn changes(&self, before: Arc<dyn ReadAt>) -> Changes {
-        match self.not_proven() {
-            Some(why) => Changes::unknown(&why),
-            None => changes::changes(&self.now, before),
-        }
+        self.changes_by(before, Rules::ALL)
     }
 
     fn coverage(&self) -> Coverage {
+        self.coverage_by(Rules::ALL)
+    }
+}
+
+impl Ext4 {
+    /// What would be called unchanged by a program that does not know one of the rules: for tests, which have to notice.
+    #[doc(hidden)]
+    pub fn changes_without(&self, before: Arc<dyn ReadAt>, rule: Rule) -> Changes {
+        self.changes_by(before, Rules::without(rule))
+    }
+
+    /// Likewise what would be called in use.
+    #[doc(hidden)]
+    pub fn coverage_without(&self, rule: Rule) -> Coverage {
+        self.coverage_by(Rules::without(rule))
+    }
+
+    fn changes_by(&self, before: Arc<dyn ReadAt>, rules: Rules) -> Changes {
+        // Asked of the volume: the log may hold a superblock of any time.
+        let in_use = self.raw.sb.needs_recovery() && rules.keep(Rule::NowUnmounted);
+        match self.not_proven().or_else(|| in_use.then(|| "it was not unmounted".to_owned())) {
+            Some(why) => Changes::unknown(&why),
+            None => changes::changes(&self.now, before, rules),
+        }
+    }
+
+    fn coverage_by(&self, rules: Rules) -> Coverage {
         let size = self.raw.bytes().size();
         let kind = self.raw.sb.kind().name();
         if let Some(why) = self.not_proven() {
             return crate::coverage::raw(size, &format!("{kind}, {why}: captured raw"));
         }
         let dirty = self.raw.sb.needs_recovery();
-        let used = used::used(&self.now, dirty.then_some(&*self.raw));
+        let now = if rules.keep(Rule::Replay) { &self.now } else { &self.raw };
+        let used = used::used(now, (dirty && rules.keep(Rule::AsItLies)).then_some(&*self.raw));
         let mut why = if dirty {
             format!("{kind}, not unmounted: {} transactions of its journal counted in", self.transactions)
         } else {

@@ -318,7 +318,8 @@ impl Superblock {
         let layout = |sb: &Self| {
             let (shape, groups) = ((sb.block_size, sb.blocks, sb.first_data_block, sb.cluster), (sb.groups, sb.seed));
             let inodes = (sb.inodes, sb.inodes_per_group, sb.inode_size, sb.first_inode());
-            let features = (sb.compat, sb.incompat, sb.ro_compat);
+            // That it is in use is no feature.
+            let features = (sb.compat, sb.incompat & !incompat::RECOVER, sb.ro_compat);
             let rest = (sb.blocks_per_group, sb.desc_size, sb.first_meta_bg(), sb.reserved_gdt_blocks());
             (shape, groups, inodes, features, rest, sb.hidden_inodes())
         };
