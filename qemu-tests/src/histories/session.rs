@@ -1,116 +1,103 @@
-//! What happens to a mounted file system.
+//! What happens to a file system from when it is mounted until it is not.
 
+use crate::chance::Chance;
+use crate::kinds::Kind;
+use crate::operations::{create, files, islands, operate};
+use crate::recorder::{Entry, Recorder};
+use nix::mount::{MsFlags, mount, umount2};
 use qemu_tests::Result;
 use qemu_tests::machine::run;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Length of the swap file.
 pub(crate) const SWAP: usize = 1280 << 10;
 
-/// How a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Unmounted.
-    InOrder,
-    /// The power fails: what the disk has by then is all there is.
-    Cut,
-    /// There was none.
-    Untouched,
+/// The disks of a history, and where they are mounted.
+pub(crate) struct Place<'a> {
+    pub(crate) kind: &'a Kind,
+    pub(crate) disk: &'a Recorder,
+    /// The disk of a journal that is elsewhere.
+    pub(crate) journal: &'a Recorder,
+    pub(crate) at: &'a Path,
 }
 
-/// What is drawn by lot, the same for the same seed.
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64, of: &str) -> Self {
-        // splitmix64's finish: small seeds must not begin alike.
-        let mut x = of.bytes().fold(seed, |x, b| (x ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
-        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self((x ^ x >> 31) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 8
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    pub(crate) fn bytes(&mut self, len: u64) -> Vec<u8> {
-        (0..len.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(usize::try_from(len).unwrap_or(0)).collect()
-    }
-}
-
-/// A mounted image, unmounted at the end of the value at the latest.
-struct Mounted<'a>(&'a Path, bool);
+/// A mounted file system, unmounted at the end of the value at the latest.
+pub(crate) struct Mounted<'a>(&'a Path, bool);
 
 impl<'a> Mounted<'a> {
-    fn at(image: &Path, at: &'a Path) -> Result<Self> {
-        run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(image).arg(at))?;
-        Ok(Self(at, true))
+    pub(crate) fn new(place: &Place<'a>, flags: MsFlags) -> Result<Self> {
+        let mut options = place.kind.mounted.to_owned();
+        if place.kind.external {
+            options = format!("journal_path={}", place.journal.device.display());
+        }
+        mount(Some(&place.disk.device), place.at, Some("ext4"), flags, Some(options.as_str()))
+            .map_err(|e| format!("the kernel does not mount it ({e})"))?;
+        Ok(Self(place.at, true))
     }
 
-    fn unmount(mut self) -> Result<()> {
+    /// Changes what may be done with it.
+    fn remount(&self, flags: MsFlags) -> Result<()> {
+        Ok(mount(None::<&str>, self.0, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>)?)
+    }
+
+    pub(crate) fn unmount(mut self) -> Result<()> {
         self.1 = false;
-        run(Command::new("umount").arg(self.0))
+        // Somebody may be looking, if only at which devices there are.
+        for _ in 0..50 {
+            match umount2(self.0, nix::mount::MntFlags::empty()) {
+                Err(nix::errno::Errno::EBUSY) => std::thread::sleep(Duration::from_millis(20)),
+                other => return Ok(other?),
+            }
+        }
+        Err("it cannot be unmounted: it is in use".into())
     }
 }
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
         if self.1 {
-            let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+            let _ = umount2(self.0, nix::mount::MntFlags::MNT_DETACH);
         }
     }
+}
+
+/// The inodes of what is written below the file system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Below {
+    pub(crate) swap: u64,
+    pub(crate) grub: u64,
 }
 
 /// The session that fills the file system.
-pub(crate) fn first(image: &Path, at: &Path, chance: &mut Chance) -> Result<()> {
-    let mounted = Mounted::at(image, at)?;
+pub(crate) fn first(place: &Place<'_>, chance: &mut Chance) -> Result<Below> {
+    let mounted = Mounted::new(place, MsFlags::empty())?;
+    let at = place.at;
     for dir in 0..4 {
-        fs::create_dir(at.join(format!("d{dir}")))?;
-    }
-    for _ in 0..60 {
-        create(at, chance)?;
-    }
-    fs::write(at.join("grubenv"), grub_environment())?;
-    // Longer than anything a boot loader writes; its blocks must be there.
-    fs::write(at.join("swap"), vec![0; SWAP])?;
-    run(Command::new("chmod").arg("600").arg(at.join("swap")))?;
-    run(Command::new("mkswap").arg("-q").arg(at.join("swap")))?;
-    mounted.unmount()
-}
-
-/// A session on a copy of the image. Gives the disk as it is after it.
-pub(crate) fn live(image: &Path, at: &Path, end: End, chance: &mut Chance) -> Result<Vec<u8>> {
-    let mounted = Mounted::at(image, at)?;
-    let steps = 1 + chance.below(14);
-    let cut_after = chance.below(steps);
-    let mut cut = None;
-    for step in 0..steps {
-        operate(at, chance)?;
-        if end == End::Cut && step == cut_after {
-            // Data may go out long before the times of its inode do.
-            if chance.below(2) == 0 {
-                run(Command::new("sync").arg("-d").args(files(at)?.into_iter().take(3)))?;
-            }
-            cut = Some(fs::read(image)?);
+        let dir = at.join(format!("d{dir}"));
+        fs::create_dir(&dir)?;
+        if place.kind.folds {
+            run(Command::new("chattr").arg("+F").arg(&dir))?;
         }
     }
-    mounted.unmount()?;
-    match cut {
-        Some(cut) => Ok(cut),
-        None => Ok(fs::read(image)?),
+    for _ in 0..60 {
+        let _ = create(at, chance);
     }
+    for _ in 0..3 {
+        islands(at, chance)?;
+    }
+    let (grub, swap) = (at.join("grubenv"), at.join("swap"));
+    fs::write(&grub, grub_environment())?;
+    // Longer than anything a boot loader writes; its blocks must be there.
+    fs::write(&swap, vec![0; SWAP])?;
+    fs::set_permissions(&swap, fs::Permissions::from_mode(0o600))?;
+    run(Command::new("mkswap").arg("-q").arg(&swap))?;
+    let below = Below { swap: fs::metadata(swap)?.ino(), grub: fs::metadata(grub)?.ino() };
+    mounted.unmount()?;
+    Ok(below)
 }
 
 fn grub_environment() -> Vec<u8> {
@@ -119,100 +106,66 @@ fn grub_environment() -> Vec<u8> {
     block
 }
 
-/// The files there are, but the two that are written below.
-fn files(at: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut todo = vec![at.to_path_buf()];
-    while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            let kind = fs::symlink_metadata(&path)?.file_type();
-            if kind.is_dir() && !path.ends_with("lost+found") {
-                todo.push(path);
-            } else if kind.is_file() && !path.ends_with("swap") && !path.ends_with("grubenv") {
-                found.push(path);
+/// What reached the disk in a session that ended in order.
+pub(crate) struct Session {
+    pub(crate) log: Vec<Entry>,
+    /// Where in the log it was mounted, and began to be unmounted.
+    pub(crate) mounted: usize,
+    pub(crate) unmounting: usize,
+}
+
+/// A session on what the disk holds.
+pub(crate) fn live(place: &Place<'_>, chance: &mut Chance) -> Result<Session> {
+    let (disk, at) = (place.disk, place.at);
+    // As a root is: mounted to be read, then to be written, and made so again before the end.
+    let as_root = chance.one_in(3);
+    // Linux 6.18 cannot replay the fast commit of a hard link where it mounts to read (`ext4_fc_replay_link`: EROFS).
+    let to_read = if as_root { Mounted::new(place, MsFlags::MS_RDONLY).ok() } else { None };
+    let mounted = match to_read {
+        Some(mounted) => {
+            mounted.remount(MsFlags::empty())?;
+            mounted
+        }
+        None => Mounted::new(place, MsFlags::empty())?,
+    };
+    let began = disk.position();
+    for _ in 0..1 + chance.below(14) {
+        operate(at, chance)?;
+        match chance.below(8) {
+            // Data may go out long before the times of its inode do...
+            0 => some(at, chance, |file| file.sync_data())?,
+            // ... and the times before the data.
+            1 => {
+                some(at, chance, |file| file.sync_all())?;
+                disk.sync_device()?;
             }
+            _ => {}
         }
     }
-    found.sort();
-    Ok(found)
-}
-
-fn any(at: &Path, chance: &mut Chance) -> Result<Option<PathBuf>> {
-    let mut files = files(at)?;
-    if files.is_empty() {
-        return Ok(None);
+    let unmounting = disk.position();
+    if as_root {
+        mounted.remount(MsFlags::MS_RDONLY)?;
     }
-    let nth = usize::try_from(chance.below(files.len() as u64))?;
-    Ok(Some(files.swap_remove(nth)))
+    mounted.unmount()?;
+    Ok(Session { log: disk.take_log(), mounted: began, unmounting })
 }
 
-fn create(at: &Path, chance: &mut Chance) -> Result<()> {
-    let path = at.join(format!("d{}/f{}", chance.below(4), chance.below(1000)));
-    let len = match chance.below(10) {
-        0 => 0,
-        1..=4 => chance.below(3000),
-        5..=7 => chance.below(60_000),
-        // Pages, as databases have them.
-        8 => 4096 * chance.below(40),
-        _ => chance.below(600_000),
-    };
-    // Where it is full, it is.
-    let _ = fs::write(path, chance.bytes(len));
+/// Looks at the file system, and changes nothing.
+pub(crate) fn look(place: &Place<'_>) -> Result<()> {
+    let mounted = Mounted::new(place, MsFlags::MS_RDONLY)?;
+    for file in files(place.at)?.into_iter().take(5) {
+        let _ =
+            fs::File::open(file).and_then(|f| std::io::copy(&mut std::io::Read::take(f, 9000), &mut std::io::sink()));
+    }
+    mounted.unmount()
+}
+
+/// Does something with a few files.
+fn some(at: &Path, chance: &mut Chance, act: impl Fn(&fs::File) -> std::io::Result<()>) -> Result<()> {
+    let files = files(at)?;
+    for _ in 0..3.min(files.len()) {
+        // A full disk is said here.
+        let _ = act(&fs::File::open(&files[chance.index(files.len())])?);
+    }
     Ok(())
-}
-
-/// One operation. One that the file system has no room for is none.
-fn operate(at: &Path, chance: &mut Chance) -> Result<()> {
-    let Some(path) = any(at, chance)? else { return create(at, chance) };
-    let len = fs::metadata(&path)?.len();
-    let place = chance.below(len);
-    let bytes = {
-        let most = 1 + chance.below(20_000);
-        chance.bytes(most)
-    };
-    let open = || OpenOptions::new().write(true).open(&path);
-    let fallocate = |how: &[&str], len: u64| {
-        let mut command = Command::new("fallocate");
-        let command = command.args(how).args(["-o", &place.to_string(), "-l", &len.max(1).to_string()]).arg(&path);
-        // Not every kind can.
-        command.stderr(std::process::Stdio::null()).status().map(|_| ())
-    };
-    let elsewhere = at.join(format!("d{}/g{}", chance.below(4), chance.below(1000)));
-    let ignored = match chance.below(20) {
-        0..=2 => return create(at, chance),
-        // Overwritten in place, within what is there: no block and no size changes.
-        3..=5 => open()?.write_all_at(&bytes[..bytes.len().min(usize::try_from(len - place)?)], place),
-        6 => open()?.write_all_at(&bytes, place),
-        7 => OpenOptions::new().append(true).open(&path)?.write_all(&bytes),
-        8 => open()?.set_len(place),
-        9 => fs::rename(&path, &elsewhere),
-        10 => fs::remove_file(&path),
-        11 => fs::hard_link(&path, &elsewhere),
-        12 => fs::set_permissions(&path, fs::Permissions::from_mode(0o600 + u32::try_from(chance.below(8))?)),
-        // Past the page cache: on the disk at once, its times later.
-        13 => direct(&path, place, chance),
-        // Each write waits for the disk.
-        14 => OpenOptions::new().write(true).custom_flags(nix::libc::O_DSYNC).open(&path)?.write_all_at(&bytes, place),
-        15 => fallocate(&["--punch-hole"], chance.below(len)),
-        16 => fallocate(&["--zero-range"], chance.below(len)),
-        17 => fallocate(&["--keep-size"], chance.below(100_000)),
-        18 => {
-            let mut file = File::create(&elsewhere)?;
-            file.seek(SeekFrom::Start(chance.below(8 << 20)))?;
-            file.write_all(&bytes)
-        }
-        _ => symlink(&path, &elsewhere).and_then(|()| File::open(&path)?.sync_all()),
-    };
-    // Names that are taken, and a disk that is full.
-    let _ = ignored;
-    Ok(())
-}
-
-fn direct(path: &Path, place: u64, chance: &mut Chance) -> std::io::Result<()> {
-    const PAGE: usize = 4096;
-    let memory = chance.bytes(2 * PAGE as u64);
-    let skew = memory.as_ptr().align_offset(PAGE);
-    let file = OpenOptions::new().write(true).custom_flags(nix::libc::O_DIRECT).open(path)?;
-    file.write_all_at(&memory[skew..skew + PAGE], place / PAGE as u64 * PAGE as u64)
 }

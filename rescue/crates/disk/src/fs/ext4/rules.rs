@@ -126,7 +126,8 @@ impl Rules {
             Some(Rule::Unsettable) => &[0xc..0x10, 0x84..0x88, 0x24..0x28, 0x98..0x9c],
             Some(Rule::Size) => &[0x4..0x8, 0x6c..0x70],
             Some(Rule::Generation) => &[0x64..0x68],
-            Some(Rule::Root) => &[0x28..0x64],
+            // The header of the root, and its entries.
+            Some(Rule::Root) => &[0x28..0x34, 0x34..0x64],
             _ => &[],
         }
     }
