@@ -258,6 +258,7 @@ fn host_packages() -> Vec<&'static str> {
         "dpkg-dev",
         "cpio",
         "mount",
+        "partclone",
         "xz-utils",
         "bsdutils",
         "procps",

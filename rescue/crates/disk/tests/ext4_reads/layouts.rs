@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Name, size in MiB, what mke2fs is told.
-const LAYOUTS: &[(&str, u64, &[&str])] = &[
+pub(super) const LAYOUTS: &[(&str, u64, &[&str])] = &[
     ("ext2", 16, &["-t", "ext2"]),
     ("ext2 revision 0", 16, &["-t", "ext2", "-r", "0", "-b", "1024"]),
     ("ext2 without sparse_super", 32, &["-t", "ext2", "-b", "1024", "-O", "^sparse_super,^resize_inode,^filetype"]),

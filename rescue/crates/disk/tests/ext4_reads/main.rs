@@ -6,6 +6,7 @@
 mod changes;
 mod cuts;
 mod hostile;
+mod independent;
 mod journals;
 mod layouts;
 mod mutants;
