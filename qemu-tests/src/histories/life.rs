@@ -91,7 +91,7 @@ impl State {
 pub(crate) struct Life<'a> {
     place: Place<'a>,
     chance: Chance,
-    below: Below,
+    below: [Blocks; 2],
     /// Names it in messages.
     name: String,
     states: Vec<State>,
@@ -111,12 +111,12 @@ impl<'a> Life<'a> {
         let kind = place.kind;
         let mut chance = Chance::new(seed, kind.name);
         place.disk.load(&made(&place, dir)?);
-        let below = session::first(&place, &mut chance)?;
+        let inodes = session::first(&place, &mut chance)?;
         tally.histories += 1;
         let first = State { bytes: Arc::new(place.disk.bytes()), caught: Caught::AtRest, sessions: 1, era: 0 };
+        let below = blocks_below(&first.bytes, inodes, dir)?;
         let name = format!("{} {seed}", kind.name);
         let mut life = Self { place, chance, below, name, states: vec![first.clone()], tally, mutants };
-        let below = life.blocks_below(dir)?;
         let mut now = first;
         for number in 0..SESSIONS {
             let end = match life.chance.below(8) {
@@ -127,13 +127,13 @@ impl<'a> Life<'a> {
                 3 if now.caught == Caught::AtRest => End::Looked,
                 _ => End::InOrder,
             };
-            now = life.next(&now, end, &below).map_err(|e| format!("session {number} ({end:?}): {e}"))?;
+            now = life.next(&now, end).map_err(|e| format!("session {number} ({end:?}): {e}"))?;
         }
         Ok(())
     }
 
     /// The state after a session, held against those before.
-    fn next(&mut self, now: &State, end: End, below: &[Blocks]) -> Result<State> {
+    fn next(&mut self, now: &State, end: End) -> Result<State> {
         self.tally.sessions += 1;
         self.place.disk.load(&now.bytes);
         let mut next = now.clone();
@@ -167,7 +167,7 @@ impl<'a> Life<'a> {
             }
         }
         if next.caught == Caught::AtRest && self.chance.one_in(2) {
-            self.write_below(&mut next, end, below);
+            self.write_below(&mut next, end);
         }
         self.hold(&next, "at its end")?;
         self.keep(next.clone());
@@ -231,9 +231,9 @@ impl<'a> Life<'a> {
 
     /// Writes below the file system what may be written there: the boot block, GRUB's environment, and what is swapped while it
     /// is mounted.
-    fn write_below(&mut self, state: &mut State, end: End, below: &[Blocks]) {
+    fn write_below(&mut self, state: &mut State, end: End) {
         let mut bytes = state.bytes.to_vec();
-        for Blocks { swap, places } in below {
+        for Blocks { swap, places } in &self.below {
             if *swap && end != End::InOrder {
                 continue;
             }
@@ -245,32 +245,31 @@ impl<'a> Life<'a> {
         }
         state.bytes = Arc::new(bytes);
     }
+}
 
-    /// Where that lies.
-    fn blocks_below(&self, dir: &Path) -> Result<Vec<Blocks>> {
-        let bytes = &self.states[0].bytes;
-        let log = u32::from_le_bytes(bytes[1024 + 0x18..1024 + 0x1c].try_into()?);
-        let size = 1024usize << log;
-        let (image, script) = (dir.join("image"), dir.join("script"));
-        fs::write(&image, &**bytes)?;
-        let ask = |inode: u64| -> Result<Vec<usize>> {
-            let asked: String = (0..SWAP / size).map(|n| format!("bmap <{inode}> {n}\n")).collect();
-            fs::write(&script, asked)?;
-            let output = Command::new("debugfs").arg("-f").arg(&script).arg(&image).output()?;
-            let said = String::from_utf8_lossy(&output.stdout);
-            let blocks = said.lines().filter_map(|line| line.trim().parse::<usize>().ok());
-            Ok(blocks.filter(|b| *b != 0).map(|b| b * size).collect())
-        };
-        // The header of swap space stays: without it the kernel would not swap there.
-        let swap = ask(self.below.swap)?.split_off(4096usize.div_ceil(size));
-        let grub = ask(self.below.grub)?;
-        if swap.is_empty() || grub.is_empty() {
-            return Err("debugfs does not tell where the swap file and grubenv lie".into());
-        }
-        // Half of the boot block; the superblock comes after it.
-        let boot = vec![0];
-        Ok(vec![Blocks { swap: true, places: swap }, Blocks { swap: false, places: [grub, boot].concat() }])
+/// Where what is written below the file system lies.
+fn blocks_below(bytes: &[u8], inodes: Below, dir: &Path) -> Result<[Blocks; 2]> {
+    let log = u32::from_le_bytes(bytes[1024 + 0x18..1024 + 0x1c].try_into()?);
+    let size = 1024usize << log;
+    let (image, script) = (dir.join("image"), dir.join("script"));
+    fs::write(&image, bytes)?;
+    let ask = |inode: u64| -> Result<Vec<usize>> {
+        let asked: String = (0..SWAP / size).map(|n| format!("bmap <{inode}> {n}\n")).collect();
+        fs::write(&script, asked)?;
+        let output = Command::new("debugfs").arg("-f").arg(&script).arg(&image).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let blocks = said.lines().filter_map(|line| line.trim().parse::<usize>().ok());
+        Ok(blocks.filter(|b| *b != 0).map(|b| b * size).collect())
+    };
+    // The header of swap space stays: without it the kernel would not swap there.
+    let swap = ask(inodes.swap)?.split_off(4096usize.div_ceil(size));
+    let grub = ask(inodes.grub)?;
+    if swap.is_empty() || grub.is_empty() {
+        return Err("debugfs does not tell where the swap file and grubenv lie".into());
     }
+    // Half of the boot block; the superblock comes after it.
+    let boot = vec![0];
+    Ok([Blocks { swap: true, places: swap }, Blocks { swap: false, places: [grub, boot].concat() }])
 }
 
 /// Bytes at which somebody writes below the file system.

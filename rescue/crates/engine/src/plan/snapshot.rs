@@ -128,12 +128,26 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
         ended.value == Termination::Clean && ended.confidence >= Confidence::Likely
     };
     let users: Vec<&SystemReport> = report.systems.iter().filter(|s| s.system.uses(&volume.path)).collect();
+    let once = |s: &&SystemReport| s.system.root == volume.path || ran_once(&s.system, &report.inspection, manifest);
     let doubt = match users.as_slice() {
         [] => Some("it belongs to no system that would tell how it was used"),
-        all if all.iter().all(in_order) => None,
-        _ => Some("it is not certain that the system was shut down in order"),
+        all if !all.iter().all(in_order) => Some("it is not certain that the system was shut down in order"),
+        all if !all.iter().all(once) => Some("its system did not run just once since"),
+        _ => None,
     };
     Ok(Against { doubt: doubt.map(DisplayText::from) })
+}
+
+/// True where a system is known to have run once since the snapshot, by the mount count of its root. Where it ran twice, another
+/// volume of it may have been cut off in the first session, and repaired in the second by a check, or by being mounted to be
+/// read: its own mount count tells of one session then, and the system of one that ended in order. Where it did not run, what it
+/// tells is of an earlier session.
+fn ran_once(system: &System, inspection: &Inspection, manifest: &Manifest) -> bool {
+    let Some(root) = inspection.volume(&system.root) else { return false };
+    match (&root.content, same(root, manifest).map(|v| &v.content)) {
+        (Content::Ext(now), Some(Content::Ext(was))) => was.mount_count.checked_add(1) == Some(now.mount_count),
+        _ => false,
+    }
 }
 
 /// The same file system in a snapshot, where there is exactly one and all of it could be read.

@@ -21,7 +21,7 @@ use store::backend::Memory;
 use store::{Decode, LocalDecoder, Store};
 
 /// Three leaves and a bit.
-const SIZE: usize = 13 * MIB;
+pub(crate) const SIZE: usize = 13 * MIB;
 
 /// A parser that is told what is in use and what is the same.
 struct Told {
@@ -80,7 +80,7 @@ impl Decode for Told {
 }
 
 /// A disk that is one ext4, as far as anybody asks here.
-fn report(sim: &Sim) -> Report {
+pub(crate) fn report(sim: &Sim) -> Report {
     let (path, extent) = (VolumePath::whole(DiskNo(0)), Extent::whole(ByteLen(SIZE as u64)));
     let ext: Arc<dyn ReadAt> = Arc::new(machine().then[range(3)].to_vec());
     let (content, _) = disk::content::identify(&path, &ext);
@@ -90,7 +90,7 @@ fn report(sim: &Sim) -> Report {
     Report { inspection: Inspection { disks: vec![disk], ..Inspection::default() }, systems: Vec::new() }
 }
 
-fn save(
+pub(crate) fn save(
     store: &Store,
     bytes: &[u8],
     used: &ExtentSet,
@@ -114,13 +114,13 @@ fn save(
     capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1)).unwrap()
 }
 
-fn empty(objects: &Arc<Memory>) -> Store {
+pub(crate) fn empty(objects: &Arc<Memory>) -> Store {
     let objects: Arc<dyn ObjectStore> = objects.clone();
     Store::init(objects.clone()).unwrap();
     Store::open(objects, Arc::new(LocalDecoder)).unwrap().with_threads(2)
 }
 
-fn set(ranges: &[(usize, usize)]) -> ExtentSet {
+pub(crate) fn set(ranges: &[(usize, usize)]) -> ExtentSet {
     let within = |(from, len): &(usize, usize)| {
         Extent::between((from * 512) as u64, ((from + len) * 512).min(SIZE) as u64).filter(|e| !e.is_empty())
     };
@@ -128,7 +128,7 @@ fn set(ranges: &[(usize, usize)]) -> ExtentSet {
     ranges.iter().filter_map(within).chain(Extent::between(0, 4096)).collect::<Vec<_>>().into()
 }
 
-const SECTORS: usize = SIZE / 512;
+pub(crate) const SECTORS: usize = SIZE / 512;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

@@ -11,6 +11,7 @@ mod increments;
 mod locked;
 mod looking;
 mod same;
+mod sessions;
 mod sim;
 mod socket;
 mod unattended;
