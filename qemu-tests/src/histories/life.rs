@@ -23,7 +23,7 @@ pub(crate) const JOURNAL: usize = 8 << 20;
 /// Sessions of a history.
 const SESSIONS: u64 = 4;
 /// Earlier states that a state is compared with.
-const KEPT: usize = 6;
+const KEPT: usize = 5;
 
 /// How a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
