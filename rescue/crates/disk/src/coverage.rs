@@ -10,7 +10,12 @@ use std::sync::Arc;
 
 /// Every byte of a volume of `size` bytes, and why.
 pub fn raw(size: ByteLen, why: &str) -> Coverage {
-    Coverage { method: CaptureMethod::Raw, why: why.into(), used: [Extent::whole(size)].into_iter().collect() }
+    Coverage {
+        method: CaptureMethod::Raw,
+        why: why.into(),
+        used: [Extent::whole(size)].into_iter().collect(),
+        state: None,
+    }
 }
 
 /// The bytes of a volume that a snapshot is to hold; `bytes` is the volume's window. Whatever is not proven unused is used, and
@@ -28,6 +33,7 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
             method: CaptureMethod::HeaderOnly,
             why: "swap: its header".into(),
             used: [Extent::whole(ByteLen(u64::from(s.page_size)))].into_iter().collect(),
+            state: None,
         },
         Content::Fenced(_) => raw(size, "an unfinished rollback: captured raw"),
         Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),

@@ -31,6 +31,11 @@ pub enum Command {
         /// How.
         manner: Manner,
     },
+    /// Work out what a snapshot would read, and how much room it may need. Nothing is saved.
+    EstimateSnapshot {
+        /// As of [`Command::Snapshot`].
+        full: bool,
+    },
     /// Work out a rollback and ask for approval.
     PlanRollback {
         /// To which snapshot.

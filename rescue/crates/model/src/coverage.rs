@@ -1,5 +1,6 @@
 //! Which bytes of a volume a snapshot holds, and why those.
 
+use crate::id::Digest;
 use crate::text::DisplayText;
 use crate::units::ExtentSet;
 use serde::{Deserialize, Serialize};
@@ -57,4 +58,7 @@ pub struct Coverage {
     pub why: DisplayText,
     /// The bytes, from the start of the volume.
     pub used: ExtentSet,
+    /// Names the state its file system is in: another one as soon as anybody has it mounted to be written to. `None` where its kind
+    /// does not tell, or where it was not unmounted.
+    pub state: Option<Digest>,
 }

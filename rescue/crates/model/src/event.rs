@@ -3,10 +3,10 @@
 use crate::assessment::Report;
 use crate::command::{Failure, ImageFormat, PowerAction};
 use crate::id::{PlanId, SnapshotId, VolumePath};
-use crate::plan::RollbackPlan;
+use crate::plan::{RollbackPlan, SnapshotEstimate};
 use crate::policy::Acted;
 use crate::run_state::RunState;
-use crate::snapshot::{Compared, Cost, Receipt, SnapshotSummary};
+use crate::snapshot::{Cost, Receipt, SnapshotSummary, VolumeRead};
 use crate::text::{DisplayText, RawName};
 use crate::units::{ByteLen, ByteOffset, ExtentSet};
 use crate::upkeep::Kept;
@@ -42,6 +42,8 @@ pub enum Happening {
     },
     /// The disks were looked at.
     Report(Box<Report>),
+    /// What the snapshot that begins will read, and how much room it may need: told before anything is saved.
+    Estimate(Box<SnapshotEstimate>),
     /// The store is encrypted, and nothing was given yet that opens it.
     Locked,
     /// The store was listed.
@@ -131,6 +133,8 @@ pub struct Progress {
     pub rate: ByteLen,
     /// Seconds left of this phase, where that can be told.
     pub remaining: Option<u64>,
+    /// What was read, found in the store and added to it so far, where something is being saved.
+    pub cost: Option<Cost>,
     /// True where cutting the power now would leave a fence (resumable), false where it would leave nothing.
     pub fenced: bool,
 }
@@ -148,10 +152,12 @@ pub enum Outcome {
         /// What it cost.
         cost: Cost,
         /// What was read of each volume, and how it was compared with what was saved before.
-        volumes: Vec<(VolumePath, ByteLen, Compared)>,
+        volumes: Vec<VolumeRead>,
     },
     /// What a policy called for was done.
     Acted(Box<Acted>),
+    /// What a snapshot would read and need; nothing was saved.
+    Estimated(SnapshotEstimate),
     /// The disks hold the snapshot of the receipt.
     WroteBack(Receipt),
     /// The store was checked.

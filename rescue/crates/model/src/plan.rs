@@ -3,7 +3,7 @@
 use crate::coverage::CaptureMethod;
 use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
 use crate::inspection::Hardware;
-use crate::snapshot::{MapRoot, Purpose};
+use crate::snapshot::{MapRoot, Purpose, VolumeRead};
 use crate::text::DisplayText;
 use crate::units::{ByteLen, Extent};
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,12 @@ pub struct SnapshotPlan {
     /// The snapshot that the disks are compared with: of the same machine, and the last that they were known to hold, or the one that
     /// a rollback goes to.
     pub parent: Option<SnapshotId>,
+    /// What a capture that was stopped had put aside of the machine, where this one may go on from there.
+    pub aside: Option<Digest>,
     /// The volumes, in order.
     pub volumes: Vec<VolumeCapture>,
+    /// Volumes that are not saved, with the reason.
+    pub left_out: Vec<(VolumePath, DisplayText)>,
     /// Disks whose tables are saved.
     pub tables: Vec<DiskNo>,
     /// Why this, in one sentence.
@@ -43,6 +47,46 @@ pub struct Against {
     /// Why a session since then may not have ended in order, where that is so: then only a file system that nobody wrote to is
     /// believed.
     pub doubt: Option<DisplayText>,
+}
+
+/// What a snapshot will read, and how much room it may need. Told once the allocation maps are read and compared with what is saved,
+/// before anything is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotEstimate {
+    /// Of each volume, what will be read to be saved and what is taken over.
+    pub volumes: Vec<VolumeEstimate>,
+    /// Volumes that are not saved, with the reason.
+    pub left_out: Vec<(VolumePath, DisplayText)>,
+    /// Bytes to be read and saved.
+    pub read: ByteLen,
+    /// Room for all of that if the store has nothing of it yet and nothing gets smaller: more is not needed.
+    pub at_most: ByteLen,
+    /// Room as it went before: a guess.
+    pub likely: ByteLen,
+    /// What the guess rests on.
+    pub likely_because: DisplayText,
+    /// Room for snapshots that is free in the store, without what is kept for records; where that is known.
+    pub free: Option<ByteLen>,
+}
+
+impl SnapshotEstimate {
+    /// True where the guess does not fit: then the save will most likely stop before its end.
+    pub fn is_tight(&self) -> bool {
+        self.free.is_some_and(|free| free < self.likely)
+    }
+}
+
+/// One volume of a snapshot to be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeEstimate {
+    /// How its bytes are chosen.
+    pub method: CaptureMethod,
+    /// Why so.
+    pub method_why: DisplayText,
+    /// Bytes in use: what the snapshot will hold of it.
+    pub used: ByteLen,
+    /// What is read, and what is taken over.
+    pub read: VolumeRead,
 }
 
 /// What a rollback will write. Made from a snapshot and a fresh inspection; the same inputs give the same plan, and any

@@ -3,6 +3,7 @@
 use crate::assessment::Report;
 use crate::command::PowerAction;
 use crate::event::{Event, Happening, JobKind, Outcome, Progress, Question, StoreView, Waiting};
+use crate::plan::SnapshotEstimate;
 use crate::text::DisplayText;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ pub struct RunState {
     pub job: Option<(JobKind, Option<Progress>)>,
     /// The running job waits for somebody to stop it.
     pub waiting: Option<Waiting>,
+    /// What the running snapshot will read and need, once that is known; afterwards what the last one was told to.
+    pub estimate: Option<SnapshotEstimate>,
     /// The last look at the disks.
     pub report: Option<Report>,
     /// The store, where there is one.
@@ -50,7 +53,10 @@ impl RunState {
         self.seq = event.seq;
         match &event.what {
             Happening::State(_) => {}
-            Happening::Started(kind) => self.job = Some((*kind, None)),
+            Happening::Started(kind) => {
+                self.job = Some((*kind, None));
+                self.estimate = None;
+            }
             Happening::Progress(p) => {
                 if let Some((_, progress)) = &mut self.job {
                     *progress = Some(p.clone());
@@ -65,6 +71,7 @@ impl RunState {
                     self.last = Some((*job, outcome.clone()));
                 }
             }
+            Happening::Estimate(e) => self.estimate = Some((**e).clone()),
             Happening::Report(r) => self.report = Some((**r).clone()),
             Happening::Locked => self.locked = true,
             Happening::Snapshots(s) => {

@@ -113,6 +113,10 @@ pub struct SavedVolume<M = MapRoot> {
     /// How it was compared with the snapshot before; absent in snapshots made before this was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<Compared>,
+    /// The name of the state its file system was in ([`crate::coverage::Coverage::state`]), where that was told: a later capture goes on
+    /// from an aside where it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Digest>,
     /// Its content.
     pub map: M,
 }
@@ -126,20 +130,43 @@ pub struct Compared {
     pub why: DisplayText,
     /// The snapshot whose bytes were taken over, where any were.
     pub with: Option<SnapshotId>,
-    /// How many; all others were read from the volume.
+    /// How many.
     pub taken_over: ByteLen,
+    /// Bytes taken over from what a capture that was stopped had put aside of this very state. All others were read from the volume.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub resumed: ByteLen,
+}
+
+/// Left out of records, as before it was told.
+fn is_none(len: &ByteLen) -> bool {
+    *len == ByteLen::ZERO
 }
 
 impl Compared {
     /// For people; `read` is what was read of the volume.
     pub fn sentence(&self, read: ByteLen) -> String {
-        match self.with {
-            Some(id) => {
-                format!("{read} read, {} as in snapshot {} ({})", self.taken_over, id.0.short(8), self.why)
-            }
-            None => format!("{read} read: all of it ({})", self.why),
+        let mut out = format!("{read} read");
+        if self.resumed > ByteLen::ZERO {
+            out.push_str(&format!(", {} saved before it was stopped", self.resumed));
         }
+        match self.with {
+            Some(id) => out.push_str(&format!(", {} as in snapshot {} ({})", self.taken_over, id.0.short(8), self.why)),
+            None if self.resumed > ByteLen::ZERO => out.push_str(&format!(" ({})", self.why)),
+            None => out.push_str(&format!(": all of it ({})", self.why)),
+        }
+        out
     }
+}
+
+/// What was read of a volume, and how it was compared with what was saved of it before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRead {
+    /// The volume.
+    pub path: VolumePath,
+    /// Bytes read of it, those that could not be read among them.
+    pub read: ByteLen,
+    /// What was not read, and why so.
+    pub compared: Compared,
 }
 
 /// What a run cost.
@@ -199,11 +226,13 @@ pub type Statement = Manifest<MapContent>;
 
 impl<M> Manifest<M> {
     /// What was read of each volume and how it was compared, where that is told.
-    pub fn compared(&self) -> Vec<(VolumePath, ByteLen, Compared)> {
-        let read = |v: &SavedVolume<M>, c: &Compared| {
-            ByteLen((v.captured.0 + v.unreadable.total().0).saturating_sub(c.taken_over.0))
+    pub fn compared(&self) -> Vec<VolumeRead> {
+        let told = |v: &SavedVolume<M>| {
+            let compared = v.compared.clone()?;
+            let not_read = compared.taken_over.0.saturating_add(compared.resumed.0);
+            let read = ByteLen((v.captured.0 + v.unreadable.total().0).saturating_sub(not_read));
+            Some(VolumeRead { path: v.path.clone(), read, compared })
         };
-        let told = |v: &SavedVolume<M>| v.compared.as_ref().map(|c| (v.path.clone(), read(v, c), c.clone()));
         self.volumes.iter().filter_map(told).collect()
     }
 
@@ -229,8 +258,8 @@ impl<M> Manifest<M> {
         };
         let disks = disks.into_iter().map(|d| disk(d, f)).collect();
         let volume = |v: SavedVolume<M>, f: &mut dyn FnMut(M) -> N| {
-            let SavedVolume { path, extent, content, method, why, captured, unreadable, compared, map } = v;
-            SavedVolume { path, extent, content, method, why, captured, unreadable, compared, map: f(map) }
+            let SavedVolume { path, extent, content, method, why, captured, unreadable, compared, state, map } = v;
+            SavedVolume { path, extent, content, method, why, captured, unreadable, compared, state, map: f(map) }
         };
         let volumes = volumes.into_iter().map(|v| volume(v, f)).collect();
         Manifest { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, cost }

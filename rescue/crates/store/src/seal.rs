@@ -13,6 +13,7 @@ pub(crate) mod slot;
 mod testing;
 
 pub use keys::{Secret, Unlock};
+pub(crate) use signer::verify_aside;
 pub use signer::{SigningKey, verify};
 
 use crate::error::StoreError;

@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::decode::Decode;
 use crate::error::StoreError;
 use crate::footer::Footer;
-use crate::layout::{MAX_PACK, pack_name, small};
+use crate::layout::{MAX_PACK, PACK_RESERVE, pack_name, small};
 use crate::locate::{Footers, Found, Held, Index, PackNo, Source, Trust};
 use crate::map::Believed;
 use crate::node::Node;
@@ -101,6 +101,11 @@ impl Store {
     /// Room left where the store lies, where that can be known.
     pub fn free(&self) -> Option<ByteLen> {
         self.inner.objects.free()
+    }
+
+    /// Room left for snapshots: without what is kept for records, so that forgetting and undoing stay possible.
+    pub fn room(&self) -> Option<ByteLen> {
+        self.free().map(|free| ByteLen(free.0.saturating_sub(PACK_RESERVE)))
     }
 
     pub(crate) fn seal(&self) -> &Seal {

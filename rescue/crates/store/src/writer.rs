@@ -13,6 +13,7 @@ mod pipe;
 mod proof;
 mod putter;
 mod room;
+mod stock;
 pub(crate) mod tree;
 mod worker;
 
@@ -62,7 +63,7 @@ impl Store {
 
 impl Writer {
     fn start(store: Store, hold: Option<Hold>) -> Result<Self, StoreError> {
-        let common = Arc::new(Common::new());
+        let common = Arc::new(Common::new(store.free()));
         let pipe = Pipe::start(&store, &common)?;
         Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, hold })
     }
@@ -186,6 +187,27 @@ impl Writer {
         ByteOffset(self.volume.as_ref().map_or(0, Cutter::at))
     }
 
+    /// A map of the leaves of the volume that are complete so far, and of nothing behind them: for an aside. The volume goes on as it
+    /// was. Gives how many bytes they hold too; `None` where none is complete.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn cut_short(&mut self) -> Result<Option<(MapRoot, ByteLen)>, StoreError> {
+        self.common.check()?;
+        let cut = self.pipe.ask(|sequence, reply| Event::CutShort { sequence, reply })?;
+        self.made.extend(cut.map(|(root, _)| root));
+        Ok(cut)
+    }
+
+    /// Fails where what is under way takes the room that is left, but for what is kept for records: whoever goes on now fills the
+    /// store; whoever stops now can still put aside what was saved. Where free room is not known, putting packs tells it.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub fn check_room(&self) -> Result<(), StoreError> {
+        self.common.check_room()
+    }
+
     /// Ends the volume: its map is in memory or on the way to the store, and names everything written since `begin`.
     ///
     /// # Errors
@@ -248,16 +270,30 @@ impl Writer {
         Ok((id, manifest))
     }
 
-    /// Ends a capture that is not to be finished now, and puts aside what it had saved: a later capture of the machine begins
-    /// with it. The maps are of volumes that were ended; what was being written belongs to none.
+    /// Puts aside what was saved so far: a later capture of the machine begins with it. The maps are of volumes that were ended
+    /// or cut short. It is durable then, and not read back: that is for whoever begins with it. `go_on` is asked now and then; where it
+    /// returns false nothing is put aside, and the answer is `None`. The writer can go on afterwards; where the store was about to be
+    /// full, it is of no more use.
     ///
     /// # Errors
-    /// As [`Writer::finish`]; nothing was put aside then.
-    pub fn put_aside(mut self, mut manifest: Manifest) -> Result<Digest, StoreError> {
-        self.volume = None;
-        let id = self.complete(&mut manifest).and_then(|()| self.store.put_aside(&mut manifest))?;
-        self.stop();
-        Ok(id)
+    /// [`StoreError::Misuse`] where the manifest names another map; else as [`Writer::finish`]. Nothing was put aside then.
+    pub fn put_aside(
+        &mut self,
+        mut manifest: Manifest,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Digest>, StoreError> {
+        if let Some((.., name)) = maps(&manifest).iter().find(|(root, ..)| !self.made.contains(root)) {
+            return Err(StoreError::misuse(format!("the map of {name} was not made here")));
+        }
+        if self.check_room().is_err() {
+            self.common.wind_up();
+        }
+        if self.pipe.ask_while(|sequence, reply| Event::Flush { sequence, reply }, go_on)?.is_none() {
+            return Ok(None);
+        }
+        manifest.cost = self.cost();
+        self.stands()?;
+        self.store.put_aside(&mut manifest).map(Some)
     }
 
     /// Makes everything durable that the manifest names, and sees that it is whole and stays.

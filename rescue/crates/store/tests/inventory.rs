@@ -296,23 +296,3 @@ fn only_who_is_required_is_believed() {
     objects.put(&name(&ours), &[&forged[..], &sum].concat()).unwrap();
     assert!(matches!(open(&objects).unwrap().manifest(ours), Err(StoreError::Untrusted { .. })));
 }
-
-#[test]
-fn what_was_put_aside_is_there_until_a_snapshot_is() {
-    let objects = Arc::new(Memory::new());
-    let store = Store::init(objects.clone()).unwrap();
-    let volume = Volume::of(&[(0, fill(2, 5, 400_000))]);
-    let mut writer = store.writer().unwrap();
-    let map = save(&mut writer, &volume, &[]).unwrap();
-    writer.begin(ByteLen(1 << 20));
-    let id = writer.put_aside(manifest(machine("a"), map)).unwrap();
-    assert_eq!(store.list().unwrap().snapshots.len(), 0);
-    let (found, aside) = store.newest_aside(&machine("a")).unwrap().unwrap();
-    assert_eq!((found, load(&store, aside.volumes[0].map).unwrap()), (id, volume.clone()));
-    assert!(store.newest_aside(&machine("b")).unwrap().is_none());
-    assert!(is_clean(&objects));
-    let (_, made) = snapshot(&store, &volume).unwrap();
-    assert_eq!(made.cost.new.0, 0, "what was put aside is shared");
-    assert!(store.asides().unwrap().is_empty());
-    assert!(is_clean(&objects));
-}

@@ -280,6 +280,7 @@ impl Scene {
             captured: ByteLen(0),
             unreadable: ExtentSet::new(),
             compared: None,
+            state: None,
             map: MapRoot { node: NodeId(Digest::of(b"")), height: 0, content: Digest::of(b"") },
         };
         self.saved = Some(self.volumes().into_iter().map(saved).collect());

@@ -99,6 +99,7 @@ mod tests {
             captured: ByteLen(0),
             unreadable: ExtentSet::new(),
             compared: None,
+            state: None,
             map,
         };
         Manifest {

@@ -4,7 +4,7 @@ use super::record::RecordKind;
 use super::{json, known_format, renamed};
 use crate::error::StoreError;
 use crate::layout::{MAX_HEIGHT, aside_name, small, snapshot_name};
-use crate::seal::verify;
+use crate::seal::{SigningKey, verify, verify_aside};
 use crate::store::Store;
 use model::id::{Digest, NodeId, SnapshotId};
 use model::inventory::InventoryEvent;
@@ -145,7 +145,10 @@ impl Store {
     ) -> Result<Vec<SignerId>, StoreError> {
         let mut signers = BTreeSet::new();
         for (signer, signature) in signatures {
-            verify(signer, &id, signature)?;
+            match kind {
+                RecordKind::Aside => verify_aside(signer, &id.0, signature)?,
+                _ => verify(signer, &id, signature)?,
+            }
             signers.insert(*signer);
         }
         match self.trusting().required {
@@ -165,8 +168,11 @@ impl Store {
     pub(super) fn put_stated(&self, kind: RecordKind, manifest: &Manifest) -> Result<SnapshotId, StoreError> {
         let statement = json::encode(&manifest.statement(), "a manifest")?;
         let id = SnapshotId(Digest::of(&statement));
-        let signer = self.trusting().signer.filter(|_| kind == RecordKind::Manifest);
-        let signatures = signer.iter().map(|key| (key.id(), key.sign(&id))).collect();
+        let sign = |key: &SigningKey| match kind {
+            RecordKind::Aside => key.sign_aside(&id.0),
+            _ => key.sign(&id),
+        };
+        let signatures = self.trusting().signer.iter().map(|key| (key.id(), sign(key))).collect();
         let nodes = manifest.maps().map(|root| root.node).collect();
         self.put_body(kind, id, &Body { statement: &statement, nodes, signatures }.encode(), manifest)?;
         Ok(id)
@@ -216,7 +222,7 @@ impl Store {
         self.number(manifest)?;
         let id = self.put_stated(RecordKind::Manifest, manifest)?;
         // The snapshot is there whatever becomes of them: the next one drops them too.
-        let _ = self.drop_asides_of(&manifest.machine);
+        let _ = self.drop_asides_of(&manifest.machine, None);
         Ok(id)
     }
 

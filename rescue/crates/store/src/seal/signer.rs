@@ -4,7 +4,7 @@ use super::{Secret, fill};
 use crate::error::StoreError;
 use ed25519_dalek::{Signer, VerifyingKey};
 use model::hex;
-use model::id::SnapshotId;
+use model::id::{Digest, SnapshotId};
 use model::ports::Entropy;
 use model::signer::{Signature, SignerId};
 use model::text::DisplayText;
@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 /// What a signature says of a snapshot's id, so that it can mean nothing else.
 const STATEMENT: &[u8] = b"holdfast statement 1\0";
+/// What one says of an aside's: an aside that somebody makes a snapshot of is signed by nobody.
+const ASIDE: &[u8] = b"holdfast aside 1\0";
 /// What the line of a signing key's file begins with.
 const FILE: &[u8] = b"holdfast-signing-key-1 ";
 
@@ -57,7 +59,12 @@ impl SigningKey {
 
     /// The signature of a snapshot: the same one every time.
     pub fn sign(&self, snapshot: &SnapshotId) -> Signature {
-        self.sign_bytes(&message(snapshot))
+        self.sign_bytes(&message(STATEMENT, &snapshot.0))
+    }
+
+    /// The signature of what was put aside of a snapshot: of no snapshot.
+    pub(crate) fn sign_aside(&self, aside: &Digest) -> Signature {
+        self.sign_bytes(&message(ASIDE, aside))
     }
 
     fn sign_bytes(&self, message: &[u8]) -> Signature {
@@ -76,10 +83,19 @@ impl fmt::Debug for SigningKey {
 /// # Errors
 /// [`StoreError::Untrusted`] where it did not, or is no key.
 pub fn verify(signer: &SignerId, snapshot: &SnapshotId, signature: &Signature) -> Result<(), StoreError> {
-    if verifies(signer, &message(snapshot), signature) {
+    proven(signer, (STATEMENT, "snapshot"), &snapshot.0, signature)
+}
+
+/// The same of an aside.
+pub(crate) fn verify_aside(signer: &SignerId, aside: &Digest, signature: &Signature) -> Result<(), StoreError> {
+    proven(signer, (ASIDE, "aside"), aside, signature)
+}
+
+fn proven(signer: &SignerId, (text, of): (&[u8], &str), id: &Digest, signature: &Signature) -> Result<(), StoreError> {
+    if verifies(signer, &message(text, id), signature) {
         return Ok(());
     }
-    let what = format!("the signature of snapshot {} is not of {}", snapshot.0.short(12), signer.short(12));
+    let what = format!("the signature of {of} {} is not of {}", id.short(12), signer.short(12));
     Err(StoreError::Untrusted { what: DisplayText::new(&what) })
 }
 
@@ -90,15 +106,14 @@ fn verifies(signer: &SignerId, message: &[u8], signature: &Signature) -> bool {
     VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
 }
 
-fn message(snapshot: &SnapshotId) -> Vec<u8> {
-    [STATEMENT, &snapshot.0.0].concat()
+fn message(text: &[u8], id: &Digest) -> Vec<u8> {
+    [text, &id.0].concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Broken, Seeded, bytes};
     use super::*;
-    use model::id::Digest;
 
     fn key(seed: u64) -> SigningKey {
         SigningKey::generate(&Seeded::new(seed)).unwrap()
@@ -169,7 +184,7 @@ mod tests {
         signature.0[..32].copy_from_slice(&neutral);
         let lenient = VerifyingKey::from_bytes(&neutral).unwrap();
         let as_theirs = ed25519_dalek::Signature::from_bytes(&signature.0);
-        assert!(ed25519_dalek::Verifier::verify(&lenient, &message(&snapshot(b"a")), &as_theirs).is_ok());
+        assert!(ed25519_dalek::Verifier::verify(&lenient, &message(STATEMENT, &snapshot(b"a").0), &as_theirs).is_ok());
         assert!(verify(&SignerId(neutral), &snapshot(b"a"), &signature).is_err());
     }
 

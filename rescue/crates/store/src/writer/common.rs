@@ -1,12 +1,14 @@
 //! What every part of a run shares: its failure, its counters, how much is under way, how hard to compress.
 
 use super::room::Room;
+use super::stock::Stock;
 use crate::error::StoreError;
+use crate::layout::PACK_RESERVE;
 use model::id::Digest;
 use model::snapshot::Cost;
 use model::units::ByteLen;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Plain bytes between the caller and the packs.
@@ -32,6 +34,9 @@ pub(crate) struct Common {
     pub(super) shared: AtomicU64,
     pub(super) new: AtomicU64,
     pub(super) stored: AtomicU64,
+    /// Bytes on their way to the medium, and the room there.
+    pub(super) stock: Stock,
+    winding_up: AtomicBool,
     level: AtomicI32,
     /// Jobs that no worker has taken yet.
     queued: AtomicUsize,
@@ -41,7 +46,7 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(free: Option<ByteLen>) -> Self {
         Self {
             failure: Mutex::new(None),
             room: Room::new(UNDER_WAY),
@@ -49,6 +54,8 @@ impl Common {
             shared: AtomicU64::new(0),
             new: AtomicU64::new(0),
             stored: AtomicU64::new(0),
+            stock: Stock::new(free),
+            winding_up: AtomicBool::new(false),
             level: AtomicI32::new(LEVEL),
             queued: AtomicUsize::new(0),
             packs: Mutex::new(Vec::new()),
@@ -71,6 +78,22 @@ impl Common {
     pub(super) fn cost(&self) -> Cost {
         let of = |n: &AtomicU64| ByteLen(n.load(Ordering::Relaxed));
         Cost { read: of(&self.read), shared: of(&self.shared), new: of(&self.new), stored: of(&self.stored) }
+    }
+
+    /// Fails where there is no room for more than what is under way.
+    pub(super) fn check_room(&self) -> Result<(), StoreError> {
+        self.check()?;
+        self.stock.check(self.room.taken())
+    }
+
+    /// What comes now ends the run: part of what is kept for records may be used for it.
+    pub(super) fn wind_up(&self) {
+        self.winding_up.store(true, Ordering::Relaxed);
+    }
+
+    /// What is to stay free when a pack is put.
+    pub(super) fn reserve(&self) -> u64 {
+        if self.winding_up.load(Ordering::Relaxed) { PACK_RESERVE / 2 } else { PACK_RESERVE }
     }
 
     /// The level for the next frame.
@@ -119,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_level_follows_whoever_is_waited_for() {
-        let common = Common::new();
+        let common = Common::new(None);
         assert_eq!(common.level(), LEVEL);
         common.job_sent();
         (0..20).for_each(|_| common.pack_went(true));

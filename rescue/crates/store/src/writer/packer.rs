@@ -17,6 +17,7 @@ use crate::seal::{self, Seal};
 use crate::store::Store;
 use model::id::{ChunkId, Digest, NodeId};
 use model::snapshot::MapRoot;
+use model::units::ByteLen;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,8 @@ pub(super) enum Event {
     Kept { sequence: u64, cut: Cut },
     /// A chunk that is stored again.
     Carried { sequence: u64, id: Digest, bytes: Vec<u8>, node: bool },
+    /// What is complete of a volume is to be named.
+    CutShort { sequence: u64, reply: Sender<Result<Option<(MapRoot, ByteLen)>, StoreError>> },
     /// A volume ends.
     End { sequence: u64, reply: Sender<Result<MapRoot, StoreError>> },
     /// Put everything, then say so.
@@ -49,6 +52,7 @@ impl Event {
             | Self::Worked { sequence, .. }
             | Self::Kept { sequence, .. }
             | Self::Carried { sequence, .. }
+            | Self::CutShort { sequence, .. }
             | Self::End { sequence, .. }
             | Self::Flush { sequence, .. } => Some(*sequence),
             Self::Frame { .. } | Self::Stop => None,
@@ -153,6 +157,10 @@ impl Packer {
             Event::Kept { cut, .. } => self.kept(cut),
             Event::Carried { id, bytes, node, .. } => self.carried(id, &bytes, node),
             // Whoever asked may be gone: then nobody needs the answer.
+            Event::CutShort { reply, .. } => {
+                let _ = reply.send(self.cut_short());
+                Ok(())
+            }
             Event::End { reply, .. } => {
                 let _ = reply.send(self.end());
                 Ok(())
@@ -280,6 +288,16 @@ impl Packer {
         self.grow(no, id, used, content)
     }
 
+    /// The root over the leaves that are complete: what belongs to the one being filled may still come.
+    fn cut_short(&mut self) -> Result<Option<(MapRoot, ByteLen)>, StoreError> {
+        self.common.check()?;
+        let tree = self.tree.clone();
+        match tree.used() {
+            0 => Ok(None),
+            used => Ok(Some((tree.root(&mut |n| self.node(n))?, ByteLen(used)))),
+        }
+    }
+
     fn end(&mut self) -> Result<MapRoot, StoreError> {
         self.common.check()?;
         self.close_leaf()?;
@@ -308,6 +326,7 @@ impl Packer {
 
     /// Takes a new chunk into the frame being gathered.
     fn keep(&mut self, lane: Lane, id: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        self.common.stock.gathered(bytes.len(), lane != Lane::Nodes);
         match self.drafts.add(lane, id, bytes) {
             Some(full) => self.compress(full),
             None => Ok(()),
@@ -356,6 +375,7 @@ impl Packer {
                 self.common.check()?;
                 self.append(&draft, encoding, &stored)
             });
+            self.common.stock.framed(draft.len, draft.lane != Lane::Nodes);
             if draft.lane != Lane::Nodes {
                 draft.chunks.iter().for_each(|(_, len, _)| self.common.room.release(big(*len)));
             }
@@ -375,6 +395,7 @@ impl Packer {
             Seal::Open => None,
             seal => Some(seal.seal(seal::Kind::Frame, &bound, stored, self.store.entropy())?),
         };
+        self.common.stock.packed(sealed.as_deref().unwrap_or(stored).len());
         self.builder(kind).push(encoding, small(draft.len), sealed.as_deref().unwrap_or(stored), &draft.chunks);
         Ok(())
     }

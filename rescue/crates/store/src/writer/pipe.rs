@@ -9,9 +9,13 @@ use crate::error::StoreError;
 use crate::frame::Squeezer;
 use crate::store::Store;
 use model::id::Digest;
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// How often whoever waits for an answer is asked whether to go on.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// The way to the packer, and the number of what is sent next.
 pub(super) struct Pipe {
@@ -98,11 +102,29 @@ impl Pipe {
         &mut self,
         event: impl FnOnce(u64, Sender<Result<T, StoreError>>) -> Event,
     ) -> Result<T, StoreError> {
+        self.ask_while(event, &mut || true)?.ok_or_else(|| self.gone())
+    }
+
+    /// As [`Pipe::ask`], while `go_on` says so: `None` where it did not any more.
+    pub(super) fn ask_while<T>(
+        &mut self,
+        event: impl FnOnce(u64, Sender<Result<T, StoreError>>) -> Event,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<T>, StoreError> {
         let (reply, answer) = channel();
         self.event(|sequence| event(sequence, reply));
-        let answer = answer.recv().map_err(|_| self.gone())??;
-        self.common.check()?;
-        Ok(answer)
+        loop {
+            match answer.recv_timeout(GLANCE) {
+                Ok(answer) => {
+                    let answer = answer?;
+                    self.common.check()?;
+                    return Ok(Some(answer));
+                }
+                Err(RecvTimeoutError::Timeout) if go_on() => {}
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.gone()),
+            }
+        }
     }
 
     /// Ends the threads.

@@ -1,14 +1,15 @@
 //! What puts packs, one after the other, while there is room.
 
 use super::common::{Common, Put};
+use super::stock;
 use crate::error::StoreError;
-use crate::layout::{PACK_RESERVE, pack_name};
+use crate::layout::pack_name;
 use crate::locate::Trust;
 use crate::pack::Pack;
 use crate::store::Store;
 use model::id::Digest;
 use model::ports::ObjectError;
-use model::text::DisplayText;
+use model::units::ByteLen;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
@@ -55,9 +56,9 @@ impl Putter {
     fn put(&mut self, mut pack: Pack) -> Result<(), StoreError> {
         let len = pack.bytes.len() as u64;
         let free = self.store.free().map(|f| f.0);
-        if free.is_some_and(|f| f < len.saturating_add(PACK_RESERVE)) {
-            let says = format!("{} bytes are free, and {PACK_RESERVE} are kept for records", free.unwrap_or_default());
-            return Err(StoreError::Full { says: DisplayText::new(&says) });
+        let reserve = self.common.reserve();
+        if let Some(free) = free.filter(|f| *f < len.saturating_add(reserve)) {
+            return Err(stock::full(ByteLen(free), ByteLen(reserve)));
         }
         let mut id = Digest::of(&pack.bytes);
         for salt in 1..=u8::MAX {
@@ -76,6 +77,8 @@ impl Putter {
             id = Digest::of(&pack.bytes);
         }
         self.common.stored.fetch_add(len, Ordering::Relaxed);
+        let frames = pack.footer.frames.iter().map(|f| u64::from(f.stored)).sum();
+        self.common.stock.put(frames, self.store.free());
         // Not verified before the whole run was read back: a disk that wraps around spoils what was put first.
         self.store.add_pack(&id, Trust::Put, &pack.footer);
         let mut under_way = self.common.under_way();

@@ -8,6 +8,7 @@ const BESIDES: usize = 256;
 
 /// Bytes that are free, and who waits for them.
 pub(super) struct Room {
+    bytes: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -31,7 +32,7 @@ impl Drop for Closer<'_> {
 impl Room {
     pub(super) fn new(bytes: usize) -> Self {
         let state = State { free: bytes, closed: false, waits: 0 };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self { bytes, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -58,6 +59,11 @@ impl Room {
     pub(super) fn release(&self, bytes: usize) {
         self.state().free += bytes + BESIDES;
         self.changed.notify_all();
+    }
+
+    /// Bytes taken and not given back, with what their chunks cost besides.
+    pub(super) fn taken(&self) -> u64 {
+        self.bytes.saturating_sub(self.state().free) as u64
     }
 
     /// How often somebody had to wait since this was asked last.

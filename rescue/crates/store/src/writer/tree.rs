@@ -21,7 +21,7 @@ struct Part {
 }
 
 /// The open nodes of a map being built from left to right.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Tree {
     levels: Vec<Level>,
 }
@@ -30,6 +30,12 @@ pub(crate) struct Tree {
 type Keep<'a> = &'a mut dyn FnMut(&Node) -> Result<NodeId, StoreError>;
 
 impl Tree {
+    /// Used bytes of all leaves.
+    pub(crate) fn used(&self) -> u64 {
+        // What has a parent went up into it.
+        self.levels.iter().flatten().fold(0, |n, part| n.saturating_add(part.used))
+    }
+
     /// Adds leaf `number`, with its used bytes and its content digest: one that was just stored, or one that another map in
     /// this store has, taken over by its name.
     ///

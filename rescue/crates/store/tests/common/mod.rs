@@ -190,6 +190,7 @@ pub(crate) fn manifest(machine: Machine, map: MapRoot) -> Manifest {
             captured: ByteLen(0),
             unreadable: ExtentSet::new(),
             compared: None,
+            state: None,
             map,
         }],
         cost: Cost::default(),

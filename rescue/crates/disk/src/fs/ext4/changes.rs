@@ -20,6 +20,7 @@ use super::superblock::{JournalPlace, Superblock};
 use crate::fs::FsError;
 use crate::swap;
 use model::coverage::{Changes, Comparison};
+use model::id::Digest;
 use model::inspection::FileKind;
 use model::ports::ReadAt;
 use model::units::{ByteLen, Extent, ExtentSet};
@@ -107,12 +108,26 @@ fn since(now: &Reader, earlier: &Reader, rules: Rules) -> Result<Comparison, Str
 
 /// True where the journal's superblock is the same: nothing was logged.
 fn same_journal(now: &Reader, earlier: &Reader, journal: JournalPlace) -> bool {
-    let JournalPlace::Inode(journal) = journal else { return false };
-    let first = |reader: &Reader| {
-        let inode = reader.inode(journal).ok()?;
-        reader.block(look_up(reader, &inode, 0).ok()?.at?).ok()
-    };
-    matches!((first(now), first(earlier)), (Some(a), Some(b)) if a == b)
+    matches!((head_of(now, journal), head_of(earlier, journal)), (Some(a), Some(b)) if a == b)
+}
+
+/// The first block of a journal within the file system: its superblock.
+fn head_of(reader: &Reader, journal: JournalPlace) -> Option<Arc<[u8]>> {
+    let JournalPlace::Inode(journal) = journal else { return None };
+    let inode = reader.inode(journal).ok()?;
+    reader.block(look_up(reader, &inode, 0).ok()?.at?).ok()
+}
+
+/// Names the state of a file system that was unmounted: the hash of its superblock, which every mount that may write changes before
+/// anything else is written (`ext4_setup_super`), and of its journal's, which changes with all that is logged. `None` where it has no
+/// journal of its own or was not unmounted: the same as [`Comparison::Untouched`] asks for.
+pub(super) fn state(reader: &Reader) -> Option<Digest> {
+    let sb = &reader.sb;
+    if sb.needs_recovery() || sb.has_errors() || !sb.was_unmounted() {
+        return None;
+    }
+    let log = head_of(reader, sb.journal())?;
+    Some(Digest::of(&[sb.bytes(), &log[..]].concat()))
 }
 
 struct Same<'a> {

@@ -281,7 +281,8 @@ impl Ext4 {
             why += &format!("; {} behind it kept", behind.len());
             bytes.insert(behind);
         }
-        Coverage { method: CaptureMethod::UsedBlocks, why: why.as_str().into(), used: bytes.clip(Extent::whole(size)) }
+        let (method, used) = (CaptureMethod::UsedBlocks, bytes.clip(Extent::whole(size)));
+        Coverage { method, why: why.as_str().into(), used, state: changes::state(&self.now) }
     }
 }
 

@@ -85,7 +85,7 @@ impl FileSystem for Fat {
                 let state =
                     if info.dirty { "not unmounted cleanly, but its allocation table holds together" } else { "clean" };
                 let why = format!("vfat (FAT{}), {state}", info.width);
-                Coverage { method: CaptureMethod::UsedBlocks, why: why.as_str().into(), used }
+                Coverage { method: CaptureMethod::UsedBlocks, why: why.as_str().into(), used, state: None }
             }
             Err(e) => {
                 raw(size, &format!("vfat (FAT{}), whose allocation cannot be trusted ({e}): captured raw", info.width))
