@@ -15,7 +15,7 @@ use model::event::{CheckReport, Exported, ExportedImage, JobKind, Outcome};
 use model::id::{DiskNo, IntentId, VolumePath};
 use model::plan::Action;
 use model::run_state::RunState;
-use model::snapshot::{Compared, Cost};
+use model::snapshot::{Compared, Cost, VolumeRead};
 use model::units::{ByteLen, ExtentSet};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -112,7 +112,11 @@ fn at_work() {
     golden("progress-before-writing", &working_run(JobKind::Rollback, false), &[]);
     golden("progress-writing", &working_run(JobKind::Rollback, true), &[]);
     golden("progress-stopping", &working_run(JobKind::Rollback, true), &[Key::Char('c')]);
+    let mut tight = working_run(JobKind::Snapshot, false);
+    tight.estimate.as_mut().unwrap().free = Some(ByteLen(1_000_000_000));
+    golden("progress-tight", &tight, &[]);
     let mut early = working_run(JobKind::Snapshot, false);
+    early.estimate = None;
     early.job = Some((JobKind::Snapshot, None));
     golden("progress-early", &early, &[]);
 }
@@ -139,14 +143,29 @@ fn outcomes() {
         why: "one session since, which ended in order".into(),
         with: (taken_over > 0).then(|| snapshot_id("five")),
         taken_over: ByteLen(taken_over),
+        resumed: ByteLen(0),
+    };
+    let read = |number: u32, read: u64, compared: Compared| VolumeRead {
+        path: VolumePath::partition(DiskNo(0), number),
+        read: ByteLen(read),
+        compared,
     };
     let volumes = vec![
-        (VolumePath::partition(DiskNo(0), 1), ByteLen(6_000_000), compared(Comparison::Content, 0)),
-        (VolumePath::partition(DiskNo(0), 2), ByteLen(3_094_000_000), compared(Comparison::Metadata, 5_200_000_000)),
+        read(1, 6_000_000, compared(Comparison::Content, 0)),
+        read(2, 3_094_000_000, compared(Comparison::Metadata, 5_200_000_000)),
     ];
+    let went_on = Compared { resumed: ByteLen(2_000_000_000), ..compared(Comparison::Content, 0) };
+    let went_on = vec![read(2, 1_094_000_000, went_on)];
     show("outcome-saved", JobKind::Snapshot, Outcome::Saved { id: snapshot_id("six"), cost, volumes });
     show("outcome-auto-saved", JobKind::Auto, Outcome::Acted(Box::new(acted(true))));
     show("outcome-auto-skipped", JobKind::Auto, Outcome::Acted(Box::new(acted(false))));
+    let id = snapshot_id("six");
+    show("outcome-went-on", JobKind::Snapshot, Outcome::Saved { id, cost, volumes: went_on });
+    let says = "the store is full: 8.6 MB are free, and 8.4 MB are kept for records; about 610 MB more are needed, at most 2.1 GB";
+    let advice = "make room with `holdfast forget` and `holdfast prune`, which need none, or use another store; then save again: \
+                  the next one goes on from here: 1.2 GB need not be read again as long as the system is not started before";
+    let full = Failure::new(ExitCode::Interrupted, says, advice);
+    show("outcome-full", JobKind::Snapshot, Outcome::Failed(full));
     show("outcome-rolled-back", JobKind::Rollback, Outcome::WroteBack(receipt()));
     show("outcome-undone", JobKind::Undo, Outcome::WroteBack(receipt()));
     let says = "the store is full: 0 B are free, at least 120 MB are needed";

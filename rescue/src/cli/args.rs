@@ -122,7 +122,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "store" => &["store", "json", "probe", "encrypt"],
         "snapshots" => &["store", "json", "require-signer"],
         "key" => &["store", "json", "out", "new-passphrase-file", "new-key-file", "label"],
-        "snapshot" => &["store", "json", "full", "sign-with"],
+        "snapshot" => &["store", "json", "full", "dry-run", "sign-with"],
         "auto" => &["store", "json", "policy", "dry-run", "sign-with"],
         "rollback" => &["store", "json", "plan", "approve", "yes", "only", "sign-with", "require-signer"],
         "undo" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
@@ -179,7 +179,8 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "store" => Invocation::StoreInit(keeping::store_init(&given)?),
         "key" => Invocation::Key(keeping::key(&given)?),
         "snapshot" => {
-            Invocation::Snapshot(Snapshot { disks: some(disks)?, store: store()?, full: given.full, json: given.json })
+            let (full, dry_run, json) = (given.full, given.dry_run, given.json);
+            Invocation::Snapshot(Snapshot { disks: some(disks)?, store: store()?, full, dry_run, json })
         }
         "auto" => {
             let (policy, dry_run, json) = (given.policy.clone(), given.dry_run, given.json);

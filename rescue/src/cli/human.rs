@@ -9,13 +9,12 @@ use crate::tui::words;
 use model::assessment::{Report, SystemReport};
 use model::event::{Exported, StoreView};
 use model::evidence::ClockTrust;
-use model::id::{PlanId, SnapshotId, VolumePath};
+use model::id::{PlanId, SnapshotId};
 use model::inspection::Severity;
 use model::note::Noted;
-use model::plan::{Action, RollbackPlan, TableRollback};
+use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
-use model::snapshot::{Compared, Cost, Receipt};
-use model::units::ByteLen;
+use model::snapshot::{Cost, Receipt, VolumeRead};
 use model::upkeep::KeyLine;
 use std::fmt::Write;
 
@@ -159,13 +158,13 @@ pub(super) fn keys(keys: &[KeyLine], added: Option<&str>) -> String {
 }
 
 /// `snapshot`.
-pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[(VolumePath, ByteLen, Compared)]) -> String {
+pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[VolumeRead]) -> String {
     let mut out = format!(
         "saved as {id}\nread {}, {} were in the store already, the store grew by {}\n",
         c.read, c.shared, c.stored
     );
-    for (path, read, compared) in volumes {
-        paragraph(&mut out, &format!("  {:<8} ", path.to_string()), &compared.sentence(*read));
+    for v in volumes {
+        paragraph(&mut out, &format!("  {:<8} ", v.path.to_string()), &v.compared.sentence(v.read));
     }
     out
 }
@@ -186,6 +185,25 @@ pub(super) fn acted(acted: &Acted, dry_run: bool) -> String {
     if let Some(view) = &acted.pruned {
         out.push_str(&pruned(view, false));
     }
+    out
+}
+
+/// `snapshot --dry-run`.
+pub(super) fn estimate(e: &SnapshotEstimate) -> String {
+    let mut out = String::new();
+    for v in &e.volumes {
+        let says = format!("{}, {} in use; {}", v.method_why, v.used, v.read.compared.sentence(v.read.read));
+        paragraph(&mut out, &format!("  {:<8} ", v.read.path.to_string()), &says);
+    }
+    for (path, why) in &e.left_out {
+        paragraph(&mut out, &format!("  {:<8} ", path.to_string()), &format!("not saved: {why}"));
+    }
+    paragraph(&mut out, "", &format!("{} would be read and saved; {}", e.read, words::room(e)));
+    paragraph(&mut out, "", &format!("the guess: {}", e.likely_because));
+    if e.is_tight() {
+        paragraph(&mut out, "warning: ", words::TIGHT);
+    }
+    out.push_str("nothing was saved\n");
     out
 }
 

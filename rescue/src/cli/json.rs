@@ -8,13 +8,12 @@ use model::evidence::{Evidence, Stamp};
 use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
-use model::plan::{Action, RollbackPlan, TableRollback};
+use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
 use model::signer::SignerId;
-use model::snapshot::{Compared, Cost, Purpose, Receipt, SnapshotSummary};
+use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
-use model::units::ByteLen;
 use model::upkeep::{CopyView, ForgetView, KeyLine, Made, PruneView, RepairView, SpaceLine, StatsView};
 use serde_json::{Value, json};
 
@@ -265,19 +264,53 @@ fn cost(c: &Cost) -> Value {
     json!({ "read": c.read, "shared": c.shared, "new": c.new, "stored": c.stored })
 }
 
-fn compared(volumes: &[(VolumePath, ByteLen, Compared)]) -> Vec<Value> {
-    let one = |(path, read, compared): &(VolumePath, ByteLen, Compared)| {
-        json!({
-            "volume": path, "read": read, "by": compared.by, "why": compared.why, "with": compared.with,
-            "taken_over": compared.taken_over,
-        })
-    };
-    volumes.iter().map(one).collect()
+/// `snapshot`.
+pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[VolumeRead], told: Option<&SnapshotEstimate>) -> Value {
+    json!({
+        "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": compared(volumes),
+        "estimate": told.map(room),
+    })
 }
 
-/// `snapshot`.
-pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[(VolumePath, ByteLen, Compared)]) -> Value {
-    json!({ "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": compared(volumes) })
+/// `snapshot --dry-run`.
+pub(super) fn estimate(e: &SnapshotEstimate) -> Value {
+    let volumes = e.volumes.iter().map(|v| {
+        let mut out = volume_read(&v.read);
+        out.insert("method".into(), json!(v.method));
+        out.insert("method_why".into(), json!(v.method_why));
+        out.insert("used".into(), json!(v.used));
+        Value::Object(out)
+    });
+    let left_out = e.left_out.iter().map(|(volume, why)| json!({ "volume": volume, "why": why }));
+    json!({
+        "schema": SCHEMA, "snapshot": null, "volumes": volumes.collect::<Vec<_>>(),
+        "left_out": left_out.collect::<Vec<_>>(), "estimate": room(e),
+    })
+}
+
+fn volume_read(v: &VolumeRead) -> serde_json::Map<String, Value> {
+    let VolumeRead { path, read, compared } = v;
+    let fields = [
+        ("volume", json!(path)),
+        ("read", json!(read)),
+        ("by", json!(compared.by)),
+        ("why", json!(compared.why)),
+        ("with", json!(compared.with)),
+        ("taken_over", json!(compared.taken_over)),
+        ("resumed", json!(compared.resumed)),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn compared(volumes: &[VolumeRead]) -> Vec<Value> {
+    volumes.iter().map(|v| Value::Object(volume_read(v))).collect()
+}
+
+fn room(e: &SnapshotEstimate) -> Value {
+    json!({
+        "read": e.read, "at_most": e.at_most, "likely": e.likely, "likely_because": e.likely_because, "free": e.free,
+        "fits": e.free.map(|_| !e.is_tight()),
+    })
 }
 
 /// `auto`.

@@ -8,9 +8,15 @@ use model::event::Outcome;
 
 pub(super) fn run(args: &Snapshot) -> Ended {
     let mut session = Session::start(&args.disks, Some(&args.store))?;
-    match session.ask(Command::Snapshot { full: args.full })? {
+    let full = args.full;
+    let command = if args.dry_run { Command::EstimateSnapshot { full } } else { Command::Snapshot { full } };
+    match session.ask(command)? {
         Outcome::Saved { id, cost, volumes } => {
-            session.answer(args.json, || json::saved(id, &cost, &volumes), || human::saved(id, &cost, &volumes))
+            let told = session.run.estimate.as_ref();
+            session.answer(args.json, || json::saved(id, &cost, &volumes, told), || human::saved(id, &cost, &volumes))
+        }
+        Outcome::Estimated(estimate) => {
+            session.answer(args.json, || json::estimate(&estimate), || human::estimate(&estimate))
         }
         other => Err(unexpected(&other)),
     }

@@ -80,6 +80,10 @@ impl Session {
             }
             match &event.what {
                 Happening::Progress(p) => line.show(p),
+                Happening::Estimate(e) if e.is_tight() => {
+                    line.clear();
+                    complain(&format!("warning: {}: {}", words::room(e), words::TIGHT));
+                }
                 Happening::DecisionNeeded(_) | Happening::Ended { .. } => line.clear(),
                 _ => {}
             }
@@ -196,12 +200,16 @@ fn said(p: &Progress) -> String {
     if let Some(seconds) = p.remaining {
         out.push_str(&format!("  {} left", words::duration(seconds)));
     }
+    if let Some(cost) = &p.cost {
+        out.push_str(&format!("  {} new, {} there already, store +{}", cost.new, cost.shared, cost.stored));
+    }
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::snapshot::Cost;
     use model::units::ByteLen;
 
     #[test]
@@ -213,9 +221,13 @@ mod tests {
             total: ByteLen(200),
             rate: ByteLen(182_000_000),
             remaining: Some(61),
+            cost: None,
             fenced: false,
         };
         assert_eq!(said(&p), "saving d0/p2  25 %  182 MB/s  1 min 01 s left");
+        let cost = Cost { read: ByteLen(50), shared: ByteLen(30), new: ByteLen(20), stored: ByteLen(8) };
+        let saving = Progress { cost: Some(cost), ..p.clone() };
+        assert_eq!(said(&saving), format!("{}  20 B new, 30 B there already, store +8 B", said(&p)));
         let unknown = Progress { total: ByteLen(0), rate: ByteLen(0), remaining: None, ..p };
         assert_eq!(said(&unknown), "saving d0/p2");
     }

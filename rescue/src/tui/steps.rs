@@ -5,7 +5,7 @@ use super::state::Screen;
 use super::words;
 use model::assessment::{Assessment, Change, Report};
 use model::command::{Command, ExitCode};
-use model::event::{Outcome, StoreView};
+use model::event::{JobKind, Outcome, StoreView};
 use model::id::SnapRef;
 use model::inspection::Severity;
 use model::run_state::RunState;
@@ -164,6 +164,8 @@ fn all(store: &StoreView) -> Step {
 pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
     let home = show("Back to the overview", Screen::Home);
     let start = way_out(may_leave);
+    // A save that was cut short needs no more than another.
+    let saving = matches!(run.last, Some((JobKind::Snapshot, _)));
     match run.last.as_ref().map(|(_, o)| o) {
         Some(Outcome::Saved { .. } | Outcome::Acted(_)) => {
             vec![home, show("Show the saved states", Screen::Timeline), start]
@@ -171,12 +173,14 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
         Some(Outcome::WroteBack(_)) => {
             vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo), home]
         }
-        Some(Outcome::Failed(f)) if f.code == ExitCode::Interrupted || is_unfinished(run) => unfinished(home),
+        Some(Outcome::Failed(f)) if (f.code == ExitCode::Interrupted && !saving) || is_unfinished(run) => {
+            unfinished(home)
+        }
         Some(Outcome::Cancelled(_)) if is_unfinished(run) => unfinished(home),
         Some(Outcome::Failed(_) | Outcome::Checked(_) | Outcome::Exported(_) | Outcome::Kept(_)) => {
             vec![home, show("Show what was done", Screen::Log)]
         }
-        Some(Outcome::Looked | Outcome::Declined | Outcome::Cancelled(_)) | None => vec![home],
+        Some(Outcome::Looked | Outcome::Declined | Outcome::Estimated(_) | Outcome::Cancelled(_)) | None => vec![home],
     }
 }
 

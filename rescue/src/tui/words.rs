@@ -6,6 +6,7 @@ use model::event::JobKind;
 use model::evidence::EndKind;
 use model::id::SnapshotId;
 use model::inspection::{Content, Inspection, Volume};
+use model::plan::SnapshotEstimate;
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::units::ByteLen;
 
@@ -281,6 +282,15 @@ pub fn sentence(text: &str) -> String {
     }
     out
 }
+
+/// How much room a snapshot may need, and how much there is: both named for what they are.
+pub fn room(e: &SnapshotEstimate) -> String {
+    let free = e.free.map_or("how much is free is not known".to_owned(), |free| format!("{free} are free for it"));
+    format!("it needs about {} of room (a guess), at most {}; {free}", e.likely, e.at_most)
+}
+
+/// What that means where the guess does not fit.
+pub const TIGHT: &str = "it may not fit: if it does not, it stops in order, and goes on once there is more room";
 
 #[cfg(test)]
 mod tests {

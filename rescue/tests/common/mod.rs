@@ -400,17 +400,26 @@ pub(crate) fn asking_run(action: Action, ok: bool) -> RunState {
 }
 
 pub(crate) fn working_run(job: JobKind, fenced: bool) -> RunState {
+    let saving = job == JobKind::Snapshot;
+    let cost = Cost {
+        read: ByteLen(1_234_000_000),
+        shared: ByteLen(900_000_000),
+        new: ByteLen(334_000_000),
+        stored: ByteLen(150_000_000),
+    };
     let progress = Progress {
-        phase: if fenced { "writing d0/p2".into() } else { "saving d0/p2".into() },
+        phase: if fenced { "writing d0/p2".into() } else { "saving d0/p2 (/, ext4)".into() },
         step: (2, 5),
         done: ByteLen(1_234_000_000),
         total: ByteLen(3_100_000_000),
         rate: ByteLen(182_000_000),
         remaining: Some(11),
+        cost: saving.then_some(cost),
         fenced,
     };
     RunState {
         job: Some((job, Some(progress))),
+        estimate: saving.then(estimate),
         log: ["plan approved", "undo point saved: 1f2e3d4c", "writing d0/p2"].map(DisplayText::from).into(),
         ..broken_run()
     }
@@ -454,6 +463,19 @@ pub(crate) fn acted(saved: bool) -> Acted {
         trouble: saved
             .then(|| Failure::new(ExitCode::Failed, "the store cannot be pruned: it is busy", "prune it later")),
         then: None,
+    }
+}
+
+/// What a snapshot of the machine would take.
+pub(crate) fn estimate() -> SnapshotEstimate {
+    SnapshotEstimate {
+        volumes: Vec::new(),
+        left_out: Vec::new(),
+        read: ByteLen(3_100_000_000),
+        at_most: ByteLen(3_290_000_000),
+        likely: ByteLen(1_550_000_000),
+        likely_because: "half of what is read, as is usual".into(),
+        free: Some(ByteLen(4_000_000_000)),
     }
 }
 

@@ -44,6 +44,7 @@ impl Jobs {
             Command::Unlock { passphrase } => self.unlock(passphrase.clone(), desk),
             Command::Snapshot { full } => saving::snapshot(self, *full, desk),
             Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
+            Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
             Command::PlanRollback { to, only } => self.rollback(to, only, desk),
             Command::PlanUndo => self.undo(desk),
             Command::PlanResume => self.resume(desk),
@@ -58,7 +59,7 @@ impl Jobs {
         match done {
             Ok(outcome) => outcome,
             Err(Stop::Cancelled(says)) => Outcome::Cancelled(says),
-            Err(Stop::Failed(failure)) => Outcome::Failed(failure),
+            Err(Stop::Failed(failure) | Stop::Full(failure)) => Outcome::Failed(failure),
         }
     }
 
@@ -96,6 +97,7 @@ impl Jobs {
                 total: ByteLen::ZERO,
                 rate: ByteLen::ZERO,
                 remaining: None,
+                cost: None,
                 fenced: false,
             });
         };

@@ -3,8 +3,9 @@
 use crate::gather;
 use crate::jobs::{Done, Jobs};
 use crate::plan::policy::{self, Since, State, Taken};
-use crate::plan::snapshot::{Planned, Scope, keep};
+use crate::plan::snapshot::{Scope, keep};
 use crate::run::capture::{MoreTable, capture};
+use crate::run::choice::estimate;
 use crate::run::pending;
 use crate::run::same::same;
 use crate::run::{Context, Observer, Stop};
@@ -15,6 +16,7 @@ use model::command::{ExitCode, Failure, PolicyText, PowerAction};
 use model::event::{Happening, Outcome, Waiting};
 use model::id::SnapshotId;
 use model::note::Says;
+use model::plan::SnapshotPlan;
 use model::policy::{Acted, Decision, Manner, Policy, Saving};
 use model::snapshot::{Manifest, Purpose, Saved};
 use model::text::DisplayText;
@@ -32,10 +34,21 @@ pub(crate) fn snapshot(jobs: &Jobs, full: bool, desk: &Desk) -> Done {
     let report = jobs.look(Some(&store), desk);
     let base = base(&cx, &report)?;
     let scope = if full { Scope::full() } else { Scope::default() };
-    let planned = plan(&report, base.as_ref(), &scope, desk)?;
-    let Saved { id, cost, volumes } = save(&cx, &report, &planned)?;
+    let plan = plan(&cx, &report, base.as_ref(), &scope)?;
+    let Saved { id, cost, volumes } = save(&cx, &report, &plan)?;
     jobs.show_all(&store, desk);
     Ok(Outcome::Saved { id, cost, volumes })
+}
+
+/// What that would read, and how much room it may need.
+pub(crate) fn estimated(jobs: &Jobs, full: bool, desk: &Desk) -> Done {
+    let store = jobs.store(desk)?;
+    let cx = jobs.context(&store, desk);
+    let report = jobs.look(Some(&store), desk);
+    let base = base(&cx, &report)?;
+    let scope = if full { Scope::full() } else { Scope::default() };
+    let plan = plan(&cx, &report, base.as_ref(), &scope)?;
+    estimate(&cx, &plan, &report).map(Outcome::Estimated)
 }
 
 /// A snapshot of the machine on these disks: what they were last known to hold.
@@ -50,20 +63,21 @@ fn base(cx: &Context<'_>, report: &Report) -> Done<Base> {
     Ok(pending::last_known(cx.store, &gather::machine(&report.inspection)))
 }
 
-fn plan(report: &Report, base: Option<&(SnapshotId, Manifest)>, scope: &Scope, desk: &Desk) -> Done<Planned> {
-    let planned = keep(report, base.map(|(id, manifest)| (*id, manifest)), scope);
-    if planned.plan.volumes.is_empty() {
+fn plan(cx: &Context<'_>, report: &Report, base: Option<&(SnapshotId, Manifest)>, scope: &Scope) -> Done<SnapshotPlan> {
+    let aside = cx.store.newest_aside(&gather::machine(&report.inspection))?.map(|(id, _)| id);
+    let plan = keep(report, base.map(|(id, manifest)| (*id, manifest)), aside, scope);
+    if plan.volumes.is_empty() {
         let advice = "check that the right disk was named; `--full` saves what is not understood";
         return Err(Stop::failed(ExitCode::Failed, "there is nothing on these disks that can be saved", advice));
     }
-    for (path, why) in &planned.left_out {
-        desk.log(&format!("{path} is not saved: {why}"));
+    for (path, why) in &plan.left_out {
+        cx.observer.log(&format!("{path} is not saved: {why}"));
     }
-    Ok(planned)
+    Ok(plan)
 }
 
-fn save(cx: &Context<'_>, report: &Report, planned: &Planned) -> Done<Saved> {
-    let (id, manifest) = capture(cx, &planned.plan, report, &MoreTable::new(), (1, 1))?;
+fn save(cx: &Context<'_>, report: &Report, plan: &SnapshotPlan) -> Done<Saved> {
+    let (id, manifest) = capture(cx, plan, report, &MoreTable::new(), (1, 1))?;
     Ok(Saved { id, cost: manifest.cost, volumes: manifest.compared() })
 }
 
@@ -116,7 +130,7 @@ impl Run<'_> {
         let base = base(&cx, &report)?;
         let leave_out = policy.leave_out.clone();
         let mut scope = Scope { everything: false, not_understood: policy.not_understood, leave_out };
-        let planned = plan(&report, base.as_ref(), &scope, desk)?;
+        let planned = plan(&cx, &report, base.as_ref(), &scope)?;
         let decision = self.decide(&cx, &report, base.as_ref(), &planned)?;
         desk.log(&decision.why.to_string());
         let mut acted = Acted { decision, saved: None, forgotten: Vec::new(), pruned: None, trouble: None, then: None };
@@ -126,7 +140,7 @@ impl Run<'_> {
         if let Some(saving) = acted.decision.save.clone() {
             self.wait(&acted.decision.why)?;
             scope.everything = saving.everything;
-            let planned = keep(&report, base.as_ref().map(|(id, manifest)| (*id, manifest)), &scope);
+            let planned = plan(&cx, &report, base.as_ref(), &scope)?;
             let saved = save(&cx, &report, &planned)?;
             acted.trouble = self.afterwards(store, &report, &saving, saved.id, &mut acted).err();
             acted.saved = Some(saved);
@@ -141,7 +155,7 @@ impl Run<'_> {
         cx: &Context<'_>,
         report: &Report,
         base: Option<&(SnapshotId, Manifest)>,
-        planned: &Planned,
+        planned: &SnapshotPlan,
     ) -> Done<Decision> {
         let machine = gather::machine(&report.inspection);
         let listing = cx.store.list()?;
@@ -151,7 +165,7 @@ impl Run<'_> {
         let state = State::of(&report.systems);
         let since = match base {
             Some((id, manifest)) if policy::asks(&self.policy, state, due.as_deref()) => {
-                match same(cx, report, &planned.plan, (*id, manifest))? {
+                match same(cx, report, planned, (*id, manifest))? {
                     Ok(()) => Since::Same(*id),
                     Err(why) => {
                         self.desk.log(&format!("it is not proven to be in snapshot {}: {why}", id.0.short(8)));
@@ -225,7 +239,7 @@ impl Run<'_> {
 
 fn failure(stop: Stop) -> Failure {
     match stop {
-        Stop::Failed(failure) => failure,
+        Stop::Failed(failure) | Stop::Full(failure) => failure,
         Stop::Cancelled(says) => Failure::new(ExitCode::Interrupted, says.as_str(), "the snapshot is whole"),
     }
 }

@@ -7,9 +7,10 @@ use crate::run::Observer;
 use model::command::{Command, ExitCode, Failure, PowerAction};
 use model::event::{Happening, JobKind, Outcome, Progress, Question};
 use model::id::PlanId;
+use model::plan::SnapshotEstimate;
 use model::text::DisplayText;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -21,7 +22,8 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// What the commands' thread and the job's thread share.
 pub(crate) struct Desk {
     hub: Arc<Hub>,
-    cancel: AtomicBool,
+    /// How often the running job was cancelled.
+    cancels: AtomicU32,
     /// True while a job runs. Held while its end is told, so that whoever hears of the end can start the next.
     busy: Mutex<bool>,
     /// Whom the answer to the standing question goes to.
@@ -35,8 +37,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Starts the threads of an engine. Dropping every sender ends it after the running job.
 pub(crate) fn start(config: Config, hub: Arc<Hub>) -> Sender<Command> {
     let (sender, commands) = channel();
-    let desk =
-        Arc::new(Desk { hub, cancel: AtomicBool::new(false), busy: Mutex::new(false), waiting: Mutex::new(None) });
+    let desk = Arc::new(Desk { hub, cancels: AtomicU32::new(0), busy: Mutex::new(false), waiting: Mutex::new(None) });
     std::thread::spawn(move || attend(&commands, &desk, &Arc::new(Jobs::new(config))));
     sender
 }
@@ -76,7 +77,7 @@ fn attend(commands: &Receiver<Command>, desk: &Arc<Desk>, jobs: &Arc<Jobs>) {
 fn kind(command: &Command) -> JobKind {
     match command {
         Command::ListSnapshots | Command::Unlock { .. } => JobKind::List,
-        Command::Snapshot { .. } => JobKind::Snapshot,
+        Command::Snapshot { .. } | Command::EstimateSnapshot { .. } => JobKind::Snapshot,
         Command::Auto { .. } => JobKind::Auto,
         Command::PlanRollback { .. } => JobKind::Rollback,
         Command::PlanUndo => JobKind::Undo,
@@ -104,7 +105,7 @@ impl Desk {
             return false;
         }
         *busy = true;
-        self.cancel.store(false, Ordering::Relaxed);
+        self.cancels.store(0, Ordering::Relaxed);
         self.hub.tell(Happening::Started(kind));
         true
     }
@@ -142,7 +143,7 @@ impl Desk {
     }
 
     fn cancel(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
+        self.cancels.fetch_add(1, Ordering::Relaxed);
     }
 
     fn leave(&self, action: PowerAction) {
@@ -188,6 +189,14 @@ impl Observer for Desk {
     }
 
     fn cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
+        self.cancels.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.cancels.load(Ordering::Relaxed) > 1
+    }
+
+    fn estimate(&self, estimate: SnapshotEstimate) {
+        self.hub.tell(Happening::Estimate(Box::new(estimate)));
     }
 }

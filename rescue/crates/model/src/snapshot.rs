@@ -190,7 +190,7 @@ pub struct Saved {
     /// What it cost.
     pub cost: Cost,
     /// What was read of each volume, and how it was compared with what was saved before.
-    pub volumes: Vec<(VolumePath, ByteLen, Compared)>,
+    pub volumes: Vec<VolumeRead>,
 }
 
 /// The record of a snapshot: written last, after everything it names. With [`MapContent`] for a map it is the

@@ -20,7 +20,7 @@ pub struct Inspect {
     pub explain: bool,
 }
 
-/// `snapshot DISK.. --store S [--full] [--json]`
+/// `snapshot DISK.. --store S [--full] [--dry-run] [--json]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Devices or image files.
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub store: StoreAt,
     /// Compare everything by hash.
     pub full: bool,
+    /// Say what would be read and needed; save nothing.
+    pub dry_run: bool,
     /// For programs.
     pub json: bool,
 }

@@ -6,10 +6,10 @@ use crate::tui::text::{hanging, paragraph};
 use crate::tui::{steps, words};
 use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
-use model::id::{SnapshotId, VolumePath};
+use model::id::SnapshotId;
 use model::policy::Acted;
 use model::run_state::RunState;
-use model::snapshot::{Compared, Cost};
+use model::snapshot::{Cost, VolumeRead};
 use model::units::ByteLen;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -40,6 +40,9 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             out.extend(paragraph("DONE. The present state is saved.", look.good(), 0, columns));
             out.push(Line::default());
             out.extend(saved(*id, cost, volumes, columns));
+        }
+        Outcome::Estimated(e) => {
+            out.extend(plain(&format!("{} would be read and saved; {}.", e.read, words::room(e))));
         }
         Outcome::Acted(acted) => out.extend(did(ui, acted, columns)),
         Outcome::WroteBack(receipt) => {
@@ -76,7 +79,9 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             out.extend(plain(&words::sentence(left.as_str())));
         }
         Outcome::Failed(f) => {
-            let heading = if f.code == ExitCode::Interrupted {
+            let heading = if f.code == ExitCode::Interrupted && job == JobKind::Snapshot {
+                "NOT ALL OF IT IS SAVED."
+            } else if f.code == ExitCode::Interrupted {
                 "CUT OFF. It can be finished or undone."
             } else if f.code == ExitCode::Refused {
                 "NOT DONE."
@@ -99,19 +104,19 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
     out
 }
 
-fn saved(
-    id: SnapshotId,
-    cost: &Cost,
-    volumes: &[(VolumePath, ByteLen, Compared)],
-    columns: usize,
-) -> Vec<Line<'static>> {
+fn saved(id: SnapshotId, cost: &Cost, volumes: &[VolumeRead], columns: usize) -> Vec<Line<'static>> {
     let plain = |text: &str| paragraph(text, Style::new(), 0, columns);
     let mut out = plain(&format!("It is snapshot {}. This machine's disks were only read.", words::short(id)));
     out.extend(plain(&format!(
         "{} were read; {} were in the store already; the store grew by {}.",
         cost.read, cost.shared, cost.stored
     )));
-    let kept: u64 = volumes.iter().map(|(_, _, compared)| compared.taken_over.0).sum();
+    let resumed: u64 = volumes.iter().map(|v| v.compared.resumed.0).sum();
+    if resumed > 0 {
+        let resumed = ByteLen(resumed);
+        out.extend(plain(&format!("It went on from one that was stopped: {resumed} were saved by that.")));
+    }
+    let kept: u64 = volumes.iter().map(|v| v.compared.taken_over.0).sum();
     if kept > 0 {
         let kept = ByteLen(kept);
         out.extend(plain(&format!("{kept} needed no reading: their file systems tell that they are unchanged.")));

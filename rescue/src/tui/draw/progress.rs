@@ -1,11 +1,13 @@
 //! A running job: what, how far, how long still, and whether the power may go.
 
 use super::{Section, fit};
+use crate::tui::look::Look;
 use crate::tui::state::Ui;
 use crate::tui::text::paragraph;
 use crate::tui::update::STOP_WORD;
 use crate::tui::{steps, words};
 use model::event::{JobKind, Progress};
+use model::plan::SnapshotEstimate;
 use model::run_state::RunState;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -30,6 +32,9 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         short: None,
         weight: 9,
     });
+    if let Some(estimate) = run.estimate.as_ref().filter(|_| *job == JobKind::Snapshot) {
+        sections.push(Section { lines: room(estimate, look, columns), short: None, weight: 6 });
+    }
     let (heading, style, says) = safe(run, *job, progress.as_ref(), look);
     let mut lines = paragraph(heading, style, 0, columns);
     lines.extend(paragraph(says, Style::new(), 0, columns.min(100)));
@@ -72,12 +77,28 @@ fn far(ui: &Ui, p: &Progress, columns: usize) -> Vec<Line<'static>> {
     if !says.is_empty() {
         lines.push(Line::raw(crate::tui::text::cut(&says.join(", "), columns)));
     }
+    if let Some(cost) = p.cost.filter(|cost| cost.read.0 > 0) {
+        let says = format!(
+            "{} of that in the store already, {} new; the store grew by {}",
+            cost.shared, cost.new, cost.stored
+        );
+        lines.push(Line::raw(crate::tui::text::cut(&says, columns)));
+    }
+    lines
+}
+
+/// How much room it may need, against what there is.
+fn room(estimate: &SnapshotEstimate, look: Look, columns: usize) -> Vec<Line<'static>> {
+    let mut lines = paragraph(&words::sentence(&words::room(estimate)), Style::new(), 0, columns.min(100));
+    if estimate.is_tight() {
+        lines.extend(paragraph(&words::sentence(words::TIGHT), look.unsure(), 0, columns.min(100)));
+    }
     lines
 }
 
 type Safe = (&'static str, Style, &'static str);
 
-fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: crate::tui::look::Look) -> Safe {
+fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -> Safe {
     let fenced = progress.map_or(steps::is_unfinished(run), |p| p.fenced);
     match job {
         JobKind::Rollback | JobKind::Undo | JobKind::Resume if fenced => (
@@ -93,7 +114,7 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: crate::
         JobKind::Snapshot | JobKind::Auto => (
             "Cutting the power now is safe for this machine: saving only reads its disks.",
             look.good(),
-            "This save would have to be begun again; what was saved before stays whole.",
+            "This save would have to be begun again, and goes on where it can; what was saved before stays whole.",
         ),
         JobKind::Export => (
             "Cutting the power now is safe for this machine: its disks are not touched.",

@@ -220,6 +220,7 @@ mod tests {
             method: CaptureMethod::UsedBlocks,
             why: "".into(),
             used: [Extent::between(0, end).unwrap()].into_iter().collect(),
+            state: None,
         };
         assert!(coverage(of(512), &volume()).is_ok());
         assert!(coverage(of(513), &volume()).is_err());

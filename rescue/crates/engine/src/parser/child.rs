@@ -277,8 +277,8 @@ impl Parser for Child {
 
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
         match self.looking.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE, None)? {
-            (Answer::Coverage { method, why }, bytes) => match decode_ranges(&bytes) {
-                Some(used) => checked::coverage(Coverage { method, why, used }, volume),
+            (Answer::Coverage { method, why, state }, bytes) => match decode_ranges(&bytes) {
+                Some(used) => checked::coverage(Coverage { method, why, used, state }, volume),
                 None => other(),
             },
             (Answer::Failed { why }, _) => Err(ParserError { why }),

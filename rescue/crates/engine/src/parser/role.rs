@@ -4,7 +4,7 @@ use super::desk::Desk;
 use super::wire::{Answer, Known, MOST_BEFORE, MOST_BULK, MOST_JSON, Request, encode_ranges};
 use super::{ParserError, checked};
 use crate::frame;
-use model::coverage::Changes;
+use model::coverage::{Changes, Coverage};
 use model::policy::Policy;
 use model::ports::{DiskSource, ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset};
@@ -157,7 +157,8 @@ fn answer(
                     let why = format!("its used bytes lie in {} pieces, more than can be told", coverage.used.ranges());
                     return plain(Answer::Failed { why: why.as_str().into() });
                 }
-                (Answer::Coverage { method: coverage.method, why: coverage.why }, ranges)
+                let Coverage { method, why, state, .. } = coverage;
+                (Answer::Coverage { method, why, state }, ranges)
             }
             Err(e) => plain(Answer::Failed { why: e.why }),
         },

@@ -5,7 +5,7 @@ use super::Scene;
 use disk::table::TableReading;
 use model::coverage::{CaptureMethod, Comparison};
 use model::evidence::Evidence;
-use model::id::{DiskNo, VolumePath};
+use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
@@ -102,6 +102,7 @@ pub(super) enum Answer {
     Coverage {
         method: CaptureMethod,
         why: DisplayText,
+        state: Option<Digest>,
     },
     /// They are the plain bytes.
     Cuts,

@@ -4,7 +4,7 @@ use super::is_store_disk;
 use disk::fence::FENCE_LEN;
 use model::assessment::{Confidence, Report, SystemReport, Termination};
 use model::coverage::CaptureMethod;
-use model::id::{DiskNo, SnapshotId, VolumePath};
+use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_STORE, Inspection, System, Volume};
 use model::plan::{Against, RollbackPlan, SnapshotPlan, VolumeCapture};
 use model::snapshot::{Manifest, Purpose, SavedVolume};
@@ -13,15 +13,6 @@ use std::collections::BTreeSet;
 
 /// A BIOS GRUB's core area is about 1 MiB; a partition of that type which is larger holds something else.
 const MOST_BIOS_BOOT: u64 = 64 << 20;
-
-/// A snapshot's plan, and what it leaves out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
-    /// What will be read.
-    pub plan: SnapshotPlan,
-    /// Volumes that are not saved, with the reason.
-    pub left_out: Vec<(VolumePath, DisplayText)>,
-}
 
 /// What is saved, and how much of it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,8 +42,8 @@ impl Scope {
 /// A snapshot of the same machine, to compare with.
 pub type Base<'a> = Option<(SnapshotId, &'a Manifest)>;
 
-/// Plans a snapshot of everything worth keeping.
-pub fn keep(report: &Report, base: Base<'_>, scope: &Scope) -> Planned {
+/// Plans a snapshot of everything worth keeping. `aside` is what a capture that was stopped had put aside of the machine.
+pub fn keep(report: &Report, base: Base<'_>, aside: Option<Digest>, scope: &Scope) -> SnapshotPlan {
     let inspection = &report.inspection;
     let mut volumes = Vec::new();
     let mut left_out = Vec::new();
@@ -78,8 +69,9 @@ pub fn keep(report: &Report, base: Base<'_>, scope: &Scope) -> Planned {
     };
     let tables = with_table(inspection, tables);
     let parent = base.map(|(id, _)| id);
-    let plan = SnapshotPlan { purpose: Purpose::Keep, parent, volumes, tables, why: DisplayText::new(&why) };
-    Planned { plan, left_out }
+    let aside = aside.filter(|_| !scope.everything);
+    let (purpose, why) = (Purpose::Keep, DisplayText::new(&why));
+    SnapshotPlan { purpose, parent, aside, volumes, left_out, tables, why }
 }
 
 /// Plans the undo snapshot of a rollback: exactly the volumes and tables it may write.
@@ -101,7 +93,9 @@ pub fn undo(inspection: &Inspection, plan: &RollbackPlan) -> SnapshotPlan {
         purpose: Purpose::Undo { before: plan.to },
         // What it goes back to: mostly little differs, and what does not is hashed and no more.
         parent: Some(plan.to),
+        aside: None,
         volumes: planned.map(capture).collect(),
+        left_out: Vec::new(),
         tables: with_table(inspection, disks),
         why: "taken before anything is written, so that the rollback can be undone".into(),
     }

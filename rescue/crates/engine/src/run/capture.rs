@@ -1,25 +1,25 @@
 //! Saving: exactly the volumes and tables of a plan, read only, and the manifest last.
 
-use super::cut::{Chunk, Cutter};
+use super::choice::{Chosen, choose, estimated, named};
 use super::kept::Kept;
-use super::known::Known;
-use super::reader::{Piece, Reading, read_used};
+use super::stopped::Stopped;
+use super::taking::{Source, Taking};
 use super::target::{Target, go_on, gone};
 use super::{Context, Meter, Stop};
 use crate::gather;
 use crate::plan::rollback::plain;
 use model::assessment::Report;
-use model::coverage::Coverage;
+use model::coverage::CaptureMethod;
 use model::cuts::Cuts;
-use model::id::{DiskNo, SnapshotId};
+use model::id::{Digest, DiskNo, SnapshotId};
 use model::inspection::{Disk, Volume};
 use model::plan::SnapshotPlan;
-use model::ports::ReadAt;
-use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, SavedDisk, SavedVolume};
+use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose, SavedDisk, SavedVolume};
+use model::text::DisplayText;
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use store::{StoreError, Writer};
+use std::time::Duration;
+use store::Writer;
 
 /// What is saved of the tables besides what makes up the present one: where a write-back will write.
 pub type MoreTable = BTreeMap<DiskNo, Vec<Extent>>;
@@ -27,7 +27,8 @@ pub type MoreTable = BTreeMap<DiskNo, Vec<Extent>>;
 /// Saves what the plan says of the disks that `report` tells of. The target is only read.
 ///
 /// # Errors
-/// [`Stop`]: no snapshot was made then. What was put into the store is found again by the next one.
+/// [`Stop`]: no snapshot was made then. Where it was cancelled or the store became full, what was saved so far is put aside, and
+/// the sentence says so; what was put into the store is found again by the next capture in any case.
 pub fn capture(
     cx: &Context<'_>,
     plan: &SnapshotPlan,
@@ -35,90 +36,106 @@ pub fn capture(
     more: &MoreTable,
     steps: (u32, u32),
 ) -> Result<(SnapshotId, Manifest), Stop> {
-    let target = Target { cx, report };
-    let mut run = Capture { cx, target, writer: cx.store.writer()?, steps };
-    let mut chosen = Vec::new();
-    let mut total = 0;
-    {
-        let mut meter = run.meter("reading the allocation maps", ByteLen::ZERO);
-        for wanted in &plan.volumes {
-            meter.rename(format!("reading the allocation maps of {}", wanted.path));
-            let volume = target.volume(&wanted.path)?;
-            let coverage = target.coverage(volume);
-            run.go_on()?;
-            meter.rename(format!("comparing {} with what is saved of it", wanted.path));
-            let kept = target.kept(volume, &coverage.used, plan, wanted)?;
-            total += kept.to_read.total().0;
-            chosen.push((volume, coverage, kept));
-            run.go_on()?;
-        }
-    }
-    let mut meter = run.meter("saving", ByteLen(total));
-    let mut volumes = Vec::new();
-    for (volume, coverage, kept) in chosen {
-        meter.rename(format!("saving {}", volume.path));
-        volumes.push(run.save(volume, coverage, kept, &mut meter)?);
-    }
-    let mut disks = Vec::new();
-    let numbers: BTreeSet<DiskNo> = volumes.iter().map(|v| v.path.disk()).chain(plan.tables.iter().copied()).collect();
-    for no in numbers {
-        let disk = report.inspection.disk(no).ok_or_else(|| gone(no))?;
-        let extra = more.get(&no).map_or(&[][..], Vec::as_slice);
-        let table_map = if plan.tables.contains(&no) { run.table(disk, extra)? } else { None };
-        disks.push(SavedDisk { no, hardware: plain(&disk.hardware), table: disk.table.clone(), table_map });
-    }
-    drop(meter);
-    run.go_on()?;
-    let mut meter = run.meter("proving what was saved", ByteLen::ZERO);
-    if !run.writer.prove(&mut |done, total| meter.reach(done, total))? {
-        run.go_on()?;
-    }
-    let manifest = Manifest {
-        format: FORMAT,
-        // Counter, origin, parent and cost are the store's to tell.
-        counter: 0,
-        origin: String::new(),
-        parent: None,
-        purpose: plan.purpose,
-        machine: gather::machine(&report.inspection),
-        taken: cx.clock.now(),
-        systems: report.systems.clone(),
-        disks,
-        volumes,
-        cost: Cost::default(),
+    let writer = cx.store.writer()?;
+    let chosen = choose(cx, plan, report, steps)?;
+    cx.observer.estimate(estimated(cx, plan, &chosen));
+    let mut run = Capture {
+        cx,
+        plan,
+        report,
+        writer,
+        steps,
+        volumes: Vec::new(),
+        open: None,
+        to_read: chosen.iter().map(|c| c.kept.to_read.total().0).sum(),
+        offered: chosen.iter().map(|c| c.kept.compared.resumed.0).sum(),
+        put_aside: cx.clock.monotonic(),
     };
-    let Capture { writer, .. } = run;
-    Ok(writer.finish(manifest)?)
+    match run.save(chosen, more) {
+        Ok(disks) => {
+            let manifest = run.manifest(disks);
+            Ok(run.writer.finish(manifest)?)
+        }
+        Err(stop) => Err(Stopped::new(run).end(stop)),
+    }
 }
 
-struct Capture<'a> {
-    cx: &'a Context<'a>,
-    target: Target<'a>,
-    writer: Writer,
+/// A capture under way.
+pub(super) struct Capture<'a> {
+    pub(super) cx: &'a Context<'a>,
+    pub(super) plan: &'a SnapshotPlan,
+    report: &'a Report,
+    pub(super) writer: Writer,
     steps: (u32, u32),
+    /// Those that are saved whole.
+    volumes: Vec<SavedVolume>,
+    /// The one that is being saved.
+    open: Option<Open<'a>>,
+    /// Bytes still to be read.
+    pub(super) to_read: u64,
+    /// Bytes that an aside from before saves reading.
+    pub(super) offered: u64,
+    /// When something was put aside last.
+    pub(super) put_aside: Duration,
+}
+
+/// A volume that is being saved.
+struct Open<'a> {
+    volume: &'a Volume,
+    method: CaptureMethod,
+    why: DisplayText,
+    state: Option<Digest>,
 }
 
 impl<'a> Capture<'a> {
-    fn meter(&self, phase: &str, total: ByteLen) -> Meter<'a> {
+    fn target(&self) -> Target<'a> {
+        Target { cx: self.cx, report: self.report, aside: None }
+    }
+
+    pub(super) fn meter(&self, phase: &str, total: ByteLen) -> Meter<'a> {
         Meter::start(self.cx.observer, self.cx.clock, phase, self.steps, total, false)
     }
 
-    fn go_on(&self) -> Result<(), Stop> {
-        go_on(self.cx)
+    /// Saves everything but the manifest; gives what is saved of the disks.
+    fn save(&mut self, chosen: Vec<Chosen<'a>>, more: &MoreTable) -> Result<Vec<SavedDisk>, Stop> {
+        let mut meter = self.meter("saving", ByteLen(self.to_read));
+        for chosen in chosen {
+            meter.rename(format!("saving {}", named(chosen.volume, self.report)));
+            self.volume(chosen, &mut meter)?;
+        }
+        let disks = self.disks(more)?;
+        drop(meter);
+        go_on(self.cx)?;
+        self.writer.check_room()?;
+        let mut meter = self.meter("proving what was saved", ByteLen::ZERO);
+        meter.cost(self.writer.cost());
+        if !self.writer.prove(&mut |done, total| meter.reach(done, total))? {
+            go_on(self.cx)?;
+        }
+        Ok(disks)
     }
 
-    fn save(
-        &mut self,
-        volume: &Volume,
-        coverage: Coverage,
-        kept: Kept,
-        meter: &mut Meter<'_>,
-    ) -> Result<SavedVolume, Stop> {
-        let bytes = self.target.bytes(volume.path.disk(), volume.extent)?;
-        let sector = self.target.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
-        let cuts = self.cx.parser.cuts(volume);
-        let Coverage { method, why, used } = coverage;
-        let source = Source { bytes, used, cuts, sector };
+    fn disks(&mut self, more: &MoreTable) -> Result<Vec<SavedDisk>, Stop> {
+        let tables = &self.plan.tables;
+        let numbers: BTreeSet<DiskNo> =
+            self.volumes.iter().map(|v| v.path.disk()).chain(tables.iter().copied()).collect();
+        let mut disks = Vec::new();
+        for no in numbers {
+            let disk = self.report.inspection.disk(no).ok_or_else(|| gone(no))?;
+            let extra = more.get(&no).map_or(&[][..], Vec::as_slice);
+            let table_map = if tables.contains(&no) { self.table(disk, extra)? } else { None };
+            disks.push(SavedDisk { no, hardware: plain(&disk.hardware), table: disk.table.clone(), table_map });
+        }
+        Ok(disks)
+    }
+
+    fn volume(&mut self, chosen: Chosen<'a>, meter: &mut Meter<'a>) -> Result<(), Stop> {
+        let Chosen { volume, coverage, kept } = chosen;
+        let (method, why, state) = (coverage.method, coverage.why, coverage.state);
+        let bytes = self.target().bytes(volume.path.disk(), volume.extent)?;
+        let sector = self.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
+        let source = Source { bytes, used: coverage.used, cuts: self.cx.parser.cuts(volume), sector };
+        self.open = Some(Open { volume, method, why, state });
         let (map, unreadable) = self.put(&source, &kept, meter)?;
         if !unreadable.is_empty() {
             let (size, at) = (unreadable.total(), unreadable.iter().next().map_or(0, |e| e.start().0));
@@ -128,17 +145,12 @@ impl<'a> Capture<'a> {
             ));
         }
         self.cx.observer.log(&format!("{}: {}", volume.path, kept.compared.sentence(kept.read())));
-        Ok(SavedVolume {
-            path: volume.path.clone(),
-            extent: volume.extent,
-            content: volume.content.clone(),
-            method,
-            why,
-            captured: ByteLen(source.used.total().0.saturating_sub(unreadable.total().0)),
-            unreadable,
-            compared: Some(kept.compared),
-            map,
-        })
+        let captured = ByteLen(source.used.total().0.saturating_sub(unreadable.total().0));
+        if let Some(open) = self.open.take() {
+            let saved = open.saved(map, captured);
+            self.volumes.push(SavedVolume { unreadable, compared: Some(kept.compared), ..saved });
+        }
+        Ok(())
     }
 
     /// The raw bytes of a table, or `None` where part of it cannot be read: such a copy is no good for a repair.
@@ -146,7 +158,7 @@ impl<'a> Capture<'a> {
         let Some(table) = &disk.table else { return Ok(None) };
         let whole = Extent::whole(disk.hardware.size);
         let used: ExtentSet = table.raw.iter().chain(more).filter_map(|e| e.intersect(whole)).collect();
-        let bytes = self.target.bytes(disk.no, whole)?;
+        let bytes = self.target().bytes(disk.no, whole)?;
         let mut meter = self.meter(&format!("saving the partition table of {}", disk.no), used.total());
         let cuts = Cuts::grid(bytes.size());
         let kept = Kept::nothing(&used, None, "a table is always read".into());
@@ -161,103 +173,65 @@ impl<'a> Capture<'a> {
 
     /// Saves a volume or a table: what is kept is taken over in its place among what is read. Gives the map, and what could
     /// not be read.
-    fn put(&mut self, source: &Source, kept: &Kept, meter: &mut Meter<'_>) -> Result<(MapRoot, ExtentSet), Stop> {
+    fn put(&mut self, source: &Source, kept: &Kept, meter: &mut Meter<'a>) -> Result<(MapRoot, ExtentSet), Stop> {
         self.writer.begin(source.bytes.size());
         self.writer.looked_at(kept.looked_at);
-        let mut taking = Taking {
-            cx: self.cx,
-            writer: &mut self.writer,
-            cutter: Cutter::new(&source.cuts),
-            unreadable: ExtentSet::new(),
-            meter,
+        let unreadable = Taking::new(self, source, meter).all(kept)?;
+        let map = self.writer.end()?;
+        meter.cost(self.writer.cost());
+        Ok((map, unreadable))
+    }
+
+    /// What was saved so far: whole volumes, and of the one that is being saved the leaves that are complete.
+    pub(super) fn so_far(&mut self) -> Result<Manifest, Stop> {
+        let cut = match &self.open {
+            Some(_) => self.writer.cut_short()?,
+            None => None,
         };
-        let mut leaves = kept.leaves.iter().copied().peekable();
-        let known = kept.map.map(|map| Known::of(self.cx.store, map, Extent::whole(source.bytes.size())));
-        let known = known.as_ref().unwrap_or(Known::NOTHING);
-        read_used(source.reading(&kept.to_read, known), |piece| {
-            while let Some(leaf) = leaves.next_if(|leaf| leaf.start() < piece.start()) {
-                taking.keep(source, kept, leaf)?;
-            }
-            match piece {
-                Piece::Same(leaf, len) => taking.found(source, kept, leaf, len),
-                piece => taking.take(piece),
-            }
-        })?;
-        for leaf in leaves {
-            taking.keep(source, kept, leaf)?;
+        let mut manifest = self.manifest(Vec::new());
+        if let (Some(open), Some((map, captured))) = (&self.open, cut) {
+            manifest.volumes.push(open.saved(map, captured));
         }
-        taking.close()?;
-        let unreadable = taking.unreadable;
-        Ok((self.writer.end()?, unreadable))
-    }
-}
-
-/// Where the bytes of a volume or a table come from.
-struct Source {
-    bytes: Arc<dyn ReadAt>,
-    used: ExtentSet,
-    cuts: Cuts,
-    sector: u32,
-}
-
-impl Source {
-    fn reading<'a>(&'a self, used: &'a ExtentSet, known: &'a Known) -> Reading<'a> {
-        Reading { volume: &self.bytes, used, sector: self.sector, known }
-    }
-}
-
-/// What goes into the store, in rising order.
-struct Taking<'a, 'm> {
-    cx: &'a Context<'a>,
-    writer: &'a mut Writer,
-    cutter: Cutter<'a>,
-    unreadable: ExtentSet,
-    meter: &'a mut Meter<'m>,
-}
-
-impl Taking<'_, '_> {
-    /// Takes what was read.
-    fn take(&mut self, piece: Piece) -> Result<(), Stop> {
-        go_on(self.cx)?;
-        let writer = &mut *self.writer;
-        match piece {
-            Piece::Bytes(at, bytes) => {
-                self.meter.add(bytes.len() as u64);
-                self.cutter.add(at, &bytes, &mut |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes))?;
-            }
-            Piece::Bad(extent) => {
-                self.unreadable.insert(extent);
-                self.meter.add(extent.len().0);
-            }
-            // Only of what is known: `found` takes it.
-            Piece::Same(..) => {}
-        }
-        Ok(())
+        Ok(manifest)
     }
 
-    /// Takes a leaf over from the snapshot before; where the store does not have it any more, it is read like all else.
-    fn keep(&mut self, source: &Source, kept: &Kept, leaf: Extent) -> Result<(), Stop> {
-        self.close()?;
-        let Some(map) = kept.map else { return Ok(()) };
-        match self.writer.keep(map, leaf) {
-            Err(StoreError::Damaged { .. }) => {
-                let used = source.used.clip(leaf);
-                read_used(source.reading(&used, Known::NOTHING), |piece| self.take(piece))
-            }
-            kept => Ok(kept?),
+    fn manifest(&self, disks: Vec<SavedDisk>) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            // Counter, origin, parent and cost are the store's to tell.
+            counter: 0,
+            origin: String::new(),
+            parent: None,
+            purpose: self.plan.purpose,
+            machine: gather::machine(&self.report.inspection),
+            taken: self.cx.clock.now(),
+            systems: self.report.systems.clone(),
+            disks,
+            volumes: self.volumes.clone(),
+            cost: Cost::default(),
         }
     }
 
-    /// Takes a leaf over of which `len` bytes were read and found to be the same.
-    fn found(&mut self, source: &Source, kept: &Kept, leaf: Extent, len: ByteLen) -> Result<(), Stop> {
-        go_on(self.cx)?;
-        self.writer.looked_at(len);
-        self.meter.add(len.0);
-        self.keep(source, kept, leaf)
+    /// True where what is saved is the state of the machine, to be kept: only that is gone on with.
+    pub(super) fn keeps(&self) -> bool {
+        self.plan.purpose == Purpose::Keep
     }
+}
 
-    fn close(&mut self) -> Result<(), Stop> {
-        let writer = &mut *self.writer;
-        Ok(self.cutter.close(&mut |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes))?)
+impl Open<'_> {
+    /// What is saved of it: all, or some leaves.
+    fn saved(&self, map: MapRoot, captured: ByteLen) -> SavedVolume {
+        SavedVolume {
+            path: self.volume.path.clone(),
+            extent: self.volume.extent,
+            content: self.volume.content.clone(),
+            method: self.method,
+            why: self.why.clone(),
+            captured,
+            unreadable: ExtentSet::new(),
+            compared: None,
+            state: self.state,
+            map,
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::Observer;
 use model::event::Progress;
 use model::ports::Clock;
+use model::snapshot::Cost;
 use model::text::DisplayText;
 use model::units::ByteLen;
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ pub(crate) struct Meter<'a> {
     phase: DisplayText,
     step: (u32, u32),
     fenced: bool,
+    cost: Option<Cost>,
     done: u64,
     total: u64,
     told: Option<Duration>,
@@ -39,9 +41,15 @@ impl<'a> Meter<'a> {
     ) -> Self {
         let phase = DisplayText::new(phase.as_ref());
         let seen = VecDeque::from([(clock.monotonic(), 0)]);
-        let mut meter = Self { observer, clock, phase, step, fenced, done: 0, total: total.0, told: None, seen };
+        let (done, total, told, cost) = (0, total.0, None, None);
+        let mut meter = Self { observer, clock, phase, step, fenced, cost, done, total, told, seen };
         meter.tell(clock.monotonic());
         meter
+    }
+
+    /// What saving cost so far: told with the next word.
+    pub(crate) fn cost(&mut self, cost: Cost) {
+        self.cost = Some(cost);
     }
 
     /// More bytes are done.
@@ -90,6 +98,7 @@ impl<'a> Meter<'a> {
             total: ByteLen(self.total),
             rate: ByteLen(rate),
             remaining: left.checked_div(rate).filter(|_| self.total > 0),
+            cost: self.cost,
             fenced: self.fenced,
         });
     }

@@ -3,6 +3,7 @@
 //! **Architecture invariant.** The order of a write-back is in one function, [`write_back::carry_out`], as a list of phases.
 
 pub mod capture;
+pub mod choice;
 mod cut;
 pub mod export;
 mod fences;
@@ -16,7 +17,9 @@ pub mod pending;
 mod reader;
 pub(crate) mod same;
 mod saved;
+mod stopped;
 pub(crate) mod tables;
+mod taking;
 mod target;
 pub mod write_back;
 
@@ -25,6 +28,7 @@ pub(crate) use meter::Meter;
 use crate::parser::Parser;
 use model::command::{ExitCode, Failure};
 use model::event::Progress;
+use model::plan::SnapshotEstimate;
 use model::ports::{Clock, Devices};
 use model::text::DisplayText;
 use store::{Store, StoreError};
@@ -39,6 +43,14 @@ pub trait Observer: Sync {
 
     /// True where somebody wants it to stop.
     fn cancelled(&self) -> bool;
+
+    /// True where somebody wants it to stop at once, whatever has to be done again then.
+    fn is_hurried(&self) -> bool {
+        false
+    }
+
+    /// What a snapshot will read and need, before it is saved.
+    fn estimate(&self, _: SnapshotEstimate) {}
 }
 
 /// Watches nothing.
@@ -72,7 +84,9 @@ pub struct Context<'a> {
 pub enum Stop {
     /// Somebody wanted it; the sentence says what is left.
     Cancelled(DisplayText),
-    /// Something went wrong.
+    /// The store has no room for more.
+    Full(Failure),
+    /// Something else went wrong.
     Failed(Failure),
 }
 
@@ -84,7 +98,10 @@ impl From<Failure> for Stop {
 
 impl From<StoreError> for Stop {
     fn from(e: StoreError) -> Self {
-        Self::Failed(e.failure())
+        match e {
+            StoreError::Full { .. } => Self::Full(e.failure()),
+            e => Self::Failed(e.failure()),
+        }
     }
 }
 

@@ -52,7 +52,8 @@ pub(crate) fn same(
     if let Err(why) = same_tables(cx, report, manifest, &now)? {
         return Ok(Err(why));
     }
-    let mut comparing = Comparing { target: Target { cx, report }, plan, manifest, now, left: MOST_READ.0 };
+    let mut comparing =
+        Comparing { target: Target { cx, report, aside: None }, plan, manifest, now, left: MOST_READ.0 };
     for wanted in &plan.volumes {
         meter.rename(format!("comparing {} with what is saved of it", wanted.path));
         go_on(cx)?;
@@ -124,7 +125,7 @@ impl<'a> Comparing<'a> {
         if snapshot::same(volume, self.manifest) != Some(saved) {
             return Ok(Err("it is another file system".to_owned()));
         }
-        let kept = self.target.kept(volume, &coverage.used, self.plan, wanted)?;
+        let kept = self.target.kept(volume, &coverage, self.plan, wanted)?;
         match kept.compared.by {
             Comparison::Untouched if kept.to_read.is_empty() => Ok(Ok(())),
             Comparison::Untouched => Ok(Err("something was written below its file system".to_owned())),

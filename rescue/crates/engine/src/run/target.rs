@@ -1,19 +1,19 @@
 //! What a capture reads, volume by volume: which bytes, and which of them a snapshot has already.
 
 use super::kept::{Kept, Past};
-use super::saved::Saved;
 use super::{Context, Stop};
 use crate::plan::snapshot;
 use disk::fence::FENCE_LEN;
 use model::assessment::Report;
 use model::command::ExitCode;
-use model::coverage::{CaptureMethod, Comparison, Coverage};
-use model::id::{DiskNo, SnapshotId, VolumePath};
+use model::coverage::{CaptureMethod, Changes, Comparison, Coverage};
+use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::Volume;
-use model::plan::{SnapshotPlan, VolumeCapture};
+use model::plan::{Against, SnapshotPlan, VolumeCapture};
 use model::ports::{ReadAt, Window};
+use model::snapshot::{Manifest, SavedVolume};
 use model::text::DisplayText;
-use model::units::{ByteLen, Extent, ExtentSet};
+use model::units::{ByteLen, Extent};
 use std::sync::Arc;
 
 /// The disks, as they were looked at.
@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub(super) struct Target<'a> {
     pub(super) cx: &'a Context<'a>,
     pub(super) report: &'a Report,
+    /// What a capture that was stopped had saved of this machine.
+    pub(super) aside: Option<&'a Manifest>,
 }
 
 impl<'a> Target<'a> {
@@ -42,11 +44,39 @@ impl<'a> Target<'a> {
             let why = format!("its allocation maps could not be read ({e}): every byte is saved");
             self.cx.observer.log(&format!("{}: {why}", volume.path));
             let used = [Extent::whole(volume.extent.len())].into_iter().collect();
-            Coverage { method: CaptureMethod::Raw, why: DisplayText::new(&why), used }
+            Coverage { method: CaptureMethod::Raw, why: DisplayText::new(&why), used, state: None }
         });
         // A fence will stand here one day: what it covers must be known, whatever the file system says of it.
         coverage.used.insert(Extent::whole(ByteLen(FENCE_LEN.0.min(volume.extent.len().0))));
         coverage
+    }
+
+    /// What needs not be read: first what was put aside of this very state, then what the records of the file system prove to be as
+    /// the snapshot before has it.
+    pub(super) fn kept(
+        &self,
+        volume: &Volume,
+        coverage: &Coverage,
+        plan: &SnapshotPlan,
+        wanted: &VolumeCapture,
+    ) -> Result<Kept, Stop> {
+        let aside = self.aside.and_then(|aside| snapshot::same(volume, aside));
+        let parent = self.past(volume, plan.parent)?;
+        // All that is read is compared with what is there by its digest, whatever it was saved for.
+        let map = parent.as_ref().map(|p| p.map).or(aside.map(|saved| saved.map));
+        let mut kept = Kept::nothing(&coverage.used, map, "nothing is saved of it yet".into());
+        let now = self.bytes(volume.path.disk(), volume.extent)?;
+        if let Some(saved) = aside {
+            self.resume(&mut kept, volume, saved, (coverage.state, &now))?;
+        }
+        match &wanted.against {
+            Err(why) => kept.compared.why = why.clone(),
+            Ok(Against { doubt }) => match (plan.parent, parent) {
+                (Some(id), Some(past)) => self.compare(&mut kept, volume, doubt.as_ref(), (id, &past, &*now))?,
+                _ => kept.compared.why = "the snapshot before was not signed with this key".into(),
+            },
+        }
+        Ok(kept)
     }
 
     /// The volume as the snapshot before has it, where that can be built upon: what is taken over from it will be signed as if it
@@ -57,38 +87,54 @@ impl<'a> Target<'a> {
             return Ok(None);
         }
         let manifest = self.cx.store.manifest(id)?;
-        let Some(saved) = snapshot::there(volume, &manifest) else { return Ok(None) };
-        let bytes = Arc::new(Saved::new(self.cx.store.clone(), saved.map, volume.extent.len()));
-        Ok(Some(Past { id, store: self.cx.store, map: saved.map, bytes }))
+        Ok(snapshot::there(volume, &manifest).map(|saved| Past::new(self.cx.store, saved)))
     }
 
-    /// What needs not be read, because the records of its file system prove that it is as a snapshot has it.
-    pub(super) fn kept(
+    /// Takes over what was put aside, where the file system is in the state in which it was read then: nobody wrote to it in between.
+    /// What may be written below it is not proven by that, and told by what it is now alone.
+    fn resume(
         &self,
+        kept: &mut Kept,
         volume: &Volume,
-        used: &ExtentSet,
-        plan: &SnapshotPlan,
-        wanted: &VolumeCapture,
-    ) -> Result<Kept, Stop> {
-        let past = self.past(volume, plan.parent)?;
-        let map = past.as_ref().map(|p| p.map);
-        let doubt = match &wanted.against {
-            Ok(against) => against.doubt.as_ref(),
-            Err(why) => return Ok(Kept::nothing(used, map, why.clone())),
-        };
-        let Some(past) = past else {
-            return Ok(Kept::nothing(used, None, "the snapshot before was not signed with this key".into()));
-        };
-        match self.cx.parser.changes(volume, past.bytes.clone()) {
-            Ok(changes) => match doubt.filter(|_| changes.comparison == Comparison::Metadata) {
-                Some(why) => Ok(Kept::nothing(used, map, why.clone())),
-                None => {
-                    let now = self.bytes(volume.path.disk(), volume.extent)?;
-                    Kept::choose(&past, changes, (&*now, used), || go_on(self.cx))
-                }
-            },
-            Err(e) => Ok(Kept::nothing(used, map, format!("its records could not be compared ({e})").into())),
+        saved: &SavedVolume,
+        (state, now): (Option<Digest>, &Arc<dyn ReadAt>),
+    ) -> Result<(), Stop> {
+        if state.is_none() || state != saved.state {
+            return Ok(());
         }
+        let Ok(changes) = self.cx.parser.changes(volume, now.clone()) else { return Ok(()) };
+        if changes.comparison == Comparison::Untouched {
+            let past = Past::new(self.cx.store, saved);
+            kept.compared.resumed = kept.take(&past, &changes.same, &**now, || go_on(self.cx))?;
+        }
+        Ok(())
+    }
+
+    /// Takes over from the snapshot before what the records of the file system prove; or says why nothing.
+    fn compare(
+        &self,
+        kept: &mut Kept,
+        volume: &Volume,
+        doubt: Option<&DisplayText>,
+        (id, past, now): (SnapshotId, &Past<'_>, &dyn ReadAt),
+    ) -> Result<(), Stop> {
+        let changes = match self.cx.parser.changes(volume, past.bytes.clone()) {
+            Ok(changes) => changes,
+            Err(e) => Changes::unknown(&format!("its records could not be compared ({e})")),
+        };
+        if changes.comparison == Comparison::Content {
+            kept.compared.why = changes.why;
+            return Ok(());
+        }
+        if let Some(why) = doubt.filter(|_| changes.comparison == Comparison::Metadata) {
+            kept.compared.why = why.clone();
+            return Ok(());
+        }
+        let before = kept.leaves.len();
+        kept.compared.taken_over = kept.take(past, &changes.same, now, || go_on(self.cx))?;
+        kept.compared.with = (kept.leaves.len() > before).then_some(id);
+        (kept.compared.by, kept.compared.why) = (changes.comparison, changes.why);
+        Ok(())
     }
 }
 
@@ -99,8 +145,6 @@ pub(super) fn gone(no: DiskNo) -> Stop {
 pub(super) fn go_on(cx: &Context<'_>) -> Result<(), Stop> {
     match cx.observer.cancelled() {
         false => Ok(()),
-        true => Err(Stop::Cancelled(
-            "stopped; no snapshot was made, and what was saved so far speeds up the next one".into(),
-        )),
+        true => Err(Stop::Cancelled("stopped; no snapshot was made".into())),
     }
 }

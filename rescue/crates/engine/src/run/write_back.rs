@@ -198,7 +198,9 @@ fn fenced_part(
 fn interrupted(stop: Stop) -> Stop {
     match stop {
         Stop::Cancelled(says) => Stop::failed(ExitCode::Interrupted, says.as_str(), FENCED),
-        Stop::Failed(Failure { says, .. }) => Stop::failed(ExitCode::Interrupted, says.as_str(), FENCED),
+        Stop::Failed(Failure { says, .. }) | Stop::Full(Failure { says, .. }) => {
+            Stop::failed(ExitCode::Interrupted, says.as_str(), FENCED)
+        }
     }
 }
 

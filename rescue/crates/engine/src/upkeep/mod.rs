@@ -65,6 +65,7 @@ impl<'a> Steps<'a> {
                 total: ByteLen(total as u64),
                 rate: ByteLen::ZERO,
                 remaining: None,
+                cost: None,
                 fenced: false,
             });
         }

@@ -80,13 +80,14 @@ fn what_was_taken_back_needs_no_reading() {
     let to = SnapRef::Prefix(then.to_string());
     must(&sim, &objects, Command::PlanRollback { to, only: Vec::new() });
     let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
-    let (_, _, root) = volumes.iter().find(|(path, ..)| path.number() == Some(3)).unwrap();
+    let compared = |n: u32| volumes.iter().find(|v| v.path.number() == Some(n)).unwrap().compared.clone();
+    let root = compared(3);
     assert_eq!((root.by, root.with), (Comparison::Untouched, Some(then)), "{}", root.why);
-    let (_, _, home) = volumes.iter().find(|(path, ..)| path.number() == Some(4)).unwrap();
+    let home = compared(4);
     assert_eq!((home.by, home.with), (Comparison::Content, None), "{}", home.why);
     // Nothing of a session is known here: with `--full`, and after it, everything else is read.
     let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: true }) else { panic!() };
-    assert!(volumes.iter().all(|(_, _, compared)| compared.by == Comparison::Content));
+    assert!(volumes.iter().all(|v| v.compared.by == Comparison::Content));
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Parser for Told {
         Ok(Vec::new())
     }
     fn coverage(&self, _: &Volume) -> Result<Coverage, ParserError> {
-        Ok(Coverage { method: CaptureMethod::UsedBlocks, why: "told".into(), used: self.used.clone() })
+        Ok(Coverage { method: CaptureMethod::UsedBlocks, why: "told".into(), used: self.used.clone(), state: None })
     }
     fn changes(&self, _: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         assert_eq!(before.size(), ByteLen(SIZE as u64));
@@ -103,15 +103,15 @@ pub(crate) fn save(
     let clock = Ticking::default();
     let cx = Context { devices: &*sim, parser: &told, store, clock: &clock, observer: &Unwatched };
     let report = report(&sim);
-    let mut planned = snapshot::keep(&report, None, &Scope::default());
-    assert_eq!(planned.plan.volumes.len(), 1);
+    let mut plan = snapshot::keep(&report, None, None, &Scope::default());
+    assert_eq!(plan.volumes.len(), 1);
     if let Some((snapshot, _)) = against {
-        planned.plan.parent = Some(snapshot);
+        plan.parent = Some(snapshot);
         if believed {
-            planned.plan.volumes[0].against = Ok(Against { doubt: None });
+            plan.volumes[0].against = Ok(Against { doubt: None });
         }
     }
-    capture(&cx, &planned.plan, &report, &MoreTable::new(), (1, 1)).unwrap()
+    capture(&cx, &plan, &report, &MoreTable::new(), (1, 1)).unwrap()
 }
 
 pub(crate) fn empty(objects: &Arc<Memory>) -> Store {

@@ -1,6 +1,7 @@
 //! The engine as front ends see it, on simulated machines whose file systems were made by the tools of the host.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod asides;
 mod crash;
 mod export;
 mod faults;

@@ -200,6 +200,7 @@ mod tests {
             captured: ByteLen(end - start),
             unreadable: ExtentSet::new(),
             compared: None,
+            state: None,
             map: map(u8::try_from(number).unwrap()),
         }
     }
