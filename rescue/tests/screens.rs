@@ -162,8 +162,8 @@ fn outcomes() {
     let id = snapshot_id("six");
     show("outcome-went-on", JobKind::Snapshot, Outcome::Saved { id, cost, volumes: went_on });
     let says = "the store is full: 8.6 MB are free, and 8.4 MB are kept for records; about 610 MB more are needed, at most 2.1 GB";
-    let advice = "make room with `holdfast forget` and `holdfast prune`, which need none, or use another store; then save again: \
-                  the next one goes on from here: 1.2 GB need not be read again as long as the system is not started before";
+    let advice = "make room with `holdfast forget` and `holdfast prune`, which need none, or use another store; then save again; \
+                  the next one goes on from here, and 1.2 GB need not be read again as long as the system is not started before";
     let full = Failure::new(ExitCode::Interrupted, says, advice);
     show("outcome-full", JobKind::Snapshot, Outcome::Failed(full));
     show("outcome-rolled-back", JobKind::Rollback, Outcome::WroteBack(receipt()));

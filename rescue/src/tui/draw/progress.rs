@@ -33,7 +33,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         weight: 9,
     });
     if let Some(estimate) = run.estimate.as_ref().filter(|_| *job == JobKind::Snapshot) {
-        sections.push(Section { lines: room(estimate, look, columns), short: None, weight: 6 });
+        sections.push(room(estimate, look, columns.min(100)));
     }
     let (heading, style, says) = safe(run, *job, progress.as_ref(), look);
     let mut lines = paragraph(heading, style, 0, columns);
@@ -88,12 +88,14 @@ fn far(ui: &Ui, p: &Progress, columns: usize) -> Vec<Line<'static>> {
 }
 
 /// How much room it may need, against what there is.
-fn room(estimate: &SnapshotEstimate, look: Look, columns: usize) -> Vec<Line<'static>> {
-    let mut lines = paragraph(&words::sentence(&words::room(estimate)), Style::new(), 0, columns.min(100));
-    if estimate.is_tight() {
-        lines.extend(paragraph(&words::sentence(words::TIGHT), look.unsure(), 0, columns.min(100)));
+fn room(estimate: &SnapshotEstimate, look: Look, columns: usize) -> Section {
+    let mut lines = paragraph(&words::sentence(&words::room(estimate)), Style::new(), 0, columns);
+    if !estimate.is_tight() {
+        return Section { lines, short: None, weight: 6 };
     }
-    lines
+    let tight = paragraph(&words::sentence(words::TIGHT), look.unsure(), 0, columns);
+    lines.extend(tight.iter().cloned());
+    Section { lines, short: Some(tight), weight: 6 }
 }
 
 type Safe = (&'static str, Style, &'static str);

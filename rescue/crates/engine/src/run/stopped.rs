@@ -122,8 +122,8 @@ impl<'a> Stopped<'a> {
             _ => format!("{}; about {} more are needed, at most {most}", full.says, ByteLen(likely.min(most.0))),
         };
         let (code, next) = match left {
-            Left::Packs => (ExitCode::Failed, "then save again: what is stored already is not stored again".to_owned()),
-            left => (ExitCode::Interrupted, format!("then save again: {}", left.says())),
+            Left::Packs => (ExitCode::Failed, "then save again; nothing is stored twice".to_owned()),
+            left => (ExitCode::Interrupted, format!("then save again; {}", left.says())),
         };
         let advice = format!(
             "make room with `holdfast forget` and `holdfast prune`, which need none, or use another store; {next}"
@@ -139,14 +139,12 @@ impl Left {
 
     fn says(&self) -> String {
         match self {
-            Self::Aside(ByteLen::ZERO) => {
-                "what was saved is kept: the next one reads it again, and stores none of it again".to_owned()
-            }
+            Self::Aside(ByteLen::ZERO) => "the next one reads all of it again, and stores nothing twice".to_owned(),
             Self::Aside(proven) => format!(
-                "the next one goes on from here: {proven} need not be read again as long as the system is not started before"
+                "the next one goes on from here, and {proven} need not be read again as long as the system is not started before"
             ),
             Self::Before => "the next one goes on from what was put aside before".to_owned(),
-            Self::Packs => "what is stored already is not stored again by the next one".to_owned(),
+            Self::Packs => "the next one stores nothing twice".to_owned(),
         }
     }
 }

@@ -393,14 +393,14 @@ fn where_the_store_becomes_full_it_says_what_is_needed_and_goes_on_when_there_is
 fn what_it_will_take_is_told_before() {
     let store = empty();
     let machine = Machine::new(disk());
-    let told = machine.with(&store, &Watcher::patient(), |cx, plan, report| estimate(cx, plan, report)).unwrap();
+    let told = machine.with(&store, &Watcher::patient(), estimate).unwrap();
     assert!(store.list().unwrap().snapshots.is_empty() && store.asides().unwrap().is_empty());
     let watcher = Watcher::patient();
     let (_, made) = machine.save(&store, &watcher).unwrap();
     assert_eq!(told, watcher.estimate());
     assert_eq!((told.read, told.volumes[0].used, told.free), (made.cost.read, made.volumes[0].captured, None));
     assert!(made.cost.stored <= told.at_most && told.likely <= told.at_most, "{told:?} {:?}", made.cost);
-    let again = machine.with(&store, &Watcher::patient(), |cx, plan, report| estimate(cx, plan, report)).unwrap();
+    let again = machine.with(&store, &Watcher::patient(), estimate).unwrap();
     assert!(again.read.0 < 1 << 20 && again.volumes[0].read.compared.taken_over.0 > 20 << 20, "{again:?}");
     // Progress says what became of what was read.
     let seen = watcher.told.lock().unwrap().0.clone();
