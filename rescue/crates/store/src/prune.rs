@@ -176,7 +176,7 @@ impl Prune<'_> {
                 if !progress("deleting", n, packs.len()) {
                     return Ok(false);
                 }
-                if oldest < list.generation || !self.has_good_copies(no)? {
+                if oldest < list.generation || !self.has_good_copies(no, &[])? {
                     left += 1;
                     self.report.kept += 1;
                 } else {
@@ -210,13 +210,13 @@ impl Prune<'_> {
             let (live, _) = self.weigh(*pack)?;
             self.report.written.0 = self.report.written.0.saturating_add(live);
         }
-        let all: Vec<usize> = dead.into_iter().chain(rewritten).collect();
+        let all: Vec<usize> = dead.into_iter().chain(rewritten.iter().copied()).collect();
         if now {
             for (n, pack) in all.iter().enumerate() {
                 if !progress("deleting", n, all.len()) {
                     return Ok(false);
                 }
-                match self.has_good_copies(*pack)? {
+                match self.has_good_copies(*pack, &rewritten)? {
                     true => self.delete(*pack)?,
                     false => self.report.kept += 1,
                 }
@@ -260,8 +260,9 @@ impl Prune<'_> {
         Ok(())
     }
 
-    /// True where every live chunk that a pack has too lies in another pack that was read back whole.
-    fn has_good_copies(&mut self, pack: usize) -> Result<bool, StoreError> {
+    /// True where every live chunk that a pack has too lies in another pack that was read back whole. What is live of `rewritten` packs was
+    /// written again and read back: two of them may have the same chunks, and go one after the other.
+    fn has_good_copies(&mut self, pack: usize, rewritten: &[usize]) -> Result<bool, StoreError> {
         let held = &self.ground.packs[pack];
         if !held.readable || self.dry {
             return Ok(true);
@@ -271,7 +272,7 @@ impl Prune<'_> {
         for id in ids {
             let copies = self.ground.copies(&id)?;
             let live = copies.into_iter().filter(|bit| self.live.get(*bit)).map(|bit| self.ground.pack_of(bit));
-            others.extend(live.filter(|p| *p != pack));
+            others.extend(live.filter(|p| *p != pack && !rewritten.contains(p)));
         }
         for other in others {
             if !self.is_proven(other)? {

@@ -7,11 +7,12 @@ use model::id::{Digest, SnapshotId};
 use model::note::Says;
 use model::ports::{Entropy, ObjectError, ObjectName, ObjectStore, UnixMicros};
 use model::snapshot::{Manifest, MapRoot, Receipt};
-use model::units::{ByteLen, ByteOffset};
+use model::units::{ByteLen, ByteOffset, Extent};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use store::backend::{Files, LocalDir};
-use store::{InitOptions, LocalDecoder, OpenOptions, PruneOptions, Secret, Store, StoreError, Unlock};
+use store::{InitOptions, LEAF, LocalDecoder, OpenOptions, PruneOptions, Secret, Store, StoreError, Unlock, Writer};
 
 /// Where the store lies in the simulated file system.
 const ROOT: &str = "/disk/store";
@@ -68,6 +69,10 @@ pub(crate) enum Step {
     Init,
     /// Saves the volume of this number.
     Snapshot(usize),
+    /// Begins to save the volume of this number, going on from what was put aside, and puts aside what was saved so far.
+    Stop(usize),
+    /// Saves the volume of this number, going on from what was put aside.
+    GoOn(usize),
     /// Forgets a snapshot.
     Forget(usize),
     /// Says something of a snapshot.
@@ -150,6 +155,8 @@ impl Build {
             Step::Init => self.init(fs).map(|_| None),
             Step::Snapshot(n) => self.save(fs, n, 0, 0).map(Some),
             Step::Beside(n, before, after) => self.save(fs, n, before, after).map(Some),
+            Step::Stop(n) => self.stop(fs, n).map(|()| None),
+            Step::GoOn(n) => self.go_on(fs, n).map(Some),
             Step::Forget(_) => self.open(fs)?.forget(&[about()]).map(|_| None),
             Step::Note(_, word) => self.open(fs)?.put_note(about(), word.says(), UnixMicros(1)).map(|()| None),
             Step::Intent(_) => self.open(fs)?.put_intent(&intent(about(), about())).map(|_| None),
@@ -171,6 +178,22 @@ impl Build {
         Ok(())
     }
 
+    fn stop(&self, fs: &SimFs, n: usize) -> Result<(), StoreError> {
+        let store = self.open(fs)?;
+        let mut writer = store.writer()?;
+        let map = hand_over(&store, &mut writer, n, false)?;
+        let put = writer.put_aside(Manifest { taken: number(n), ..labelled(map) }, &mut || true)?;
+        assert!(put.is_some(), "nobody is in a hurry");
+        Ok(())
+    }
+
+    fn go_on(&self, fs: &SimFs, n: usize) -> Result<SnapshotId, StoreError> {
+        let store = self.open(fs)?;
+        let mut writer = store.writer()?;
+        let map = hand_over(&store, &mut writer, n, true)?;
+        writer.finish(Manifest { taken: number(n), ..labelled(map) }).map(|(id, _)| id)
+    }
+
     fn save(&self, fs: &SimFs, n: usize, before: usize, after: usize) -> Result<SnapshotId, StoreError> {
         let store = self.open(fs)?;
         let mut writer = store.writer()?;
@@ -178,9 +201,43 @@ impl Build {
         (0..before).try_for_each(|_| self.prune(fs, false))?;
         writer.prove(&mut |_, _| true)?;
         (0..after).try_for_each(|_| self.prune(fs, false))?;
-        let manifest = Manifest { taken: UnixMicros(i64::try_from(n).unwrap()), ..labelled(map) };
+        let manifest = Manifest { taken: number(n), ..labelled(map) };
         writer.finish(manifest).map(|(id, _)| id)
     }
+}
+
+/// Where nothing of a volume lies but what is far away.
+const BEHIND: u64 = 1 << 30;
+
+/// Hands a volume over; leaves that the aside has of this very volume are taken over instead. Where not all of it is wanted, it stops with
+/// the first bytes of a leaf that is never complete.
+fn hand_over(store: &Store, writer: &mut Writer, n: usize, all: bool) -> Result<MapRoot, StoreError> {
+    let aside = store.newest_aside(&common::machine("a"))?.filter(|(_, aside)| aside.taken == number(n));
+    writer.begin(common::LEN);
+    let mut from = 0;
+    if let Some((_, aside)) = aside {
+        let map = aside.volumes[0].map;
+        let leaves: Vec<_> = store.map(map).leaves(Extent::whole(common::LEN)).collect::<Result<_, _>>()?;
+        for leaf in leaves {
+            writer.keep(map, leaf.extent)?;
+            from = leaf.extent.end().0;
+        }
+    }
+    let end = if all { u64::MAX } else { BEHIND };
+    let volume = volume(n, store.is_encrypted());
+    for (at, bytes) in volume.cells().into_values().flatten().filter(|(at, _)| (from..end).contains(at)) {
+        writer.write(ByteOffset(at), bytes)?;
+    }
+    if all {
+        return writer.end();
+    }
+    writer.write(ByteOffset(BEHIND), fill(2, 9, usize::try_from(common::CELL).unwrap()))?;
+    let (map, _) = writer.cut_short()?.unwrap();
+    Ok(map)
+}
+
+fn number(n: usize) -> UnixMicros {
+    UnixMicros(i64::try_from(n).unwrap())
 }
 
 fn labelled(map: MapRoot) -> Manifest {
@@ -215,6 +272,18 @@ fn make(n: usize, part: usize) -> Volume {
 pub(crate) fn is_exact(store: &Store, manifest: &Manifest) -> Result<bool, StoreError> {
     let saved = volume(usize::try_from(manifest.taken.0).unwrap(), store.is_encrypted());
     common::load(store, manifest.volumes[0].map).map(|found| found == *saved)
+}
+
+/// Whether what was put aside is part of what was being saved then, leaf by leaf.
+pub(crate) fn is_part(store: &Store, aside: &Manifest) -> Result<bool, StoreError> {
+    let saved = volume(usize::try_from(aside.taken.0).unwrap(), store.is_encrypted());
+    let found = common::load(store, aside.volumes[0].map)?;
+    let leaves: BTreeSet<u64> = found.runs.keys().map(|at| at / LEAF).collect();
+    let mut expected = Volume::default();
+    for (at, bytes) in saved.cells().into_values().flatten().filter(|(at, _)| leaves.contains(&(at / LEAF))) {
+        expected.put(at, &bytes);
+    }
+    Ok(found == expected)
 }
 
 /// A place whose lock keeps nobody out, as over a network.

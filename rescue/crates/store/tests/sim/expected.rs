@@ -1,6 +1,6 @@
 //! What must be true of a store after a history, whatever came in between.
 
-use crate::build::{Build, Deed, Step, is_exact};
+use crate::build::{Build, Deed, Step, is_exact, is_part};
 use crate::fs::SimFs;
 use model::id::SnapshotId;
 use model::note::Noted;
@@ -36,6 +36,8 @@ pub(crate) struct Expected {
     notes: BTreeMap<SnapshotId, Noted>,
     /// Write-backs by where they go to, and whether they ended.
     write_backs: BTreeMap<SnapshotId, bool>,
+    /// The volume of which something was put aside.
+    aside: Option<usize>,
     /// What was begun and not acknowledged: it happened or not.
     begun: Option<Deed>,
 }
@@ -52,7 +54,11 @@ impl Expected {
         self.begun = None;
         match (deed.step, deed.about) {
             (Step::Init, _) => self.store = true,
-            (Step::Snapshot(_) | Step::Beside(..), _) => self.snapshots.extend(id),
+            (Step::Snapshot(_) | Step::GoOn(_) | Step::Beside(..), _) => {
+                self.snapshots.extend(id);
+                self.aside = None;
+            }
+            (Step::Stop(n), _) => self.aside = Some(n),
             (Step::Forget(_), Some(id)) => {
                 self.snapshots.remove(&id);
                 self.forgotten.insert(id);
@@ -66,6 +72,11 @@ impl Expected {
             (Step::Note(_, word), Some(id)) => self.notes.entry(id).or_default().take(&word.says()),
             _ => {}
         }
+    }
+
+    /// A snapshot was begun since, and maybe recorded: what was put aside is not needed any more.
+    pub(crate) fn saved_since(self) -> Self {
+        Self { aside: None, ..self }
     }
 
     /// True where something was begun.
@@ -126,7 +137,8 @@ impl Expected {
             return Err(format!("something torn is listed: {damage}"));
         }
         let write_backs = self.begun_and_ended(store)?;
-        let seen = Self { write_backs, ..self.seen(&listing)? };
+        let aside = self.put_aside(store, look)?;
+        let seen = Self { write_backs, aside, ..self.seen(&listing)? };
         if !listing.snapshots.is_sorted_by(|(_, a), (_, b)| a.counter < b.counter) {
             return Err("two snapshots have one counter".to_owned());
         }
@@ -141,6 +153,28 @@ impl Expected {
             return Err(format!("the check finds damage: {:?}", report.findings));
         }
         Ok((report, seen))
+    }
+
+    /// What was put aside, where it is whole, and there if it was acknowledged and nothing that replaces it was begun. Where the disk lies
+    /// it is nobody's promise.
+    fn put_aside(&self, store: &Store, look: Look) -> Result<Option<usize>, String> {
+        let asides = store.asides().map_err(|e| format!("listing what was put aside: {e}"))?;
+        for (_, aside) in asides.iter().filter(|_| look == Look::NothingWrong) {
+            match is_part(store, aside) {
+                Ok(true) => {}
+                Ok(false) => return Err(format!("what was put aside of {} is something else", aside.taken.0)),
+                Err(e) => return Err(format!("what was put aside of {} does not read back: {e}", aside.taken.0)),
+            }
+        }
+        let there = |n: &usize| asides.iter().any(|(_, a)| usize::try_from(a.taken.0) == Ok(*n));
+        let begun = self.begun.map(|deed| deed.step);
+        let replaced = matches!(begun, Some(Step::Stop(_) | Step::Snapshot(_) | Step::GoOn(_) | Step::Beside(..)));
+        match self.aside {
+            Some(n) if look == Look::NothingWrong && !replaced && !there(&n) => {
+                Err(format!("what was put aside of {n} is gone"))
+            }
+            aside => Ok(aside.filter(there)),
+        }
     }
 
     /// The write-backs there are, where they are those that were acknowledged.
@@ -197,7 +231,7 @@ impl Expected {
 /// A prune that nothing stood in the way of leaves nothing that nobody needs.
 fn is_tidy(build: &Build, fs: &SimFs, report: &CheckReport) -> Result<(), String> {
     let objects = build.objects(build.dir(fs).map_err(|e| e.to_string())?);
-    for kind in ["leases", "condemned"] {
+    for kind in ["leases", "condemned", "asides"] {
         if let Some(left) = objects.list(kind).map_err(|e| e.to_string())?.first() {
             return Err(format!("after a prune there is {}", left.as_str()));
         }

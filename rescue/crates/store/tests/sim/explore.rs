@@ -95,7 +95,7 @@ impl Explorer {
         let mut rng = Rng::new(seed);
         let (again, expected) = match rng.below(2) {
             0 => (log.len(), then),
-            _ => (rng.below(log.len() + 1), expected),
+            _ => (rng.below(log.len() + 1), expected.saved_since()),
         };
         let tree = Replay::end(&tree, &log[..again]).crash(rng.next(), *model);
         let fs = SimFs::new(tree, *model);

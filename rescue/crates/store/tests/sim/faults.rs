@@ -21,10 +21,10 @@ pub(crate) enum Doing {
 
 impl Doing {
     fn history(self) -> History {
-        use Step::{Forget, Init, Intent, Note, Prune, Receipt, Snapshot};
+        use Step::{Forget, GoOn, Init, Intent, Note, Prune, Receipt, Snapshot, Stop};
         match self {
             Self::Saving => {
-                let steps = vec![Init, Snapshot(0), Snapshot(1), Snapshot(3)];
+                let steps = vec![Init, Snapshot(0), Stop(1), GoOn(1), Snapshot(3)];
                 History { steps, sealed: false, shared: false }
             }
             Self::Freeing => {

@@ -23,7 +23,7 @@ const fn pruned(now: bool) -> Step {
 impl History {
     /// The history of a number: the first few are made so that they meet everything once, the others by chance.
     pub(crate) fn numbered(n: usize) -> Self {
-        use Step::{Beside, Forget, Intent, Note, Receipt, Snapshot};
+        use Step::{Beside, Forget, GoOn, Intent, Note, Receipt, Snapshot, Stop};
         let (steps, sealed, shared) = match n {
             0 => (vec![Snapshot(0), Snapshot(1), Snapshot(2)], false, false),
             1 => (vec![Snapshot(3), Snapshot(3), Snapshot(4), Snapshot(6)], false, false),
@@ -37,6 +37,11 @@ impl History {
             }
             4 => (vec![Snapshot(0), Snapshot(1), Forget(0), Beside(0, 1, 1), pruned(false)], false, true),
             5 => (vec![Snapshot(0), Snapshot(1), Forget(0), pruned(false), Beside(0, 1, 1)], false, true),
+            6 => (vec![Snapshot(0), Stop(1), Stop(1), GoOn(1), Stop(3), Snapshot(4)], false, false),
+            7 => {
+                let freed = [Stop(1), Forget(0), pruned(true), Stop(2), pruned(false), GoOn(2), pruned(false)];
+                ([&[Snapshot(0)], &freed[..]].concat(), true, false)
+            }
             n if n < 10 => {
                 let mut rng = Rng::new(n as u64);
                 ((0..2 + rng.below(4)).map(|_| Snapshot(rng.below(8))).collect(), rng.chance(128), false)
@@ -64,6 +69,13 @@ impl History {
                     Step::Note(there[rng.below(there.len())], word)
                 }
                 3 | 4 => Step::Prune { now: rng.chance(128) },
+                5 if rng.chance(128) => {
+                    let n = rng.below(8);
+                    steps.push(Step::Stop(n));
+                    there.push(saved);
+                    saved += 1;
+                    Step::GoOn(n)
+                }
                 n => {
                     there.push(saved);
                     saved += 1;

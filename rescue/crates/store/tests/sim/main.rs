@@ -37,7 +37,7 @@ use store::backend::LocalDir;
 use tree::Tree;
 
 /// The histories of a sample.
-const SAMPLE: usize = 6;
+const SAMPLE: usize = 8;
 /// The histories of a full run.
 const HISTORIES: usize = 30;
 
