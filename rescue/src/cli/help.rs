@@ -59,14 +59,20 @@ to it. Where a byte does not come back, no store is made (exit code 3). It
 takes as long as writing and reading that much; Ctrl-C stops it.
 ";
 const SNAPSHOT: &str = "\
-holdfast snapshot DISK.. --store S [--full] [--sign-with FILE] [--json]
+holdfast snapshot DISK.. --store S [--full] [--dry-run] [--sign-with FILE]
+    [--json]
 
 Saves the present state of the disks. They are only read. What the store has
 already is not stored again.
 --sign-with signs it with a key that `key new-signer` made.
 --full also saves, byte for byte, volumes that this version does not
 understand.
-Ctrl-C stops it; nothing is lost.
+--dry-run says what would be read, and how much room it may need; nothing is
+saved.
+Ctrl-C stops it, and so does a full store (exit code 5): what was saved so far
+is put aside, and the next snapshot goes on from there. It is read again all
+the same where the file system does not prove that nobody wrote to it since:
+anything but an ext4 with a journal that was unmounted, and with --full.
 ";
 const AUTO: &str = "\
 holdfast auto DISK.. --store S [--policy FILE] [--dry-run] [--sign-with FILE]
