@@ -5,18 +5,20 @@ use crate::sim::{Sim, Ticking};
 use engine::parser::{Local, Parser, ParserError, Scene};
 use engine::plan::snapshot::{self, Scope};
 use engine::run::capture::{MoreTable, capture};
-use engine::run::{Context, Unwatched};
+use engine::run::{Context, Observer, Stop, Unwatched};
 use model::assessment::Report;
 use model::coverage::{CaptureMethod, Changes, Comparison, Coverage};
+use model::event::Progress;
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, Finding, Inspection, System, Volume};
 use model::plan::Against;
 use model::ports::{Devices, ObjectStore, ReadAt};
 use model::snapshot::{Manifest, MapContent};
-use model::units::{ByteLen, Extent, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use store::backend::Memory;
 use store::{Decode, LocalDecoder, Store};
 
@@ -28,6 +30,8 @@ struct Told {
     local: Local,
     used: ExtentSet,
     same: ExtentSet,
+    /// Names the state: the hash of all bytes.
+    state: Digest,
 }
 
 impl Parser for Told {
@@ -44,11 +48,13 @@ impl Parser for Told {
         Ok(Vec::new())
     }
     fn coverage(&self, _: &Volume) -> Result<Coverage, ParserError> {
-        Ok(Coverage { method: CaptureMethod::UsedBlocks, why: "told".into(), used: self.used.clone(), state: None })
+        Ok(Coverage { method: CaptureMethod::UsedBlocks, why: "told".into(), used: self.used.clone(), state: Some(self.state) })
     }
     fn changes(&self, _: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         assert_eq!(before.size(), ByteLen(SIZE as u64));
-        Ok(Changes { comparison: Comparison::Metadata, why: "told".into(), same: self.same.clone() })
+        let now = Digest::of(&before.read_vec(ByteOffset(0), SIZE).unwrap()) == self.state;
+        let comparison = if now { Comparison::Untouched } else { Comparison::Metadata };
+        Ok(Changes { comparison, why: "told".into(), same: self.same.clone() })
     }
 }
 
@@ -97,13 +103,38 @@ pub(crate) fn save(
     against: Option<(SnapshotId, &ExtentSet)>,
     believed: bool,
 ) -> (SnapshotId, Manifest) {
+    attempt(store, bytes, used, against, believed, &Unwatched).unwrap()
+}
+
+/// Says stop at the call of that number.
+struct Countdown(AtomicU32);
+
+impl Observer for Countdown {
+    fn progress(&self, _: Progress) {}
+    fn log(&self, _: &str) {}
+    fn cancelled(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_err()
+    }
+}
+
+fn attempt(
+    store: &Store,
+    bytes: &[u8],
+    used: &ExtentSet,
+    against: Option<(SnapshotId, &ExtentSet)>,
+    believed: bool,
+    observer: &dyn Observer,
+) -> Result<(SnapshotId, Manifest), Stop> {
     let sim = Sim::new(bytes.to_vec());
     let same = against.map(|(_, same)| same.clone()).unwrap_or_default();
-    let told = Told { local: Local::new(sim.disks()), used: used.clone(), same };
+    let state = Digest::of(bytes);
+    let told = Told { local: Local::new(sim.disks()), used: used.clone(), same, state };
     let clock = Ticking::default();
-    let cx = Context { devices: &*sim, parser: &told, store, clock: &clock, observer: &Unwatched };
+    let cx = Context { devices: &*sim, parser: &told, store, clock: &clock, observer };
     let report = report(&sim);
-    let mut plan = snapshot::keep(&report, None, None, &Scope::default());
+    let machine = engine::gather::machine(&report.inspection);
+    let aside = store.newest_aside(&machine).unwrap().map(|(id, _)| id);
+    let mut plan = snapshot::keep(&report, None, aside, &Scope::default());
     assert_eq!(plan.volumes.len(), 1);
     if let Some((snapshot, _)) = against {
         plan.parent = Some(snapshot);
@@ -111,7 +142,7 @@ pub(crate) fn save(
             plan.volumes[0].against = Ok(Against { doubt: None });
         }
     }
-    capture(&cx, &plan, &report, &MoreTable::new(), (1, 1)).unwrap()
+    capture(&cx, &plan, &report, &MoreTable::new(), (1, 1))
 }
 
 pub(crate) fn empty(objects: &Arc<Memory>) -> Store {
@@ -140,6 +171,7 @@ proptest! {
         changed in prop::collection::vec((0..SECTORS, 1usize..40), 0..4),
         doubted in prop::collection::vec((0..SECTORS, 1usize..400), 0..3),
         believed in any::<bool>(),
+        stop in prop::option::of(4u32..30),
         seed in 0u64..8,
     ) {
         let before = noise(seed, SIZE);
@@ -157,6 +189,8 @@ proptest! {
 
         let store = empty(&Arc::new(Memory::new()));
         let (first, _) = save(&store, &before, &used_then, None, true);
+        // One that is stopped somewhere, and what goes on from there: both on top of the first.
+        let stopped = stop.map(|n| attempt(&store, &after, &used_now, Some((first, &same)), believed, &Countdown(n.into())));
         let (id, increment) = save(&store, &after, &used_now, Some((first, &same)), believed);
         let other = empty(&Arc::new(Memory::new()));
         let (_, full) = save(&other, &after, &used_now, None, true);
@@ -164,7 +198,10 @@ proptest! {
         prop_assert_eq!(increment.volumes[0].captured, full.volumes[0].captured);
 
         let compared = increment.volumes[0].compared.clone().unwrap();
-        prop_assert_eq!(compared.taken_over.0 + increment.cost.read.0, used_now.total().0, "read or taken over");
+        let taken_over = compared.taken_over.0 + compared.resumed.0;
+        prop_assert_eq!(taken_over + increment.cost.read.0, used_now.total().0, "read or taken over");
+        prop_assert!(compared.resumed.0 == 0 || stopped.is_some_and(|s| s.is_err()), "only what was put aside is resumed");
+        prop_assert!(store.asides().unwrap().is_empty());
         prop_assert_eq!(compared.with.is_some(), compared.taken_over.0 > 0);
         prop_assert!(believed || compared.taken_over.0 == 0, "what is not believed is read");
         // What it needs of the first, it has by itself.
