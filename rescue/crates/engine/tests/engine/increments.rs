@@ -52,7 +52,7 @@ impl Parser for Told {
     }
     fn changes(&self, _: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         assert_eq!(before.size(), ByteLen(SIZE as u64));
-        let now = Digest::of(&before.read_vec(ByteOffset(0), SIZE).unwrap()) == self.state;
+        let now = before.read_vec(ByteOffset(0), SIZE).is_ok_and(|bytes| Digest::of(&bytes) == self.state);
         let comparison = if now { Comparison::Untouched } else { Comparison::Metadata };
         Ok(Changes { comparison, why: "told".into(), same: self.same.clone() })
     }
