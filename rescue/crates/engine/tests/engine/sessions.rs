@@ -3,7 +3,7 @@
 use crate::image::noise;
 use crate::increments::{SECTORS, SIZE, empty, report, save, set};
 use crate::sim::Sim;
-use engine::plan::snapshot;
+use engine::plan::snapshot::{self, Scope};
 use model::assessment::{
     Assessment, Change, Confidence, Facet, Installation, Report, Start, SystemReport, Termination,
 };
@@ -73,7 +73,7 @@ fn doubts(saved: &(SnapshotId, Manifest), then: [u16; 2], now: [u16; 2]) -> [boo
         volume
     };
     manifest.volumes = vec![saved_as(1, then[0]), saved_as(2, then[1])];
-    let planned = snapshot::keep(&report, Some((saved.0, &manifest)), false);
+    let planned = snapshot::keep(&report, Some((saved.0, &manifest)), &Scope::default());
     let doubt = |n: u32| {
         let volume = planned.plan.volumes.iter().find(|v| v.path == path(n)).unwrap();
         volume.against.as_ref().unwrap().doubt.is_some()
@@ -86,7 +86,7 @@ fn doubts(saved: &(SnapshotId, Manifest), then: [u16; 2], now: [u16; 2]) -> [boo
 #[test]
 fn a_system_that_ran_twice_leaves_its_other_volumes_in_doubt() {
     let store = empty(&Arc::new(Memory::new()));
-    let saved = save(&store, &noise(1, SIZE), &set(&[(0, SECTORS)]), None);
+    let saved = save(&store, &noise(1, SIZE), &set(&[(0, SECTORS)]), None, false);
     assert_eq!(doubts(&saved, [7, 3], [8, 4]), [false, false]);
     assert_eq!(doubts(&saved, [7, 3], [7, 4]), [false, true], "mounted by something else");
     assert_eq!(doubts(&saved, [7, 3], [9, 4]), [false, true], "the root is judged by its own count");
