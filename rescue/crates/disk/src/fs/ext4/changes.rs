@@ -158,7 +158,8 @@ impl Same<'_> {
         Ok(self.same.into())
     }
 
-    /// True where the inode's last change came before the session that began at `began`, to the nanosecond.
+    /// True where the inode keeps its times to the nanosecond, and was last changed before the session that began at `began`
+    /// (seconds since 1970).
     fn is_old(&self, inode: &Inode, began: i64) -> bool {
         match inode.changed() {
             Some(at) => at <= began || !self.rules.keep(Rule::BeforeSession),
