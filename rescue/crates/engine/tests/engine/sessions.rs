@@ -73,9 +73,9 @@ fn doubts(saved: &(SnapshotId, Manifest), then: [u16; 2], now: [u16; 2]) -> [boo
         volume
     };
     manifest.volumes = vec![saved_as(1, then[0]), saved_as(2, then[1])];
-    let planned = snapshot::keep(&report, Some((saved.0, &manifest)), &Scope::default());
+    let planned = snapshot::keep(&report, Some((saved.0, &manifest)), None, &Scope::default());
     let doubt = |n: u32| {
-        let volume = planned.plan.volumes.iter().find(|v| v.path == path(n)).unwrap();
+        let volume = planned.volumes.iter().find(|v| v.path == path(n)).unwrap();
         volume.against.as_ref().unwrap().doubt.is_some()
     };
     [doubt(1), doubt(2)]
