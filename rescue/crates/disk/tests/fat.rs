@@ -119,8 +119,7 @@ fn every_width_reads_as_it_was_made() {
         let mut names: Vec<String> =
             fs.read_dir(b"/", 100).unwrap().iter().map(|f| f.name.display().to_string()).collect();
         names.sort();
-        // mtools marks the short name as lower-case, which `fatfs` does for ASCII only. Looking up ignores case.
-        assert_eq!(names, ["EFI", "EMPTY.TXT", "gone", "gr\u{dc}n.txt", "loader", "many"]);
+        assert_eq!(names, ["EFI", "EMPTY.TXT", "gone", "gr\u{fc}n.txt", "loader", "many"]);
         assert_eq!(fs.read_dir(b"/many", 1000).unwrap().len(), 60);
         assert_eq!(fs.read_dir(b"/many", 7).unwrap().len(), 7);
         for nowhere in ["/nothing", "/EFI/nothing/x", "/EMPTY.TXT/x", "/../x", "/EFI/../EMPTY.TXT"] {
@@ -288,16 +287,16 @@ fn an_entry_that_leads_nowhere() {
     }
 }
 
-/// A small FAT32, which Linux reads and `fatfs` refuses: its files are incompatible, its coverage is right all the same.
+/// A FAT32 with fewer clusters than the specification asks for, which Linux reads all the same.
 #[test]
-fn a_small_fat32_is_covered() {
+fn a_small_fat32_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = blank(dir.path(), "fat.img", 8 * MIB);
     run("dosfstools", "mkfs.vfat", &["-F", "32", path.to_str().unwrap()], "");
     let bytes = image(&path);
     assert_eq!(info(&bytes).width, 32);
     let fs = open(&bytes);
-    assert!(matches!(fs.stat(b"/x"), Err(FsError::Incompatible(_))));
+    assert_eq!(fs.stat(b"/x").unwrap(), None);
     assert_eq!(fs.coverage().method, CaptureMethod::UsedBlocks);
 }
 

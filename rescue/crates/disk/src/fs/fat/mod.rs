@@ -1,16 +1,21 @@
-//! FAT12, FAT16 and FAT32: the facts and the allocation by our own reading, files through the `fatfs` crate.
+//! FAT12, FAT16 and FAT32.
 
 mod boot;
+mod chain;
+mod dir;
 mod files;
 mod usage;
 
 use super::{FileSystem, FsError};
 use crate::coverage::raw;
+use files::At;
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
-use model::inspection::{FatInfo, ListedFile};
+use model::inspection::{FatInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
-use model::units::ByteOffset;
+use model::text::RawName;
+use model::units::{ByteLen, ByteOffset};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The facts of a FAT file system, or `None` where there is no FAT boot sector.
@@ -54,15 +59,31 @@ impl Fat {
 
 impl FileSystem for Fat {
     fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError> {
-        self.files.stat(path)
+        let root =
+            ListedFile { name: RawName::default(), kind: FileKind::Directory, size: ByteLen::ZERO, modified: None };
+        Ok(self.files.find(path)?.map(|at| match at {
+            At::Root => root,
+            At::Entry(entry) => entry.listed(),
+        }))
     }
 
     fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
-        self.files.read_dir(path, most)
+        let mut out = Vec::new();
+        let Some(first) = self.files.find(path)?.and_then(|at| at.directory()).filter(|_| most > 0) else {
+            return Ok(out);
+        };
+        self.files.each(first, &mut Err, &mut |entry| {
+            out.push(entry.listed());
+            if out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(out)
     }
 
     fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
-        self.files.open(path)
+        match self.files.find(path)? {
+            Some(At::Entry(entry)) if !entry.directory => Ok(Some(Box::new(self.files.open(&entry)?))),
+            _ => Ok(None),
+        }
     }
 
     /// FAT has no symbolic links.
