@@ -11,12 +11,14 @@ use holdfast::tui::state::{Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
 use model::command::{ExitCode, Failure, ImageFormat, PowerAction};
 use model::coverage::Comparison;
-use model::event::{CheckReport, Exported, ExportedImage, JobKind, Outcome};
+use model::event::{CheckReport, Exported, ExportedImage, JobKind, Lost, Outcome};
+use model::files::{LostFiles, LostPath};
 use model::id::{DiskNo, IntentId, VolumePath};
+use model::inspection::FileKind;
 use model::plan::Action;
 use model::run_state::RunState;
 use model::snapshot::{Compared, Cost, VolumeRead};
-use model::units::{ByteLen, ExtentSet};
+use model::units::{ByteLen, ByteOffset, ExtentSet};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -181,7 +183,28 @@ fn outcomes() {
         read: ByteLen(800_000_000),
         damage: vec!["pack 3f2a is 12 bytes short (1048564 of 1048576)".into()],
         affected: vec![snapshot_id("three")],
-        lost: Vec::new(),
+        lost: vec![Lost {
+            snapshot: snapshot_id("three"),
+            of: "d0/p2".into(),
+            bytes: ByteLen(1_048_576),
+            places: 7,
+            first: ByteOffset(81_920),
+            files: Some(LostFiles {
+                paths: ["/etc", "/etc/passwd", "/home/ann/a\u{1b}[2Jb", "/usr/lib/libc.so.6"]
+                    .map(|path| LostPath {
+                        path: path.into(),
+                        kind: if path == "/etc" { FileKind::Directory } else { FileKind::File },
+                    })
+                    .into(),
+                count: 12,
+                nameless: 3,
+                metadata: true,
+                journal: false,
+                unclaimed: ByteLen(8192),
+                unseen: Some("a directory cannot be read whole: it is lost".into()),
+            }),
+            why_not: None,
+        }],
         unused: ByteLen(0),
     };
     show("outcome-check", JobKind::Check, Outcome::Checked(damage));

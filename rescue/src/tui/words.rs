@@ -2,10 +2,11 @@
 
 use model::assessment::{Assessment, Change, Confidence, Installation, Start, Termination};
 use model::command::Failure;
-use model::event::JobKind;
+use model::event::{JobKind, Lost};
 use model::evidence::EndKind;
+use model::files::LostPath;
 use model::id::SnapshotId;
-use model::inspection::{Content, Inspection, Volume};
+use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::SnapshotEstimate;
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::units::ByteLen;
@@ -291,6 +292,39 @@ pub fn room(e: &SnapshotEstimate) -> String {
 
 /// What that means where the guess does not fit.
 pub const TIGHT: &str = "it may not fit: if it does not, it stops in order, and goes on once there is more room";
+
+/// What lies in lost bytes of a volume, a line each, with at most `most` paths.
+pub fn lost(lost: &Lost, most: usize) -> Vec<String> {
+    let Some(files) = &lost.files else {
+        return lost.why_not.iter().map(|why| format!("which files lie there cannot be told: {why}")).collect();
+    };
+    let path = |p: &LostPath| match p.kind {
+        FileKind::Directory => format!("{} (names in this directory)", p.path.display()),
+        _ => p.path.display().to_string(),
+    };
+    let mut out: Vec<String> = files.paths.iter().take(most).map(path).collect();
+    let more = files.count.saturating_sub(out.len() as u64);
+    if more > 0 {
+        out.push(format!("and {more} more"));
+    }
+    if files.nameless > 0 {
+        let files = if files.nameless == 1 { "1 file".to_owned() } else { format!("{} files", files.nameless) };
+        out.push(format!("{files} whose names are lost"));
+    }
+    if files.metadata {
+        out.push("records of the file system itself".into());
+    }
+    if files.journal {
+        out.push("the file system's journal".into());
+    }
+    if files.unclaimed.0 > 0 {
+        out.push(format!("{} that belong to no file that was found", files.unclaimed));
+    }
+    if let Some(why) = &files.unseen {
+        out.push(format!("and maybe others: {why}"));
+    }
+    out
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 //! [`inspect()`] does it all at once. The steps ([`table::read`], [`content::identify`], [`system::find`],
 //! [`coverage::of`]) can be called one by one, each in a process of its own.
 
+mod bits;
 pub mod content;
 pub mod coverage;
 pub mod fence;

@@ -2,6 +2,7 @@
 
 use crate::assessment::Report;
 use crate::command::{Failure, ImageFormat, PowerAction};
+use crate::files::LostFiles;
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::{RollbackPlan, SnapshotEstimate};
 use crate::policy::Acted;
@@ -206,6 +207,10 @@ pub struct Lost {
     pub places: u64,
     /// Where the first begins, from the start of the volume.
     pub first: ByteOffset,
+    /// What lies there, where that could be told.
+    pub files: Option<LostFiles>,
+    /// Why it could not.
+    pub why_not: Option<DisplayText>,
 }
 
 /// Disk images that were made of a snapshot: durable, under their names.

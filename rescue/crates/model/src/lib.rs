@@ -8,6 +8,7 @@ pub mod coverage;
 pub mod cuts;
 pub mod event;
 pub mod evidence;
+pub mod files;
 pub mod hex;
 pub mod id;
 pub mod inspection;

@@ -78,7 +78,7 @@ impl fmt::Display for ByteOffset {
 }
 
 /// A contiguous range of bytes: `start .. start + len`, which never overflows (the constructors see to it).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "(u64, u64)", into = "(u64, u64)")]
 pub struct Extent {
     start: ByteOffset,
@@ -217,6 +217,11 @@ impl ExtentSet {
         self.extents.get(i).is_some_and(|x| x.contains(e))
     }
 
+    /// True where any byte of `e` is covered.
+    pub fn meets(&self, e: Extent) -> bool {
+        self.within(e).next().is_some()
+    }
+
     /// Everything in either set.
     pub fn union(&self, other: &Self) -> Self {
         let mut all: Vec<Extent> = self.extents.iter().chain(&other.extents).copied().collect();
@@ -309,6 +314,7 @@ mod tests {
             }
             for (i, bit) in (0u64..).zip(bits) {
                 prop_assert_eq!(set.covers(e(i, i + 1)), bit);
+                prop_assert_eq!(set.meets(e(i, i + 3)), bits.iter().skip(usize::try_from(i).expect("small")).take(3).any(|b| *b));
             }
             prop_assert_eq!(set.total().0, bits.iter().map(|b| u64::from(*b)).sum::<u64>());
             let list: Vec<Extent> = set.iter().collect();

@@ -13,12 +13,13 @@ use crate::node::Node;
 use crate::opening::slots;
 use crate::records;
 use crate::store::{Store, read_object};
+pub use loss::Loss;
+use loss::MOST_RANGES_IN_ALL;
 use maps::Part;
-use model::event::Lost;
 use model::id::{Digest, SnapshotId};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
-use model::units::{ByteLen, ByteOffset};
+use model::units::ByteLen;
 use packs::Looked;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -48,7 +49,7 @@ pub struct CheckReport {
     /// Snapshots that cannot be restored whole.
     pub affected: Vec<SnapshotId>,
     /// What of them cannot be restored, in the same order.
-    pub lost: Vec<Lost>,
+    pub lost: Vec<Loss>,
     /// Packs that no snapshot needs: left by runs that were cut off, or by snapshots deleted. No damage; `prune` removes them.
     pub leftover_packs: usize,
     /// Their size.
@@ -87,6 +88,8 @@ struct Checker<'a> {
     /// Packs that an index object names and that are not there.
     gone: Vec<Digest>,
     parts: HashMap<Sub, Part>,
+    /// Lost ranges told so far.
+    ranges: usize,
     progress: &'a mut dyn FnMut(ByteLen, ByteLen) -> bool,
     /// Bytes done and to do, as the caller is told.
     done: u64,
@@ -121,6 +124,7 @@ impl Store {
             cause: None,
             gone: Vec::new(),
             parts: HashMap::new(),
+            ranges: 0,
             progress,
             done: 0,
             total: 0,
@@ -321,13 +325,14 @@ impl Checker<'_> {
                 let part = self.part(root.into())?;
                 causes.extend(part.causes.iter().copied());
                 if !part.causes.is_empty() {
-                    let loss = self.loss(root, len);
-                    self.report.lost.push(Lost {
+                    let lost = self.loss(root, len, MOST_RANGES_IN_ALL.saturating_sub(self.ranges));
+                    self.ranges += lost.ranges.ranges();
+                    self.report.lost.push(Loss {
                         snapshot: *id,
                         of: DisplayText::new(&name),
-                        bytes: ByteLen(loss.bytes),
-                        places: loss.places,
-                        first: ByteOffset(loss.first),
+                        bytes: ByteLen(lost.bytes),
+                        places: lost.places,
+                        ranges: lost.ranges,
                     });
                 }
                 if len.is_some_and(|len| part.end > len) {

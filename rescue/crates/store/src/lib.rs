@@ -35,7 +35,7 @@ mod seal;
 mod store;
 mod writer;
 
-pub use check::{CheckFinding, CheckReport};
+pub use check::{CheckFinding, CheckReport, Loss};
 pub use content::LeafHasher;
 pub use copy::Copied;
 pub use decode::{Decode, DecodeError, LocalDecoder};

@@ -152,7 +152,7 @@ fn the_snapshots_a_damage_affects_are_named() {
         let of: Vec<&str> = lost.iter().map(|l| l.of.as_str()).collect();
         assert_eq!(of, ["the table of d0", "d0"], "both have the same map here");
         assert!(lost.iter().all(|l| l.snapshot == two && l.places == 1));
-        (lost[1].first.0, lost[1].bytes)
+        (lost[1].ranges.iter().next().unwrap().start().0, lost[1].bytes)
     };
     let mut parts: Vec<(u64, ByteLen)> = later.iter().map(lost).collect();
     parts.sort_unstable();

@@ -11,6 +11,8 @@ use model::upkeep::{Broken, CopyView, ForgetView, PruneView, RepairView, StatsVi
 
 /// How much damage is told to people: a pack that is gone makes thousands of it.
 const MOST_DAMAGE: usize = 10;
+/// How many lost files of a volume are told to people.
+const MOST_PATHS: usize = 10;
 
 /// A snapshot, and what it is behind that.
 fn line(out: &mut String, before: &str, s: &SnapshotSummary) {
@@ -85,6 +87,9 @@ pub(in crate::cli) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayT
         for l in c.lost.iter().filter(|l| l.snapshot == *id) {
             let places = counted(l.places, "place");
             line_of(&mut out, format_args!("  {}: {} in {places}, the first at byte {}", l.of, l.bytes, l.first));
+            for says in words::lost(l, MOST_PATHS) {
+                paragraph(&mut out, "    ", &says);
+            }
         }
     }
     let verdict = if c.damage.is_empty() { "in order" } else { "DAMAGED" };

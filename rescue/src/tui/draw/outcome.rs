@@ -17,6 +17,9 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
+/// Lost files of a volume that are shown; `holdfast check` tells more.
+const MOST_PATHS: usize = 3;
+
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let lines = match &run.last {
@@ -26,8 +29,15 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let mut next = vec![Line::styled("What to do next:", ui.look.strong())];
     let steps = step_lines(ui, &steps::outcome(run, ui.may_leave), columns);
     next.extend(steps.iter().cloned());
-    let sections =
-        vec![Section { lines, short: None, weight: 9 }, Section { lines: next, short: Some(steps), weight: 8 }];
+    let lost = match &run.last {
+        Some((_, Outcome::Checked(report))) => lost(report, columns.min(100)),
+        _ => Vec::new(),
+    };
+    let sections = vec![
+        Section { lines, short: None, weight: 9 },
+        Section { lines: lost, short: None, weight: 5 },
+        Section { lines: next, short: Some(steps), weight: 8 },
+    ];
     frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
 }
 
@@ -171,6 +181,19 @@ fn checked(ui: &Ui, report: &CheckReport, columns: usize) -> Vec<Line<'static>> 
     if !report.affected.is_empty() {
         let ids: Vec<String> = report.affected.iter().take(6).map(|id| words::short(*id)).collect();
         out.extend(paragraph(&format!("Cannot be restored whole: {}.", ids.join(", ")), Style::new(), 0, columns));
+    }
+    out
+}
+
+/// What the newest snapshot that is affected lost: older ones mostly share it.
+fn lost(report: &CheckReport, columns: usize) -> Vec<Line<'static>> {
+    let mut out = Vec::new();
+    for lost in report.lost.iter().filter(|l| Some(&l.snapshot) == report.affected.last()) {
+        let of = format!("Lost of {}, {}: {}.", words::short(lost.snapshot), lost.of, lost.bytes);
+        out.extend(paragraph(&of, Style::new(), 0, columns));
+        for says in words::lost(lost, MOST_PATHS) {
+            out.extend(hanging("     ", &says, Style::new(), columns));
+        }
     }
     out
 }

@@ -2,11 +2,16 @@
 
 pub mod ext4;
 pub mod fat;
+mod losses;
+mod names;
 
+use crate::guarded;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
+use model::files::LostFiles;
 use model::inspection::{Content, ListedFile};
 use model::ports::{ReadAt, ReadError};
+use model::units::ExtentSet;
 use std::sync::Arc;
 
 /// Reading a file system failed.
@@ -62,6 +67,19 @@ pub trait FileSystem {
     /// Which bytes its own records prove to be as they were in `before`, an earlier state of the same volume in which holes
     /// read as zeros. Whoever asks knows that no session in between was cut off.
     fn changes(&self, before: Arc<dyn ReadAt>) -> Changes;
+
+    /// What lies in bytes of the volume that are lost. Whatever can still be read is gone through; where that is not all,
+    /// it is said.
+    fn losses(&self, lost: &ExtentSet) -> LostFiles;
+}
+
+/// What lies in bytes of a volume that cannot be had; `bytes` is the volume's window, in which they may be unreadable.
+///
+/// # Errors
+/// As [`open`]; [`FsError::Corrupt`] where the file system does not hold together at all.
+pub fn losses(content: &Content, bytes: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, FsError> {
+    guarded(|| open(content, bytes).map(|fs| fs.losses(lost)))
+        .ok_or_else(|| FsError::Corrupt("its records do not hold together".to_owned()))?
 }
 
 /// Opens the file system found on a volume; `bytes` is the volume's window.

@@ -9,5 +9,6 @@ mod hostile;
 mod independent;
 mod journals;
 mod layouts;
+mod losses;
 mod mutants;
 mod tools;

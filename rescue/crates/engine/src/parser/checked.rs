@@ -7,10 +7,11 @@ use super::{ParserError, Scene};
 use disk::table::TableReading;
 use model::coverage::{Changes, Comparison, Coverage};
 use model::evidence::Evidence;
+use model::files::{LONGEST_PATH, LostFiles, MOST_PATHS};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
-use model::units::{ByteLen, Extent};
+use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::HashSet;
 
 /// Most partitions of a table.
@@ -166,6 +167,17 @@ pub(super) fn policy(policy: Policy) -> Result<Policy, ParserError> {
 pub(super) fn policy_error(error: PolicyError) -> Result<PolicyError, ParserError> {
     check(error.says.as_str().len() <= MOST_TEXT, || "an error without end".to_owned())?;
     Ok(error)
+}
+
+/// What is lost: bounded, and no more of it than there is.
+pub(super) fn losses(files: LostFiles, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
+    check(files.paths.len() <= MOST_PATHS, || format!("{} paths", files.paths.len()))?;
+    check(files.paths.len() as u64 <= files.count, || format!("{} paths of {}", files.paths.len(), files.count))?;
+    check(files.paths.iter().all(|p| p.path.0.len() <= LONGEST_PATH), || "a path without end".to_owned())?;
+    check(files.unclaimed <= lost.total(), || format!("{} of {} unclaimed", files.unclaimed, lost.total()))?;
+    let unseen = files.unseen.as_ref().map_or(0, |why| why.as_str().len());
+    check(unseen <= MOST_TEXT, || "a reason without end".to_owned())?;
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The parser in a process of its own.
 
 use super::role::CPU_SECONDS;
-use super::wire::{Answer, Known, MOST_BEFORE, MOST_BULK, MOST_JSON, Request, decode_ranges};
+use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Request, decode_ranges, encode_ranges};
 use super::{Parser, ParserError, Scene, checked};
 use crate::frame;
 use crate::machine::Opened;
@@ -10,6 +10,7 @@ use model::command::{ExitCode, Failure};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
+use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
@@ -17,7 +18,7 @@ use model::note::Note;
 use model::policy::{Policy, PolicyError};
 use model::ports::ReadAt;
 use model::snapshot::{Intent, Receipt, Statement};
-use model::units::Extent;
+use model::units::{Extent, ExtentSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -37,17 +38,22 @@ const DECODE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(300);
 /// How long reading all the allocation maps of a volume may take: a 20 TB disk has 5 GB of them.
 const COVERAGE: Duration = Duration::from_secs(1800);
+/// How often a parser may read a saved volume for one answer, and how much of a small one at least.
+const AGAIN: u64 = 2;
+const ALWAYS: u64 = 64 << 20;
 /// Most processes that decode: beyond, a store's disk is what is waited for.
 const MOST_DECODERS: usize = 4;
 /// How long a process that was told to end may take before it is killed.
 const END: Duration = Duration::from_secs(1);
 
-/// A parser in sandboxed processes of our own executable, started as `holdfast parser`: one that looks at the disks, and some
-/// that decode what comes from a store and have no descriptor of a disk. So a question about a disk may need the store while
-/// it is answered, and what a store holds gets no nearer to the target. A process that dies or takes too long costs the answer
-/// it was asked for; the next question starts another.
+/// A parser in sandboxed processes of our own executable, started as `holdfast parser`: one that looks at the disks, one that
+/// looks at saved file systems, and some that decode what comes from a store; only the first has a descriptor of a disk. So a
+/// question about a disk or a saved file system may need the store while it is answered, and what a store holds gets no nearer
+/// to the target. A process that dies or takes too long costs the answer it was asked for; the next question starts another.
 pub struct Child {
     looking: Role,
+    /// Started when it is first asked.
+    browsing: Role,
     decoding: Vec<Role>,
     /// Which of those is waited for next where none is idle.
     turn: AtomicUsize,
@@ -82,13 +88,13 @@ impl Child {
         let known = opened.devices.disks().into_iter().map(|d| Known { no: d.no, hardware: d.hardware }).collect();
         let looking = Role { disks: known, descriptors, line: Mutex::new(None) };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let decoder = || Role { disks: Vec::new(), descriptors: Vec::new(), line: Mutex::new(None) };
-        let decoding: Vec<Role> = (0..cores.min(MOST_DECODERS)).map(|_| decoder()).collect();
+        let without = || Role { disks: Vec::new(), descriptors: Vec::new(), line: Mutex::new(None) };
+        let decoding: Vec<Role> = (0..cores.min(MOST_DECODERS)).map(|_| without()).collect();
         // Without disks there is a store to be read, and nothing to look at.
         let first = decoding.first().filter(|_| looking.disks.is_empty()).unwrap_or(&looking);
         let line = first.launch().map_err(|e| failed("the parser cannot be started", e))?;
         *first.lock() = Some(line);
-        Ok(Self { looking, decoding, turn: AtomicUsize::new(0) })
+        Ok(Self { looking, browsing: without(), decoding, turn: AtomicUsize::new(0) })
     }
 
     /// A process to decode with: an idle one that runs, an idle one, or the one whose turn it is.
@@ -148,13 +154,13 @@ impl Role {
         }
     }
 
-    /// Asks, starting a process where none runs. It may ask back for bytes of `before`.
+    /// Asks, starting a process where none runs. It may ask back for bytes of `saved`.
     fn ask(
         &self,
         request: &Request,
         bulk: &[u8],
         most: Duration,
-        before: Option<&dyn ReadAt>,
+        saved: Option<&dyn ReadAt>,
     ) -> Result<(Answer, Vec<u8>), ParserError> {
         let mut slot = self.lock();
         let mut line = match slot.take().filter(|l| l.busy < BUSY) {
@@ -162,7 +168,7 @@ impl Role {
             None => self.launch().map_err(|e| ParserError::new(format!("the parser cannot be started: {e}")))?,
         };
         let began = Instant::now();
-        match line.ask(request, bulk, most, before) {
+        match line.ask(request, bulk, most, saved) {
             Ok(answered) => {
                 line.busy += began.elapsed();
                 *slot = Some(line);
@@ -195,24 +201,24 @@ impl Line {
         request: &Request,
         bulk: &[u8],
         most: Duration,
-        before: Option<&dyn ReadAt>,
+        saved: Option<&dyn ReadAt>,
     ) -> io::Result<(Answer, Vec<u8>)> {
         self.socket.set_read_timeout(Some(most))?;
         self.socket.set_write_timeout(Some(most))?;
         self.send(request, bulk)?;
-        // An honest parser reads part of an earlier state, some of it again.
-        let mut left = before.map_or(0, |b| b.size().0.saturating_mul(2));
+        // An honest parser reads part of a saved volume, some of it again.
+        let mut left = saved.map_or(0, |b| b.size().0.saturating_mul(AGAIN).saturating_add(ALWAYS));
         loop {
             let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let (Answer::Before { at, len }, Some(before)) = (&answer, before) else { return Ok((answer, bytes)) };
-            let wanted = usize::try_from(*len).ok().filter(|l| (1..=MOST_BEFORE).contains(l));
+            let (Answer::Wanted { at, len }, Some(saved)) = (&answer, saved) else { return Ok((answer, bytes)) };
+            let wanted = usize::try_from(*len).ok().filter(|l| (1..=MOST_PIECE).contains(l));
             let affordable = left.checked_sub(u64::from(*len));
             let (Some(wanted), Some(after)) = (wanted, affordable) else {
-                return Err(io::Error::other("it wants more of the earlier state than there is"));
+                return Err(io::Error::other("it wants more of a saved volume than there is"));
             };
             left = after;
-            self.send(&Request::Before, &before.read_vec(*at, wanted).unwrap_or_default())?;
+            self.send(&Request::Bytes, &saved.read_vec(*at, wanted).unwrap_or_default())?;
         }
     }
 
@@ -312,6 +318,15 @@ impl Parser for Child {
         match self.decoder().ask(&Request::Policy, text, DECODE, None)? {
             (Answer::Policy { read: Ok(policy) }, _) => checked::policy(*policy).map(Ok),
             (Answer::Policy { read: Err(e) }, _) => checked::policy_error(e).map(Err),
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
+    fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
+        let request = Request::Losses { content: content.clone(), size: saved.size() };
+        match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, Some(&*saved))? {
+            (Answer::Losses { files }, _) => checked::losses(files, lost),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }

@@ -7,13 +7,14 @@ use disk::table::TableReading;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
+use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::ports::{DiskSource, ReadAt, Window};
 use model::snapshot::{Intent, Receipt, Statement};
-use model::units::Extent;
+use model::units::{Extent, ExtentSet};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -95,6 +96,11 @@ impl Desk {
     }
 }
 
+/// What lies in lost bytes of a saved volume.
+pub(super) fn losses(content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
+    disk::fs::losses(content, saved, lost).map_err(|e| ParserError::new(e.to_string()))
+}
+
 /// A parser in this process: for tests, and nothing a real target's bytes may reach.
 pub struct Local {
     disks: Vec<DiskSource>,
@@ -144,6 +150,10 @@ impl Parser for Local {
 
     fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         checked::changes(self.desk().changes(volume, before)?, volume)
+    }
+
+    fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
+        checked::losses(losses(content, saved, lost)?, lost)
     }
 }
 

@@ -7,6 +7,7 @@
 mod checked;
 mod child;
 mod desk;
+mod handed;
 mod role;
 mod wire;
 
@@ -18,12 +19,13 @@ use disk::table::TableReading;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
+use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
 use model::ports::ReadAt;
 use model::text::DisplayText;
-use model::units::Extent;
+use model::units::{Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -92,6 +94,12 @@ pub trait Parser: store::Decode {
     /// What the text of a policy says; it may lie on a stick that anybody had in hands.
     fn policy(&self, text: &[u8]) -> Result<Result<Policy, PolicyError>, ParserError> {
         Ok(Policy::parse(text))
+    }
+
+    /// What lies in bytes of a saved volume that are lost; `saved` is read from a store, and fails where they are. See
+    /// [`disk::fs::losses`].
+    fn losses(&self, _content: &Content, _saved: Arc<dyn ReadAt>, _lost: &ExtentSet) -> Result<LostFiles, ParserError> {
+        Err(ParserError::new("nothing is there to look at saved files"))
     }
 
     /// The disks may have changed: nothing remembered of them holds.

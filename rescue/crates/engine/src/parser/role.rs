@@ -1,18 +1,19 @@
 //! The parser role: a process that answers on the socket it was started with, and can do nothing else.
 
 use super::desk::Desk;
-use super::wire::{Answer, Known, MOST_BEFORE, MOST_BULK, MOST_JSON, Request, encode_ranges};
-use super::{ParserError, checked};
+use super::handed::Handed;
+use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, decode_ranges, encode_ranges};
+use super::{ParserError, checked, desk};
 use crate::frame;
 use model::coverage::{Changes, Coverage};
 use model::policy::Policy;
-use model::ports::{DiskSource, ReadAt, ReadError, check_range};
-use model::units::{ByteLen, ByteOffset};
+use model::ports::DiskSource;
+use model::units::ByteLen;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use store::{Decode, DecodeError, LocalDecoder};
 use sys::device::DiskBytes;
 use sys::process::{FIRST_INHERITED, take_inherited};
@@ -72,45 +73,7 @@ fn inherited(disks: &[Known]) -> io::Result<Vec<DiskSource>> {
     (0..).zip(disks).map(source).collect()
 }
 
-/// An earlier state of a volume: the engine reads it from a store, and hands it over piece by piece.
-struct Before {
-    asking: Arc<Mutex<UnixStream>>,
-    size: ByteLen,
-}
-
-impl Before {
-    fn piece(&self, at: ByteOffset, buf: &mut [u8]) -> io::Result<()> {
-        let mut line = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let len = u32::try_from(buf.len()).map_err(io::Error::other)?;
-        send(&mut line, &Answer::Before { at, len }, &[])?;
-        match next(&mut line)? {
-            Some((Request::Before, bytes)) if bytes.len() == buf.len() => {
-                buf.copy_from_slice(&bytes);
-                Ok(())
-            }
-            _ => Err(io::Error::other("the store does not give it back")),
-        }
-    }
-}
-
-impl ReadAt for Before {
-    fn size(&self) -> ByteLen {
-        self.size
-    }
-
-    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        check_range(at, buf.len(), self.size)?;
-        let mut at = at.0;
-        for part in buf.chunks_mut(MOST_BEFORE) {
-            let len = part.len() as u64;
-            self.piece(ByteOffset(at), part).map_err(|source| ReadError::Io { at, len, source })?;
-            at += len;
-        }
-        Ok(())
-    }
-}
-
-fn next(socket: &mut UnixStream) -> io::Result<Option<(Request, Vec<u8>)>> {
+pub(super) fn next(socket: &mut UnixStream) -> io::Result<Option<(Request, Vec<u8>)>> {
     let Some(request) = frame::receive_json(socket, MOST_JSON)? else { return Ok(None) };
     match frame::receive(socket, MOST_BULK)? {
         Some(bulk) => Ok(Some((request, bulk))),
@@ -118,7 +81,7 @@ fn next(socket: &mut UnixStream) -> io::Result<Option<(Request, Vec<u8>)>> {
     }
 }
 
-fn send(socket: &mut UnixStream, answer: &Answer, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn send(socket: &mut UnixStream, answer: &Answer, bytes: &[u8]) -> io::Result<()> {
     frame::send_json(socket, answer, MOST_JSON)?;
     frame::send(socket, bytes, MOST_BULK)
 }
@@ -167,21 +130,28 @@ fn answer(
             Ok(bytes) => plain(Answer::Failed { why: format!("{} bytes of cuts", bytes.len()).as_str().into() }),
             Err(e) => plain(Answer::Failed { why: e.why }),
         },
-        Request::Changes { volume, size } => {
-            match desk.changes(volume, Arc::new(Before { asking: asking.clone(), size: *size })) {
-                Ok(changes) => {
-                    let Changes { comparison, why, same } = changes;
-                    let ranges = encode_ranges(&same);
-                    if ranges.len() > MOST_BULK {
-                        let why = format!("what is unchanged lies in {} pieces, more than can be told", same.ranges());
-                        return plain(Answer::Failed { why: why.as_str().into() });
-                    }
-                    (Answer::Changes { comparison, why }, ranges)
+        Request::Changes { volume, size } => match desk.changes(volume, Arc::new(Handed::new(asking.clone(), *size))) {
+            Ok(changes) => {
+                let Changes { comparison, why, same } = changes;
+                let ranges = encode_ranges(&same);
+                if ranges.len() > MOST_BULK {
+                    let why = format!("what is unchanged lies in {} pieces, more than can be told", same.ranges());
+                    return plain(Answer::Failed { why: why.as_str().into() });
                 }
-                Err(e) => plain(Answer::Failed { why: e.why }),
+                (Answer::Changes { comparison, why }, ranges)
             }
+            Err(e) => plain(Answer::Failed { why: e.why }),
+        },
+        Request::Losses { content, size } => {
+            let Some(lost) = decode_ranges(bulk) else {
+                return plain(Answer::Failed { why: "the ranges make no sense".into() });
+            };
+            or_failed(
+                desk::losses(content, Handed::new(asking.clone(), *size).ahead(), &lost)
+                    .map(|files| Answer::Losses { files }),
+            )
         }
-        Request::Before => plain(Answer::Failed { why: "nothing was asked for".into() }),
+        Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {
             decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))
         }

@@ -5,6 +5,7 @@ use super::Scene;
 use disk::table::TableReading;
 use model::coverage::{CaptureMethod, Comparison};
 use model::evidence::Evidence;
+use model::files::LostFiles;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
@@ -18,8 +19,8 @@ use store::{DecodeError, Footer, Node};
 
 /// Longest frame of JSON: a record of a store is at most 32 MiB.
 pub(super) const MOST_JSON: usize = 64 << 20;
-/// Most bytes of an earlier state that are asked for at a time.
-pub(super) const MOST_BEFORE: usize = 1 << 20;
+/// Most bytes of a saved volume that are asked for at a time.
+pub(super) const MOST_PIECE: usize = 1 << 20;
 /// Longest frame of plain bytes.
 pub(super) const MOST_BULK: usize = 128 << 20;
 /// Bytes of one range on the wire: start and length, little-endian.
@@ -60,13 +61,19 @@ pub(super) enum Request {
     Cuts {
         volume: Volume,
     },
-    /// While it is answered, the parser asks for bytes of the earlier state, `size` bytes long ([`Answer::Before`]).
+    /// While it is answered, the parser asks for bytes of the earlier state, `size` bytes long ([`Answer::Wanted`]).
     Changes {
         volume: Volume,
         size: ByteLen,
     },
-    /// Those bytes; fewer than were asked for where they cannot be had.
-    Before,
+    /// The lost ranges are the plain bytes. While it is answered, the parser asks for bytes of the saved volume, `size` bytes
+    /// long.
+    Losses {
+        content: Content,
+        size: ByteLen,
+    },
+    /// Bytes of a saved volume that were asked for; fewer where they cannot be had.
+    Bytes,
     Statement,
     Note,
     InventoryEntry,
@@ -106,8 +113,8 @@ pub(super) enum Answer {
     },
     /// They are the plain bytes.
     Cuts,
-    /// No answer yet: bytes of the earlier state are wanted, in a [`Request::Before`].
-    Before {
+    /// No answer yet: bytes of a saved volume are wanted, in a [`Request::Bytes`].
+    Wanted {
         at: ByteOffset,
         len: u32,
     },
@@ -115,6 +122,9 @@ pub(super) enum Answer {
     Changes {
         comparison: Comparison,
         why: DisplayText,
+    },
+    Losses {
+        files: LostFiles,
     },
     Statement {
         statement: Box<Statement>,

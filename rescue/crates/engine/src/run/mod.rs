@@ -16,7 +16,7 @@ mod payload;
 pub mod pending;
 mod reader;
 pub(crate) mod same;
-mod saved;
+pub(crate) mod saved;
 mod stopped;
 pub(crate) mod tables;
 mod taking;

@@ -1,5 +1,6 @@
 //! Looking for damage in a store.
 
+use super::lost;
 use crate::jobs::{Done, Jobs};
 use crate::run::{Meter, Stop};
 use crate::stores::{Which, advised, differs};
@@ -24,7 +25,7 @@ pub(crate) fn check(jobs: &Jobs, read_data: bool, desk: &Desk) -> Done {
         read: found.read,
         damage: damage.collect(),
         affected: found.affected,
-        lost: found.lost,
+        lost: lost::tell(&store, &*jobs.config.parser, found.lost, desk),
         unused: found.leftover,
     }))
 }

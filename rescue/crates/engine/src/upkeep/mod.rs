@@ -3,6 +3,7 @@
 mod check;
 mod forget;
 mod keys;
+mod lost;
 mod make;
 mod room;
 mod second;

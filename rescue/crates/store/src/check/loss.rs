@@ -4,41 +4,70 @@ use super::Checker;
 use crate::layout::MAX_VOLUME;
 use crate::map::{Sub, mask};
 use crate::node::{LeafContent, Node};
+use model::id::SnapshotId;
 use model::snapshot::MapRoot;
+use model::text::DisplayText;
+use model::units::{ByteLen, Extent, ExtentSet};
+use serde::{Deserialize, Serialize};
 
-/// Bytes that cannot be had.
+/// Ranges that are told of one map, and of all maps together: 16 bytes each.
+const MOST_RANGES: usize = 1 << 18;
+pub(super) const MOST_RANGES_IN_ALL: usize = 1 << 20;
+
+/// Bytes of a snapshot that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// A volume of it, or the table of a disk.
+    pub of: DisplayText,
+    /// How many; of a part whose map cannot be read all, whether they were in use or not.
+    pub bytes: ByteLen,
+    /// How many ranges they make up.
+    pub places: u64,
+    /// The ranges, from the start of the volume; only the first ones where there are too many.
+    pub ranges: ExtentSet,
+}
+
+/// Bytes that cannot be had, as they are found.
 #[derive(Debug, Default)]
-pub(super) struct Loss {
+pub(super) struct Lost {
     pub(super) bytes: u64,
     /// Ranges that do not touch.
     pub(super) places: u64,
-    pub(super) first: u64,
+    pub(super) ranges: ExtentSet,
+    /// Most ranges that are kept.
+    most: usize,
     /// End of the last range.
     end: u64,
     /// The end of the volume: nothing lies behind it, whatever a map says.
     limit: u64,
 }
 
-impl Loss {
+impl Lost {
     /// Adds a range that lies behind all before.
     fn add(&mut self, start: u64, len: u64) {
         let end = start.saturating_add(len).min(self.limit);
         if end <= start {
             return;
         }
-        if self.places == 0 {
-            self.first = start;
-        }
-        self.places += u64::from(self.places == 0 || start != self.end);
+        let touches = self.places > 0 && start == self.end;
+        self.places += u64::from(!touches);
         self.bytes = self.bytes.saturating_add(end - start);
         self.end = end;
+        if self.places <= self.most as u64
+            && let Some(range) = Extent::between(start, end)
+        {
+            self.ranges.insert(range);
+        }
     }
 }
 
 impl Checker<'_> {
     /// What cannot be had of a map that was looked at and is damaged. Only its damaged parts are looked at again.
-    pub(super) fn loss(&self, root: MapRoot, len: Option<u64>) -> Loss {
-        let mut loss = Loss { limit: len.unwrap_or(MAX_VOLUME), ..Loss::default() };
+    /// At most `most` ranges of it are told.
+    pub(super) fn loss(&self, root: MapRoot, len: Option<u64>, most: usize) -> Lost {
+        let mut loss = Lost { limit: len.unwrap_or(MAX_VOLUME), most: most.min(MOST_RANGES), ..Lost::default() };
         self.lost(root.into(), 0, &mut loss);
         if loss.bytes == 0 {
             // A rule is broken that is of no single byte.
@@ -47,7 +76,7 @@ impl Checker<'_> {
         loss
     }
 
-    fn lost(&self, sub: Sub, base: u64, loss: &mut Loss) {
+    fn lost(&self, sub: Sub, base: u64, loss: &mut Lost) {
         if self.parts.get(&sub).is_some_and(|part| part.causes.is_empty()) {
             return;
         }

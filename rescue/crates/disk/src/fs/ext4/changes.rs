@@ -263,7 +263,7 @@ impl Same<'_> {
         if !self.rules.keep(Rule::Nodes) {
             return Ok(true);
         }
-        let Ok(nodes) = nodes(self.now, inode, self.left) else { return Ok(false) };
+        let Ok(nodes) = nodes(self.now, inode, self.left, &mut |_| true) else { return Ok(false) };
         for node in nodes {
             self.spend()?;
             let old = self.earlier.bytes().read_vec(self.now.place(node)?, self.now.block_len())?;

@@ -34,6 +34,20 @@ pub(super) type Visit<'a> = dyn FnMut(Entry<'_>) -> ControlFlow<()> + 'a;
 /// [`FsError::Corrupt`] where it does not hold together, [`FsError::Incompatible`] where it is encrypted, [`FsError::Io`]
 /// where it cannot be read. Entries before that were shown.
 pub(super) fn each(reader: &Reader, dir: &Inode, visit: &mut Visit<'_>) -> Result<(), FsError> {
+    each_readable(reader, dir, &mut Err, visit)
+}
+
+/// The same past damage: `damaged` is told of each block that cannot be read, and the reading goes on behind it, or ends
+/// with the error it gives.
+///
+/// # Errors
+/// What `damaged` gives; as [`each`] where nothing of the directory can be read.
+pub(super) fn each_readable(
+    reader: &Reader,
+    dir: &Inode,
+    damaged: &mut dyn FnMut(FsError) -> Result<(), FsError>,
+    visit: &mut Visit<'_>,
+) -> Result<(), FsError> {
     if dir.is_encrypted() {
         return Err(FsError::Incompatible(format!("directory inode {} is encrypted, its key is not here", dir.number)));
     }
@@ -53,14 +67,23 @@ pub(super) fn each(reader: &Reader, dir: &Inode, visit: &mut Visit<'_>) -> Resul
     let blocks = dir.size.div_ceil(u64::from(reader.sb.block_size));
     let mut at = 0;
     while at < blocks {
-        let run = look_up(reader, dir, at)?;
+        let run = match look_up(reader, dir, at) {
+            Ok(run) => run,
+            Err(e) => {
+                damaged(e)?;
+                at += 1;
+                continue;
+            }
+        };
         // Holes are passed over, as the kernel does.
         if let Some(first) = run.at {
             for block in first..first + run.len.min(blocks - at) {
-                let bytes = reader.block(block)?;
-                let part = checked(reader, dir, at, &bytes)?;
-                if entries(reader, dir, part, visit)?.is_break() {
-                    return Ok(());
+                let bytes = reader.block(block);
+                let shown = bytes.and_then(|bytes| entries(reader, dir, checked(reader, dir, at, &bytes)?, visit));
+                match shown {
+                    Ok(ControlFlow::Break(())) => return Ok(()),
+                    Ok(ControlFlow::Continue(())) => {}
+                    Err(e) => damaged(e)?,
                 }
             }
         }

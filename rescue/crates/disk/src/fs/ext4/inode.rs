@@ -123,6 +123,22 @@ impl Inode {
         self.flags & (flag::IMMUTABLE | flag::JOURNAL_DATA | flag::EA_INODE) != 0
     }
 
+    /// It holds the value of an attribute of another inode (`EXT4_EA_INODE_FL`).
+    pub(super) fn is_attribute(&self) -> bool {
+        self.flags & flag::EA_INODE != 0
+    }
+
+    /// `i_file_acl`: the block that holds attributes, where there is one.
+    pub(super) fn attribute_block(&self) -> Option<u64> {
+        let block = super::raw::wide(u32::from(le16(&self.bytes, 0x76)), le32(&self.bytes, 0x68));
+        (block != 0).then_some(block)
+    }
+
+    /// What it holds lies in the inode itself, or nowhere.
+    pub(super) fn has_no_blocks(&self) -> bool {
+        self.kind == FileKind::Special || self.is_inline() || self.is_fast_symlink()
+    }
+
     /// Where the fixed fields end and attributes begin: 128 plus `i_extra_isize`.
     fn extra_end(&self) -> usize {
         extra_end(&self.bytes)

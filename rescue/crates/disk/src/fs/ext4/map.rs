@@ -34,18 +34,24 @@ pub(super) fn look_up(reader: &Reader, inode: &Inode, block: u64) -> Result<Run,
     if inode.has_extents() { by_extents(reader, inode, block) } else { by_map(reader, inode, block) }
 }
 
-/// The blocks that hold the nodes of a file's map, the root not among them. Never more than `most`.
+/// The blocks that hold the nodes of a file's map, the root not among them. Never more than `most`. What lies below a node is
+/// looked at where `within` says so.
 ///
 /// # Errors
 /// As [`look_up`]; [`FsError::Corrupt`] where there are more.
-pub(super) fn nodes(reader: &Reader, inode: &Inode, most: u64) -> Result<Vec<u64>, FsError> {
+pub(super) fn nodes(
+    reader: &Reader,
+    inode: &Inode,
+    most: u64,
+    within: &mut dyn FnMut(u64) -> bool,
+) -> Result<Vec<u64>, FsError> {
     let mut found = Vec::new();
     let mut add = |block: u64| {
         if found.len() as u64 >= most {
             return Err(FsError::Corrupt(format!("the map of inode {} has no end", inode.number)));
         }
         found.push(block);
-        reader.block(block)
+        if within(block) { reader.block(block).map(Some) } else { Ok(None) }
     };
     // What is still to be gone through, each with its height above the data.
     let mut todo: Vec<(std::sync::Arc<[u8]>, u16)> = Vec::new();
@@ -61,7 +67,7 @@ pub(super) fn nodes(reader: &Reader, inode: &Inode, most: u64) -> Result<Vec<u64
             }
             let entries = usize::from(le16(&node, 2)).min(node.len() / ENTRY - 1);
             for e in (1..=entries).take_while(|_| depth > 0).map(|i| &node[ENTRY * i..ENTRY * (i + 1)]) {
-                todo.push((add(wide(u32::from(le16(e, 8)), le32(e, 4)))?, depth - 1));
+                todo.extend(add(wide(u32::from(le16(e, 8)), le32(e, 4)))?.map(|node| (node, depth - 1)));
             }
         }
         return Ok(found);
@@ -69,12 +75,12 @@ pub(super) fn nodes(reader: &Reader, inode: &Inode, most: u64) -> Result<Vec<u64
     for (slot, height) in [(12, 1), (13, 2), (14, 3)] {
         match le32(root, slot * 4) {
             0 => {}
-            block => todo.push((add(u64::from(block))?, height)),
+            block => todo.extend(add(u64::from(block))?.map(|node| (node, height))),
         }
     }
     while let Some((node, height)) = todo.pop() {
         for pointer in node.chunks_exact(4).take_while(|_| height > 1).map(|p| le32(p, 0)).filter(|p| *p != 0) {
-            todo.push((add(u64::from(pointer))?, height - 1));
+            todo.extend(add(u64::from(pointer))?.map(|node| (node, height - 1)));
         }
     }
     Ok(found)

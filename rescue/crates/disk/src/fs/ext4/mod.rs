@@ -14,6 +14,7 @@ mod file;
 mod group;
 mod inode;
 mod log;
+mod losses;
 mod map;
 mod raw;
 mod reader;
@@ -36,6 +37,7 @@ use self::superblock::{JournalPlace, Superblock};
 use super::{FileSystem, FsError};
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
+use model::files::LostFiles;
 use model::inspection::{ExtInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
 use model::text::RawName;
@@ -169,15 +171,19 @@ fn listed(name: &[u8], inode: &Inode) -> ListedFile {
     ListedFile { name: RawName(name.to_vec()), kind: inode.kind, size: ByteLen(size), modified: inode.modified() }
 }
 
-/// What stands under a name whose inode is damaged, as far as the directory knows it.
-fn damaged(name: &[u8], file_type: u8) -> ListedFile {
-    let kind = match file_type {
-        1 => FileKind::File,
+/// What a directory says that something is; a file where it does not say (kernel `fs/ext4/ext4.h`, `EXT4_FT_REG_FILE` and on).
+fn kind_said(file_type: u8) -> FileKind {
+    match file_type {
+        0 | 1 => FileKind::File,
         2 => FileKind::Directory,
         7 => FileKind::Symlink,
         _ => FileKind::Special,
-    };
-    ListedFile { name: RawName(name.to_vec()), kind, size: ByteLen::ZERO, modified: None }
+    }
+}
+
+/// What stands under a name whose inode is damaged, as far as the directory knows it.
+fn damaged(name: &[u8], file_type: u8) -> ListedFile {
+    ListedFile { name: RawName(name.to_vec()), kind: kind_said(file_type), size: ByteLen::ZERO, modified: None }
 }
 
 impl FileSystem for Ext4 {
@@ -223,6 +229,10 @@ impl FileSystem for Ext4 {
 
     fn cuts(&self) -> Cuts {
         cuts::cuts(&self.now)
+    }
+
+    fn losses(&self, lost: &ExtentSet) -> LostFiles {
+        losses::losses(self, lost)
     }
 
     fn changes(&self, before: Arc<dyn ReadAt>) -> Changes {

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The inode of `/`.
-const ROOT: u32 = 2;
+pub(super) const ROOT: u32 = 2;
 /// As in the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
 /// Names looked up on one path, those in links included.

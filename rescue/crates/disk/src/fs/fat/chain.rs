@@ -11,6 +11,8 @@ pub(super) struct Chain<'a> {
     geometry: &'a Geometry,
     /// What comes next; `None` after the end.
     next: Option<u32>,
+    /// Why nobody knows what comes next.
+    broken: Option<FsError>,
     /// Clusters it may still have: a chain that is longer than the volume runs in a circle.
     left: u32,
 }
@@ -18,7 +20,7 @@ pub(super) struct Chain<'a> {
 impl<'a> Chain<'a> {
     /// The chain that begins with cluster `first`.
     pub(super) fn new(bytes: &'a dyn ReadAt, geometry: &'a Geometry, first: u32) -> Self {
-        Self { bytes, geometry, next: Some(first), left: geometry.clusters }
+        Self { bytes, geometry, next: Some(first), broken: None, left: geometry.clusters }
     }
 }
 
@@ -26,6 +28,9 @@ impl Iterator for Chain<'_> {
     type Item = Result<Extent, FsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(e) = self.broken.take() {
+            return Some(Err(e));
+        }
         let no = self.next.take()?;
         // FAT12 and FAT16 keep the low bits only; the marks of an end begin behind that of a bad cluster.
         let bad = match self.geometry.width {
@@ -41,7 +46,7 @@ impl Iterator for Chain<'_> {
         };
         self.left = left;
         match self.geometry.entry(self.bytes, no) {
-            Err(e) => return Some(Err(e)),
+            Err(e) => self.broken = Some(e),
             Ok(value) if value > bad => {}
             // An entry of 0 or of a bad cluster is no cluster's number, and an error in its turn.
             Ok(value) => self.next = Some(if value == bad { FIRST_CLUSTER - 1 } else { value }),

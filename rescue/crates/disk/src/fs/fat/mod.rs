@@ -4,6 +4,7 @@ mod boot;
 mod chain;
 mod dir;
 mod files;
+mod losses;
 mod usage;
 
 use super::{FileSystem, FsError};
@@ -11,10 +12,11 @@ use crate::coverage::raw;
 use files::At;
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
+use model::files::LostFiles;
 use model::inspection::{FatInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
 use model::text::RawName;
-use model::units::{ByteLen, ByteOffset};
+use model::units::{ByteLen, ByteOffset, ExtentSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -93,6 +95,10 @@ impl FileSystem for Fat {
 
     fn cuts(&self) -> Cuts {
         Cuts::grid(self.bytes.size())
+    }
+
+    fn losses(&self, lost: &ExtentSet) -> LostFiles {
+        losses::losses(self, lost)
     }
 
     fn changes(&self, _before: Arc<dyn ReadAt>) -> Changes {

@@ -1,6 +1,7 @@
 //! Which clusters are in use: one pass over the allocation table, which trusts it only if all of it holds together.
 
 use super::boot::{FIRST_CLUSTER, Geometry};
+use crate::bits::Bits;
 use crate::fs::FsError;
 use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -9,31 +10,6 @@ use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 const MOST_CLUSTERS: u32 = 1 << 27;
 /// How much of the table is read at once. A multiple of 3 (FAT12) and of 4.
 const PIECE: u64 = 3 << 18;
-
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn new(len: u32) -> Self {
-        Self(vec![0; usize::try_from(len / 64 + 1).expect("bounded by MOST_CLUSTERS")])
-    }
-
-    fn place(no: u32) -> (usize, u64) {
-        (usize::try_from(no / 64).expect("bounded by MOST_CLUSTERS"), 1 << (no % 64))
-    }
-
-    fn get(&self, no: u32) -> bool {
-        let (word, bit) = Self::place(no);
-        self.0[word] & bit != 0
-    }
-
-    /// Sets a bit; false where it was set already.
-    fn set(&mut self, no: u32) -> bool {
-        let (word, bit) = Self::place(no);
-        let fresh = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        fresh
-    }
-}
 
 /// What is in use: everything before the first cluster, and the allocated clusters.
 ///

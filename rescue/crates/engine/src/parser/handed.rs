@@ -1,0 +1,62 @@
+//! Bytes of a store, as the parser role sees them: the engine reads and proves them, and hands them over piece by piece.
+
+use super::role::{next, send};
+use super::wire::{Answer, MOST_PIECE, Request};
+use disk::io::ReadAhead;
+use model::ports::{ReadAt, ReadError, check_range};
+use model::units::{ByteLen, ByteOffset};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is asked for at once where little is wanted, and how much of that is kept: asking costs more than reading.
+const WINDOW: usize = 64 << 10;
+const WINDOWS: usize = 256;
+
+/// A saved volume: bytes that are asked for while a question is answered.
+pub(super) struct Handed {
+    asking: Arc<Mutex<UnixStream>>,
+    size: ByteLen,
+}
+
+impl Handed {
+    /// Bytes that are asked for on this socket, `size` of them in all.
+    pub(super) fn new(asking: Arc<Mutex<UnixStream>>, size: ByteLen) -> Self {
+        Self { asking, size }
+    }
+
+    /// The same, asked for in larger pieces.
+    pub(super) fn ahead(self) -> Arc<dyn ReadAt> {
+        Arc::new(ReadAhead::new(Arc::new(self), WINDOW, WINDOWS))
+    }
+
+    fn piece(&self, at: ByteOffset, buf: &mut [u8]) -> io::Result<()> {
+        let mut line = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = u32::try_from(buf.len()).map_err(io::Error::other)?;
+        send(&mut line, &Answer::Wanted { at, len }, &[])?;
+        match next(&mut line)? {
+            Some((Request::Bytes, bytes)) if bytes.len() == buf.len() => {
+                buf.copy_from_slice(&bytes);
+                Ok(())
+            }
+            _ => Err(io::Error::other("the store does not give it back")),
+        }
+    }
+}
+
+impl ReadAt for Handed {
+    fn size(&self) -> ByteLen {
+        self.size
+    }
+
+    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+        check_range(at, buf.len(), self.size)?;
+        let mut at = at.0;
+        for part in buf.chunks_mut(MOST_PIECE) {
+            let len = part.len() as u64;
+            self.piece(ByteOffset(at), part).map_err(|source| ReadError::Io { at, len, source })?;
+            at += len;
+        }
+        Ok(())
+    }
+}
