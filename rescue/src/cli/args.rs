@@ -1,12 +1,14 @@
 //! The arguments. Pure: nothing is opened here.
 
 mod disks;
+mod files;
 mod given;
 mod keeping;
 mod room;
 mod values;
 
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
+pub use files::{Get, Ls};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
 pub use room::{Copy, Prune, Repair};
 
@@ -51,6 +53,10 @@ pub enum Invocation {
     Check(Check),
     /// `export`.
     Export(Export),
+    /// `ls`.
+    Ls(Ls),
+    /// `get`.
+    Get(Get),
     /// `forget`.
     Forget(Forget),
     /// `note`.
@@ -89,6 +95,8 @@ impl Invocation {
             Self::WriteBack(w) => w.json,
             Self::Check(c) => c.json,
             Self::Export(e) => e.json,
+            Self::Ls(l) => l.json,
+            Self::Get(g) => g.json,
             Self::Forget(f) => f.json,
             Self::Note(n) => n.json,
             Self::Prune(p) => p.json,
@@ -102,7 +110,7 @@ impl Invocation {
 }
 
 /// Verbs of the design that a later version will have.
-const LATER: [&str; 3] = ["diff", "ls", "get"];
+const LATER: [&str; 1] = ["diff"];
 
 /// Reads the arguments.
 ///
@@ -129,6 +137,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
         "check" => &["store", "json", "read-data", "accept-head", "require-signer"],
         "export" => &["store", "json", "only", "out", "require-signer"],
+        "ls" => &["store", "json", "require-signer"],
+        "get" => &["store", "json", "out", "privileged", "require-signer"],
         "forget" => &[
             "store",
             "json",
@@ -196,6 +206,8 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
             Invocation::Check(Check { store: store()?, read_data, accept_head, json: given.json })
         }
         "export" => Invocation::Export(disks::export(&given, store()?)?),
+        "ls" => Invocation::Ls(files::ls(&given, store()?)?),
+        "get" => Invocation::Get(files::get(&given, store()?)?),
         "forget" => Invocation::Forget(keeping::forget(&given, store()?)?),
         "note" => Invocation::Note(keeping::note(&given, store()?)?),
         "prune" => Invocation::Prune(room::prune(&given, store()?)?),

@@ -13,6 +13,9 @@ holdfast: what happened to this machine, and the way back
   holdfast resume     DISK.. --store S  finish a rollback that was cut off
   holdfast export     SNAP -o FILE.img|FILE.qcow2 --store S
                                         a saved state as a disk image
+  holdfast ls         SNAP[:PATH] --store S    files of a saved state
+  holdfast get        SNAP:PATH -o OUT --store S
+                                        take them out
   holdfast note       SNAP --store S    name a saved state, or keep it for good
   holdfast forget     --store S         forget saved states: named ones, or all
                                         that no rule keeps
@@ -203,6 +206,29 @@ saved, and bytes that could not be read when they were (exit code 3). Free
 space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
 ";
+const LS: &str = "\
+holdfast ls SNAP[:PATH] --store S [--json]
+
+Lists what a saved state holds at a place, as `ls -ln` does (+: it has extended
+attributes): SNAP:/etc is a path of the system in it, through its mount points;
+SNAP:d0/p2:/etc a path on one volume. SNAP alone lists its volumes. Files are
+read on ext2/3/4 and FAT. Symbolic links on the way are followed within the
+volume.
+";
+const GET: &str = "\
+holdfast get SNAP:PATH -o OUT [--privileged] --store S [--json]
+
+Takes a file, or a directory with everything in it on that volume, out of a
+saved state. Places are named as for `ls`. Only what is taken out is read.
+OUT is made new, and has its name only when all of it is there; nothing is ever
+overwritten. Modes, times, user attributes, access control lists, holes, links
+and hard links are as they were; owners and groups too where root does it.
+Set-user-ID and set-group-ID bits, devices, capabilities and other attributes
+of the system are left out, and said, without --privileged: with it, whoever
+made the saved file system decides what may run here with whose rights.
+What cannot be read is said, and left out or has zeros in it (exit code 3).
+Ctrl-C stops it and removes what was begun.
+";
 const NOTE: &str = "\
 holdfast note SNAP --label TEXT | --pin | --unpin --store S [--json]
 
@@ -271,6 +297,8 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("resume") => RESUME,
         Some("check") => CHECK,
         Some("export") => EXPORT,
+        Some("ls") => LS,
+        Some("get") => GET,
         Some("note") => NOTE,
         Some("repair") => REPAIR,
         Some("copy") => COPY,
@@ -290,7 +318,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback undo resume check repair copy export note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback undo resume check repair copy export ls get note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

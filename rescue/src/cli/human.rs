@@ -1,5 +1,6 @@
 //! The output for people. Text that came off a disk is [`model::text::DisplayText`] and safe to print.
 
+pub(super) mod files;
 mod upkeep;
 
 pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};

@@ -1,11 +1,14 @@
 //! The output for programs. Every value has `"schema": 1`, and an answer `"warnings"` ([`super::session::Session::answer`]); docs/scripting.md says what stands in it and how it may change.
 
+mod files;
+
+pub(super) use files::{got, listed};
+
 use crate::tui::words;
 use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::command::Failure;
-use model::event::{CheckReport, Exported, Lost, StoreView};
+use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::{Evidence, Stamp};
-use model::files::LostPath;
 use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
@@ -387,28 +390,9 @@ pub(super) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayText>>) -
         "read": c.read,
         "damage": c.damage,
         "affected": c.affected,
-        "lost": c.lost.iter().map(lost).collect::<Vec<_>>(),
+        "lost": c.lost.iter().map(files::lost).collect::<Vec<_>>(),
         "unused": c.unused,
         "accepted": accepted.map(|differed| json!({ "differed": differed })),
-    })
-}
-
-fn lost(l: &Lost) -> Value {
-    let path = |p: &LostPath| json!({ "path": p.path.display(), "kind": p.kind });
-    let files = l.files.as_ref().map(|f| {
-        json!({
-            "paths": f.paths.iter().map(path).collect::<Vec<_>>(),
-            "count": f.count,
-            "nameless": f.nameless,
-            "metadata": f.metadata,
-            "journal": f.journal,
-            "unclaimed": f.unclaimed,
-            "unseen": f.unseen,
-        })
-    });
-    json!({
-        "snapshot": l.snapshot, "of": l.of, "bytes": l.bytes, "places": l.places, "first": l.first,
-        "files": files, "why_not": l.why_not,
     })
 }
 

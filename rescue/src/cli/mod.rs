@@ -3,6 +3,7 @@
 pub mod args;
 mod auto;
 mod export;
+mod files;
 mod forget;
 mod help;
 mod human;
@@ -49,6 +50,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::WriteBack(w) => write_back::run(&w),
         Invocation::Check(c) => store::check(&c),
         Invocation::Export(e) => export::run(&e),
+        Invocation::Ls(l) => files::ls(&l),
+        Invocation::Get(g) => files::get(&g),
         Invocation::Forget(f) => forget::run(&f),
         Invocation::Note(n) => store::note(&n),
         Invocation::Prune(p) => room::prune(&p),

@@ -177,7 +177,14 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             unfinished(home)
         }
         Some(Outcome::Cancelled(_)) if is_unfinished(run) => unfinished(home),
-        Some(Outcome::Failed(_) | Outcome::Checked(_) | Outcome::Exported(_) | Outcome::Kept(_)) => {
+        Some(
+            Outcome::Failed(_)
+            | Outcome::Checked(_)
+            | Outcome::Exported(_)
+            | Outcome::Listed(_)
+            | Outcome::Got(_)
+            | Outcome::Kept(_),
+        ) => {
             vec![home, show("Show what was done", Screen::Log)]
         }
         Some(Outcome::Looked | Outcome::Declined | Outcome::Estimated(_) | Outcome::Cancelled(_)) | None => vec![home],

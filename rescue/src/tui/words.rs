@@ -206,6 +206,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Undo => "Undoing the last rollback",
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::Check => "Checking the store",
+        JobKind::Files => "Reading saved files",
         JobKind::Export => "Writing a saved state out as an image",
         JobKind::Upkeep => "Looking after the store",
     }

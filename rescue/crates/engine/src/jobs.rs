@@ -6,6 +6,7 @@ use crate::plan as plans;
 use crate::plan::disks::{Pair, pair};
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
 use crate::run::export::{Order, export};
+use crate::run::files;
 use crate::run::pending::{self, Unfinished};
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
@@ -51,6 +52,12 @@ impl Jobs {
             Command::Check { read_data } => upkeep::check(self, *read_data, desk),
             Command::Export { snapshot, only, to, format } => {
                 self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
+            }
+            Command::ListFiles { snapshot, at } => self.store(desk).and_then(|store| {
+                files::list(&store, &*self.config.parser, snapshot, at.as_ref()).map(Outcome::Listed)
+            }),
+            Command::GetFiles { snapshot, at, to, privileged } => {
+                self.get(&files::Order { snapshot, at, to, privileged: *privileged }, desk)
             }
             Command::Upkeep { what } => upkeep::run(self, what, desk),
             Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
@@ -165,6 +172,11 @@ impl Jobs {
     fn export(&self, order: &Order<'_>, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         export(&self.context(&store, desk), order).map(Outcome::Exported)
+    }
+
+    fn get(&self, order: &files::Order<'_>, desk: &Desk) -> Done {
+        let store = self.store(desk)?;
+        files::get(&store, &*self.config.parser, (&*self.config.clock, desk), order).map(Outcome::Got)
     }
 
     fn rollback(&self, to: &SnapRef, only: &[VolumePath], desk: &Desk) -> Done {

@@ -1,5 +1,6 @@
 //! What a front end can ask of the engine, and how a run ends.
 
+use crate::files::FilePath;
 use crate::id::{PlanId, SnapRef, VolumePath};
 use crate::policy::Manner;
 use crate::text::{DisplayText, RawName};
@@ -70,6 +71,24 @@ pub enum Command {
         to: RawName,
         /// How the images are written.
         format: ImageFormat,
+    },
+    /// List what a snapshot holds at a place.
+    ListFiles {
+        /// Which snapshot.
+        snapshot: SnapRef,
+        /// Where; its volumes alone where `None`.
+        at: Option<FilePath>,
+    },
+    /// Take a file or directory out of a snapshot.
+    GetFiles {
+        /// Which snapshot.
+        snapshot: SnapRef,
+        /// Where in it.
+        at: FilePath,
+        /// What is to be made, as the system names it, seen from the engine's working directory.
+        to: RawName,
+        /// With what gives power: devices, set-user-ID and set-group-ID bits, capabilities.
+        privileged: bool,
     },
     /// Look after the store.
     Upkeep {

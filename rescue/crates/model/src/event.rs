@@ -2,7 +2,7 @@
 
 use crate::assessment::Report;
 use crate::command::{Failure, ImageFormat, PowerAction};
-use crate::files::LostFiles;
+use crate::files::{FileListing, Got, LostFiles};
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::{RollbackPlan, SnapshotEstimate};
 use crate::policy::Acted;
@@ -88,6 +88,8 @@ pub enum JobKind {
     Check,
     /// Write a snapshot out as disk images.
     Export,
+    /// List files of a snapshot, or take them out.
+    Files,
     /// Look after the store.
     Upkeep,
 }
@@ -105,6 +107,7 @@ impl JobKind {
             Self::Resume => "resume",
             Self::Check => "check",
             Self::Export => "export",
+            Self::Files => "reading saved files",
             Self::Upkeep => "work on the store",
         }
     }
@@ -165,6 +168,10 @@ pub enum Outcome {
     Checked(CheckReport),
     /// A snapshot was written out as disk images.
     Exported(Exported),
+    /// Files of a snapshot were listed.
+    Listed(FileListing),
+    /// Files of a snapshot were taken out.
+    Got(Got),
     /// Something was done with the store itself.
     Kept(Kept),
     /// A person said no; nothing was written.

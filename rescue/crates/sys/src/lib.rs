@@ -13,6 +13,7 @@ pub mod device;
 pub mod module;
 pub mod mount;
 pub mod new_file;
+pub mod new_tree;
 pub mod power;
 pub mod process;
 pub mod sandbox;

@@ -55,22 +55,22 @@ pub struct NewFile {
     unsynced: u64,
 }
 
-fn shown(path: &Path) -> DisplayText {
+pub(crate) fn shown(path: &Path) -> DisplayText {
     DisplayText::from_bytes(path.as_os_str().as_encoded_bytes())
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NewFileError {
+pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NewFileError {
     let path = shown(path);
     move |source| NewFileError::Io { what, path, source }
 }
 
 /// The directory of a file.
-fn directory(path: &Path) -> &Path {
+pub(crate) fn directory(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// An error where something has that name, be it a link that leads nowhere.
-fn must_be_free(path: &Path) -> Result<(), NewFileError> {
+pub(crate) fn must_be_free(path: &Path) -> Result<(), NewFileError> {
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(failed("looking for", path)(e)),

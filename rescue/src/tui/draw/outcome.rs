@@ -107,6 +107,9 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 out.extend(plain("Nothing was written to this machine's disks."));
             }
         }
+        // The screens ask for neither yet.
+        Outcome::Listed(_) => out.extend(plain("Saved files were listed.")),
+        Outcome::Got(_) => out.extend(paragraph("DONE. Saved files were taken out.", look.good(), 0, columns)),
         Outcome::Declined => out.extend(plain("Nothing was written.")),
         Outcome::Kept(_) => out.extend(plain("DONE. Only the store was touched.")),
         Outcome::Looked => out.extend(plain("The disks were looked at.")),

@@ -8,10 +8,10 @@ mod names;
 use crate::guarded;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
-use model::files::LostFiles;
+use model::files::{FileId, Layout, LostFiles, Named};
 use model::inspection::{Content, ListedFile};
 use model::ports::{ReadAt, ReadError};
-use model::units::ExtentSet;
+use model::units::{ByteOffset, ExtentSet};
 use std::sync::Arc;
 
 /// Reading a file system failed.
@@ -57,6 +57,25 @@ pub trait FileSystem {
     /// # Errors
     /// [`FsError`] where the way there cannot be read.
     fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>, FsError>;
+
+    /// What stands at `path`, with all that is kept of it. A symbolic link at the end is not followed.
+    ///
+    /// # Errors
+    /// [`FsError`] where the way there cannot be read.
+    fn find(&self, path: &[u8]) -> Result<Option<Named>, FsError>;
+
+    /// The entries of a directory without `.` and `..`, in the order they lie there, with all that is kept of them: `most` of
+    /// them after the first `skip`.
+    ///
+    /// # Errors
+    /// [`FsError`] where it is none, or cannot be read.
+    fn list(&self, dir: FileId, skip: usize, most: usize) -> Result<Vec<Named>, FsError>;
+
+    /// Where the content of a regular file lies from byte `from` on, in about `most` pieces.
+    ///
+    /// # Errors
+    /// [`FsError`] where it is none, or its map does not hold together.
+    fn layout(&self, file: FileId, from: ByteOffset, most: usize) -> Result<Layout, FsError>;
 
     /// Which bytes of the volume are in use.
     fn coverage(&self) -> Coverage;

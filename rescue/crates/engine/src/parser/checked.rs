@@ -3,13 +3,13 @@
 //! What is checked is what the engine relies on: ranges lie on their disk, volumes are ones there are, lists are bounded.
 //! Whether an ext4 is what it says it is cannot be checked here, nor does anything that writes depend on it.
 
-use super::{ParserError, Scene};
+use super::{AboutFiles, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, Scene};
 use disk::table::TableReading;
 use model::coverage::{Changes, Comparison, Coverage};
 use model::evidence::Evidence;
-use model::files::{LONGEST_PATH, LostFiles, MOST_PATHS};
+use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
-use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::inspection::{Content, FileKind, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::HashSet;
@@ -28,6 +28,10 @@ const MOST_SYSTEMS: usize = 64;
 const MOST_MOUNTS: usize = 256;
 /// Most pieces of evidence of one want.
 const MOST_EVIDENCE: usize = 4096;
+/// The longest name: 255 UTF-16 units of a FAT, each three bytes at most.
+const LONGEST_NAME: usize = 765;
+/// Most bytes of the attributes of a file, names included.
+const MOST_XATTRS: usize = 2 << 20;
 /// Longest text of an answer.
 const MOST_TEXT: usize = 64 << 10;
 
@@ -178,6 +182,45 @@ pub(super) fn losses(files: LostFiles, lost: &ExtentSet) -> Result<LostFiles, Pa
     let unseen = files.unseen.as_ref().map_or(0, |why| why.as_str().len());
     check(unseen <= MOST_TEXT, || "a reason without end".to_owned())?;
     Ok(files)
+}
+
+/// What was asked of the files of a volume of `size` bytes: names that are names, pieces that lie on it and follow each other.
+pub(super) fn files(told: OfFiles, ask: &AboutFiles, size: ByteLen) -> Result<OfFiles, ParserError> {
+    match (&told, ask) {
+        (OfFiles::Found(found), AboutFiles::Find(_)) => found.iter().try_for_each(|n| named(n, n.name.0.is_empty()))?,
+        (OfFiles::Listed(list), AboutFiles::List(..)) => {
+            check(list.len() <= MOST_LISTED, || format!("{} names", list.len()))?;
+            list.iter().try_for_each(|n| named(n, false))?;
+        }
+        (OfFiles::Lies(Layout::Within(bytes)), AboutFiles::Layout(..)) => {
+            check(bytes.0.len() <= MOST_TEXT, || format!("{} bytes within an inode", bytes.0.len()))?;
+        }
+        (OfFiles::Lies(Layout::Pieces { pieces, end }), AboutFiles::Layout(_, from)) => {
+            check(pieces.len() <= MOST_PIECES, || format!("{} pieces", pieces.len()))?;
+            let mut at = *from;
+            for (start, piece) in pieces {
+                let inside = Extent::whole(size).contains(*piece) && *start >= at;
+                let next = start.checked_add(piece.len()).filter(|next| inside && next <= end);
+                at = next.ok_or_else(|| ParserError::new("the parser's answer was refused: a piece out of place"))?;
+            }
+        }
+        _ => return refuse("it is about something else"),
+    }
+    Ok(told)
+}
+
+/// Something with a name: one that can stand in a directory, or none for the root.
+fn named(named: &Named, root: bool) -> Result<(), ParserError> {
+    let name = &named.name.0;
+    let plain = !name.is_empty() && name.len() <= LONGEST_NAME && !name.iter().any(|b| matches!(b, b'/' | 0));
+    check(root || plain && name != b"." && name != b"..", || format!("a name like {}", named.name.display()))?;
+    let Some(a) = &named.attributes else { return Ok(()) };
+    let target = a.target.as_ref().map_or(0, |t| t.0.len());
+    check(target <= LONGEST_PATH && (a.kind == FileKind::Symlink) == a.target.is_some(), || {
+        "a link that leads nowhere".to_owned()
+    })?;
+    let values: usize = a.xattrs.iter().map(|(name, value)| name.0.len() + value.0.len()).sum();
+    check(values <= MOST_XATTRS, || format!("{values} bytes of attributes"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::role::CPU_SECONDS;
 use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Request, decode_ranges, encode_ranges};
-use super::{Parser, ParserError, Scene, checked};
+use super::{AboutFiles, OfFiles, Parser, ParserError, SavedFs, Scene, checked};
 use crate::frame;
 use crate::machine::Opened;
 use disk::table::TableReading;
@@ -327,6 +327,16 @@ impl Parser for Child {
         let request = Request::Losses { content: content.clone(), size: saved.size() };
         match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, Some(&*saved))? {
             (Answer::Losses { files }, _) => checked::losses(files, lost),
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
+    fn files(&self, saved: &SavedFs, ask: &AboutFiles) -> Result<OfFiles, ParserError> {
+        let (content, size) = (saved.content.clone(), saved.bytes.size());
+        let request = Request::Files { map: saved.map, content, size, about: ask.clone() };
+        match self.browsing.ask(&request, &[], LOOK, Some(&*saved.bytes))? {
+            (Answer::Files { told }, _) => checked::files(told, ask, size),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }

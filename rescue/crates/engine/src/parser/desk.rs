@@ -1,8 +1,8 @@
 //! The answers themselves: what runs in the parser role, and in tests in this process.
 
-use super::{Parser, ParserError, Scene, checked};
+use super::{AboutFiles, MOST_LISTED, MOST_PIECES, OfFiles, Parser, ParserError, SavedFs, Scene, checked};
 use crate::gather::look_for;
-use disk::fs::FileSystem;
+use disk::fs::{FileSystem, FsError};
 use disk::table::TableReading;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
@@ -13,7 +13,7 @@ use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::ports::{DiskSource, ReadAt, Window};
-use model::snapshot::{Intent, Receipt, Statement};
+use model::snapshot::{Intent, MapRoot, Receipt, Statement};
 use model::units::{Extent, ExtentSet};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,11 +31,13 @@ const MOST_OPEN: usize = 8;
 pub(super) struct Desk {
     disks: Vec<DiskSource>,
     open: RefCell<HashMap<VolumePath, OpenFs>>,
+    /// The saved file system that was asked about last.
+    saved: RefCell<Option<(MapRoot, OpenFs)>>,
 }
 
 impl Desk {
     pub(super) fn new(disks: Vec<DiskSource>) -> Self {
-        Self { disks, open: RefCell::new(HashMap::new()) }
+        Self { disks, open: RefCell::new(HashMap::new()), saved: RefCell::new(None) }
     }
 
     fn disk(&self, no: DiskNo) -> Result<&DiskSource, ParserError> {
@@ -78,6 +80,30 @@ impl Desk {
 
     pub(super) fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         Ok(disk::coverage::changes(&volume.content, self.window(volume.path.disk(), volume.extent)?, before))
+    }
+
+    /// Answers about a saved file system, whose bytes are taken from `bytes` where it is another than before.
+    pub(super) fn files(
+        &self,
+        map: MapRoot,
+        content: &Content,
+        bytes: impl FnOnce() -> Arc<dyn ReadAt>,
+        ask: &AboutFiles,
+    ) -> Result<OfFiles, ParserError> {
+        let failed = |e: FsError| ParserError::new(e.to_string());
+        // Taken out while it works: one that stumbles is opened anew.
+        let before = self.saved.borrow_mut().take().filter(|(known, _)| *known == map);
+        let fs: OpenFs = match before {
+            Some((_, fs)) => fs,
+            None => Rc::from(disk::fs::open(content, bytes()).map_err(failed)?),
+        };
+        let told = match ask {
+            AboutFiles::Find(path) => fs.find(&path.0).map(OfFiles::Found),
+            AboutFiles::List(dir, skip) => fs.list(*dir, *skip, MOST_LISTED).map(OfFiles::Listed),
+            AboutFiles::Layout(file, from) => fs.layout(*file, *from, MOST_PIECES).map(OfFiles::Lies),
+        };
+        *self.saved.borrow_mut() = Some((map, fs));
+        told.map_err(failed)
     }
 
     fn file_system(&self, volume: &Volume) -> Result<OpenFs, ParserError> {
@@ -150,6 +176,11 @@ impl Parser for Local {
 
     fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         checked::changes(self.desk().changes(volume, before)?, volume)
+    }
+
+    fn files(&self, saved: &SavedFs, ask: &AboutFiles) -> Result<OfFiles, ParserError> {
+        let told = self.desk().files(saved.map, &saved.content, || saved.bytes.clone(), ask)?;
+        checked::files(told, ask, saved.bytes.size())
     }
 
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {

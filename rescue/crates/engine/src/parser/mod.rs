@@ -19,13 +19,14 @@ use disk::table::TableReading;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
-use model::files::LostFiles;
+use model::files::{FileId, Layout, LostFiles, Named};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
 use model::ports::ReadAt;
-use model::text::DisplayText;
-use model::units::{Extent, ExtentSet};
+use model::snapshot::MapRoot;
+use model::text::{DisplayText, RawName};
+use model::units::{ByteOffset, Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -59,6 +60,46 @@ impl Scene {
         Self { system: system.clone(), volumes }
     }
 }
+
+/// A saved file system that is asked about.
+#[derive(Clone)]
+pub struct SavedFs {
+    /// What tells it from any other.
+    pub map: MapRoot,
+    /// What it is.
+    pub content: Content,
+    /// Its bytes, read from a store.
+    pub bytes: Arc<dyn ReadAt>,
+}
+
+/// A question about the files of a saved file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AboutFiles {
+    /// What stands at a path; see [`disk::fs::FileSystem::find`].
+    Find(RawName),
+    /// The entries of a directory after the first so many, [`MOST_LISTED`] at most.
+    List(FileId, usize),
+    /// Where the content of a file lies from a byte on, in about [`MOST_PIECES`] pieces.
+    Layout(FileId, ByteOffset),
+}
+
+/// The answer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfFiles {
+    /// What stands there, where something does.
+    Found(Option<Named>),
+    /// The entries; fewer than there may be where those are all.
+    Listed(Vec<Named>),
+    /// Where it lies.
+    Lies(Layout),
+}
+
+/// Most entries of one answer.
+pub const MOST_LISTED: usize = 512;
+/// Most pieces of one answer.
+pub const MOST_PIECES: usize = 16_384;
 
 /// Answers what needs bytes interpreted. Small questions: one that ends in a crash costs one answer.
 pub trait Parser: store::Decode {
@@ -99,6 +140,11 @@ pub trait Parser: store::Decode {
     /// What lies in bytes of a saved volume that are lost; `saved` is read from a store, and fails where they are. See
     /// [`disk::fs::losses`].
     fn losses(&self, _content: &Content, _saved: Arc<dyn ReadAt>, _lost: &ExtentSet) -> Result<LostFiles, ParserError> {
+        Err(ParserError::new("nothing is there to look at saved files"))
+    }
+
+    /// Answers a question about the files of a saved file system. What was opened for it is kept for the next one.
+    fn files(&self, _saved: &SavedFs, _ask: &AboutFiles) -> Result<OfFiles, ParserError> {
         Err(ParserError::new("nothing is there to look at saved files"))
     }
 

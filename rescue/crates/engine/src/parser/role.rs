@@ -151,6 +151,10 @@ fn answer(
                     .map(|files| Answer::Losses { files }),
             )
         }
+        Request::Files { map, content, size, about } => {
+            let bytes = || Handed::new(asking.clone(), *size).ahead();
+            or_failed(desk.files(*map, content, bytes, about).map(|told| Answer::Files { told }))
+        }
         Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {
             decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))

@@ -1,7 +1,7 @@
 //! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
 //! record or a frame on the way in, plain bytes or the ranges of a coverage on the way out; else empty).
 
-use super::Scene;
+use super::{AboutFiles, OfFiles, Scene};
 use disk::table::TableReading;
 use model::coverage::{CaptureMethod, Comparison};
 use model::evidence::Evidence;
@@ -11,7 +11,7 @@ use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, V
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
-use model::snapshot::{Intent, Receipt, Statement};
+use model::snapshot::{Intent, MapRoot, Receipt, Statement};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,14 @@ pub(super) enum Request {
         content: Content,
         size: ByteLen,
     },
+    /// While it is answered, the parser asks for bytes of the saved volume, `size` bytes long. `map` tells whether it is the
+    /// one that was asked about before.
+    Files {
+        map: MapRoot,
+        content: Content,
+        size: ByteLen,
+        about: AboutFiles,
+    },
     /// Bytes of a saved volume that were asked for; fewer where they cannot be had.
     Bytes,
     Statement,
@@ -125,6 +133,9 @@ pub(super) enum Answer {
     },
     Losses {
         files: LostFiles,
+    },
+    Files {
+        told: OfFiles,
     },
     Statement {
         statement: Box<Statement>,

@@ -7,6 +7,7 @@ pub mod choice;
 mod cut;
 pub mod export;
 mod fences;
+pub(crate) mod files;
 mod kept;
 mod known;
 mod leases;

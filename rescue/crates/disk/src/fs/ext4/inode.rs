@@ -2,6 +2,7 @@
 
 use super::raw::{crc32c, le16, le32, without};
 use super::superblock::{Superblock, incompat, ro_compat};
+use super::xattr;
 use crate::fs::FsError;
 use model::inspection::FileKind;
 use std::ops::Range;
@@ -100,11 +101,53 @@ impl Inode {
 
     /// Nanoseconds since 1970 of the last change of its data; `None` where they do not fit 64 bits.
     pub(super) fn modified(&self) -> Option<i64> {
-        let low = i64::from(le32(&self.bytes, 0x10).cast_signed());
-        // i_mtime_extra, where the inode reaches so far: two bits of seconds, thirty of nanoseconds.
-        let extra = if self.extra_end() >= 0x8c { le32(&self.bytes, 0x88) } else { 0 };
+        self.time(0x10, 0x88)
+    }
+
+    /// The same of when it was last read.
+    pub(super) fn accessed(&self) -> Option<i64> {
+        self.time(0x8, 0x8c)
+    }
+
+    fn time(&self, at: usize, extra: usize) -> Option<i64> {
+        let low = i64::from(le32(&self.bytes, at).cast_signed());
+        // i_mtime_extra and its like, where the inode reaches so far: two bits of seconds, thirty of nanoseconds.
+        let extra = if self.extra_end() >= extra + 4 { le32(&self.bytes, extra) } else { 0 };
         let seconds = low + (i64::from(extra & 3) << 32);
         seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(extra >> 2))
+    }
+
+    /// `i_mode`: type and permissions.
+    pub(super) fn mode(&self) -> u32 {
+        u32::from(le16(&self.bytes, 0))
+    }
+
+    /// Number of its owner, and of its group; the upper halves are `l_i_uid_high` and `l_i_gid_high`.
+    pub(super) fn owners(&self) -> (u32, u32) {
+        let half = |at| u32::from(le16(&self.bytes, at));
+        (half(0x78) << 16 | half(0x2), half(0x7a) << 16 | half(0x18))
+    }
+
+    /// How many names it has.
+    pub(super) fn links(&self) -> u32 {
+        u32::from(le16(&self.bytes, 0x1a))
+    }
+
+    /// Major and minor number of a device (kernel `old_decode_dev` and `new_decode_dev`).
+    pub(super) fn device(&self) -> Option<(u32, u32)> {
+        if !matches!(self.mode() & 0xf000, 0x2000 | 0x6000) {
+            return None;
+        }
+        let (old, new) = (le32(self.block(), 0), le32(self.block(), 4));
+        Some(match old {
+            0 => (new >> 8 & 0xfff, new & 0xff | new >> 12 & 0xf_ff00),
+            old => (old >> 8 & 0xff, old & 0xff),
+        })
+    }
+
+    /// What lies behind the fixed fields: attributes.
+    pub(super) fn behind_fields(&self) -> &[u8] {
+        self.bytes.get(self.extra_end()..).unwrap_or_default()
     }
 
     /// Seconds since 1970 of its last change, of data or not (`i_ctime`); `None` where it does not keep its times to the
@@ -150,33 +193,11 @@ impl Inode {
     /// # Errors
     /// [`FsError::Corrupt`] where the attributes do not hold together.
     pub(super) fn inline_parts(&self) -> Result<(&[u8], &[u8]), FsError> {
-        let bad = || FsError::Corrupt(format!("the attributes in inode {} do not hold together", self.number));
-        let area = self.bytes.get(self.extra_end()..).unwrap_or_default();
-        // EXT4_XATTR_MAGIC; without it there are no attributes.
-        if le32(area, 0) != 0xea02_0000 {
-            return Ok((self.block(), &[]));
-        }
-        let entries = &area[4..];
-        let mut at = 0;
-        // The entries end at four zero bytes; each takes at least 16 bytes of the inode.
-        while at + 4 <= entries.len() && le32(entries, at) != 0 {
-            let entry = entries.get(at..at + 16).ok_or_else(bad)?;
-            let name_len = usize::from(entry[0]);
-            let name = entries.get(at + 16..at + 16 + name_len).ok_or_else(bad)?;
-            // EXT4_XATTR_INDEX_SYSTEM.
-            if entry[1] == 7 && name == b"data" {
-                if le32(entry, 4) != 0 {
-                    return Err(bad());
-                }
-                let from = usize::from(le16(entry, 2));
-                let len = usize::try_from(le32(entry, 8)).map_err(|_| bad())?;
-                let end = from.checked_add(len).ok_or_else(bad)?;
-                let value = entries.get(from..end).ok_or_else(bad)?;
-                return Ok((self.block(), value));
-            }
-            at += (16 + name_len).next_multiple_of(4);
-        }
-        Ok((self.block(), &[]))
+        let bad = |_| FsError::Corrupt(format!("the attributes in inode {} do not hold together", self.number));
+        let attributes = xattr::within(self.behind_fields()).map_err(bad)?;
+        // EXT4_XATTR_INDEX_SYSTEM.
+        let data = attributes.iter().find(|a| a.index == 7 && a.name == b"data");
+        Ok((self.block(), data.map_or(&[], |a| a.value)))
     }
 }
 

@@ -11,6 +11,7 @@ mod changes;
 mod cuts;
 mod dir;
 mod file;
+mod files;
 mod group;
 mod inode;
 mod log;
@@ -23,6 +24,7 @@ mod rules;
 mod superblock;
 mod tree;
 mod used;
+mod xattr;
 
 use self::browse::Browser;
 use self::dir::Entry;
@@ -37,11 +39,11 @@ use self::superblock::{JournalPlace, Superblock};
 use super::{FileSystem, FsError};
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
-use model::files::LostFiles;
+use model::files::{FileId, Layout, LostFiles, Named};
 use model::inspection::{ExtInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
 use model::text::RawName;
-use model::units::{ByteLen, Extent, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -225,6 +227,19 @@ impl FileSystem for Ext4 {
             Some(found) if found.inode.kind == FileKind::Symlink => tree::target(&self.now, &found.inode).map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn find(&self, path: &[u8]) -> Result<Option<Named>, FsError> {
+        let found = tree::find(&self.now, path, false)?;
+        found.map(|f| files::named(&self.now, f.names.last().map_or(&[], |name| &name[..]), &f.inode)).transpose()
+    }
+
+    fn list(&self, dir: FileId, skip: usize, most: usize) -> Result<Vec<Named>, FsError> {
+        files::list(&self.now, &files::inode(&self.now, dir)?, skip, most)
+    }
+
+    fn layout(&self, file: FileId, from: ByteOffset, most: usize) -> Result<Layout, FsError> {
+        files::layout(&self.now, &files::inode(&self.now, file)?, from, most)
     }
 
     fn cuts(&self) -> Cuts {

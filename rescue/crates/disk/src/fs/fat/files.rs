@@ -90,6 +90,19 @@ impl Files {
         Ok(Some(at))
     }
 
+    /// The entry at a place on the volume.
+    ///
+    /// # Errors
+    /// [`FsError::Corrupt`] where there is none.
+    pub(super) fn entry(&self, at: u64) -> Result<Entry, FsError> {
+        let none = || FsError::Corrupt(format!("there is no directory entry at {at}"));
+        let g = &self.geometry;
+        let place = Extent::new(ByteOffset(at), ByteLen(32)).ok_or_else(none)?;
+        let inside = at.is_multiple_of(32) && (g.root.contains(place) || g.data.contains(place));
+        let entry = if inside { dir::at(&*self.bytes, g, ByteOffset(at))? } else { None };
+        entry.ok_or_else(none)
+    }
+
     /// Where a file's bytes lie, in order; as long together as the file.
     ///
     /// # Errors

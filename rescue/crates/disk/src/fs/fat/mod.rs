@@ -9,10 +9,11 @@ mod usage;
 
 use super::{FileSystem, FsError};
 use crate::coverage::raw;
+use dir::Entry;
 use files::At;
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
-use model::files::LostFiles;
+use model::files::{Attributes, FileId, Layout, LostFiles, Named};
 use model::inspection::{FatInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
 use model::text::RawName;
@@ -37,6 +38,33 @@ pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<FatInfo>, FsError> {
 pub(crate) fn backup_boot(bytes: &dyn ReadAt) -> Option<ByteOffset> {
     let places = [512, 4096].map(|sector| ByteOffset(6 * sector));
     places.into_iter().find(|at| boot::read(bytes, *at).is_ok_and(|b| b.is_some_and(|b| b.info.width == 32)))
+}
+
+/// The root directory; every other file is numbered by where its entry lies.
+const ROOT: FileId = FileId(0);
+
+/// What a FAT keeps of a file, as Linux shows it: nobody's, and writable for its owner where it is not read-only.
+fn attributes(entry: Option<&Entry>) -> Attributes {
+    let directory = entry.is_none_or(|e| e.directory);
+    let mode = if directory { 0o040_755 } else { 0o100_644 };
+    Attributes {
+        kind: if directory { FileKind::Directory } else { FileKind::File },
+        mode: if entry.is_some_and(|e| e.read_only) { mode & !0o222 } else { mode },
+        owner: 0,
+        group: 0,
+        links: 1,
+        size: ByteLen(entry.map_or(0, |e| u64::from(e.size))),
+        modified: entry.and_then(|e| e.modified).and_then(|t| t.0.checked_mul(1000)),
+        accessed: None,
+        device: None,
+        target: None,
+        xattrs: Vec::new(),
+    }
+}
+
+fn named(entry: &Entry) -> Named {
+    let name = RawName(entry.name.clone().into_bytes());
+    Named { name, file: FileId(entry.at.0), attributes: Some(attributes(Some(entry))) }
 }
 
 /// A FAT file system, opened.
@@ -91,6 +119,44 @@ impl FileSystem for Fat {
     /// FAT has no symbolic links.
     fn read_link(&self, _path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
         Ok(None)
+    }
+
+    fn find(&self, path: &[u8]) -> Result<Option<Named>, FsError> {
+        Ok(self.files.find(path)?.map(|at| match at {
+            At::Root => Named { name: RawName::default(), file: ROOT, attributes: Some(attributes(None)) },
+            At::Entry(entry) => named(&entry),
+        }))
+    }
+
+    fn list(&self, dir: FileId, skip: usize, most: usize) -> Result<Vec<Named>, FsError> {
+        let at = if dir == ROOT { At::Root } else { At::Entry(self.files.entry(dir.0)?) };
+        let first =
+            at.directory().ok_or_else(|| FsError::Corrupt(format!("what stands at {} is no directory", dir.0)))?;
+        let (mut at, mut out) = (0, Vec::new());
+        self.files.each(first, &mut Err, &mut |entry| {
+            at += 1;
+            if at > skip {
+                out.push(named(&entry));
+            }
+            if out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(out)
+    }
+
+    fn layout(&self, file: FileId, from: ByteOffset, most: usize) -> Result<Layout, FsError> {
+        let mut end = 0;
+        let mut pieces = Vec::new();
+        for piece in self.files.pieces(&self.files.entry(file.0)?)? {
+            let start = end;
+            end += piece.len().0;
+            if end > from.0 {
+                pieces.push((ByteOffset(start), piece));
+            }
+            if pieces.len() >= most {
+                break;
+            }
+        }
+        Ok(Layout::Pieces { pieces, end: ByteOffset(end) })
     }
 
     fn cuts(&self) -> Cuts {

@@ -1,0 +1,103 @@
+//! The arguments of the verbs about saved files.
+
+use super::given::{Given, named};
+use super::{StoreAt, Usage};
+use model::files::FilePath;
+use model::id::{SnapRef, VolumePath};
+use model::text::RawName;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// `ls SNAP[:PATH] --store S [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ls {
+    /// Which snapshot.
+    pub snapshot: SnapRef,
+    /// Where in it; its volumes where `None`.
+    pub at: Option<FilePath>,
+    /// The store's directory.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
+/// `get SNAP:PATH -o OUT [--privileged] --store S [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Get {
+    /// Which snapshot.
+    pub snapshot: SnapRef,
+    /// Where in it.
+    pub at: FilePath,
+    /// What is to be made.
+    pub to: PathBuf,
+    /// With what gives power.
+    pub privileged: bool,
+    /// The store's directory.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
+pub(super) fn ls(given: &Given, store: StoreAt) -> Result<Ls, Usage> {
+    let (snapshot, at) = place(&given.words, "ls")?;
+    Ok(Ls { snapshot, at, store, json: given.json })
+}
+
+pub(super) fn get(given: &Given, store: StoreAt) -> Result<Get, Usage> {
+    let (snapshot, at) = place(&given.words, "get")?;
+    let at = at.ok_or_else(|| Usage("`get` needs SNAP:/PATH".into()))?;
+    let to = given.out.clone().ok_or_else(|| Usage("`get` needs -o OUT, what is to be made".into()))?;
+    Ok(Get { snapshot, at, to, privileged: given.privileged, store, json: given.json })
+}
+
+/// `SNAP`, `SNAP:/PATH`, `SNAP:VOLUME` or `SNAP:VOLUME:/PATH`. A path is bytes.
+fn place(words: &[OsString], verb: &str) -> Result<(SnapRef, Option<FilePath>), Usage> {
+    let [word] = words else { return Err(Usage(format!("`{verb}` takes one SNAP:/PATH"))) };
+    let bytes = word.as_bytes();
+    let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_os_string();
+    // `latest:good` is a snapshot: what begins a place is a colon before a slash or the name of a volume.
+    let volume_of = |rest: &[u8]| -> Option<(VolumePath, Vec<u8>)> {
+        let end = rest.iter().position(|b| *b == b':');
+        let (name, path) = rest.split_at(end.unwrap_or(rest.len()));
+        let volume = std::str::from_utf8(name).ok()?.parse().ok()?;
+        Some((volume, path.get(1..).unwrap_or_default().to_vec()))
+    };
+    for (at, _) in bytes.iter().enumerate().filter(|(_, b)| **b == b':') {
+        let (snapshot, rest) = (&bytes[..at], &bytes[at + 1..]);
+        let found = if rest.starts_with(b"/") {
+            FilePath { volume: None, path: RawName(rest.to_vec()) }
+        } else if let Some((volume, path)) = volume_of(rest) {
+            let path = if path.is_empty() { b"/".to_vec() } else { path };
+            if !path.starts_with(b"/") {
+                return Err(Usage("a path begins with /, as in SNAP:d0/p2:/etc".into()));
+            }
+            FilePath { volume: Some(volume), path: RawName(path) }
+        } else {
+            continue;
+        };
+        return Ok((named(text(snapshot))?, Some(found)));
+    }
+    Ok((named(OsString::from_vec(bytes.to_vec()))?, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<(SnapRef, Option<(Option<String>, String)>)> {
+        let (snapshot, at) = place(&[text.into()], "ls").ok()?;
+        Some((snapshot, at.map(|at| (at.volume.map(|v| v.to_string()), at.path.display().to_string()))))
+    }
+
+    #[test]
+    fn a_place_is_a_snapshot_and_a_path() {
+        let at = |volume: Option<&str>, path: &str| Some((volume.map(str::to_owned), path.to_owned()));
+        assert_eq!(of("latest:good"), Some((SnapRef::LatestGood, None)));
+        assert_eq!(of("latest:good:/etc"), Some((SnapRef::LatestGood, at(None, "/etc"))));
+        assert_eq!(of("latest:/a:b"), Some((SnapRef::Latest, at(None, "/a:b"))));
+        assert_eq!(of("abcd:d0/p2:/a"), Some((SnapRef::Prefix("abcd".into()), at(Some("d0/p2"), "/a"))));
+        assert_eq!(of("abcd:d0/p2"), Some((SnapRef::Prefix("abcd".into()), at(Some("d0/p2"), "/"))));
+        assert_eq!((of("abcd:etc"), of("abcd:d0/p2:etc"), of("xyz:/")), (None, None, None));
+    }
+}
