@@ -116,7 +116,25 @@ fn snapshots_are_copied_into_an_encrypted_store() {
     let (_, again) = copy(&[]);
     assert_eq!((&again["copied"], &again["stored"]), (&value!([]), &value!(0)));
 
+    // What is said of a snapshot later follows it, once; what is said there after that is not said over.
     let sealed = ["--store", &to, "--passphrase-file", &words];
+    let label = |of: &str, text: &str, at: &[&str]| {
+        assert_eq!(run(&[&["note", of, "--label", text], at].concat()).0, 0);
+    };
+    label(&second, "later", &["--store", &store]);
+    let (_, again) = copy(&[]);
+    assert_eq!((&again["copied"], &again["noted"]), (&value!([]), &value!([second])));
+    label(&second, "there", &sealed);
+    assert_eq!(copy(&[]).1["noted"], value!([]));
+    let labels = || {
+        let (_, list) = ask(&[&["snapshots"][..], &sealed].concat());
+        [list["snapshots"][0]["label"].clone(), list["snapshots"][1]["label"].clone()]
+    };
+    assert_eq!(labels(), [value!("before"), value!("there")]);
+    label(&second, "", &["--store", &store]);
+    assert_eq!(copy(&[]).1["noted"], value!([second]));
+    assert_eq!(labels(), [value!("before"), Value::Null]);
+
     let (_, list) = ask(&[&["snapshots"][..], &sealed].concat());
     let list = list["snapshots"].as_array().unwrap();
     assert_eq!(

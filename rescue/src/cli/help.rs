@@ -161,8 +161,9 @@ holdfast copy [SNAP..] --store S --to S2
 
 Copies saved states, all of them where none is named, into another store, which
 must exist (`holdfast store init`) and may be encrypted with keys of its own,
-or not at all. They keep their ids and signatures, names and pins. What S2 has
-already is not copied again.
+or not at all. They keep their ids and signatures, names, pins and proofs. What
+S2 has already is not copied again; a name or a pin that S got since is brought
+over, unless something was said in S2 after the one before came.
 Whatever is read is proven first; what is damaged is told (exit code 3) and
 holds up nothing else.
 Ctrl-C stops it: what was copied stays, and the next run goes on.

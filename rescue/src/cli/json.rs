@@ -201,6 +201,7 @@ pub(super) fn copied(view: &CopyView) -> Value {
         "to": { "id": view.to },
         "copied": view.copied.iter().map(|s| s.id).collect::<Vec<_>>(),
         "present": view.present,
+        "noted": view.noted,
         "failed": view.failed,
         "read": view.read,
         "stored": view.stored,

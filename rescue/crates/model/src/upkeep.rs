@@ -208,6 +208,8 @@ pub struct CopyView {
     pub copied: Vec<SnapshotSummary>,
     /// Snapshots that were there already.
     pub present: Vec<SnapshotId>,
+    /// Snapshots that were there already, and about which something newer was said here.
+    pub noted: Vec<SnapshotId>,
     /// Snapshots that could not be copied whole, and why. Nothing of them is in the other store.
     pub failed: Vec<Broken>,
     /// Bytes that were read.

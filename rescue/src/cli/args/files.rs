@@ -85,7 +85,9 @@ fn place(words: &[OsString], verb: &str) -> Result<(SnapRef, Option<FilePath>), 
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Option<(SnapRef, Option<(Option<String>, String)>)> {
+    type At = Option<(Option<String>, String)>;
+
+    fn of(text: &str) -> Option<(SnapRef, At)> {
         let (snapshot, at) = place(&[text.into()], "ls").ok()?;
         Some((snapshot, at.map(|at| (at.volume.map(|v| v.to_string()), at.path.display().to_string()))))
     }

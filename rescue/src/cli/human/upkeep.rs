@@ -191,6 +191,9 @@ pub(in crate::cli) fn copied(c: &CopyView) -> String {
         n => format!("; {} there already", if n == 1 { "1 was".to_owned() } else { format!("{n} were") }),
     };
     line_of(&mut out, format_args!("{} copied{there}", count(c.copied.len(), "snapshot")));
+    for id in &c.noted {
+        line_of(&mut out, format_args!("brought over: what was said since of snapshot {}", words::short(*id)));
+    }
     if !c.copied.is_empty() {
         line_of(&mut out, format_args!("read {}, the other store grew by {}", c.read, c.stored));
     }

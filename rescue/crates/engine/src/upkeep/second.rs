@@ -6,12 +6,11 @@ use crate::stores::{To, Which};
 use crate::worker::Desk;
 use model::command::ExitCode;
 use model::id::{SnapRef, SnapshotId};
-use model::note::Says;
 use model::text::DisplayText;
 use model::units::ByteLen;
 use model::upkeep::{Broken, CopyView, Kept, RepairView};
 use std::collections::BTreeSet;
-use store::{Copied, Listing, Store, StoreError};
+use store::{Copied, Store, StoreError};
 
 pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
     let from = jobs.store(desk)?;
@@ -32,12 +31,12 @@ pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
     let before: BTreeSet<SnapshotId> = there(&to)?;
     let mut copy = Copy { jobs, desk, from: &from, to: &to, failed: Vec::new() };
     let done = copy.all(&ids);
-    // However it ended, what was copied has its notes.
-    let copied: BTreeSet<SnapshotId> =
-        there(&to)?.into_iter().filter(|id| ids.contains(id) && !before.contains(id)).collect();
-    let noted = copied.iter().try_for_each(|id| copy.notes(&listing, *id));
+    // However it ended, what is there has its notes.
+    let there: BTreeSet<SnapshotId> = there(&to)?.into_iter().filter(|id| ids.contains(id)).collect();
+    let noted = from.copy_notes(&to, &there);
+    let copied: BTreeSet<SnapshotId> = there.difference(&before).copied().collect();
     let done = done?;
-    noted?;
+    let noted = noted?;
     let Copy { mut failed, .. } = copy;
     if named.is_empty() {
         // What cannot even be listed cannot be copied.
@@ -51,6 +50,7 @@ pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
         to: to.id().to_owned(),
         copied: listing.summaries().into_iter().filter(|summary| copied.contains(&summary.id)).collect(),
         present: done.present.into_iter().filter(|id| before.contains(id)).collect(),
+        noted: noted.difference(&copied).copied().collect(),
         failed,
         read: done.read,
         stored: done.stored,
@@ -101,16 +101,6 @@ impl Copy<'_> {
     fn some(&self, ids: &[SnapshotId]) -> Result<Copied, StoreError> {
         let mut meter = meter(self.jobs, self.desk, "copying");
         self.from.copy_to(self.to, ids, &mut |done, total| meter.reach(done, total))
-    }
-
-    /// The name of a snapshot, and that it is kept, go with it.
-    fn notes(&self, listing: &Listing, id: SnapshotId) -> Done<()> {
-        let noted = listing.notes.get(&id).cloned().unwrap_or_default();
-        let label = noted.label.map(|text| Says::Label { text, automatic: noted.automatic });
-        for says in label.into_iter().chain(noted.pinned.then_some(Says::Pin)) {
-            self.to.put_note(id, says, self.jobs.config.clock.now())?;
-        }
-        Ok(())
     }
 }
 

@@ -13,6 +13,15 @@ use model::ports::{ObjectName, UnixMicros};
 use model::snapshot::FORMAT;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is said of one kind: the last of it counts.
+fn kind(says: &Says) -> u8 {
+    match says {
+        Says::Label { .. } => 0,
+        Says::Pin | Says::Unpin => 1,
+        Says::Proven { .. } => 2,
+    }
+}
+
 impl Store {
     /// Says something about a snapshot, durably. `now` is for people; the order of notes is that of the inventory.
     ///
@@ -26,6 +35,35 @@ impl Store {
         let id = Digest::of(&body);
         self.put_again(RecordKind::Note, &note_name(&self.seal().name(&id)), &body)?;
         self.enter(InventoryEvent::Note { id })
+    }
+
+    /// Brings what counts of the notes about some snapshots into another store that has them, as it was said: of each kind the
+    /// last note, where that store does not have it yet. There it counts from then on; what was said there after it came is
+    /// not said over, and nothing is decided by a clock. Gives the snapshots something was brought of.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::Io`], [`StoreError::Damaged`]; a damaged note of this store is passed over.
+    pub fn copy_notes(&self, to: &Self, about: &BTreeSet<SnapshotId>) -> Result<BTreeSet<SnapshotId>, StoreError> {
+        let mut last: BTreeMap<(SnapshotId, u8), (usize, Digest, Note)> = BTreeMap::new();
+        for (at, id) in self.inventory()?.standing.notes.iter().enumerate() {
+            match self.note_at(&note_name(&self.seal().name(id))) {
+                Ok((id, note)) if about.contains(&note.about) => {
+                    last.insert((note.about, kind(&note.says)), (at, id, note));
+                }
+                Ok(_) => {}
+                Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
+                Err(_) => {}
+            }
+        }
+        let there: BTreeSet<Digest> = to.inventory()?.standing.notes.into_iter().collect();
+        let mut brought: Vec<_> = last.into_values().filter(|(_, id, _)| !there.contains(id)).collect();
+        brought.sort_unstable_by_key(|(at, ..)| *at);
+        for (_, id, note) in &brought {
+            let body = json::encode(note, "a note")?;
+            to.put_again(RecordKind::Note, &note_name(&to.seal().name(id)), &body)?;
+            to.enter(InventoryEvent::Note { id: *id })?;
+        }
+        Ok(brought.into_iter().map(|(_, _, note)| note.about).collect())
     }
 
     /// The note that lies under a name.
