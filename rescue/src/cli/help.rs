@@ -150,9 +150,10 @@ holdfast repair --store S
 
 Reads all of a store, writes again what can still be had of damaged packs and,
 with --from, what another store has of the same saved states (`holdfast copy`
-makes such a store; a plain copy of S will do). Nothing that is there is
-changed or deleted: what is damaged is left for `holdfast prune`. Exit code 3
-where something stays damaged.
+makes such a store; a plain copy of S will do). Nothing good is changed or
+deleted: damaged data is left for `holdfast prune`, the damaged record of a
+saved state makes way for that of S2. Exit code 3 where something stays
+damaged.
 Ctrl-C stops it; run it again for the rest.
 ";
 const COPY: &str = "\

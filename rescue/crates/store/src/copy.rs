@@ -49,12 +49,31 @@ impl Store {
         which: &[SnapshotId],
         progress: &mut dyn FnMut(ByteLen, ByteLen) -> bool,
     ) -> Result<Copied, StoreError> {
+        self.copy_over(to, which, Over::Nothing, progress)
+    }
+
+    /// The same; the records of `which` that are damaged there may be put anew.
+    pub(crate) fn copy_over(
+        &self,
+        to: &Store,
+        which: &[SnapshotId],
+        over: Over,
+        progress: &mut dyn FnMut(ByteLen, ByteLen) -> bool,
+    ) -> Result<Copied, StoreError> {
         let mut wanted =
             which.iter().map(|id| Ok((*id, self.manifest(*id)?))).collect::<Result<Vec<_>, StoreError>>()?;
         wanted.sort_by_key(|(id, m)| (m.counter, m.taken, *id));
         wanted.dedup_by_key(|(id, _)| *id);
-        let mut copy =
-            Copy { from: self, to, done: HashMap::new(), last: Vec::new(), at: 0, total: 0, report: Copied::default() };
+        let mut copy = Copy {
+            from: self,
+            to,
+            over,
+            done: HashMap::new(),
+            last: Vec::new(),
+            at: 0,
+            total: 0,
+            report: Copied::default(),
+        };
         let mut missing = Vec::new();
         for (id, manifest) in wanted {
             match to.manifest(id) {
@@ -64,6 +83,7 @@ impl Store {
                     continue;
                 }
                 Err(StoreError::NoSuch { .. }) => {}
+                Err(StoreError::Damaged { .. }) if over == Over::Damaged => {}
                 Err(e) => return Err(e),
             }
             for (root, ..) in maps(&manifest) {
@@ -82,9 +102,19 @@ impl Store {
     }
 }
 
+/// What a copy may take the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Nothing that is there.
+    Nothing,
+    /// Records that do not prove themselves.
+    Damaged,
+}
+
 struct Copy<'a> {
     from: &'a Store,
     to: &'a Store,
+    over: Over,
     /// Maps of the source that the destination has whole.
     done: HashMap<MapRoot, MapRoot>,
     /// The snapshot that was looked at last of each machine.
@@ -142,6 +172,9 @@ impl Copy<'_> {
             return Ok(false);
         }
         writer.stands()?;
+        if self.over == Over::Damaged {
+            self.to.drop_damaged(id)?;
+        }
         self.to.record_copy(self.from, id, &placed(manifest.clone(), &self.done))?;
         self.remember(manifest);
         let cost = writer.cost();

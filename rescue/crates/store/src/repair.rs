@@ -1,4 +1,5 @@
-//! Repairing: what is damaged stays as it is, and what can be had again is stored anew beside it.
+//! Repairing: what is damaged stays as it is, and what can be had again is stored anew beside it; a damaged manifest makes way
+//! for the same one of another store, once everything that names is there and proven.
 //!
 //! In this order: every pack is read; chunks of damaged packs that still prove their names go into new packs; maps that are
 //! still not whole are read from another store that has the same snapshot, whose writer stores what is nowhere good; packs
@@ -6,7 +7,7 @@
 
 mod salvage;
 
-use crate::copy::feed;
+use crate::copy::{Over, feed};
 use crate::error::StoreError;
 use crate::layout::{digest_in, index_name, pack_name};
 use crate::locate::{Source, Trust, read_head};
@@ -56,8 +57,8 @@ type Progress<'a> = &'a mut dyn FnMut(ByteLen, ByteLen) -> bool;
 
 impl Store {
     /// Writes again what is damaged or gone and can be had: from damaged packs, and from another store that has the same
-    /// snapshots. Nothing but index objects is
-    /// deleted, and nothing is changed. `progress` is told bytes done and to do, of each part anew, and stops the
+    /// snapshots. Nothing is deleted but index objects, and damaged manifests that the other store has, and nothing is changed.
+    /// `progress` is told bytes done and to do, of each part anew, and stops the
     /// repair by returning false.
     ///
     /// # Errors
@@ -287,8 +288,7 @@ impl Repair<'_> {
         Ok(true)
     }
 
-    /// Copies snapshots whose record is gone from another store; false where the caller stopped it. One whose record is
-    /// damaged stays as it is: it lies under the name that the copy would have.
+    /// Copies snapshots whose record is gone or damaged from another store; false where the caller stopped it.
     fn records(
         &mut self,
         from: Option<&Store>,
@@ -296,7 +296,8 @@ impl Repair<'_> {
         progress: Progress<'_>,
     ) -> Result<bool, StoreError> {
         for id in gone {
-            let copied = from.map_or(Ok(None), |from| from.copy_to(self.store, &[*id], progress).map(Some));
+            let copied =
+                from.map_or(Ok(None), |from| from.copy_over(self.store, &[*id], Over::Damaged, progress).map(Some));
             let why = match lost(copied)? {
                 Ok(Some(copied)) if !copied.complete => return Ok(false),
                 Ok(Some(_)) => {

@@ -6,10 +6,11 @@ mod common;
 use common::objects::get;
 use common::*;
 use model::id::SnapshotId;
-use model::ports::{ObjectName, ObjectStore};
-use model::units::ByteLen;
+use model::ports::{ObjectError, ObjectName, ObjectStore};
+use model::units::{ByteLen, ByteOffset};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use store::backend::Memory;
 use store::{InitOptions, LocalDecoder, OpenOptions, PruneOptions, Secret, Store, Unlock};
 
@@ -163,31 +164,135 @@ fn a_sealed_store_is_repaired_from_a_plain_one() {
     assert!(salvaged > 0, "frames beside the damaged one are read");
 }
 
+/// Every way to damage one manifest: gone, flipped, torn, empty.
+fn without_a_manifest(good: &Objects) -> Vec<(ObjectName, Objects)> {
+    let manifests = good.keys().filter(|n| n.as_str().starts_with("snapshots"));
+    let case = |name: &ObjectName, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut objects = good.clone();
+        change(objects.get_mut(name).unwrap());
+        (name.clone(), objects)
+    };
+    manifests
+        .flat_map(|name| {
+            let mut gone = good.clone();
+            gone.remove(name);
+            let len = good[name].len();
+            let cases: [&dyn Fn(&mut Vec<u8>); 4] =
+                [&|b| b[50] ^= 1, &|b| b[len - 1] ^= 1, &|b| b.truncate(len / 2), &|b| b.clear()];
+            cases.map(|change| case(name, change)).into_iter().chain([(name.clone(), gone)])
+        })
+        .collect()
+}
+
 #[test]
-fn a_record_that_is_gone_is_copied_and_a_damaged_one_is_named() {
+fn a_record_that_is_gone_or_damaged_is_copied_and_named_where_there_is_no_copy() {
     let (good, snapshots) = made();
     let other = open(&stored(&good)).unwrap();
-    for (name, gone) in
-        good.keys().filter(|n| n.as_str().starts_with("snapshots")).flat_map(|n| [(n, true), (n, false)])
-    {
-        let mut damaged = good.clone();
-        match gone {
-            true => drop(damaged.remove(name)),
-            false => damaged.get_mut(name).unwrap()[50] ^= 1,
-        }
+    for (name, damaged) in without_a_manifest(&good) {
         let objects = stored(&damaged);
         let alone = open(&objects).unwrap().repair(None, &mut go_on).unwrap();
         assert_eq!((alone.healed.len(), alone.missing.len()), (0, 1), "{alone:?}");
+        only_added(&damaged, &objects, name.as_str());
         let report = open(&objects).unwrap().repair(Some(&other), &mut go_on).unwrap();
         assert!(report.complete);
-        assert_eq!((report.healed.len(), report.missing.len()), if gone { (1, 0) } else { (0, 1) }, "{report:?}");
-        assert_eq!(report.unreadable.is_empty(), gone, "{report:?}");
-        only_added(&damaged, &objects, name.as_str());
+        assert_eq!((report.healed.len(), report.missing.len()), (1, 0), "{report:?}");
+        assert!(report.unreadable.is_empty(), "{report:?}");
+        let mut others = damaged.clone();
+        others.remove(&name);
+        only_added(&others, &objects, name.as_str());
         let store = open(&objects).unwrap();
-        assert_eq!(store.list().unwrap().snapshots.len(), if gone { 2 } else { 1 });
-        if gone {
-            assert!(snapshots.iter().all(|s| restores(&store, s)));
-            assert!(store.check(true, &mut go_on).unwrap().is_clean());
+        assert_eq!(store.list().unwrap().snapshots.len(), 2);
+        assert!(snapshots.iter().all(|s| restores(&store, s)));
+        assert!(store.check(true, &mut go_on).unwrap().is_clean());
+    }
+}
+
+/// A manifest of a newer format is not damage, and one that another store does not have stays as it is.
+#[test]
+fn what_is_not_damaged_makes_no_way() {
+    let (good, _) = made();
+    let name = good.keys().find(|n| n.as_str().starts_with("snapshots")).unwrap();
+    let mut newer = good.clone();
+    newer.get_mut(name).unwrap()[15] = 2;
+    let mut lacking = good.clone();
+    lacking.retain(|n, _| n != name);
+    let mut damaged = good.clone();
+    damaged.get_mut(name).unwrap()[50] ^= 1;
+    for (ours, theirs) in [(&newer, &good), (&damaged, &lacking)] {
+        let objects = stored(ours);
+        let report = open(&objects).unwrap().repair(Some(&open(&stored(theirs)).unwrap()), &mut go_on).unwrap();
+        assert_eq!((report.healed.len(), report.missing.len()), (0, 1), "{report:?}");
+        only_added(ours, &objects, name.as_str());
+    }
+}
+
+/// A store whose power is cut after so many puts and deletions.
+struct Cut {
+    inner: Arc<Memory>,
+    left: AtomicUsize,
+}
+
+impl Cut {
+    fn spend(&self) -> Result<(), ObjectError> {
+        let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        spent
+            .map(drop)
+            .map_err(|_| ObjectError::Io { what: "the power is cut".into(), source: std::io::Error::other("cut") })
+    }
+}
+
+impl ObjectStore for Cut {
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), ObjectError> {
+        self.spend()?;
+        self.inner.put(name, bytes)
+    }
+    fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
+        self.spend()?;
+        self.inner.delete(name)
+    }
+    fn get(&self, name: &ObjectName, at: ByteOffset, buf: &mut [u8]) -> Result<(), ObjectError> {
+        self.inner.get(name, at, buf)
+    }
+    fn len(&self, name: &ObjectName) -> Result<ByteLen, ObjectError> {
+        self.inner.len(name)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectName>, ObjectError> {
+        self.inner.list(prefix)
+    }
+    fn free(&self) -> Option<ByteLen> {
+        None
+    }
+}
+
+/// Cut at any put or deletion, the other snapshot is whole, and the next repair heals the damaged one.
+#[test]
+fn a_manifest_that_is_put_anew_survives_a_cut() {
+    let (good, snapshots) = made();
+    let other = open(&stored(&good)).unwrap();
+    let name = good.keys().find(|n| n.as_str().starts_with("snapshots")).unwrap();
+    let mut damaged = good.clone();
+    damaged.get_mut(name).unwrap()[50] ^= 1;
+    let mut without_it = 0;
+    for left in 0.. {
+        let objects = stored(&damaged);
+        let cut = Arc::new(Cut { inner: objects.clone(), left: AtomicUsize::new(left) });
+        let store = Store::open(cut, Arc::new(LocalDecoder)).unwrap();
+        let done = store.repair(Some(&other), &mut go_on).is_ok_and(|report| report.healed.len() == 1);
+        drop(store);
+        without_it += usize::from(!all(&objects).contains_key(name));
+        let store = open(&objects).unwrap();
+        let listed = store.list().unwrap().snapshots;
+        assert!(
+            !listed.is_empty()
+                && listed.iter().all(|(id, _)| snapshots.iter().any(|s| s.0 == *id && restores(&store, s)))
+        );
+        assert!(!done || listed.len() == 2);
+        let report = store.repair(Some(&other), &mut go_on).unwrap();
+        assert!(report.missing.is_empty() && report.unreadable.is_empty(), "cut after {left}: {report:?}");
+        assert!(snapshots.iter().all(|s| restores(&store, s)));
+        if done {
+            assert!(left > 3 && without_it > 0, "the cut between deletion and put was tried: {left}, {without_it}");
+            return;
         }
     }
 }

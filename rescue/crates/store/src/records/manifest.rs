@@ -178,6 +178,21 @@ impl Store {
         Ok(id)
     }
 
+    /// Deletes the manifest of a snapshot where it does not prove itself: that is no object of its name. Whoever asks has
+    /// what belongs under the name, with everything it names durable and proven, and puts it next. One that can be read, or
+    /// that a newer version wrote, or that is not signed as required, stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; then it is there as it was, or gone, which the inventory tells.
+    pub(crate) fn drop_damaged(&self, id: SnapshotId) -> Result<(), StoreError> {
+        let name = snapshot_name(&self.seal().name(&id.0));
+        match self.stated(RecordKind::Manifest, &name) {
+            Err(StoreError::Damaged { .. }) => Ok(self.objects().delete(&name)?),
+            Err(StoreError::Io { says }) => Err(StoreError::Io { says }),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Records a snapshot of another store: its statement and its signatures as they are there, its maps as `manifest`
     /// places them here. Everything it names is durable and proven.
     pub(crate) fn record_copy(&self, from: &Self, id: SnapshotId, manifest: &Manifest) -> Result<(), StoreError> {
