@@ -164,10 +164,12 @@ fn a_sealed_store_is_repaired_from_a_plain_one() {
     assert!(salvaged > 0, "frames beside the damaged one are read");
 }
 
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// Every way to damage one manifest: gone, flipped, torn, empty.
 fn without_a_manifest(good: &Objects) -> Vec<(ObjectName, Objects)> {
     let manifests = good.keys().filter(|n| n.as_str().starts_with("snapshots"));
-    let case = |name: &ObjectName, change: &dyn Fn(&mut Vec<u8>)| {
+    let case = |name: &ObjectName, change: Change<'_>| {
         let mut objects = good.clone();
         change(objects.get_mut(name).unwrap());
         (name.clone(), objects)
@@ -177,7 +179,7 @@ fn without_a_manifest(good: &Objects) -> Vec<(ObjectName, Objects)> {
             let mut gone = good.clone();
             gone.remove(name);
             let len = good[name].len();
-            let cases: [&dyn Fn(&mut Vec<u8>); 4] =
+            let cases: [Change<'_>; 4] =
                 [&|b| b[50] ^= 1, &|b| b[len - 1] ^= 1, &|b| b.truncate(len / 2), &|b| b.clear()];
             cases.map(|change| case(name, change)).into_iter().chain([(name.clone(), gone)])
         })
