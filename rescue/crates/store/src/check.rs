@@ -14,7 +14,6 @@ use crate::opening::slots;
 use crate::records;
 use crate::store::{Store, read_object};
 pub use loss::Loss;
-use loss::MOST_RANGES_IN_ALL;
 use maps::Part;
 use model::id::{Digest, SnapshotId};
 use model::snapshot::MapRoot;
@@ -88,8 +87,6 @@ struct Checker<'a> {
     /// Packs that an index object names and that are not there.
     gone: Vec<Digest>,
     parts: HashMap<Sub, Part>,
-    /// Lost ranges told so far.
-    ranges: usize,
     progress: &'a mut dyn FnMut(ByteLen, ByteLen) -> bool,
     /// Bytes done and to do, as the caller is told.
     done: u64,
@@ -124,7 +121,6 @@ impl Store {
             cause: None,
             gone: Vec::new(),
             parts: HashMap::new(),
-            ranges: 0,
             progress,
             done: 0,
             total: 0,
@@ -319,21 +315,14 @@ impl Checker<'_> {
             self.note(what.as_str().to_owned());
         }
         self.report.snapshots = listing.snapshots.len();
+        let mut damaged = Vec::new();
         for (id, manifest) in &listing.snapshots {
             let mut causes = BTreeSet::new();
             for (root, len, name) in records::maps(manifest) {
                 let part = self.part(root.into())?;
                 causes.extend(part.causes.iter().copied());
                 if !part.causes.is_empty() {
-                    let lost = self.loss(root, len, MOST_RANGES_IN_ALL.saturating_sub(self.ranges));
-                    self.ranges += lost.ranges.ranges();
-                    self.report.lost.push(Loss {
-                        snapshot: *id,
-                        of: DisplayText::new(&name),
-                        bytes: ByteLen(lost.bytes),
-                        places: lost.places,
-                        ranges: lost.ranges,
-                    });
+                    damaged.push((*id, root, len, DisplayText::new(&name)));
                 }
                 if len.is_some_and(|len| part.end > len) {
                     let len = len.unwrap_or_default();
@@ -354,6 +343,7 @@ impl Checker<'_> {
                 self.report.affected.push(*id);
             }
         }
+        self.losses(damaged);
         // What was put aside is needed too; a damaged part of it costs no snapshot anything.
         for (id, manifest) in self.store.asides()? {
             for (root, ..) in records::maps(&manifest) {

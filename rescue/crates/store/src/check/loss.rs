@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Ranges that are told of one map, and of all maps together: 16 bytes each.
 const MOST_RANGES: usize = 1 << 18;
-pub(super) const MOST_RANGES_IN_ALL: usize = 1 << 20;
+const MOST_RANGES_IN_ALL: usize = 1 << 20;
 
 /// Bytes of a snapshot that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +31,11 @@ pub struct Loss {
 
 /// Bytes that cannot be had, as they are found.
 #[derive(Debug, Default)]
-pub(super) struct Lost {
-    pub(super) bytes: u64,
+struct Lost {
+    bytes: u64,
     /// Ranges that do not touch.
-    pub(super) places: u64,
-    pub(super) ranges: ExtentSet,
+    places: u64,
+    ranges: ExtentSet,
     /// Most ranges that are kept.
     most: usize,
     /// End of the last range.
@@ -64,9 +64,23 @@ impl Lost {
 }
 
 impl Checker<'_> {
+    /// Tells what cannot be had of maps that are damaged, given oldest first. Where there is too much to tell, it is told of
+    /// the newest.
+    pub(super) fn losses(&mut self, damaged: Vec<(SnapshotId, MapRoot, Option<u64>, DisplayText)>) {
+        let mut left = MOST_RANGES_IN_ALL;
+        for (snapshot, root, len, of) in damaged.into_iter().rev() {
+            // The first range is told always.
+            let lost = self.loss(root, len, left.max(1));
+            left = left.saturating_sub(lost.ranges.ranges());
+            let (bytes, places, ranges) = (ByteLen(lost.bytes), lost.places, lost.ranges);
+            self.report.lost.push(Loss { snapshot, of, bytes, places, ranges });
+        }
+        self.report.lost.reverse();
+    }
+
     /// What cannot be had of a map that was looked at and is damaged. Only its damaged parts are looked at again.
     /// At most `most` ranges of it are told.
-    pub(super) fn loss(&self, root: MapRoot, len: Option<u64>, most: usize) -> Lost {
+    fn loss(&self, root: MapRoot, len: Option<u64>, most: usize) -> Lost {
         let mut loss = Lost { limit: len.unwrap_or(MAX_VOLUME), most: most.min(MOST_RANGES), ..Lost::default() };
         self.lost(root.into(), 0, &mut loss);
         if loss.bytes == 0 {

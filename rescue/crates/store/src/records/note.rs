@@ -50,9 +50,8 @@ impl Store {
                 Ok((id, note)) if about.contains(&note.about) => {
                     last.insert((note.about, kind(&note.says)), (at, id, note));
                 }
-                Ok(_) => {}
                 Err(StoreError::Io { says }) => return Err(StoreError::Io { says }),
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
         let there: BTreeSet<Digest> = to.inventory()?.standing.notes.into_iter().collect();
