@@ -178,3 +178,20 @@ fn a_hostile_past_is_survived() {
         let _ = fs.changes(std::sync::Arc::new(bad));
     }
 }
+
+/// What a capture that was stopped is gone on from: the name of the state, which is told by what proves that nobody wrote, and by no more.
+#[test]
+fn the_state_of_what_nobody_wrote_to_has_one_name() {
+    let name = |image: &Image| image.open().coverage().state;
+    let before = made(&[]);
+    assert!(name(&before).is_some());
+    assert_eq!(name(&before.copy()), name(&before));
+    for command in ["ssv mnt_count 1", "ssv wtime @1790000000", "ssv kbytes_written 9"] {
+        let later = before.copy();
+        later.debugfs(&[command.to_owned()]);
+        assert!(name(&later).is_some_and(|n| Some(n) != name(&before)), "{command}");
+    }
+    let in_use = before.copy();
+    in_use.debugfs(&["ssv state 0".to_owned()]);
+    assert_eq!((name(&in_use), name(&made(&["-O", "^has_journal"]))), (None, None));
+}

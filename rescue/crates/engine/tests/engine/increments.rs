@@ -48,7 +48,12 @@ impl Parser for Told {
         Ok(Vec::new())
     }
     fn coverage(&self, _: &Volume) -> Result<Coverage, ParserError> {
-        Ok(Coverage { method: CaptureMethod::UsedBlocks, why: "told".into(), used: self.used.clone(), state: Some(self.state) })
+        Ok(Coverage {
+            method: CaptureMethod::UsedBlocks,
+            why: "told".into(),
+            used: self.used.clone(),
+            state: Some(self.state),
+        })
     }
     fn changes(&self, _: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         assert_eq!(before.size(), ByteLen(SIZE as u64));
