@@ -10,6 +10,10 @@ pub const BOOT: Duration = Duration::from_secs(300);
 /// The prompt the target's root shell is made to show.
 const PROMPT: &str = "target# ";
 
+/// Makes the prompt known. Split, so that the echo of the command is not taken for the prompt.
+const QUIET: &str =
+    "stty -echo; export TERM=dumb PAGER=cat LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PS1='tar''get# '\r";
+
 /// A root shell on the serial line of a running target.
 pub struct Guest {
     /// The machine.
@@ -25,11 +29,19 @@ impl Guest {
         machine.console.expect("login: ", BOOT)?;
         machine.console.send("root\r")?;
         machine.console.expect_any(&["~# ", "$ "], Duration::from_secs(120))?;
-        // Split, so that the echo of the command is not taken for the prompt.
-        machine.console.send(
-            "stty -echo; export TERM=dumb PAGER=cat LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PS1='tar''get# '\r",
-        )?;
+        machine.console.send(QUIET)?;
         machine.console.expect(PROMPT, Duration::from_secs(30))?;
+        Ok(Self { machine })
+    }
+
+    /// Takes the root shell that `systemd.debug_shell=ttyS0` starts on the serial line, without a login, early in the start.
+    ///
+    /// # Errors
+    /// Where none comes in time.
+    pub fn shell(mut machine: Machine) -> Result<Self> {
+        machine.console.expect_any(&["# ", "$ "], BOOT)?;
+        machine.console.send(QUIET)?;
+        machine.console.expect(PROMPT, Duration::from_secs(60))?;
         Ok(Self { machine })
     }
 

@@ -110,14 +110,7 @@ impl Large {
     /// # Errors
     /// Where dumpe2fs fails or the image cannot be read.
     pub fn used(&self) -> Result<Used> {
-        let out = Command::new("dumpe2fs").arg(self.volume()).output()?;
-        let text = String::from_utf8(out.stdout)?;
-        let free = text.lines().filter_map(|l| l.strip_prefix("  Free blocks: ")).flat_map(|l| l.split(", "));
-        let mut free: Vec<Range<u64>> = free.filter(|r| !r.is_empty()).map(range).collect::<Result<_>>()?;
-        if !out.status.success() || free.is_empty() {
-            return Err(format!("dumpe2fs failed: {}", String::from_utf8_lossy(&out.stderr)).into());
-        }
-        free.sort_unstable_by_key(|r| r.start);
+        let free = free(&self.volume())?;
         let image = File::open(&self.disk)?;
         let mut used = Used { digest: String::new(), ranges: 0, bytes: 0, cells: 0 };
         let (mut hash, mut cells, mut at) = (Sha256::new(), BTreeSet::new(), 0);
@@ -170,6 +163,22 @@ impl Large {
         run(Command::new("umount").arg(&point))?;
         done
     }
+}
+
+/// The bytes of an ext4 of blocks of 4 KiB that are free, in rising order, by dumpe2fs.
+///
+/// # Errors
+/// Where dumpe2fs fails, or finds none.
+pub fn free(volume: &str) -> Result<Vec<Range<u64>>> {
+    let out = Command::new("dumpe2fs").arg(volume).output()?;
+    let text = String::from_utf8(out.stdout)?;
+    let free = text.lines().filter_map(|l| l.strip_prefix("  Free blocks: ")).flat_map(|l| l.split(", "));
+    let mut free: Vec<Range<u64>> = free.filter(|r| !r.is_empty()).map(range).collect::<Result<_>>()?;
+    if !out.status.success() || free.is_empty() {
+        return Err(format!("dumpe2fs failed: {}", String::from_utf8_lossy(&out.stderr)).into());
+    }
+    free.sort_unstable_by_key(|r| r.start);
+    Ok(free)
 }
 
 fn range(text: &str) -> Result<Range<u64>> {

@@ -193,6 +193,22 @@ pub fn debian_sources() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Those source files for another release of Debian than the host's own, written to a folder.
+///
+/// # Errors
+/// Where there is none, or one cannot be read.
+pub fn sources_of(suite: &str, folder: &Path) -> Result<Vec<PathBuf>> {
+    let own = self::suite()?;
+    fs::create_dir_all(folder)?;
+    let mut files = Vec::new();
+    for file in debian_sources()? {
+        let other = folder.join(file.file_name().ok_or("a package source without a name")?);
+        fs::write(&other, fs::read_to_string(&file)?.replace(&own, suite))?;
+        files.push(other);
+    }
+    if files.is_empty() { Err("no Debian package source was found in /etc/apt".into()) } else { Ok(files) }
+}
+
 fn write_disk(dir: &Path, root: &Path, disk: &Path) -> Result<()> {
     let image = disk.with_extension("partial");
     File::create(&image)?.set_len(SIZE)?;
