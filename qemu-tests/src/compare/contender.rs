@@ -96,5 +96,14 @@ pub(super) const CONTENDERS: &[Contender] = &[
 ];
 
 /// Debian packages of the contenders and of what they are measured with.
-pub(super) const HOST_PACKAGES: &[&str] =
-    &["borgbackup", "e2fsprogs", "mmdebstrap", "mount", "partclone", "restic", "systemd-journal-remote", "zstd"];
+pub(super) const HOST_PACKAGES: &[&str] = &[
+    "borgbackup",
+    "e2fsprogs",
+    "mmdebstrap",
+    "mount",
+    "partclone",
+    "qemu-system-x86",
+    "restic",
+    "systemd-journal-remote",
+    "zstd",
+];

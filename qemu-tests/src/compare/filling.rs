@@ -77,9 +77,14 @@ const UNITS: &[&str] = &["sshd", "systemd", "kernel", "NetworkManager", "gdm", "
 const SINCE: u64 = 1_700_000_000;
 
 /// Marsaglia's xorshift64.
-struct Noise(u64);
+pub(super) struct Noise(u64);
 
 impl Noise {
+    /// By a seed other than 0.
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -88,12 +93,12 @@ impl Noise {
     }
 
     /// A number below `end`.
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() >> 33).unwrap_or_default() % end
     }
 
     /// Bytes that do not compress, as of a photograph.
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(len).collect()
     }
 

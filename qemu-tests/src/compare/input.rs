@@ -1,11 +1,14 @@
 //! What is saved: an ext4 image with a Debian that is used, and its states after real upgrades.
 //!
+//! Each state is what a session leaves ([`super::session`]); the first one, that of the session in which the new system settled.
 //! The first state is the image itself. Every later one is kept as the blocks in which it differs from it
 //! ([`super::delta`]), so that one more image, the work image, can be any of them within seconds.
 
 use super::delta::{self, Delta};
 use super::filling;
+use super::metadata;
 use super::mount::Mounted;
+use super::session::{self, Session};
 use qemu_tests::machine::run;
 use qemu_tests::{Result, workspace};
 use serde::{Deserialize, Serialize};
@@ -14,11 +17,16 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 const HOOK: &str = include_str!("input-hook.sh");
 const ROOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0020";
 /// Raised where the making changes in a way that the other parts of the recipe do not show.
 const RECIPE: u8 = 1;
+/// Raised where the sessions change: they are lived anew then, in the image that is there.
+const SESSIONS: u8 = 1;
+/// The file of [`Facts`].
+const KNOWN: &str = "facts.json";
 const MB: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
 
@@ -74,7 +82,9 @@ pub(super) const SCALES: &[Scale] = &[
         size: 1_500 * MIB,
         disk: 6_000 * MB,
         share: 8,
-        packages: &["systemd-sysv,udev,less,perl,python3,git,openssl,openssh-server,man-db,apache2,postgresql-15"],
+        packages: &[
+            "systemd-sysv,udev,linux-image-cloud-amd64,less,perl,python3,git,openssl,openssh-server,man-db,apache2,postgresql-15",
+        ],
         upgrades: &[
             &["openssl libssl3"],
             &["apache2 apache2-bin apache2-data apache2-utils"],
@@ -100,14 +110,26 @@ pub(super) struct State {
 pub(super) struct Facts {
     /// Names the recipe it was made by.
     pub(super) recipe: String,
+    /// Names how its sessions were made; 0 where there was none yet.
+    #[serde(default)]
+    pub(super) sessions: u8,
     /// Names in the tree.
     pub(super) names: u64,
     /// Bytes in use of the file system.
     pub(super) used: u64,
+    /// Bytes of the last state's metadata, as [`super::metadata`] counts it.
+    #[serde(default)]
+    pub(super) metadata: u64,
     /// Seconds that making it took.
     pub(super) seconds: u64,
     /// The states after the first.
     pub(super) states: Vec<State>,
+}
+
+impl Facts {
+    fn new(recipe: String) -> Self {
+        Self { recipe, sessions: 0, names: 0, used: 0, metadata: 0, seconds: 0, states: Vec::new() }
+    }
 }
 
 /// The made input.
@@ -129,29 +151,58 @@ impl Input {
     /// # Errors
     /// Where a tool fails or the disk is too small.
     pub(super) fn make(scale: &Scale) -> Result<Self> {
+        let mut input = Self::settled(scale)?;
+        if input.facts.states.len() != scale.upgrades.len() {
+            input.upgrade(scale, &folder(scale))?;
+        }
+        Ok(input)
+    }
+
+    /// Makes its first state alone, or takes what is there.
+    ///
+    /// # Errors
+    /// Where a tool fails or the disk is too small.
+    pub(super) fn settled(scale: &Scale) -> Result<Self> {
         let dir = folder(scale);
-        let (pristine, known) = (dir.join(format!("{}.img", scale.image)), dir.join("facts.json"));
+        let (pristine, known) = (dir.join(format!("{}.img", scale.image)), dir.join(KNOWN));
         let deltas = (1..=scale.upgrades.len()).map(|n| dir.join(format!("state{n}.delta"))).collect();
         let recipe = recipe(scale)?;
         let made = fs::read(&known).ok().and_then(|b| serde_json::from_slice(&b).ok());
-        if let Some(facts) = made.filter(|f: &Facts| f.recipe == recipe) {
-            room(scale, &dir)?;
-            return Ok(Self { pristine, facts, deltas });
+        let mut input = Self { pristine, facts: Facts::new(recipe), deltas };
+        if let Some(facts) = made.filter(|f: &Facts| f.recipe == input.facts.recipe) {
+            input.facts = facts;
+        } else {
+            if dir.exists() {
+                // No step into what is mounted: `release` was here before, and this stops where it was not enough.
+                run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&dir))?;
+            }
+            fs::create_dir_all(&dir)?;
+            room(scale.disk, &dir)?;
+            input.timed(&known, |input| input.install(scale, &dir))?;
         }
-        if dir.exists() {
-            // No step into what is mounted: `release` was here before, and this stops where it was not enough.
-            run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&dir))?;
+        if input.facts.sessions != SESSIONS {
+            input.facts.states.clear();
+            input.timed(&known, |input| input.settle(&dir))?;
         }
-        fs::create_dir_all(&dir)?;
-        room(scale, &dir)?;
-        let began = std::time::Instant::now();
-        let facts = Facts { recipe, names: 0, used: 0, seconds: 0, states: Vec::new() };
-        let mut input = Self { pristine, facts, deltas };
-        input.install(scale, &dir)?;
-        input.upgrade(scale, &dir)?;
-        input.facts.seconds = began.elapsed().as_secs();
-        fs::write(known, serde_json::to_vec(&input.facts)?)?;
         Ok(input)
+    }
+
+    /// One step of the making, whose time counts; what is known after it is kept.
+    fn timed(&mut self, known: &Path, step: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let began = Instant::now();
+        step(self)?;
+        self.facts.seconds += began.elapsed().as_secs();
+        Ok(fs::write(known, serde_json::to_vec(&self.facts)?)?)
+    }
+
+    /// What is known of the input, where it is there whole.
+    ///
+    /// # Errors
+    /// Where the host's release cannot be told.
+    pub(super) fn known(scale: &Scale) -> Result<Option<Facts>> {
+        let (recipe, states) = (recipe(scale)?, scale.upgrades.len());
+        let made = fs::read(folder(scale).join(KNOWN)).ok().and_then(|b| serde_json::from_slice(&b).ok());
+        Ok(made.filter(|f: &Facts| f.recipe == recipe && f.sessions == SESSIONS && f.states.len() == states))
     }
 
     /// Makes the work image anew, in the first state.
@@ -211,52 +262,80 @@ impl Input {
         println!("input: logs and user files");
         filling::logs(root.path(), scale.share)?;
         filling::user_files(&root.path().join("home/user"), scale.share)?;
-        self.facts.names = names(root.path())?;
-        self.facts.used = root.used()?;
         root.unmount()?;
         fs::rename(image, &self.pristine)?;
         Ok(())
     }
 
-    /// Upgrades packages in a copy, state after state, and keeps what each changed.
-    fn upgrade(&mut self, scale: &Scale, dir: &Path) -> Result<()> {
-        let work = dir.join("work.img");
-        delta::copy(&self.pristine, &work)?;
-        for (n, packages) in scale.upgrades.iter().enumerate() {
-            let packages = packages.join(" ");
-            println!("input: upgrading {packages}");
-            let root = Mounted::writable(&work, &dir.join("root"), "noatime")?;
-            fs::copy("/etc/resolv.conf", root.path().join("etc/resolv.conf"))?;
-            let stamp = dir.join("stamp");
-            File::create(&stamp)?;
-            let done = Command::new("chroot")
-                .arg(root.path())
-                .args(["apt-get", "-q", "-y", "-o", "APT::Default-Release=", "-o", "APT::Install-Recommends=false"])
-                // Its own cache of the lists is larger than the smaller upgrades.
-                .args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="])
-                .args(["-o", "DPkg::Options::=--force-unsafe-io", "install", "--only-upgrade", "--no-remove"])
-                .args(packages.split(' '))
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .env("LC_ALL", "C")
-                .output()?;
-            let says = String::from_utf8_lossy(&done.stdout);
-            if !done.status.success() {
-                return Err(format!("upgrading failed: {}", String::from_utf8_lossy(&done.stderr)).into());
-            }
-            let upgraded = says.lines().filter(|l| l.starts_with("Setting up ")).count();
-            if upgraded == 0 {
-                return Err(format!("the archive has nothing newer for {packages}").into());
-            }
-            let files = written_since(root.path(), &stamp)?;
-            root.unmount()?;
-            let before = n.checked_sub(1).map(|b| Delta::open(&self.deltas[b])).transpose()?;
-            let now = Delta::make(&self.pristine, &work, &self.deltas[n])?;
-            let changed = now.differing(before.as_ref())?;
-            self.facts.states.push(State { changed, files, packages: upgraded });
+    /// The session in which the new system settles.
+    fn settle(&mut self, dir: &Path) -> Result<()> {
+        println!("input: its first start");
+        let settled = self.pristine.with_extension("partial");
+        if settled.exists() {
+            fs::remove_file(&settled)?;
         }
-        fs::remove_file(work)?;
+        delta::copy(&self.pristine, &settled)?;
+        Session::start(&settled, None, dir)?.end()?;
+        fs::rename(settled, &self.pristine)?;
+        let root = Mounted::read_only(&self.pristine, &dir.join("root"))?;
+        self.facts.names = names(root.path())?;
+        self.facts.used = root.used()?;
+        root.unmount()?;
+        self.facts.sessions = SESSIONS;
         Ok(())
     }
+
+    /// A session for each upgrade that has no state yet; keeps what each changed.
+    fn upgrade(&mut self, scale: &Scale, dir: &Path) -> Result<()> {
+        let upgrades: Vec<String> = scale.upgrades.iter().map(|names| names.join(" ")).collect();
+        println!("input: fetching the packages of its upgrades");
+        let packages = session::packages(&self.pristine, &upgrades, dir)?;
+        let work = dir.join("work.img");
+        self.restore(&work)?;
+        let known = self.facts.states.len();
+        if let Some(last) = known.checked_sub(1) {
+            Delta::open(&self.deltas[last])?.apply(&work)?;
+        }
+        for (n, names) in upgrades.iter().enumerate().skip(known) {
+            println!("input: upgrading {names}");
+            self.timed(&dir.join(KNOWN), |input| {
+                let (packages, files) = session_with(&work, &packages, n + 1, names, dir)?;
+                let before = n.checked_sub(1).map(|b| Delta::open(&input.deltas[b])).transpose()?;
+                let changed = Delta::make(&input.pristine, &work, &input.deltas[n])?.differing(before.as_ref())?;
+                input.facts.states.push(State { changed, files, packages });
+                input.facts.metadata = metadata::of(&work, &dir.join("root"))?;
+                Ok(())
+            })?;
+        }
+        fs::remove_file(work)?;
+        Ok(fs::remove_file(packages)?)
+    }
+}
+
+/// A session with an upgrade. Gives the number of packages upgraded, and the bytes of the files written from start to shutdown.
+fn session_with(image: &Path, packages: &Path, number: usize, names: &str, dir: &Path) -> Result<(usize, u64)> {
+    let stamp = dir.join("stamp");
+    File::create(&stamp)?;
+    let mut session = Session::start(image, Some(packages), dir)?;
+    // Where apt would have put them. Its own cache of the lists is larger than the smaller upgrades.
+    session.run(&format!(
+        "mkdir /run/packages && mount -o ro /dev/vdb /run/packages && \
+         cp /run/packages/{number}/*.deb /var/cache/apt/archives/ && umount /run/packages"
+    ))?;
+    let says = session.run(&format!(
+        "apt-get -q -y --no-download -o APT::Default-Release= -o APT::Install-Recommends=false \
+         -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Dpkg::Use-Pty=0 -o DPkg::Options::=--force-unsafe-io \
+         install --only-upgrade --no-remove {names} </dev/null"
+    ))?;
+    session.end()?;
+    let upgraded = says.lines().filter(|l| l.trim_start().starts_with("Setting up ")).count();
+    if upgraded == 0 {
+        return Err(format!("the archive has nothing newer for {names}").into());
+    }
+    let root = Mounted::read_only(image, &dir.join("root"))?;
+    let files = written_since(root.path(), &stamp)?;
+    root.unmount()?;
+    Ok((upgraded, files))
 }
 
 /// Makes an empty file system in an image, whatever was in it.
@@ -284,15 +363,18 @@ fn recipe(scale: &Scale) -> Result<String> {
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// Refuses where the disk has too little free for a whole run.
-fn room(scale: &Scale, dir: &Path) -> Result<()> {
+/// Refuses where the disk has too little free for so many bytes in a folder, what is there already included.
+///
+/// # Errors
+/// Where it has too little, or `df` cannot say.
+pub(super) fn room(disk: u64, dir: &Path) -> Result<()> {
     let out = Command::new("df").args(["--output=avail", "--block-size=1"]).arg(dir).output()?;
     let free: u64 = String::from_utf8(out.stdout)?.lines().nth(1).unwrap_or_default().trim().parse()?;
     let mut there = 0;
     for entry in fs::read_dir(dir)? {
         there += entry?.metadata()?.blocks() * 512;
     }
-    let wanted = scale.disk.saturating_sub(there);
+    let wanted = disk.saturating_sub(there);
     println!("disk: a run needs up to {} MB more at {}; {} MB are free", wanted / MB, dir.display(), free / MB);
     if free < wanted {
         return Err(format!(

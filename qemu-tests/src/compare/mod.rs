@@ -1,31 +1,42 @@
 //! `cargo compare`: Holdfast beside its peers, on the same input, in one run. Writes `docs/benchmarks.md`.
 //!
-//! In every round each contender goes the whole way in its turn: an empty store, the first capture, the same again, a capture
+//! It has stages, each with a record of its own: the contenders' rounds, many roots in one store, and cost against size. In every
+//! round each contender goes the whole way in its turn: an empty store, the first capture, the same again, a capture
 //! after each upgrade, the check, and back over the last upgrade. So a host that is slower for a while is slower for all.
 
+mod change;
 mod chart;
 mod contender;
 mod delta;
 mod filling;
+mod grid;
 mod input;
+mod metadata;
 mod mount;
+mod place;
 mod process;
+mod record;
 mod report;
+mod roots;
 mod samples;
+mod session;
+mod sizes;
+mod targets;
 
-use contender::{CONTENDERS, Contender, Source};
+use contender::{CONTENDERS, Contender};
 use input::{Input, SCALES, Scale};
-use mount::Mounted;
-use process::Cost;
+use place::Place;
 use qemu_tests::{Result, workspace};
-use samples::{Measure, Samples};
+use record::{By, Record};
+use samples::Samples;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+/// The name of ours.
+const OURS: &str = "holdfast";
 /// Each measure is taken this often where nothing else is asked for, and once only where it takes longer than [`LIMIT`].
 const ROUNDS: usize = 3;
 /// Seconds.
@@ -37,15 +48,22 @@ usage: cargo compare [--only NAME] [--scale full|small] [--rounds N] [--keep] [-
 
 Measures Holdfast beside partclone, restic and borg and writes docs/benchmarks.md. Takes hours, 42 GB below target/compare,
 and root (it mounts images and drops caches). Quiet machines give better figures. A run that is cut off is taken up again where the
-same program is measured.
+same program is measured. It has three stages: `contenders` (captures, check, rollback), `roots` (many roots in one store)
+and `sizes` (cost against the size of the file system, and of what is in it).
 
-  --only NAME     one of them: the figures are shown, nothing is written
+  --only STAGE    one stage: the page is written with what the last whole runs of the others measured
+  --only NAME     one contender: the figures are shown, nothing is written
   --scale small   a root of a few hundred MB, to try it: the figures are shown, nothing is written
   --rounds N      so many runs of each measure, 1 to 9; 3 where it is not given
   --keep          leave the last store and the work image
   --prepare       makes the input and stops
   --program FILE  a holdfast built elsewhere, not the one built here with the release profile
 ";
+
+/// What can be measured apart.
+const STAGES: &[&str] = &["contenders", "roots", "sizes"];
+/// The file in which the contenders' samples are kept.
+const SAMPLES: &str = "samples.json";
 
 /// What was asked for.
 struct Options {
@@ -86,10 +104,11 @@ pub(crate) fn command(mut args: lexopt::Parser) -> Result<ExitCode> {
             other => return Err(other.unexpected().into()),
         }
     }
-    if let Some(name) = &options.only
-        && !CONTENDERS.iter().any(|c| c.name == name)
-    {
-        let names: Vec<&str> = CONTENDERS.iter().map(|c| c.name).collect();
+    if let Some(name) = &options.only {
+        let names: Vec<&str> = STAGES.iter().copied().chain(CONTENDERS.iter().map(|c| c.name)).collect();
+        if names.contains(&name.as_str()) {
+            return run(&options);
+        }
         return Err(format!("nothing is called {name:?}; there are {}", names.join(", ")).into());
     }
     run(&options)
@@ -118,19 +137,68 @@ fn run(options: &Options) -> Result<ExitCode> {
     let named = report::program(&program, program == built()?)?;
     let folder = input::folder(options.scale);
     fs::create_dir_all(&folder)?;
-    let lock = File::create(folder.with_extension("lock"))?;
-    lock.try_lock().map_err(|e| format!("another comparison is under way in the same folder ({e})"))?;
-    mount::release(&folder)?;
-    let input = Input::make(options.scale)?;
+    // Of all scales: they share the smallest input, and a machine that measures should do nothing else.
+    let lock = File::create(folder.with_file_name("lock"))?;
+    lock.try_lock().map_err(|e| format!("another comparison is under way ({e})"))?;
+    mount::release(folder.parent().unwrap_or(&folder))?;
     if options.prepare {
+        Input::make(options.scale)?;
+        Input::settled(&SCALES[1])?;
         return Ok(ExitCode::SUCCESS);
     }
-    let place = Place::new(options.scale, program)?;
-    let of = format!("{} {} {:?}", input.facts.recipe, digest(&place.program)?, options.only);
-    let record = place.dir.join("samples.json");
-    let mut samples = Samples::taken_up(&record, &of);
-    let chosen: Vec<&Contender> =
-        CONTENDERS.iter().filter(|c| options.only.as_ref().is_none_or(|o| o == c.name)).collect();
+    let by = By { program: named, date: report::date()? };
+    let wanted = |stage: &str| options.only.as_ref().is_none_or(|o| o == stage || !STAGES.contains(&o.as_str()));
+    let one = options.only.as_ref().filter(|o| !STAGES.contains(&o.as_str()));
+    let mut failed = false;
+    if wanted("contenders") {
+        let input = Input::make(options.scale)?;
+        let samples = rounds(options, one.map(String::as_str), &input, &folder, &program, &by)?;
+        failed = !samples.failures.is_empty();
+        if one.is_some() {
+            println!("{}", report::contenders(options.scale, &input.facts, &samples));
+            return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    }
+    if wanted("roots") {
+        roots::measure(options.scale, &folder, &program, &by)?;
+    }
+    if wanted("sizes") {
+        sizes::measure(options.scale, &folder, &program, &by)?;
+    }
+    let page = report::Page {
+        scale: options.scale,
+        contenders: Input::known(options.scale)?.and_then(|facts| {
+            let of = of_input(&facts);
+            Some((facts, Samples::of_input(&record::done(&folder.join(SAMPLES)), &of)?))
+        }),
+        roots: Record::last(&roots::file(&folder)),
+        sizes: Record::last(&sizes::file(&folder)),
+    };
+    report::write(&page, options.scale.name == SCALES[0].name, &folder)?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Names the input that samples are of.
+fn of_input(facts: &input::Facts) -> String {
+    format!("{} {} ", facts.recipe, facts.sessions)
+}
+
+/// The stage of the contenders: all, or one of them.
+fn rounds(
+    options: &Options,
+    one: Option<&str>,
+    input: &Input,
+    folder: &Path,
+    program: &Path,
+    by: &By,
+) -> Result<Samples> {
+    let place = Place::new(folder, program)?;
+    place.clear()?;
+    input::room(options.scale.disk, folder)?;
+    let of = format!("{}{} {one:?}", of_input(&input.facts), digest(program)?);
+    let record = folder.join(one.map_or(SAMPLES.to_owned(), |name| format!("samples-{name}.json")));
+    let mut samples = Samples::taken_up(&record, &of, by);
+    let chosen: Vec<&Contender> = CONTENDERS.iter().filter(|c| one.is_none_or(|o| o == c.name)).collect();
     for round in 0..options.rounds {
         for turn in 0..chosen.len() {
             // Who goes first changes from round to round.
@@ -140,7 +208,7 @@ fn run(options: &Options) -> Result<ExitCode> {
                 continue;
             }
             println!("== round {} of {}: {}", round + 1, options.rounds, contender.name);
-            if let Err(e) = place.turn(contender, &input, &mut samples) {
+            if let Err(e) = place.turn(contender, input, &mut samples) {
                 println!("== {}: {e}", contender.name);
                 samples.failed(contender.name, &e.to_string());
             }
@@ -150,15 +218,9 @@ fn run(options: &Options) -> Result<ExitCode> {
     if !options.keep {
         place.clear()?;
     }
-    let text = report::text(options.scale, &input.facts, &samples, &named, options.rounds)?;
-    if options.only.is_some() || options.scale.name != SCALES[0].name {
-        println!("{text}");
-    } else {
-        report::write(&text, &input.facts, &samples)?;
-    }
     // Kept to be looked at; the next run measures anew.
-    fs::rename(&record, place.dir.join("samples-done.json"))?;
-    Ok(if samples.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    fs::rename(&record, record::done(&record))?;
+    Ok(samples)
 }
 
 /// The program that is measured, built as it is for users.
@@ -176,199 +238,6 @@ fn build() -> Result<PathBuf> {
 fn built() -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
     Ok(std::path::absolute(target.join("release/holdfast"))?)
-}
-
-/// Where a run takes place.
-struct Place {
-    dir: PathBuf,
-    work: PathBuf,
-    store: PathBuf,
-    printed: PathBuf,
-    tree: PathBuf,
-    program: PathBuf,
-}
-
-impl Place {
-    fn new(scale: &Scale, program: PathBuf) -> Result<Self> {
-        let dir = input::folder(scale);
-        let at = |name: &str| dir.join(name);
-        let place = Self {
-            work: at("work.img"),
-            store: at("store"),
-            printed: at("printed"),
-            tree: at("tree"),
-            program,
-            dir: dir.clone(),
-        };
-        place.clear()?;
-        Ok(place)
-    }
-
-    /// Removes what a run makes besides the input.
-    fn clear(&self) -> Result<()> {
-        for folder in [&self.store, &self.printed, &self.dir.join("kept"), &self.dir.join("own")] {
-            if folder.exists() {
-                fs::remove_dir_all(folder)?;
-            }
-        }
-        if self.work.exists() {
-            fs::remove_file(&self.work)?;
-        }
-        Ok(())
-    }
-
-    /// A contender's way through one round.
-    fn turn(&self, contender: &Contender, input: &Input, samples: &mut Samples) -> Result<()> {
-        for folder in [&self.store, &self.printed, &self.dir.join("own")] {
-            if folder.exists() {
-                fs::remove_dir_all(folder)?;
-            }
-            if *folder != self.store {
-                fs::create_dir_all(folder)?;
-            }
-        }
-        input.restore(&self.work)?;
-        self.first(contender, samples)?;
-        self.capture(contender, Measure::Unchanged, samples)?;
-        let last = input.facts.states.len();
-        // A capture that stands for itself costs the same after every upgrade: only those that are needed are made.
-        for state in if contender.whole { last - 1 } else { 1 }..=last {
-            input.set(&self.work, state)?;
-            if contender.whole && state < last {
-                fs::remove_dir_all(&self.store)?;
-                fs::create_dir_all(&self.store)?;
-            }
-            self.capture(contender, Measure::Change(state), samples)?;
-        }
-        self.simple(contender, Measure::Check, contender.check, last, samples)?;
-        if contender.package.is_none() {
-            let hash = "find $STORE -type f -print0 | xargs -0 sha256sum";
-            self.simple(contender, Measure::Hash, hash, last, samples)?;
-        }
-        if samples.slow(contender.name, Measure::Rollback, LIMIT) {
-            return Ok(());
-        }
-        self.rollback(contender, input, last - 1, samples)
-    }
-
-    /// The first capture. Where it takes long it is made once, and later rounds begin with a copy of that store.
-    fn first(&self, contender: &Contender, samples: &mut Samples) -> Result<()> {
-        let kept = self.dir.join("kept").join(contender.name);
-        let copy = |from: &Path, to: &Path| {
-            fs::create_dir_all(to)?;
-            qemu_tests::machine::run(Command::new("cp").args(["-a", "-T"]).arg(from).arg(to))
-        };
-        let own = self.dir.join("own");
-        if kept.exists() {
-            copy(&kept.join("own"), &own)?;
-            return copy(&kept.join("store"), &self.store);
-        }
-        qemu_tests::machine::run(&mut self.shell(contender.prepare, "none"))?;
-        self.capture(contender, Measure::First, samples)?;
-        if samples.slow(contender.name, Measure::First, LIMIT) {
-            copy(&own, &kept.join("own"))?;
-            copy(&self.store, &kept.join("store"))?;
-        }
-        Ok(())
-    }
-
-    fn capture(&self, contender: &Contender, measure: Measure, samples: &mut Samples) -> Result<()> {
-        let before = size(&self.store)?;
-        let mounted = match contender.source {
-            Source::Image => None,
-            Source::Tree => Some(Mounted::read_only(&self.work, &self.tree)?),
-        };
-        let cost = self.measure(contender.capture, measure, &measure.tag(), &self.store)?;
-        if let Some(mounted) = mounted {
-            mounted.unmount()?;
-        }
-        samples.add(contender.name, measure, cost, size(&self.store)?.saturating_sub(before));
-        Ok(())
-    }
-
-    /// A measure that changes nothing.
-    fn simple(
-        &self,
-        contender: &Contender,
-        measure: Measure,
-        line: &str,
-        state: usize,
-        samples: &mut Samples,
-    ) -> Result<()> {
-        if samples.slow(contender.name, measure, LIMIT) {
-            return Ok(());
-        }
-        let cost = self.measure(line, measure, &Measure::Change(state).tag(), &self.store)?;
-        samples.add(contender.name, measure, cost, 0);
-        Ok(())
-    }
-
-    /// Back to a state before the present one, and a look whether it is that state.
-    fn rollback(&self, contender: &Contender, input: &Input, to: usize, samples: &mut Samples) -> Result<()> {
-        let tag = Measure::Change(to).tag();
-        input.set(&self.work, to)?;
-        // Contents take as long as a check: once for each contender.
-        let contents = samples.seconds(contender.name, Measure::Rollback).is_none();
-        let wanted = self.files(contents)?;
-        input.set(&self.work, to + 1)?;
-        let before = size(&self.store)?;
-        let cost = match contender.source {
-            Source::Image => self.measure(contender.rollback, Measure::Rollback, &tag, &self.work)?,
-            Source::Tree => {
-                // restic of Debian 12 cannot write over links that are there.
-                input::format(&self.work)?;
-                let mounted = Mounted::writable(&self.work, &self.tree, "relatime")?;
-                let cost = self.measure(contender.rollback, Measure::Rollback, &tag, &self.tree)?;
-                mounted.unmount()?;
-                cost
-            }
-        };
-        let now = self.files(contents)?;
-        if now != wanted {
-            let example = wanted.symmetric_difference(&now).next().cloned().unwrap_or_default();
-            return Err(format!("what was taken back is not what was saved: {example}").into());
-        }
-        samples.add(contender.name, Measure::Rollback, cost, size(&self.store)?.saturating_sub(before));
-        Ok(())
-    }
-
-    /// Every file of the work image with its size, time, mode, owners and target; on demand with its content's hash.
-    fn files(&self, contents: bool) -> Result<BTreeSet<String>> {
-        let mounted = Mounted::read_only(&self.work, &self.tree)?;
-        let mut lines = BTreeSet::new();
-        let mut list = |line: &str| -> Result<()> {
-            let out =
-                Command::new("bash").args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.tree).output()?;
-            if !out.status.success() {
-                return Err(format!("`{line}` ended with {}", out.status).into());
-            }
-            lines.extend(String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned));
-            Ok(())
-        };
-        list("find . -xdev ! -type d -printf '%P %s %T@ %m %U %G %l\\n'")?;
-        if contents {
-            list("find . -xdev -type f -print0 | xargs -0 sha256sum")?;
-        }
-        mounted.unmount()?;
-        Ok(lines)
-    }
-
-    /// Runs a line; what it prints is kept under the name of the measure.
-    fn measure(&self, line: &str, measure: Measure, tag: &str, settle: &Path) -> Result<Cost> {
-        process::measure(&mut self.shell(line, tag), settle, &self.printed.join(measure.tag()))
-            .map_err(|e| format!("`{line}` {e}").into())
-    }
-
-    fn shell(&self, line: &str, tag: &str) -> Command {
-        let own = self.dir.join("own");
-        let mut shell = Command::new("bash");
-        shell.args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.dir);
-        shell.env("IMAGE", &self.work).env("TREE", &self.tree).env("STORE", &self.store).env("TAG", tag);
-        shell.env("PRINTED", &self.printed).env("HOLDFAST", &self.program).env("XDG_STATE_HOME", &own);
-        shell.env("RESTIC_REPOSITORY", &self.store).env("RESTIC_PASSWORD", "measured");
-        shell.env("BORG_BASE_DIR", &own).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
-        shell
-    }
 }
 
 /// SHA-256 of a file, as text.

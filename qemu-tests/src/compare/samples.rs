@@ -1,6 +1,7 @@
 //! What was measured so far.
 
 use super::process::Cost;
+use super::record::By;
 use qemu_tests::Result;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -19,6 +20,10 @@ pub(super) enum Measure {
     Check,
     /// sha256sum over the store's files.
     Hash,
+    /// A capture of a state that is in the store, with every byte compared.
+    Full,
+    /// The image read from its first byte to its last.
+    Disk,
     /// Back over the last upgrade.
     Rollback,
 }
@@ -39,6 +44,9 @@ struct Sample {
     measure: Measure,
     cost: Cost,
     added: u64,
+    /// Bytes that the contender says it read of the volumes.
+    #[serde(default)]
+    told: Option<u64>,
 }
 
 /// All samples, and what failed.
@@ -46,6 +54,9 @@ struct Sample {
 pub(super) struct Samples {
     /// What they are of: input, program, and who takes part.
     of: String,
+    /// Who measured, and when.
+    #[serde(default)]
+    pub(super) by: By,
     /// Round and contender of each turn that is over.
     turns: Vec<(usize, String)>,
     samples: Vec<Sample>,
@@ -64,14 +75,25 @@ pub(super) struct Spread {
 
 impl Samples {
     /// Those of a run of the same that was cut off, or none yet.
-    pub(super) fn taken_up(file: &Path, of: &str) -> Self {
-        let known = fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok());
-        known.filter(|s: &Self| s.of == of).unwrap_or_else(|| Self { of: of.to_owned(), ..Self::default() })
+    pub(super) fn taken_up(file: &Path, of: &str, by: &By) -> Self {
+        let known = Self::of_input(file, of);
+        known.filter(|s| s.of == of).unwrap_or_else(|| Self { of: of.to_owned(), by: by.clone(), ..Self::default() })
+    }
+
+    /// Those in a file, where they are of this input, whatever program they are of.
+    pub(super) fn of_input(file: &Path, input: &str) -> Option<Self> {
+        let known: Option<Self> = fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok());
+        known.filter(|s| s.of.starts_with(input))
     }
 
     /// Whether this turn is over.
     pub(super) fn has_turn(&self, round: usize, contender: &str) -> bool {
         self.turns.iter().any(|(r, c)| *r == round && c == contender)
+    }
+
+    /// How many rounds were gone.
+    pub(super) fn rounds(&self) -> usize {
+        self.turns.iter().map(|(round, _)| round + 1).max().unwrap_or_default()
     }
 
     /// A turn is over: from here on a run that is cut off goes on after it.
@@ -86,17 +108,9 @@ impl Samples {
     }
 
     /// One more, which is shown.
-    pub(super) fn add(&mut self, contender: &str, measure: Measure, cost: Cost, added: u64) {
-        println!(
-            "{contender:<10} {:<10} {:>7.1} s  cpu {:>6.1} s  memory {:>5} MB  read {:>6} MB  added {:>8.1} MB",
-            measure.tag(),
-            cost.seconds,
-            cost.cpu,
-            cost.memory / 1_000_000,
-            cost.read / 1_000_000,
-            megabytes(added)
-        );
-        self.samples.push(Sample { contender: contender.to_owned(), measure, cost, added });
+    pub(super) fn add(&mut self, contender: &str, measure: Measure, cost: Cost, added: u64, told: Option<u64>) {
+        show(contender, &measure.tag(), &cost, added);
+        self.samples.push(Sample { contender: contender.to_owned(), measure, cost, added, told });
     }
 
     /// A turn that ended early.
@@ -107,6 +121,13 @@ impl Samples {
     /// Whether it was measured already and took longer than so many seconds.
     pub(super) fn slow(&self, contender: &str, measure: Measure, limit: f64) -> bool {
         self.of(contender, measure).any(|s| s.cost.seconds > limit)
+    }
+
+    /// Millions of bytes that a contender says it read of the volumes.
+    pub(super) fn told(&self, contender: &str, measure: Measure) -> Option<f64> {
+        let mut values: Vec<u64> = self.of(contender, measure).filter_map(|s| s.told).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).map(|bytes| megabytes(*bytes))
     }
 
     fn of(&self, contender: &str, measure: Measure) -> impl Iterator<Item = &Sample> {
@@ -139,6 +160,18 @@ impl Samples {
     }
 }
 
+/// Shows what a run took.
+pub(super) fn show(contender: &str, what: &str, cost: &Cost, added: u64) {
+    println!(
+        "{contender:<10} {what:<10} {:>7.1} s  cpu {:>6.1} s  memory {:>5} MB  read {:>6} MB  added {:>8.1} MB",
+        cost.seconds,
+        cost.cpu,
+        cost.memory / 1_000_000,
+        cost.read / 1_000_000,
+        megabytes(added)
+    );
+}
+
 /// Millions of bytes, with a fraction.
 #[expect(clippy::cast_precision_loss, reason = "to be shown with one digit after the point")]
 pub(super) fn megabytes(bytes: u64) -> f64 {
@@ -154,9 +187,9 @@ mod tests {
         let mut samples = Samples::default();
         assert!(samples.seconds("a", Measure::First).is_none());
         for seconds in [9.0, 1.0, 4.0, 5.0] {
-            samples.add("a", Measure::First, Cost { seconds, ..Cost::default() }, 2_000_000);
+            samples.add("a", Measure::First, Cost { seconds, ..Cost::default() }, 2_000_000, None);
         }
-        samples.add("a", Measure::Change(1), Cost::default(), 0);
+        samples.add("a", Measure::Change(1), Cost::default(), 0, None);
         let spread = samples.seconds("a", Measure::First).unwrap();
         assert!((spread.median - 4.5).abs() < 1e-9 && (spread.least - 1.0).abs() < 1e-9 && spread.count == 4);
         assert!((samples.added("a", Measure::First).unwrap().most - 2.0).abs() < 1e-9);
@@ -167,13 +200,13 @@ mod tests {
     fn a_run_that_is_cut_off_goes_on_after_its_last_turn() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("samples.json");
-        let mut samples = Samples::taken_up(&file, "this");
-        samples.add("a", Measure::Change(2), Cost::default(), 1);
+        let mut samples = Samples::taken_up(&file, "this", &By::default());
+        samples.add("a", Measure::Change(2), Cost::default(), 1, None);
         samples.end_turn(0, "a", &file).unwrap();
-        samples.add("b", Measure::First, Cost::default(), 1);
-        let again = Samples::taken_up(&file, "this");
+        samples.add("b", Measure::First, Cost::default(), 1, None);
+        let again = Samples::taken_up(&file, "this", &By::default());
         assert!(again.has_turn(0, "a") && !again.has_turn(1, "a") && !again.has_turn(0, "b"));
         assert!(again.seconds("a", Measure::Change(2)).is_some() && again.seconds("b", Measure::First).is_none());
-        assert!(!Samples::taken_up(&file, "that").has_turn(0, "a"));
+        assert!(!Samples::taken_up(&file, "that", &By::default()).has_turn(0, "a"));
     }
 }
