@@ -5,6 +5,7 @@ mod asides;
 mod crash;
 mod export;
 mod faults;
+mod files;
 mod flow;
 mod hostile;
 mod image;

@@ -191,7 +191,7 @@ impl Taker<'_> {
                 Err(unwritten(e))
             }
             io::ErrorKind::AlreadyExists => {
-                self.got.damaged.add(&shown(path), "its directory names it twice");
+                self.got.damaged.add(&shown(path), "its name is taken: its directory names it twice, or the place tells no upper from lower case");
                 Ok(false)
             }
             _ => {
