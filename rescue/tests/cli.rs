@@ -232,6 +232,8 @@ fn help_lists_what_there_is_and_nothing_else() {
         "copy",
         "repair",
         "key",
+        "ls",
+        "get",
         "tui",
     ] {
         assert!(help.contains(&format!("holdfast {verb}")), "{verb}");
@@ -239,10 +241,8 @@ fn help_lists_what_there_is_and_nothing_else() {
         assert_eq!(code, 0);
         assert!(text.starts_with(&format!("holdfast {verb}")), "{text}");
     }
-    for verb in ["diff", "ls", "get"] {
-        assert!(!help.contains(&format!("holdfast {verb} ")), "{verb}");
-        assert_eq!(run(&[verb]).0, 2);
-    }
+    assert!(!help.contains("holdfast diff "));
+    assert_eq!(run(&["diff"]).0, 2);
     assert!(run(&["--version"]).1.starts_with("holdfast "));
 }
 
