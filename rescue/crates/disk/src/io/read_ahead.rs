@@ -85,7 +85,7 @@ mod tests {
         fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
             self.0.read_exact_at(at, buf)?;
             let start = usize::try_from(at.0).unwrap();
-            if start < self.1.end && self.1.start < start + buf.len() {
+            if start.max(self.1.start) < (start + buf.len()).min(self.1.end) {
                 return Err(ReadError::Io { at: at.0, len: buf.len() as u64, source: io::Error::other("a hole") });
             }
             Ok(())
