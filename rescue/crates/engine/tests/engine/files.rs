@@ -141,9 +141,7 @@ impl Parser for Lying {
             ]),
             AboutFiles::List(..) => OfFiles::Listed(vec![thing(b"out", 9, FileKind::File)]),
             AboutFiles::Layout(FileId(8), _) => OfFiles::Lies(Layout::Within(RawName(b"good".to_vec()))),
-            AboutFiles::Layout(..) => {
-                OfFiles::Lies(Layout::Pieces { pieces: Vec::new(), end: ByteOffset(0) })
-            }
+            AboutFiles::Layout(..) => OfFiles::Lies(Layout::Pieces { pieces: Vec::new(), end: ByteOffset(0) }),
         })
     }
 }

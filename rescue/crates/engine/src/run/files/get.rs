@@ -191,7 +191,8 @@ impl Taker<'_> {
                 Err(unwritten(e))
             }
             io::ErrorKind::AlreadyExists => {
-                self.got.damaged.add(&shown(path), "its name is taken: its directory names it twice, or the place tells no upper from lower case");
+                let why = "its name is taken: it is there twice, or upper and lower case are one here";
+                self.got.damaged.add(&shown(path), why);
                 Ok(false)
             }
             _ => {
