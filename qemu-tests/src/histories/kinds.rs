@@ -9,8 +9,8 @@ pub(crate) struct Kind {
     pub(crate) mounted: &'static str,
     /// Its inodes keep nanoseconds and it has a journal of its own: sessions can be told by their metadata.
     pub(crate) tells: bool,
-    /// The kernel makes it whole after any power cut: it has a journal, whose commits wait for what they commit, and no fast
-    /// commits, which Linux 6.18 cannot always carry out.
+    /// The kernel makes it whole after any power cut: it has a journal, on the disk that is cut off, whose commits wait for what
+    /// they commit, and no fast commits, which Linux 6.18 cannot always carry out.
     pub(crate) heals: bool,
     /// Its journal is on another disk.
     pub(crate) external: bool,
@@ -54,7 +54,7 @@ pub(crate) const KINDS: &[Kind] = &[
     mounted("no-delay", "nodelalloc"),
     mounted("lazy-times", "lazytime"),
     Kind { heals: false, ..mounted("async-commit", "data=writeback,journal_async_commit") },
-    Kind { external: true, tells: false, ..kind("external-journal", &["-t", "ext4", "-b", "4096"]) },
+    Kind { external: true, tells: false, heals: false, ..kind("external-journal", &["-t", "ext4", "-b", "4096"]) },
     Kind { tells: false, heals: false, ..kind("no-journal", &["-t", "ext4", "-b", "4096", "-O", "^has_journal"]) },
     Kind { tells: false, ..kind("short-inodes", &["-t", "ext4", "-b", "4096", "-I", "128"]) },
 ];
