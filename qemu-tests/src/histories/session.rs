@@ -89,7 +89,8 @@ pub(crate) fn first(place: &Place<'_>, chance: &mut Chance) -> Result<Below> {
     for _ in 0..3 {
         islands(at, chance)?;
     }
-    let (grub, swap) = (at.join("grubenv"), at.join("swap"));
+    let (grub, swap) = (at.join("boot/grub/grubenv"), at.join("swap"));
+    fs::create_dir_all(at.join("boot/grub"))?;
     fs::write(&grub, grub_environment())?;
     // Longer than anything a boot loader writes; its blocks must be there.
     fs::write(&swap, vec![0; SWAP])?;

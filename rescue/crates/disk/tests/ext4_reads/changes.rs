@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime};
 const MIB: u64 = 64;
 pub(super) const BLOCK: u64 = 4096;
 
+/// What boot loaders may write of that tree.
+const LOADERS: [&str; 3] = ["/boot/grub/grubenv", "/boot/map", "/boot/sys"];
+
 /// A tree with a swap file and GRUB's environment in it.
 fn files() -> tempfile::TempDir {
     let tree = tree(20);
@@ -22,7 +25,13 @@ fn files() -> tempfile::TempDir {
     fs::write(tree.path().join("pages"), Noise::new(4).bytes(300 * 4096)).unwrap();
     let mut grub = b"# GRUB Environment Block\n".to_vec();
     grub.resize(1024, b'#');
-    fs::write(tree.path().join("grubenv"), grub).unwrap();
+    fs::create_dir_all(tree.path().join("boot/grub")).unwrap();
+    fs::write(tree.path().join("boot/grub/grubenv"), &grub).unwrap();
+    fs::write(tree.path().join("environment"), grub).unwrap();
+    fs::write(tree.path().join("boot/map"), Noise::new(5).bytes(5 * 512)).unwrap();
+    std::os::unix::fs::symlink("boot/sys", tree.path().join("ldlinux.sys")).unwrap();
+    fs::write(tree.path().join("boot/sys"), Noise::new(6).bytes(60_001)).unwrap();
+    fs::write(tree.path().join("sectors"), Noise::new(7).bytes(8192)).unwrap();
     // Islands enough for a node of the tree beside the inode.
     let deep = fs::File::create(tree.path().join("islands")).unwrap();
     deep.set_len((2 << 20) + 1).unwrap();
@@ -74,10 +83,10 @@ fn a_session_is_told_by_its_inodes() {
     let now = after(&before, &[&touched, "sif /file-300000 mode 0100600", "sif /file-4097 atime @1"]);
     let changes = compare(&before, &now);
     assert_eq!(changes.comparison, Comparison::Metadata, "{}", changes.why);
-    for path in ["/file-3000001", "/pages", "/islands", "/deep/er/still/here", "/file-4097", "/sparse"] {
+    for path in ["/file-3000001", "/pages", "/islands", "/deep/er/still/here", "/file-4097", "/sparse", "/sectors"] {
         assert!(same(&changes, &now, path), "{path}");
     }
-    for path in ["/file-65536", "/file-300000", "/swap", "/grubenv", "/many", "/"] {
+    for path in ["/file-65536", "/file-300000", "/swap", "/environment", "/many", "/"].iter().chain(&LOADERS) {
         assert!(!same(&changes, &now, path), "{path}");
     }
     // The journal and the quotas look like files.
@@ -89,10 +98,12 @@ fn untouched_but_for_what_boot_loaders_write() {
     let before = made(&[]);
     let changes = compare(&before, &before);
     assert_eq!(changes.comparison, Comparison::Untouched, "{}", changes.why);
-    for path in ["/file-3000001", "/pages", "/islands", "/swap", "/many", "<8>"] {
+    for path in ["/file-3000001", "/pages", "/islands", "/swap", "/many", "/sectors", "<8>"] {
         assert!(same(&changes, &before, path), "{path}");
     }
-    assert!(!same(&changes, &before, "/grubenv"));
+    for path in LOADERS {
+        assert!(!same(&changes, &before, path), "{path}");
+    }
     assert!(!changes.same.covers(Extent::between(0, 1).unwrap()), "the boot block");
 }
 

@@ -85,7 +85,7 @@ fn case(rule: Rule, made: &Image) -> Case {
         Rule::OneSession => one("ssv mnt_count 2", Wrong::Believes),
         Rule::Forwards => one("ssv mtime @1000000000", Wrong::Believes),
         Rule::BootBlock => Case(made.copy(), made.copy(), Wrong::BootBlock),
-        Rule::Loaders => untraced("/grubenv"),
+        Rule::Loaders => untraced("/boot/grub/grubenv"),
         Rule::Peculiar => {
             // Extents, and immutable.
             let before = with(made, &[format!("sif {FILE} flags 0x80010")]);

@@ -134,7 +134,12 @@ impl<'a> Capture<'a> {
         let (method, why, state) = (coverage.method, coverage.why, coverage.state);
         let bytes = self.target().bytes(volume.path.disk(), volume.extent)?;
         let sector = self.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
-        let source = Source { bytes, used: coverage.used, cuts: self.cx.parser.cuts(volume), sector };
+        // To find where files begin takes reading every inode.
+        let cuts = match kept.to_read.is_empty() {
+            true => Cuts::grid(bytes.size()),
+            false => self.cx.parser.cuts(volume),
+        };
+        let source = Source { bytes, used: coverage.used, cuts, sector };
         self.open = Some(Open { volume, method, why, state });
         let (map, unreadable) = self.put(&source, &kept, meter)?;
         if !unreadable.is_empty() {

@@ -219,7 +219,11 @@ fn hand_over(store: &Store, writer: &mut Writer, n: usize, all: bool) -> Result<
         let map = aside.volumes[0].map;
         let leaves: Vec<_> = store.map(map).leaves(Extent::whole(common::LEN)).collect::<Result<_, _>>()?;
         for leaf in leaves {
-            writer.keep(map, leaf.extent)?;
+            match writer.keep(map, leaf.extent) {
+                // What cannot be had is handed over like all else, as a capture reads it again.
+                Err(StoreError::Damaged { .. }) => break,
+                kept => kept?,
+            }
             from = leaf.extent.end().0;
         }
     }

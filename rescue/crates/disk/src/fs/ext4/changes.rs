@@ -7,12 +7,13 @@
 //! of the file system and of the installed system the second.
 //!
 //! What is written with no trace in an inode is never taken to be the same: everything that is not a file's data (directories,
-//! inode tables, maps, the journal, quotas), swap files, encrypted files that may be swap files, and small files of whole
-//! sectors, such as GRUB's environment block and LILO's map, which boot loaders write in place.
+//! inode tables, maps, the journal, quotas), swap files, encrypted files that may be swap files, and files that boot loaders write
+//! in place.
 //!
 //! Each rule has a name ([`Rule`]), by which a test leaves it out and shows what goes wrong then.
 
 use super::inode::{Inode, same_but_access};
+use super::loaders::{loaders, may_be_environment};
 use super::map::{look_up, nodes};
 use super::reader::Reader;
 use super::rules::{Rule, Rules};
@@ -21,7 +22,6 @@ use crate::fs::FsError;
 use crate::swap;
 use model::coverage::{Changes, Comparison};
 use model::id::Digest;
-use model::inspection::FileKind;
 use model::ports::ReadAt;
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::sync::Arc;
@@ -30,14 +30,11 @@ use std::sync::Arc;
 const LOOK_UPS_PER_BLOCK: u64 = 2;
 /// Inode tables are compared in pieces of this many bytes.
 const PIECE: u64 = 256 << 10;
-/// Boot loaders write whole sectors, into files that are no longer than this.
-const SECTOR: u64 = 512;
-const MOST_OF_A_LOADER: u64 = 1 << 20;
 /// `mkswap` refuses less than ten pages.
 const LEAST_SWAP: u64 = 10 * 4096;
 
 /// What `now`, a file system that was unmounted and whose maps are trusted, has in common with `before`.
-pub(super) fn changes(now: &Reader, before: Arc<dyn ReadAt>, rules: Rules) -> Changes {
+pub(super) fn changes(now: &Arc<Reader>, before: Arc<dyn ReadAt>, rules: Rules) -> Changes {
     let earlier = match Superblock::read(&*before) {
         Ok(Some(sb)) => Reader::new(before, sb),
         Ok(None) => return Changes::unknown("the snapshot before has no ext file system there"),
@@ -48,7 +45,12 @@ pub(super) fn changes(now: &Reader, before: Arc<dyn ReadAt>, rules: Rules) -> Ch
         Err(why) => return Changes::unknown(&why),
     };
     let left = now.sb.blocks.saturating_mul(LOOK_UPS_PER_BLOCK);
-    let found = Same { now, earlier: &earlier, rules, left, same: Vec::new() };
+    let loaders = match loaders(now) {
+        Ok(loaders) if rules.keep(Rule::Loaders) => loaders,
+        Ok(_) => Vec::new(),
+        Err(e) => return Changes::unknown(&format!("the files of its boot loader could not be found ({e})")),
+    };
+    let found = Same { now, earlier: &earlier, rules, loaders, left, same: Vec::new() };
     let (why, same) = match comparison {
         Comparison::Untouched => {
             let all = Extent::whole(now.bytes().size());
@@ -134,6 +136,8 @@ struct Same<'a> {
     now: &'a Reader,
     earlier: &'a Reader,
     rules: Rules,
+    /// Those of boot loaders that are where they usually are.
+    loaders: Vec<Inode>,
     left: u64,
     same: Vec<Extent>,
 }
@@ -143,18 +147,19 @@ impl Same<'_> {
     fn files(mut self) -> Result<ExtentSet, FsError> {
         // What bears a time after the session began tells nothing.
         let last = self.now.sb.info().mounted_at;
-        self.each_inode(true, &mut |found, inode| {
+        self.each_inode(&mut |found, inode| {
             let same = found.is_old(inode, last) && !found.is_restless(inode)? && found.same_nodes(inode)?;
             if same { found.take(inode) } else { Ok(()) }
         })?;
         Ok(self.same.into())
     }
 
-    /// Where the data of files lies that may be written below the file system while it is not mounted.
+    /// Where the data of files lies that boot loaders may write while the file system is not mounted. Nothing but these is looked for:
+    /// to read all inodes would be most of what an untouched file system costs.
     fn restless(mut self) -> Result<ExtentSet, FsError> {
-        self.each_inode(false, &mut |found, inode| {
-            if found.is_of_a_loader(inode) { found.take(inode) } else { Ok(()) }
-        })?;
+        for inode in std::mem::take(&mut self.loaders) {
+            self.take(&inode)?;
+        }
         Ok(self.same.into())
     }
 
@@ -167,25 +172,17 @@ impl Same<'_> {
         }
     }
 
-    /// Hands on every file with data of its own; with `same` only those whose inode is as it was. A group or an inode that
-    /// is damaged is left out where sameness is looked for, and an error where it is not.
-    fn each_inode(
-        &mut self,
-        same: bool,
-        each: &mut dyn FnMut(&mut Self, &Inode) -> Result<(), FsError>,
-    ) -> Result<(), FsError> {
+    /// Hands on every file with data of its own whose inode is as it was. A group or an inode that is damaged is left out.
+    fn each_inode(&mut self, each: &mut dyn FnMut(&mut Self, &Inode) -> Result<(), FsError>) -> Result<(), FsError> {
         let (now, earlier) = (self.now, self.earlier);
         let sb = &now.sb;
         let (len, size) = (usize::try_from(sb.inode_size).expect("at most a block"), u64::from(sb.inode_size));
         for no in 0..sb.groups {
             let (group, old) = (now.group(no)?, earlier.group(no)?);
             if !group.checksum_holds || !old.checksum_holds || group.inode_table != old.inode_table {
-                match same {
-                    true => continue,
-                    false => return Err(FsError::Corrupt(format!("the descriptor of group {no} is damaged"))),
-                }
+                continue;
             }
-            let begun = group.inodes_begun(sb).min(if same { old.inodes_begun(sb) } else { u32::MAX });
+            let begun = group.inodes_begun(sb).min(old.inodes_begun(sb));
             let table = now.place(group.inode_table)?;
             let (mut at, end) = (0, u64::from(begun) * size);
             while at < end {
@@ -193,10 +190,10 @@ impl Same<'_> {
                 let place = table.checked_add(ByteLen(at));
                 let place = place.ok_or_else(|| FsError::Corrupt("an inode table past the end".to_owned()))?;
                 let is = now.bytes().read_vec(place, part)?;
-                let was = if same { earlier.bytes().read_vec(place, part)? } else { is.clone() };
+                let was = earlier.bytes().read_vec(place, part)?;
                 let first = no * sb.inodes_per_group + 1 + u32::try_from(at / size).expect("an inode of the group");
                 for ((number, is), was) in (first..).zip(is.chunks_exact(len)).zip(was.chunks_exact(len)) {
-                    if let Some(inode) = self.candidate(number, is, was, same)? {
+                    if let Some(inode) = self.candidate(number, is, was) {
                         each(self, &inode)?;
                     }
                 }
@@ -207,20 +204,13 @@ impl Same<'_> {
     }
 
     /// The inode of a file of its own, with data in blocks.
-    fn candidate(&self, number: u32, is: &[u8], was: &[u8], same: bool) -> Result<Option<Inode>, FsError> {
+    fn candidate(&self, number: u32, is: &[u8], was: &[u8]) -> Option<Inode> {
         let sb = &self.now.sb;
         let hidden = number < sb.first_inode() || sb.hidden_inodes().contains(&number);
         let passed_over = hidden && self.rules.keep(Rule::OwnInodes)
             || !is_regular(is) && self.rules.keep(Rule::Regular)
             || !same_but_access(is, was, self.rules.ignored_fields());
-        if passed_over {
-            return Ok(None);
-        }
-        match Inode::parse(sb, number, is) {
-            Ok(inode) => Ok(Some(inode).filter(|i| !i.is_inline())),
-            Err(_) if same => Ok(None),
-            Err(e) => Err(e),
-        }
+        if passed_over { None } else { Inode::parse(sb, number, is).ok().filter(|i| !i.is_inline()) }
     }
 
     /// True where the file's data may be written with no trace in its inode.
@@ -251,11 +241,11 @@ impl Same<'_> {
         Ok(false)
     }
 
-    /// True for a file that a boot loader may write in place, with the file system not mounted.
+    /// True for a file that a boot loader may write in place.
     fn is_of_a_loader(&self, inode: &Inode) -> bool {
-        let sectors = inode.size > 0 && inode.size <= MOST_OF_A_LOADER && inode.size.is_multiple_of(SECTOR);
-        inode.kind == FileKind::File
-            && (sectors && self.rules.keep(Rule::Loaders) || inode.is_peculiar() && self.rules.keep(Rule::Peculiar))
+        let known = self.loaders.iter().any(|l| l.number == inode.number);
+        let kept = |rule| self.rules.keep(rule);
+        known || may_be_environment(inode) && kept(Rule::Loaders) || inode.is_peculiar() && kept(Rule::Peculiar)
     }
 
     /// True where the nodes of the file's map are as they were: its root is, being part of the inode.

@@ -14,6 +14,7 @@ mod file;
 mod files;
 mod group;
 mod inode;
+mod loaders;
 mod log;
 mod losses;
 mod map;

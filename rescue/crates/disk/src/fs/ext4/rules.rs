@@ -28,7 +28,7 @@ pub enum Rule {
     Forwards,
     /// The boot block is not the file system's.
     BootBlock,
-    /// Boot loaders write small files of whole sectors below the file system.
+    /// Boot loaders write files of theirs below the file system.
     Loaders,
     /// Unchangeable files, files whose data is journaled and attributes of inodes are written in ways of their own.
     Peculiar,
