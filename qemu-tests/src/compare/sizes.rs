@@ -32,8 +32,7 @@ const GIB: u64 = 1 << 30;
 const MB: u64 = 1_000_000;
 /// Bytes of disk that an image needs with nothing added, with its stores.
 const DISK: u64 = 6_000_000_000;
-/// Bytes of each of the files that are added to the system's own. Not whole sectors, as few files are: those that are can be a boot
-/// loader's, and ours always looks at them.
+/// Bytes of each of the files that are added to the system's own.
 const FILE: usize = 1_000_000;
 /// Files in a folder.
 const FOLDER: u64 = 100;

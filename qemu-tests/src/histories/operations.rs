@@ -248,7 +248,7 @@ pub(crate) fn islands(at: &Path, chance: &mut Chance) -> std::io::Result<()> {
     let file = File::create(name(at, 'i', chance))?;
     let islands = 6 + chance.below(20);
     (0..islands).try_for_each(|n| file.write_all_at(&chance.bytes(PAGE), n * 3 * PAGE))?;
-    // Not of whole sectors, as what a boot loader writes.
+    // Its end lies within a page.
     file.set_len(islands * 3 * PAGE + 1)
 }
 
