@@ -217,10 +217,10 @@ fn hand_over(store: &Store, writer: &mut Writer, n: usize, all: bool) -> Result<
     let mut from = 0;
     if let Some((_, aside)) = aside {
         let map = aside.volumes[0].map;
-        let leaves: Vec<_> = store.map(map).leaves(Extent::whole(common::LEN)).collect::<Result<_, _>>()?;
-        for leaf in leaves {
+        for leaf in store.map(map).leaves(Extent::whole(common::LEN)) {
+            // What cannot be had is handed over like all else, as a capture reads it again.
+            let Ok(leaf) = leaf else { break };
             match writer.keep(map, leaf.extent) {
-                // What cannot be had is handed over like all else, as a capture reads it again.
                 Err(StoreError::Damaged { .. }) => break,
                 kept => kept?,
             }
