@@ -26,6 +26,13 @@ const fn mounted(name: &'static str, mounted: &'static str) -> Kind {
     Kind { mounted, ..kind(name, &["-t", "ext4", "-b", "4096"]) }
 }
 
+impl Kind {
+    /// All that is written to it is encrypted.
+    pub(crate) fn encrypts(&self) -> bool {
+        self.mounted == "test_dummy_encryption"
+    }
+}
+
 pub(crate) const KINDS: &[Kind] = &[
     kind("plain", &["-t", "ext4", "-b", "4096"]),
     kind("1k", &["-t", "ext4", "-b", "1024"]),

@@ -114,7 +114,7 @@ impl<'a> Life<'a> {
         let inodes = session::first(&place, &mut chance)?;
         tally.histories += 1;
         let first = State { bytes: Arc::new(place.disk.bytes()), caught: Caught::AtRest, sessions: 1, era: 0 };
-        let below = blocks_below(&first.bytes, inodes, dir)?;
+        let below = blocks_below(&place, &first.bytes, inodes, dir)?;
         let name = format!("{} {seed}", kind.name);
         let mut life = Self { place, chance, below, name, states: vec![first.clone()], tally, mutants };
         let mut now = first;
@@ -248,7 +248,7 @@ impl<'a> Life<'a> {
 }
 
 /// Where what is written below the file system lies.
-fn blocks_below(bytes: &[u8], inodes: Below, dir: &Path) -> Result<[Blocks; 2]> {
+fn blocks_below(place: &Place<'_>, bytes: &[u8], inodes: Below, dir: &Path) -> Result<[Blocks; 2]> {
     let log = u32::from_le_bytes(bytes[1024 + 0x18..1024 + 0x1c].try_into()?);
     let size = 1024usize << log;
     let (image, script) = (dir.join("image"), dir.join("script"));
@@ -267,6 +267,8 @@ fn blocks_below(bytes: &[u8], inodes: Below, dir: &Path) -> Result<[Blocks; 2]> 
     if swap.is_empty() || grub.is_empty() {
         return Err("debugfs does not tell where the swap file and grubenv lie".into());
     }
+    // No boot loader reads what is encrypted, and none writes it.
+    let grub = if place.kind.encrypts() { Vec::new() } else { grub };
     // Half of the boot block; the superblock comes after it.
     let boot = vec![0];
     Ok([Blocks { swap: true, places: swap }, Blocks { swap: false, places: [grub, boot].concat() }])

@@ -25,7 +25,12 @@ pub(super) fn loaders(reader: &Arc<Reader>) -> Result<Vec<Inode>, FsError> {
     let mut found: Vec<Inode> = Vec::new();
     for path in paths {
         // A link leads to what is written: to another file system on some, and then to nothing here.
-        let file = tree::find(reader, path.as_bytes(), true)?.map(|f| f.inode).filter(|i| i.kind == FileKind::File);
+        let file = match tree::find(reader, path.as_bytes(), true) {
+            Ok(file) => file.map(|f| f.inode).filter(|i| i.kind == FileKind::File),
+            // No boot loader has the keys of what is encrypted.
+            Err(FsError::Incompatible(_)) => None,
+            Err(e) => return Err(e),
+        };
         found.extend(file.filter(|file| found.iter().all(|f| f.number != file.number)));
     }
     Ok(found)
