@@ -4,35 +4,17 @@
 mod machine;
 
 use machine::*;
-use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
 const MIB: u64 = 1 << 20;
 
-fn ask(args: &[&str]) -> (i32, Value) {
-    let (code, out, err) = run(&[args, &["--json"]].concat());
-    assert!(!out.is_empty(), "{args:?}: {code} {err}");
-    (code, json(&out))
-}
-
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 /// A file system with every kind of thing on it, made from a directory that is given back too.
 fn disk(m: &Machine, args: &[&str]) -> std::path::PathBuf {
     let tree = m.path("tree");
     fs::create_dir_all(tree.join("dir/deeper")).unwrap();
-    fs::write(tree.join("dir/big"), noise(3_000_000)).unwrap();
+    fs::write(tree.join("dir/big"), noise(3_000_000, 1)).unwrap();
     fs::write(tree.join("dir/small"), "few bytes\n").unwrap();
     fs::write(tree.join("dir/empty"), "").unwrap();
     fs::hard_link(tree.join("dir/small"), tree.join("dir/deeper/same")).unwrap();
@@ -42,7 +24,7 @@ fn disk(m: &Machine, args: &[&str]) -> std::path::PathBuf {
     if !args.contains(&"inline_data") {
         let sparse = fs::File::create(tree.join("dir/sparse")).unwrap();
         sparse.set_len(40_000_000).unwrap();
-        sparse.write_all_at(&noise(5000), 20_000_000).unwrap();
+        sparse.write_all_at(&noise(5000, 1), 20_000_000).unwrap();
     }
     fs::write(tree.join("dir/setuid"), "#!").unwrap();
     fs::set_permissions(tree.join("dir/setuid"), std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
@@ -185,7 +167,7 @@ fn a_path_leads_through_the_mount_points_of_the_saved_system() {
     let m = Machine::new();
     let disk = m.arg("disk.img");
     tool("mkfs.vfat", "dosfstools", &["-F", "12", "--offset", "2048", "-i", "1a2b3c4d", &disk, "8192"]);
-    fs::write(m.path("file"), noise(100_000)).unwrap();
+    fs::write(m.path("file"), noise(100_000, 1)).unwrap();
     tool("mcopy", "mtools", &["-i", &format!("{disk}@@{MIB}"), &m.arg("file"), "::A long name.efi"]);
     let fstab =
         "UUID=11111111-2222-4333-8444-555555555555 / ext4 defaults 0 1\nUUID=1A2B-3C4D /boot/efi vfat defaults 0 1\n";
@@ -200,9 +182,9 @@ fn a_path_leads_through_the_mount_points_of_the_saved_system() {
     assert_eq!(fs::read(m.path("hostname")).unwrap(), b"web1\n");
     let (code, _, err) = get("/boot/efi/a LONG name.efi", "efi");
     assert_eq!(code, 0, "{err}");
-    assert!(fs::read(m.path("efi")).unwrap() == noise(100_000));
+    assert!(fs::read(m.path("efi")).unwrap() == noise(100_000, 1));
     assert_eq!(get("d0/p1:/", "esp").0, 0);
-    assert!(fs::read(m.path("esp/A long name.efi")).unwrap() == noise(100_000));
+    assert!(fs::read(m.path("esp/A long name.efi")).unwrap() == noise(100_000, 1));
     let (code, list) = ask(&["ls", "latest:good", "--store", &store]);
     assert_eq!(code, 0);
     let mounts: Vec<_> = list["volumes"].as_array().unwrap().iter().map(|v| (&v["volume"], &v["mount"])).collect();

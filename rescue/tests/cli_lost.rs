@@ -4,7 +4,6 @@
 mod machine;
 
 use machine::*;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -13,18 +12,6 @@ const MIB: u64 = 1 << 20;
 /// Where the root file system and the EFI system partition lie on the disk.
 const ROOT: u64 = 9 * MIB;
 const ESP: u64 = MIB;
-
-/// Bytes that repeat nowhere.
-fn noise(len: u64, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// A machine with known files on both file systems, saved.
 fn saved() -> Machine {
@@ -40,12 +27,6 @@ fn saved() -> Machine {
     }
     m.save();
     m
-}
-
-fn ask(args: &[&str]) -> (i32, Value) {
-    let (code, out, err) = run(&[args, &["--json"]].concat());
-    assert!(!out.is_empty(), "{args:?}: {code} {err}");
-    (code, json(&out))
 }
 
 fn packs(m: &Machine) -> Vec<PathBuf> {

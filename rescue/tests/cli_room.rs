@@ -8,13 +8,6 @@ use serde_json::{Value, json as value};
 use std::fs;
 use std::path::PathBuf;
 
-/// Runs the program with `--json`; gives its exit code and answer.
-fn ask(args: &[&str]) -> (i32, Value) {
-    let (code, out, err) = run(&[args, &["--json"]].concat());
-    assert!(!out.is_empty(), "{args:?}: {code} {err}");
-    (code, json(&out))
-}
-
 /// Two snapshots, the second of a disk with other packages and 3 MB more on it.
 fn two(m: &Machine) -> (String, String) {
     let first = m.save();

@@ -30,6 +30,25 @@ pub(crate) fn run(args: &[&str]) -> (i32, String, String) {
     (code, String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
 }
 
+/// Runs the program with `--json`; gives its exit code and answer.
+pub(crate) fn ask(args: &[&str]) -> (i32, serde_json::Value) {
+    let (code, out, err) = run(&[args, &["--json"]].concat());
+    assert!(!out.is_empty(), "{args:?}: {code} {err}");
+    (code, json(&out))
+}
+
+/// Bytes that repeat nowhere, the same ones for a seed.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 /// Runs a tool of the host.
 pub(crate) fn tool(name: &str, package: &str, args: &[&str]) -> Output {
     let out = match Command::new(name).args(args).output() {

@@ -77,7 +77,9 @@ fn add(record: &Path, line: &str) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().append(true).create(true).open(record)?;
     file.write_all(line.as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    // Its name too, where it was just given.
+    record.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 /// How it ended, in a line.

@@ -95,11 +95,16 @@ impl DecodeError {
     }
 }
 
-/// Decodes in this process: for tests, and inside the parser process itself.
+/// What decodes in the process it is in: for tests, and inside the parser process itself.
+pub trait DecodeHere: Send + Sync {}
+
+/// Decodes in this process, and does nothing else.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LocalDecoder;
 
-impl Decode for LocalDecoder {
+impl DecodeHere for LocalDecoder {}
+
+impl<T: DecodeHere> Decode for T {
     fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
         record(bytes)
     }

@@ -38,7 +38,7 @@ mod writer;
 pub use check::{CheckFinding, CheckReport, Loss};
 pub use content::LeafHasher;
 pub use copy::Copied;
-pub use decode::{Decode, DecodeError, LocalDecoder};
+pub use decode::{Decode, DecodeError, DecodeHere, LocalDecoder};
 pub use entropy::SystemEntropy;
 pub use error::StoreError;
 pub use footer::{ChunkEntry, Footer, FrameEntry, InFrame};

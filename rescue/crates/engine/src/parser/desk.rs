@@ -10,16 +10,14 @@ use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
-use model::inventory::InventoryEntry;
-use model::note::Note;
 use model::ports::{DiskSource, ReadAt, Window};
-use model::snapshot::{Intent, MapRoot, Receipt, Statement};
+use model::snapshot::MapRoot;
 use model::units::{Extent, ExtentSet};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use store::{Decode, DecodeError, Footer, LocalDecoder, Node};
+use store::DecodeHere;
 
 /// File systems kept open between questions.
 type OpenFs = Rc<dyn FileSystem>;
@@ -188,29 +186,4 @@ impl Parser for Local {
     }
 }
 
-impl Decode for Local {
-    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
-        LocalDecoder.statement(bytes)
-    }
-    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
-        LocalDecoder.note(bytes)
-    }
-    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
-        LocalDecoder.inventory_entry(bytes)
-    }
-    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
-        LocalDecoder.intent(bytes)
-    }
-    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
-        LocalDecoder.receipt(bytes)
-    }
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
-        LocalDecoder.node(bytes)
-    }
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
-        LocalDecoder.footer(bytes)
-    }
-    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        LocalDecoder.frame(stored, plain_len)
-    }
-}
+impl DecodeHere for Local {}

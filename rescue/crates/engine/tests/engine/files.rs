@@ -11,10 +11,7 @@ use model::evidence::Evidence;
 use model::files::{Attributes, FileId, FilePath, Got, Layout, Named};
 use model::id::{DiskNo, SnapRef, VolumePath};
 use model::inspection::{Content, FileKind, Finding, Inspection, System, Volume};
-use model::inventory::InventoryEntry;
-use model::note::Note;
 use model::ports::{ObjectError, ObjectName, ObjectStore};
-use model::snapshot::{Intent, Receipt, Statement};
 use model::text::RawName;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::fs;
@@ -22,8 +19,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use store::DecodeHere;
 use store::backend::Memory;
-use store::{Decode, DecodeError, Footer, LocalDecoder, Node};
 
 /// A store that counts what is read of packs.
 struct Counted(Arc<Memory>, Arc<AtomicU64>);
@@ -146,32 +143,7 @@ impl Parser for Lying {
     }
 }
 
-impl Decode for Lying {
-    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
-        LocalDecoder.statement(bytes)
-    }
-    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
-        LocalDecoder.note(bytes)
-    }
-    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
-        LocalDecoder.inventory_entry(bytes)
-    }
-    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
-        LocalDecoder.intent(bytes)
-    }
-    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
-        LocalDecoder.receipt(bytes)
-    }
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
-        LocalDecoder.node(bytes)
-    }
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
-        LocalDecoder.footer(bytes)
-    }
-    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        LocalDecoder.frame(stored, plain_len)
-    }
-}
+impl DecodeHere for Lying {}
 
 #[test]
 fn whatever_a_tree_says_nothing_is_made_outside_it() {

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use store::backend::Memory;
-use store::{Decode, LocalDecoder, Store};
+use store::{DecodeHere, LocalDecoder, Store};
 
 /// Three leaves and a bit.
 pub(crate) const SIZE: usize = 13 * MIB;
@@ -63,32 +63,7 @@ impl Parser for Told {
     }
 }
 
-impl Decode for Told {
-    fn statement(&self, bytes: &[u8]) -> Result<model::snapshot::Statement, store::DecodeError> {
-        LocalDecoder.statement(bytes)
-    }
-    fn note(&self, bytes: &[u8]) -> Result<model::note::Note, store::DecodeError> {
-        LocalDecoder.note(bytes)
-    }
-    fn inventory_entry(&self, bytes: &[u8]) -> Result<model::inventory::InventoryEntry, store::DecodeError> {
-        LocalDecoder.inventory_entry(bytes)
-    }
-    fn intent(&self, bytes: &[u8]) -> Result<model::snapshot::Intent, store::DecodeError> {
-        LocalDecoder.intent(bytes)
-    }
-    fn receipt(&self, bytes: &[u8]) -> Result<model::snapshot::Receipt, store::DecodeError> {
-        LocalDecoder.receipt(bytes)
-    }
-    fn node(&self, bytes: &[u8]) -> Result<store::Node, store::DecodeError> {
-        LocalDecoder.node(bytes)
-    }
-    fn footer(&self, bytes: &[u8]) -> Result<store::Footer, store::DecodeError> {
-        LocalDecoder.footer(bytes)
-    }
-    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, store::DecodeError> {
-        LocalDecoder.frame(stored, plain_len)
-    }
-}
+impl DecodeHere for Told {}
 
 /// A disk that is one ext4, as far as anybody asks here.
 pub(crate) fn report(sim: &Sim) -> Report {

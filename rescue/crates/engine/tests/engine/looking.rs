@@ -11,14 +11,11 @@ use model::event::{Happening, Outcome};
 use model::evidence::{Evidence, Fact};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, Severity, System, Volume};
-use model::inventory::InventoryEntry;
-use model::note::Note;
 use model::ports::Devices;
-use model::snapshot::{Intent, Receipt, Statement};
 use model::units::Extent;
 use std::sync::Arc;
+use store::DecodeHere;
 use store::backend::Memory;
-use store::{Decode, DecodeError, Footer, LocalDecoder, Node};
 
 /// A parser that does not answer some questions.
 struct Patchy {
@@ -63,32 +60,7 @@ impl Parser for Patchy {
     }
 }
 
-impl Decode for Patchy {
-    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
-        LocalDecoder.statement(bytes)
-    }
-    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
-        LocalDecoder.note(bytes)
-    }
-    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
-        LocalDecoder.inventory_entry(bytes)
-    }
-    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
-        LocalDecoder.intent(bytes)
-    }
-    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
-        LocalDecoder.receipt(bytes)
-    }
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
-        LocalDecoder.node(bytes)
-    }
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
-        LocalDecoder.footer(bytes)
-    }
-    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        LocalDecoder.frame(stored, plain_len)
-    }
-}
+impl DecodeHere for Patchy {}
 
 fn report(fails: fn(&Asked<'_>) -> bool) -> model::assessment::Report {
     let sim = Sim::new(machine().then.clone());

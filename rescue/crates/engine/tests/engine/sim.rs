@@ -7,20 +7,17 @@ use model::event::{Event, Outcome};
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Volume};
-use model::inventory::InventoryEntry;
-use model::note::Note;
 use model::ports::{
     Clock, Devices, DiskSource, HEAD_LEN, LeaseError, LeaseRequest, ObjectStore, ReadAt, ReadError, UnixMicros,
     WriteError, WriteLease, check_range,
 };
-use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::backend::Memory;
-use store::{Decode, DecodeError, Footer, LocalDecoder, Node, Store};
+use store::{DecodeHere, LocalDecoder, Store};
 
 /// Something a lease did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,32 +292,7 @@ impl Parser for Hasty {
     }
 }
 
-impl Decode for Hasty {
-    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
-        LocalDecoder.statement(bytes)
-    }
-    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
-        LocalDecoder.note(bytes)
-    }
-    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
-        LocalDecoder.inventory_entry(bytes)
-    }
-    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
-        LocalDecoder.intent(bytes)
-    }
-    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
-        LocalDecoder.receipt(bytes)
-    }
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
-        LocalDecoder.node(bytes)
-    }
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
-        LocalDecoder.footer(bytes)
-    }
-    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        LocalDecoder.frame(stored, plain_len)
-    }
-}
+impl DecodeHere for Hasty {}
 
 /// An engine on a machine, with a store in memory.
 pub(crate) fn engine(sim: &Arc<Sim>, objects: &Arc<Memory>) -> Handle {
