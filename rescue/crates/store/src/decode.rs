@@ -1,9 +1,7 @@
 //! The one door through which bytes of a store are interpreted.
 
-use crate::footer::Footer;
 use crate::format::FORMAT;
 use crate::frame;
-use crate::node::Node;
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::snapshot::{Intent, Receipt, Statement};
@@ -43,18 +41,6 @@ pub trait Decode: Send + Sync {
     /// # Errors
     /// As [`Decode::statement`].
     fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError>;
-
-    /// A map node from its plain bytes.
-    ///
-    /// # Errors
-    /// [`DecodeError::Bad`] where they are not the one encoding of a valid node.
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError>;
-
-    /// The footer of a pack.
-    ///
-    /// # Errors
-    /// [`DecodeError::Bad`] where an entry breaks a limit.
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError>;
 
     /// Decompresses a frame of a pack, or a record. Never takes more memory than `plain_len`, which is bounded itself
     /// (32 MiB, the most that a record can have).
@@ -123,14 +109,6 @@ impl<T: DecodeHere> Decode for T {
 
     fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
         record(bytes)
-    }
-
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
-        Node::decode(bytes)
-    }
-
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
-        Footer::decode(bytes)
     }
 
     fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {

@@ -4,7 +4,6 @@ use crate::decode::DecodeError;
 use crate::layout::{MAX_DATA, big, small};
 use crate::pack::{Encoding, Kind};
 use model::id::Digest;
-use serde::{Deserialize, Serialize};
 
 /// Most frames of a pack.
 pub(crate) const MAX_FRAMES: usize = 4096;
@@ -25,7 +24,7 @@ const FRAME: usize = 16;
 const CHUNK: usize = 40;
 
 /// A frame of a pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameEntry {
     /// First stored byte, from the start of the pack.
     pub offset: u32,
@@ -38,7 +37,7 @@ pub struct FrameEntry {
 }
 
 /// A chunk of a pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkEntry {
     /// The name of the hash of its plain bytes.
     pub id: Digest,
@@ -51,7 +50,7 @@ pub struct ChunkEntry {
 }
 
 /// What a pack says that it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footer {
     /// Its frames, in their order.
     pub frames: Vec<FrameEntry>,

@@ -10,13 +10,11 @@ use crate::content::{cells, leaf_content};
 use crate::decode::DecodeError;
 use crate::layout::{FAN_BITS, LEAF, LEAF_BITS, MAX_DATA, MAX_HEIGHT, MAX_NODE, MAX_SLICES, big};
 use model::id::{ChunkId, Digest, NodeId};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 
 /// A node of a map.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
     /// 4 MiB of addresses.
     Leaf(Leaf),
@@ -25,7 +23,7 @@ pub enum Node {
 }
 
 /// 4 MiB of addresses: which bytes are used and what they are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
     /// Digest of the plain bytes and the holes, however they are cut and stored.
     pub content: Digest,
@@ -36,7 +34,7 @@ pub struct Leaf {
 }
 
 /// Used bytes within a leaf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeafSlice {
     /// First byte, from the start of the leaf.
     pub start: u32,
@@ -47,8 +45,7 @@ pub struct LeafSlice {
 }
 
 /// What the bytes of a slice of a leaf are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeafContent {
     /// Part of a chunk.
     Chunk {
@@ -62,7 +59,7 @@ pub enum LeafContent {
 }
 
 /// An inner node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inner {
     /// Levels below it, 1 to 5.
     pub height: u8,
@@ -73,7 +70,7 @@ pub struct Inner {
 }
 
 /// A node below an inner node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Child {
     /// Which part of the parent's addresses it covers.
     pub index: u8,

@@ -3,7 +3,6 @@
 use crate::footer::{ChunkEntry, Footer, FrameEntry, MAX_CHUNKS, MAX_FRAMES, MAX_SEAL};
 use crate::layout::{MAX_PACK, PACK_TARGET, big, small};
 use model::id::Digest;
-use serde::{Deserialize, Serialize};
 
 /// What a pack begins with: 13 bytes of magic, a salt of two bytes, the format.
 const HEADER: [u8; 16] = *b"holdfast pack\0\0\x01";
@@ -19,8 +18,7 @@ pub(crate) const TRAILER: usize = 48;
 const FIRST: u64 = 16;
 
 /// What a chunk is for. Informational: a data chunk may well be equal to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Bytes of a volume.
     Data,
@@ -29,8 +27,7 @@ pub enum Kind {
 }
 
 /// How a frame is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// As it is.
     Plain,

@@ -14,8 +14,7 @@ use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::Arc;
 use store::backend::Memory;
 use store::{
-    CheckReport, Decode, DecodeError, Footer, InitOptions, LocalDecoder, Node, OpenOptions, Secret, Store, StoreError,
-    Unlock,
+    CheckReport, Decode, DecodeError, InitOptions, LocalDecoder, Node, OpenOptions, Secret, Store, StoreError, Unlock,
 };
 
 /// Two snapshots that share a part, a finished write-back and one that is not.
@@ -281,19 +280,10 @@ impl Decode for Liar {
     fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
         self.0.receipt(bytes).map(|r| Receipt { intent: model::id::IntentId(Digest::of(b"other")), ..r })
     }
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
-        let mut node = self.0.node(bytes)?;
-        match &mut node {
-            Node::Leaf(leaf) => leaf.slices[0].start += 512,
-            Node::Inner(inner) => inner.children[0].index += 1,
-        }
-        Ok(node)
-    }
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
-        self.0.footer(bytes)
-    }
     fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        self.0.frame(stored, plain_len)
+        let mut plain = self.0.frame(stored, plain_len)?;
+        plain[0] ^= 1;
+        Ok(plain)
     }
 }
 
@@ -356,7 +346,7 @@ fn hostile_nodes_are_refused() {
             assert_eq!(node.encode(), bytes);
             assert!(node.validate().is_ok());
         }
-        let _ = LocalDecoder.footer(&bytes);
+        let _ = store::Footer::decode(&bytes);
         let _ = LocalDecoder.frame(&bytes, 1000);
         let _ = LocalDecoder.statement(&bytes);
     }

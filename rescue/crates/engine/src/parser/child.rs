@@ -25,7 +25,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use store::{Decode, DecodeError, Footer, Node};
+use store::{Decode, DecodeError};
 use sys::process::{self, Launch};
 
 /// A process that was busy this long is replaced: well before its processor time is used up by honest work.
@@ -379,20 +379,6 @@ impl Decode for Child {
     fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
         match self.decode(&Request::Receipt, bytes)? {
             (Answer::Receipt { receipt }, _) => Ok(receipt),
-            _ => undecoded(),
-        }
-    }
-
-    fn node(&self, bytes: &[u8]) -> Result<Node, DecodeError> {
-        match self.decode(&Request::Node, bytes)? {
-            (Answer::Node { node }, _) => Ok(node),
-            _ => undecoded(),
-        }
-    }
-
-    fn footer(&self, bytes: &[u8]) -> Result<Footer, DecodeError> {
-        match self.decode(&Request::Footer, bytes)? {
-            (Answer::Footer { footer }, _) => Ok(footer),
             _ => undecoded(),
         }
     }

@@ -165,8 +165,6 @@ fn answer(
         }
         Request::Intent => decoded(LocalDecoder.intent(bulk).map(|i| Answer::Intent { intent: Box::new(i) })),
         Request::Receipt => decoded(LocalDecoder.receipt(bulk).map(|receipt| Answer::Receipt { receipt })),
-        Request::Node => decoded(LocalDecoder.node(bulk).map(|node| Answer::Node { node })),
-        Request::Footer => decoded(LocalDecoder.footer(bulk).map(|footer| Answer::Footer { footer })),
         Request::Policy => plain(Answer::Policy { read: Policy::parse(bulk).map(Box::new) }),
         Request::Frame { plain: len } => match LocalDecoder.frame(bulk, *len) {
             Ok(bytes) => (Answer::Frame, bytes),

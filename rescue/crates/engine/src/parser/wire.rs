@@ -15,7 +15,7 @@ use model::snapshot::{Intent, MapRoot, Receipt, Statement};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
-use store::{DecodeError, Footer, Node};
+use store::DecodeError;
 
 /// Longest frame of JSON: a record of a store is at most 32 MiB.
 pub(super) const MOST_JSON: usize = 64 << 20;
@@ -87,8 +87,6 @@ pub(super) enum Request {
     InventoryEntry,
     Intent,
     Receipt,
-    Node,
-    Footer,
     Frame {
         plain: u32,
     },
@@ -151,12 +149,6 @@ pub(super) enum Answer {
     },
     Receipt {
         receipt: Receipt,
-    },
-    Node {
-        node: Node,
-    },
-    Footer {
-        footer: Footer,
     },
     /// What was compressed is the plain bytes.
     Frame,
