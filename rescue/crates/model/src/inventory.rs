@@ -26,6 +26,8 @@ pub enum InventoryEvent {
         id: SnapshotId,
         /// Its counter.
         counter: u64,
+        /// Which packs there were, where whoever recorded it can tell.
+        packs: Option<PackSets>,
     },
     /// Snapshots must not be there any more; a manifest that still is, is none.
     Forget {
@@ -68,6 +70,15 @@ pub enum InventoryEvent {
     Checkpoint(Standing),
 }
 
+/// The packs of the store when a snapshot was begun and when it was recorded: each the hash of their ids, rising.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackSets {
+    /// Before the first pack was put.
+    pub before: Digest,
+    /// After the last.
+    pub after: Digest,
+}
+
 /// Everything that must be there: what all entries up to some number come to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Standing {
@@ -75,6 +86,10 @@ pub struct Standing {
     pub counter: u64,
     /// The generation of the last prune; 0 before the first.
     pub generation: u64,
+    /// The packs there were when the last snapshot was recorded, as in [`PackSets::after`], where that is known.
+    pub packs: Option<Digest>,
+    /// Between the recording of a snapshot with a counter of at least this and that of the last one, no pack came or went unaccounted for.
+    pub unbroken: u64,
     /// Snapshots with their counters, by rising id.
     pub snapshots: Vec<(SnapshotId, u64)>,
     /// Asides, by rising id.

@@ -28,6 +28,7 @@ use common::Common;
 pub(crate) use common::LEVEL;
 use cutter::{Cut, Cutter};
 use model::id::{Digest, SnapshotId};
+use model::inventory::PackSets;
 use model::snapshot::{Cost, Manifest, MapRoot};
 use model::units::{ByteLen, ByteOffset, Extent};
 use packer::Event;
@@ -47,6 +48,8 @@ pub struct Writer {
     /// Everything handed over is put, read back and indexed.
     proven: bool,
     hold: Option<Hold>,
+    /// The packs there were before the first one of this run.
+    before: Digest,
 }
 
 impl Store {
@@ -65,7 +68,8 @@ impl Writer {
     fn start(store: Store, hold: Option<Hold>) -> Result<Self, StoreError> {
         let common = Arc::new(Common::new(store.free()));
         let pipe = Pipe::start(&store, &common)?;
-        Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, hold })
+        let before = store.index().set();
+        Ok(Self { store, pipe, common, volume: None, made: HashSet::new(), proven: false, hold, before })
     }
 
     /// One that saves no snapshot: for a prune, which holds the store itself.
@@ -176,6 +180,21 @@ impl Writer {
         self.cut(|volume| volume.leaf(leaf.extent, cut))
     }
 
+    /// Takes over a whole map of a snapshot, where nothing that it relies on went away since that was recorded: nothing of the map is read.
+    /// For a volume that nobody wrote to, in the place of all from [`Writer::begin`] to [`Writer::end`]. False where that cannot be
+    /// told without reading the map: then its parts are to be kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::Io`] where the store's records cannot be read.
+    pub fn keep_whole(&mut self, of: SnapshotId, map: MapRoot) -> Result<bool, StoreError> {
+        self.common.check()?;
+        if !self.store.was_unbroken(of, self.before)? || !self.store.manifest(of)?.maps().any(|known| *known == map) {
+            return Ok(false);
+        }
+        self.made.insert(map);
+        Ok(true)
+    }
+
     /// Counts bytes that the caller read and found to be what [`Writer::keep`] takes over.
     pub fn looked_at(&self, len: ByteLen) {
         self.common.read.fetch_add(len.0, Ordering::Relaxed);
@@ -265,7 +284,9 @@ impl Writer {
     /// [`StoreError::Full`], [`StoreError::Io`], [`StoreError::Damaged`] where something does not read back. No snapshot
     /// was made in any of these cases.
     pub fn finish(mut self, mut manifest: Manifest) -> Result<(SnapshotId, Manifest), StoreError> {
-        let id = self.complete(&mut manifest).and_then(|()| self.store.record_snapshot(&mut manifest))?;
+        self.complete(&mut manifest)?;
+        let packs = PackSets { before: self.before, after: self.store.index().set() };
+        let id = self.store.record_snapshot(&mut manifest, packs)?;
         self.stop();
         Ok((id, manifest))
     }

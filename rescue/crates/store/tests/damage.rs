@@ -12,6 +12,7 @@ use model::ports::{ObjectError, ObjectName, ObjectStore, UnixMicros};
 use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::backend::Memory;
 use store::{
     CheckReport, Decode, DecodeError, InitOptions, LocalDecoder, Node, OpenOptions, Secret, Store, StoreError, Unlock,
@@ -261,8 +262,8 @@ fn a_newer_manifest_is_newer_not_damaged() {
     assert!(listing.damage[0].as_str().contains("newer version"), "{:?}", listing.damage);
 }
 
-/// A decoder that was taken over: it answers, with something else.
-struct Liar(LocalDecoder);
+/// A decoder that was taken over: it answers, with something else; of frames only since it was told to.
+struct Liar(LocalDecoder, AtomicBool);
 
 impl Decode for Liar {
     fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
@@ -282,7 +283,7 @@ impl Decode for Liar {
     }
     fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
         let mut plain = self.0.frame(stored, plain_len)?;
-        plain[0] ^= 1;
+        plain[0] ^= u8::from(self.1.load(Ordering::Relaxed));
         Ok(plain)
     }
 }
@@ -290,8 +291,10 @@ impl Decode for Liar {
 #[test]
 fn a_decoder_is_not_believed() {
     let (objects, one, _) = small();
-    let store = Store::open(objects.clone(), Arc::new(Liar(LocalDecoder))).unwrap();
+    let liar = Arc::new(Liar(LocalDecoder, AtomicBool::new(false)));
+    let store = Store::open(objects.clone(), liar.clone()).unwrap();
     let map = store.manifest(one).unwrap().volumes[0].map;
+    liar.1.store(true, Ordering::Relaxed);
     let first = store.map(map).slices(Extent::whole(LEN)).next().unwrap();
     assert!(matches!(first, Err(StoreError::Damaged { .. })), "{first:?}");
     assert!(matches!(store.intents(), Err(StoreError::Damaged { .. })));

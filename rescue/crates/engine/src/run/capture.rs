@@ -131,6 +131,12 @@ impl<'a> Capture<'a> {
 
     fn volume(&mut self, chosen: Chosen<'a>, meter: &mut Meter<'a>) -> Result<(), Stop> {
         let Chosen { volume, coverage, kept } = chosen;
+        let kept = match kept.whole {
+            Some((of, map)) if !self.writer.keep_whole(of, map)? => {
+                Kept::nothing(&coverage.used, Some(map), "something of the snapshot before went away just now".into())
+            }
+            _ => kept,
+        };
         let (method, why, state) = (coverage.method, coverage.why, coverage.state);
         let bytes = self.target().bytes(volume.path.disk(), volume.extent)?;
         let sector = self.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
@@ -179,8 +185,11 @@ impl<'a> Capture<'a> {
     /// Saves a volume or a table: what is kept is taken over in its place among what is read. Gives the map, and what could
     /// not be read.
     fn put(&mut self, source: &Source, kept: &Kept, meter: &mut Meter<'a>) -> Result<(MapRoot, ExtentSet), Stop> {
-        self.writer.begin(source.bytes.size());
         self.writer.looked_at(kept.looked_at);
+        if let Some((_, map)) = kept.whole {
+            return Ok((map, ExtentSet::new()));
+        }
+        self.writer.begin(source.bytes.size());
         let unreadable = Taking::new(self, source, meter).all(kept)?;
         let map = self.writer.end()?;
         meter.cost(self.writer.cost());

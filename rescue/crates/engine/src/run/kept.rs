@@ -2,6 +2,7 @@
 
 use super::saved::Saved;
 use model::coverage::Comparison;
+use model::id::SnapshotId;
 use model::ports::ReadAt;
 use model::snapshot::{Compared, MapRoot, SavedVolume};
 use model::text::DisplayText;
@@ -12,6 +13,9 @@ use store::{LeafRef, Store, StoreError};
 /// Where no more bytes of a leaf than this are in doubt, they are looked at first: directories, maps and small files that are
 /// always in doubt seldom change, and to keep a leaf is to store nothing.
 const MOST_LOOKED_AT: ByteLen = ByteLen(512 << 10);
+
+/// And no more than this of a volume that nobody wrote to: the files of its boot loader, and holes in what is known.
+const MOST_LOOKED_AT_OF_ALL: ByteLen = ByteLen(64 << 20);
 
 /// The used bytes of a volume, told apart: those to be read, and the leaves of earlier maps that stay as they are.
 ///
@@ -25,6 +29,8 @@ pub(crate) struct Kept {
     pub(crate) leaves: Vec<(Extent, MapRoot)>,
     /// The map that all else is compared with when it is read.
     pub(crate) map: Option<MapRoot>,
+    /// A snapshot of which the volume's whole map is taken over, in the place of all leaves.
+    pub(crate) whole: Option<(SnapshotId, MapRoot)>,
     /// How all this came about.
     pub(crate) compared: Compared,
 }
@@ -34,12 +40,31 @@ impl Kept {
     pub(crate) fn nothing(used: &ExtentSet, map: Option<MapRoot>, why: DisplayText) -> Self {
         let (taken_over, resumed) = (ByteLen::ZERO, ByteLen::ZERO);
         let compared = Compared { by: Comparison::Content, why, with: None, taken_over, resumed };
-        Self { to_read: used.clone(), looked_at: ByteLen::ZERO, leaves: Vec::new(), map, compared }
+        Self { to_read: used.clone(), looked_at: ByteLen::ZERO, leaves: Vec::new(), map, whole: None, compared }
     }
 
     /// How much is read in all.
     pub(crate) fn read(&self) -> ByteLen {
         ByteLen(self.to_read.total().0 + self.looked_at.0)
+    }
+
+    /// Takes the whole map over, where nothing that it relies on was lost since, the bytes in use are as many as it holds, and those that
+    /// nothing proves to be the `same` are found to be by reading them. Gives how many bytes need no reading by that. Of a volume that
+    /// nobody wrote to, whose maps say what they said then.
+    pub(crate) fn take_whole(&mut self, of: SnapshotId, past: &Past<'_>, same: &ExtentSet, now: &dyn ReadAt) -> Option<ByteLen> {
+        let all = self.to_read.total();
+        let held = past.store.map(past.map).used().ok()?;
+        let end = self.to_read.iter().last().map_or(ByteLen::ZERO, |e| ByteLen(e.end().0));
+        let gaps = same.gaps(Extent::whole(end));
+        let doubted: ExtentSet = gaps.iter().flat_map(|gap| self.to_read.clip(gap).iter().collect::<Vec<_>>()).collect();
+        let few = doubted.total() <= MOST_LOOKED_AT_OF_ALL;
+        if !few || held != all || !past.store.is_unbroken(of).ok()? || !past.is_same(now, &doubted) {
+            return None;
+        }
+        self.to_read = ExtentSet::new();
+        self.looked_at = doubted.total();
+        self.whole = Some((of, past.map));
+        Some(ByteLen(all.0 - doubted.total().0))
     }
 
     /// Takes leaves over that are not taken over yet: those in which the same bytes are in use, and all of them are proven to be the

@@ -130,10 +130,16 @@ impl<'a> Target<'a> {
             kept.compared.why = why.clone();
             return Ok(());
         }
+        (kept.compared.by, kept.compared.why) = (changes.comparison, changes.why);
+        if changes.comparison == Comparison::Untouched
+            && let Some(taken_over) = kept.take_whole(id, past, &changes.same, now)
+        {
+            (kept.compared.taken_over, kept.compared.with) = (taken_over, Some(id));
+            return Ok(());
+        }
         let before = kept.leaves.len();
         kept.compared.taken_over = kept.take(past, &changes.same, now, || go_on(self.cx))?;
         kept.compared.with = (kept.leaves.len() > before).then_some(id);
-        (kept.compared.by, kept.compared.why) = (changes.comparison, changes.why);
         Ok(())
     }
 }

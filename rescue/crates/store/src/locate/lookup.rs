@@ -97,6 +97,14 @@ impl Index {
         state.packs.number(pack).filter(|no| state.packs.get(*no).is_some_and(|known| known.present))
     }
 
+    /// Names the set of the packs that are there: the hash of their ids, rising.
+    pub(crate) fn set(&self) -> Digest {
+        let state = self.state();
+        let mut packs: Vec<[u8; 32]> = state.packs.iter().filter(|(_, k)| k.present).map(|(_, k)| k.pack.id.0).collect();
+        packs.sort_unstable();
+        Digest::of(packs.as_flattened())
+    }
+
     /// Adds a pack with its chunks, or what is newly known of it. Chunks of verified packs are written out by the next
     /// [`Index::flush`]; a pack that is not read back yet is to be added as [`Trust::Unknown`] and again, with its chunks, once it
     /// is. Nothing is read or written here.

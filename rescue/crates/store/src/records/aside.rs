@@ -17,7 +17,7 @@ impl Store {
     /// [`StoreError::Full`], [`StoreError::Io`], [`StoreError::Damaged`]; nothing was put aside then.
     pub(crate) fn put_aside(&self, manifest: &mut Manifest) -> Result<Digest, StoreError> {
         self.number(manifest)?;
-        let id = self.put_stated(RecordKind::Aside, manifest)?.0;
+        let id = self.put_stated(RecordKind::Aside, manifest, None)?.0;
         // It is there whatever becomes of those before: they cost room until the next snapshot.
         let _ = self.drop_asides_of(&manifest.machine, Some(id));
         Ok(id)

@@ -24,6 +24,8 @@ const TRIES: usize = 16;
 pub(crate) struct State {
     pub(crate) counter: u64,
     pub(crate) generation: u64,
+    pub(crate) packs: Option<Digest>,
+    pub(crate) unbroken: u64,
     pub(crate) snapshots: BTreeMap<SnapshotId, u64>,
     pub(crate) asides: BTreeSet<Digest>,
     pub(crate) intents: BTreeMap<IntentId, Option<Digest>>,
@@ -56,6 +58,8 @@ impl State {
         Self {
             counter: s.counter,
             generation: s.generation,
+            packs: s.packs,
+            unbroken: s.unbroken,
             snapshots: s.snapshots.iter().copied().collect(),
             asides: s.asides.iter().copied().collect(),
             intents: s.intents.iter().copied().collect(),
@@ -67,6 +71,8 @@ impl State {
         Standing {
             counter: self.counter,
             generation: self.generation,
+            packs: self.packs,
+            unbroken: self.unbroken,
             snapshots: self.snapshots.iter().map(|(id, counter)| (*id, *counter)).collect(),
             asides: self.asides.iter().copied().collect(),
             intents: self.intents.iter().map(|(id, sum)| (*id, *sum)).collect(),
@@ -112,7 +118,12 @@ impl Inventory {
     fn apply(&mut self, event: &InventoryEvent) {
         let s = &mut self.standing;
         match event {
-            InventoryEvent::Snapshot { id, counter } => {
+            InventoryEvent::Snapshot { id, counter, packs } => {
+                // Packs that nobody speaks of here came or went before it was begun.
+                if s.packs.is_none() || s.packs != packs.map(|p| p.before) {
+                    s.unbroken = s.unbroken.max(*counter);
+                }
+                s.packs = packs.map(|p| p.after);
                 s.counter = s.counter.max(*counter);
                 s.snapshots.insert(*id, *counter);
                 self.forgotten.remove(id);
@@ -159,6 +170,22 @@ impl Store {
     /// The inventory as it stands. What is wrong with it is in it; an error is only where it cannot be read at all.
     pub(crate) fn inventory(&self) -> Result<Inventory, StoreError> {
         self.chain().map(Inventory::of)
+    }
+
+    /// True where every pack that was there when a snapshot was recorded still is, and none came untold: what that snapshot relies on is
+    /// as whole as it was then. By the names of packs alone: their bytes are for [`Store::check`] to prove.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn is_unbroken(&self, since: SnapshotId) -> Result<bool, StoreError> {
+        self.was_unbroken(since, self.index().set())
+    }
+
+    /// The same of a moment when there were these packs.
+    pub(crate) fn was_unbroken(&self, since: SnapshotId, packs: Digest) -> Result<bool, StoreError> {
+        let standing = self.inventory()?.standing;
+        let recorded = standing.snapshots.get(&since).is_some_and(|counter| *counter >= standing.unbroken);
+        Ok(recorded && standing.packs == Some(packs))
     }
 
     /// The newest entry of the inventory, to be remembered outside the store; none in a store that nothing was entered into.

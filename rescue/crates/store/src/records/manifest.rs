@@ -7,7 +7,7 @@ use crate::layout::{MAX_HEIGHT, aside_name, small, snapshot_name};
 use crate::seal::{SigningKey, verify, verify_aside};
 use crate::store::Store;
 use model::id::{Digest, NodeId, SnapshotId};
-use model::inventory::InventoryEvent;
+use model::inventory::{InventoryEvent, PackSets};
 use model::ports::ObjectName;
 use model::signer::{Signature, SignerId};
 use model::snapshot::{FORMAT, Manifest, MapRoot};
@@ -165,7 +165,12 @@ impl Store {
 
     /// Puts a manifest or an aside, reads it back, and enters it. On failure nothing is left, as far as the store can still be
     /// reached.
-    pub(super) fn put_stated(&self, kind: RecordKind, manifest: &Manifest) -> Result<SnapshotId, StoreError> {
+    pub(super) fn put_stated(
+        &self,
+        kind: RecordKind,
+        manifest: &Manifest,
+        packs: Option<PackSets>,
+    ) -> Result<SnapshotId, StoreError> {
         let statement = json::encode(&manifest.statement(), "a manifest")?;
         let id = SnapshotId(Digest::of(&statement));
         let sign = |key: &SigningKey| match kind {
@@ -174,7 +179,7 @@ impl Store {
         };
         let signatures = self.trusting().signer.iter().map(|key| (key.id(), sign(key))).collect();
         let nodes = manifest.maps().map(|root| root.node).collect();
-        self.put_body(kind, id, &Body { statement: &statement, nodes, signatures }.encode(), manifest)?;
+        self.put_body(kind, (id, packs), &Body { statement: &statement, nodes, signatures }.encode(), manifest)?;
         Ok(id)
     }
 
@@ -201,16 +206,22 @@ impl Store {
         let parts = parts.ok_or_else(|| StoreError::damaged(format!("snapshot {} is another one", id.0.short(12))))?;
         let nodes = manifest.maps().map(|root| root.node).collect();
         let body = Body { nodes, ..parts }.encode();
-        self.put_body(RecordKind::Manifest, id, &body, manifest)?;
+        self.put_body(RecordKind::Manifest, (id, None), &body, manifest)?;
         // Of a snapshot that was forgotten here, a checkpoint on the way may have deleted it again: by now it is entered.
         self.put_record(RecordKind::Manifest, &snapshot_name(&self.seal().name(&id.0)), &body)
     }
 
-    fn put_body(&self, kind: RecordKind, id: SnapshotId, body: &[u8], manifest: &Manifest) -> Result<(), StoreError> {
+    fn put_body(
+        &self,
+        kind: RecordKind,
+        (id, packs): (SnapshotId, Option<PackSets>),
+        body: &[u8],
+        manifest: &Manifest,
+    ) -> Result<(), StoreError> {
         let hashed = self.seal().name(&id.0);
         let (name, event) = match kind {
             RecordKind::Aside => (aside_name(&hashed), InventoryEvent::Aside { id: id.0 }),
-            _ => (snapshot_name(&hashed), InventoryEvent::Snapshot { id, counter: manifest.counter }),
+            _ => (snapshot_name(&hashed), InventoryEvent::Snapshot { id, counter: manifest.counter, packs }),
         };
         let there = self.objects().len(&name).is_ok();
         let put = self.put_record(kind, &name, body).and_then(|()| {
@@ -233,9 +244,9 @@ impl Store {
     }
 
     /// Records a snapshot: everything it names is durable and proven. Counter, parent and origin are filled in here.
-    pub(crate) fn record_snapshot(&self, manifest: &mut Manifest) -> Result<SnapshotId, StoreError> {
+    pub(crate) fn record_snapshot(&self, manifest: &mut Manifest, packs: PackSets) -> Result<SnapshotId, StoreError> {
         self.number(manifest)?;
-        let id = self.put_stated(RecordKind::Manifest, manifest)?;
+        let id = self.put_stated(RecordKind::Manifest, manifest, Some(packs))?;
         // The snapshot is there whatever becomes of them: the next one drops them too.
         let _ = self.drop_asides_of(&manifest.machine, None);
         Ok(id)

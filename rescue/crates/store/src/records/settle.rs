@@ -60,7 +60,11 @@ impl Store {
         for (name, hashed) in self.named_in("snapshots", snapshot_name)? {
             if !snapshots.contains(&hashed) && !forgotten.contains(&hashed) {
                 let stated = usable(self.stated(RecordKind::Manifest, &name))?;
-                events.extend(stated.map(|s| InventoryEvent::Snapshot { id: s.id, counter: s.manifest.counter }));
+                events.extend(stated.map(|s| InventoryEvent::Snapshot {
+                    id: s.id,
+                    counter: s.manifest.counter,
+                    packs: None,
+                }));
             }
         }
         for (name, hashed) in self.named_in("asides", aside_name)? {
