@@ -92,10 +92,7 @@ impl Jobs {
 
     /// Looks at everything and tells it.
     pub(crate) fn look(&self, store: Option<&Store>, desk: &Desk) -> Report {
-        let since = |machine: &Machine| {
-            let (id, manifest) = store?.find(&SnapRef::Latest, Some(machine)).ok()?;
-            Some(Since { id, volumes: manifest.volumes })
-        };
+        let since = |machine: &Machine| newest(store?, machine);
         let mut step = |phase: &str, at: u32, of: u32| {
             desk.progress(Progress {
                 phase: DisplayText::new(phase),
@@ -122,9 +119,20 @@ impl Jobs {
         Ok(())
     }
 
+    /// After something was saved: what there is now, for every screen. The disks are as they were looked at.
+    pub(crate) fn show_saved(&self, report: &Report, store: &Store, desk: &Desk) {
+        let since = newest(store, &gather::machine(&report.inspection));
+        desk.tell(Happening::Report(Box::new(gather::compared(report, since.as_ref()))));
+        self.show_snapshots(store, desk);
+    }
+
     /// After something changed: what there is now, for every screen. Its failure does not undo what was done.
     pub(crate) fn show_all(&self, store: &Store, desk: &Desk) {
         self.look(Some(store), desk);
+        self.show_snapshots(store, desk);
+    }
+
+    fn show_snapshots(&self, store: &Store, desk: &Desk) {
         if self.show(store, desk).is_err() {
             desk.log("the store could not be listed again");
         }
@@ -362,6 +370,12 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
         facts.tables.insert(pair.saved, differs);
     }
     Ok(facts)
+}
+
+/// The newest snapshot of a machine, to compare with.
+fn newest(store: &Store, machine: &Machine) -> Option<Since> {
+    let (id, manifest) = store.find(&SnapRef::Latest, Some(machine)).ok()?;
+    Some(Since { id, volumes: manifest.volumes })
 }
 
 /// The exit code a look asks for: damage is found, or not.

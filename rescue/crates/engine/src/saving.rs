@@ -36,7 +36,7 @@ pub(crate) fn snapshot(jobs: &Jobs, full: bool, desk: &Desk) -> Done {
     let scope = if full { Scope::full() } else { Scope::default() };
     let plan = plan(&cx, &report, base.as_ref(), &scope)?;
     let Saved { id, cost, volumes } = save(&cx, &report, &plan)?;
-    jobs.show_all(&store, desk);
+    jobs.show_saved(&report, &store, desk);
     Ok(Outcome::Saved { id, cost, volumes })
 }
 
@@ -144,7 +144,7 @@ impl Run<'_> {
             let saved = save(&cx, &report, &planned)?;
             acted.trouble = self.afterwards(store, &report, &saving, saved.id, &mut acted).err();
             acted.saved = Some(saved);
-            jobs.show_all(store, desk);
+            jobs.show_saved(&report, store, desk);
         }
         acted.then = self.leaves(&acted);
         Ok(Outcome::Acted(Box::new(acted)))

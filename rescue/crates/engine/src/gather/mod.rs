@@ -153,12 +153,24 @@ pub(crate) fn report_by_step(
     let mut findings = Vec::new();
     for system in &inspection.systems {
         let evidence = evidence(system, &inspection, parser, &mut findings, step);
-        let baseline = since.as_ref().map(|s| Baseline { id: s.id, volumes: &s.volumes });
-        let assessment = infer::assess(system, &inspection, &evidence, baseline);
-        reports.push(SystemReport { system: system.clone(), assessment, evidence });
+        reports.push(judged(system, &inspection, evidence, since.as_ref()));
     }
     inspection.findings.extend(findings);
     Report { inspection, systems: reports }
+}
+
+/// What a report says once it is compared with another snapshot, of disks that nobody wrote to since: they are not read again.
+pub(crate) fn compared(report: &Report, since: Option<&Since>) -> Report {
+    let inspection = report.inspection.clone();
+    let again = |s: &SystemReport| judged(&s.system, &inspection, s.evidence.clone(), since);
+    let systems = report.systems.iter().map(again).collect();
+    Report { inspection, systems }
+}
+
+fn judged(system: &System, inspection: &Inspection, evidence: Vec<Evidence>, since: Option<&Since>) -> SystemReport {
+    let baseline = since.map(|s| Baseline { id: s.id, volumes: &s.volumes });
+    let assessment = infer::assess(system, inspection, &evidence, baseline);
+    SystemReport { system: system.clone(), assessment, evidence }
 }
 
 /// Every fact of a system: each want is one question.
