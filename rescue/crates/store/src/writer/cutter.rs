@@ -180,8 +180,9 @@ impl Cutter {
             self.close_cell();
         }
         if !piece.is_empty() {
-            let cell = self.cell.get_or_insert_with(|| (index, Vec::with_capacity(big(CELL))));
-            cell.1.extend_from_slice(piece);
+            // It grows with what comes: room for a whole cell would be 64 KiB for each that waits, and what waits is counted by its
+            // bytes. Given back later it would still leave the heap in pieces.
+            self.cell.get_or_insert_with(|| (index, Vec::new())).1.extend_from_slice(piece);
         }
     }
 
@@ -298,6 +299,22 @@ mod tests {
             "chunk 6 Sole(9)",
         ];
         assert_eq!(sizes(&cutter.take()), wanted);
+    }
+
+    #[test]
+    fn what_waits_takes_little_more_than_its_bytes() {
+        let mut cutter = Cutter::new(1 << 30);
+        cutter.chunk(&[extent(0, 512)], vec![1; 512]).unwrap();
+        cutter.chunk(&[extent(512, 1024)], vec![2; 512]).unwrap();
+        cutter.chunk(&[extent(2 * GRID, 2 * GRID + 512)], vec![3; 512]).unwrap();
+        cutter.write(3 * GRID, vec![4; 512]).unwrap();
+        cutter.close();
+        let cuts = cutter.take();
+        assert_eq!(cuts.len(), 6, "four chunks, two cells that may be shared");
+        for cut in &cuts {
+            let (Cut::Chunk { bytes, .. } | Cut::Cell { bytes, .. }) = cut else { panic!("{cut:?}") };
+            assert!(bytes.capacity() <= 2 * bytes.len(), "{} bytes in {}", bytes.len(), bytes.capacity());
+        }
     }
 
     #[test]
