@@ -16,6 +16,17 @@ pub(crate) struct CellRuns {
     pub(crate) runs: Vec<(u32, u32)>,
 }
 
+/// A cell of a leaf, 64 KiB of addresses, that has used bytes: equal ones have the same bytes and holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// Which one of the leaf, 0 to 63.
+    pub index: u8,
+    /// Where used bytes lie, in bytes from its start, and how many: rising, not touching.
+    pub runs: Vec<(u32, u32)>,
+    /// BLAKE3 of these bytes, one after the other; `None` where all are zero.
+    pub hash: Option<Digest>,
+}
+
 /// Adds used bytes of a leaf behind those there are.
 fn add(cells: &mut Vec<CellRuns>, mut start: u32, mut len: u32) {
     while len > 0 {
@@ -106,6 +117,13 @@ impl LeafHasher {
         }
         self.end = at.max(self.end);
         Ok(())
+    }
+
+    /// The cells of what was added.
+    pub fn cells(mut self) -> Vec<Cell> {
+        self.close();
+        let cells = self.cells.into_iter().zip(self.hashes);
+        cells.map(|(CellRuns { index, runs }, hash)| Cell { index, runs, hash }).collect()
     }
 
     /// The content digest of what was added.

@@ -64,8 +64,9 @@ impl LeafBuilder {
             let text = format!("{} cells were hashed where {} are used", self.cells.len(), used.len());
             return Err(StoreError::misuse(text));
         }
-        let content = leaf_content(used.iter().zip(self.cells.into_values()));
-        let leaf = Leaf { content, chunks, slices };
+        let cells: Vec<Option<Digest>> = self.cells.into_values().collect();
+        let content = leaf_content(used.iter().zip(cells.iter().copied()));
+        let leaf = Leaf { content, chunks, slices, cells };
         leaf.validate().map_err(|e| StoreError::misuse(format!("no leaf can be made of this: {e}")))?;
         Ok(leaf)
     }

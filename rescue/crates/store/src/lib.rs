@@ -36,7 +36,7 @@ mod store;
 mod writer;
 
 pub use check::{CheckFinding, CheckReport, Loss};
-pub use content::LeafHasher;
+pub use content::{Cell, LeafHasher};
 pub use copy::Copied;
 pub use decode::{Decode, DecodeError, DecodeHere, LocalDecoder};
 pub use entropy::SystemEntropy;

@@ -6,15 +6,17 @@ mod slices;
 mod tests;
 mod walk;
 
+use crate::content::Cell;
 use crate::error::StoreError;
 use crate::layout::{LEAF, MAX_DATA, MAX_VOLUME, big};
-use crate::node::Leaf;
+use crate::node::{Leaf, Node};
 use crate::store::Store;
 pub(crate) use belief::Believed;
 use model::id::{ChunkId, Digest, NodeId};
 use model::snapshot::MapRoot;
 use model::units::{ByteLen, ByteOffset, Extent};
 use slices::SliceWalk;
+pub(crate) use slices::slices_of;
 use walk::Walk;
 pub(crate) use walk::{Sub, mask};
 
@@ -152,13 +154,16 @@ impl Store {
         Changes { walk: SliceWalk::new(Walk::new(self.clone(), Some(present), wanted, all), all) }
     }
 
-    /// Used bytes of a leaf.
+    /// The cells of a leaf that have used bytes, in order.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where it cannot be read or is not of the content that was named; [`StoreError::Io`].
-    pub fn leaf_used(&self, leaf: &LeafRef) -> Result<ByteLen, StoreError> {
+    pub fn cells(&self, leaf: &LeafRef) -> Result<Vec<Cell>, StoreError> {
         let sub = Sub { id: leaf.id, height: 0, content: leaf.content };
-        sub.open(self).map(|n| ByteLen(n.used()))
+        match &*sub.open(self)? {
+            Node::Leaf(leaf) => Ok(leaf.cells().collect()),
+            Node::Inner(_) => Err(StoreError::damaged(format!("map node {} is no leaf", leaf.id.0.short(12)))),
+        }
     }
 
     /// The plain bytes of a slice, proven by the chunk's name.

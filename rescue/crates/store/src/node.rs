@@ -6,9 +6,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::content::{cells, leaf_content};
+use crate::content::{Cell, CellRuns, cells, leaf_content};
 use crate::decode::DecodeError;
-use crate::layout::{FAN_BITS, LEAF, LEAF_BITS, MAX_DATA, MAX_HEIGHT, MAX_NODE, MAX_SLICES, big};
+use crate::layout::{CELL, FAN_BITS, LEAF, LEAF_BITS, LEAF_CELLS, MAX_DATA, MAX_HEIGHT, MAX_NODE, MAX_SLICES, big};
 use model::id::{ChunkId, Digest, NodeId};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -31,6 +31,8 @@ pub struct Leaf {
     pub chunks: Vec<ChunkId>,
     /// The used bytes, rising. The rest are holes.
     pub slices: Vec<LeafSlice>,
+    /// The BLAKE3 hash of the used bytes of each 64 KiB cell that has any, in order; `None` where they are all zero.
+    pub cells: Vec<Option<Digest>>,
 }
 
 /// Used bytes within a leaf.
@@ -82,6 +84,8 @@ pub struct Child {
 
 /// Number in place of a chunk's: zeros.
 const ZEROS: u16 = u16::MAX;
+/// In place of a cell's hash: all its used bytes are zero. No bytes have this hash.
+const ALL_ZERO: [u8; 32] = [0; 32];
 const HEAD: usize = 48;
 const SLICE: usize = 14;
 
@@ -89,6 +93,12 @@ impl LeafSlice {
     /// One past its last byte.
     pub(crate) fn end(&self) -> u32 {
         self.start.saturating_add(self.len)
+    }
+
+    /// The numbers of the cells that it touches.
+    fn cells(&self) -> std::ops::RangeInclusive<u8> {
+        let cell = |at: u32| u8::try_from(at / CELL).unwrap_or(u8::MAX);
+        cell(self.start)..=cell(self.end().saturating_sub(1))
     }
 
     /// True where `next` begins where this ends and goes on with the same content: then both are one slice.
@@ -107,7 +117,7 @@ impl LeafSlice {
 impl Default for Leaf {
     /// The leaf of a map without any used byte.
     fn default() -> Self {
-        Self { content: Self::empty_content(), chunks: Vec::new(), slices: Vec::new() }
+        Self { content: Self::empty_content(), chunks: Vec::new(), slices: Vec::new(), cells: Vec::new() }
     }
 }
 
@@ -118,7 +128,8 @@ impl Leaf {
     }
 
     fn encode(&self, used: u64) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEAD + self.chunks.len() * 32 + self.slices.len() * SLICE);
+        let mut out =
+            Vec::with_capacity(HEAD + (self.chunks.len() + self.cells.len()) * 32 + self.slices.len() * SLICE);
         out.extend([0, 0]);
         out.extend(count(self.slices.len()));
         out.extend(count(self.chunks.len()));
@@ -136,7 +147,14 @@ impl Leaf {
             out.extend(number.to_le_bytes());
             out.extend(at.to_le_bytes());
         }
+        self.cells.iter().for_each(|hash| out.extend(hash.map_or(ALL_ZERO, |d| d.0)));
         out
+    }
+
+    /// Its cells with used bytes.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = Cell> {
+        let cells = cells(&self.slices).into_iter().zip(&self.cells);
+        cells.map(|(CellRuns { index, runs }, hash)| Cell { index, runs, hash: *hash })
     }
 
     pub(crate) fn validate(&self) -> Result<(), DecodeError> {
@@ -169,10 +187,25 @@ impl Leaf {
         if self.slices.windows(2).any(|w| w[0].continues_in(&w[1])) {
             return Err(DecodeError::bad("a map leaf has two slices that are one"));
         }
-        // Without a chunk the content is known here.
-        let zeros = || leaf_content(cells(&self.slices).iter().map(|c| (c, None)));
-        if chunks == 0 && self.content != zeros() {
-            return Err(DecodeError::bad("a map leaf of zeros with another content digest"));
+        let cells = cells(&self.slices);
+        if cells.len() != self.cells.len() {
+            let text = format!("a map leaf with {} hashes of {} cells", self.cells.len(), cells.len());
+            return Err(DecodeError::bad(text));
+        }
+        if leaf_content(cells.iter().zip(self.cells.iter().copied())) != self.content {
+            return Err(DecodeError::bad("a map leaf whose content digest is not that of its cells"));
+        }
+        // Without a chunk there is nothing to hash.
+        let of_chunks = self.slices.iter().filter(|s| s.content != LeafContent::Zero).flat_map(LeafSlice::cells);
+        let mut of_chunks = of_chunks.peekable();
+        for (cell, hash) in cells.iter().zip(&self.cells) {
+            let mut has_chunk = false;
+            while of_chunks.next_if(|index| *index == cell.index).is_some() {
+                has_chunk = true;
+            }
+            if hash.is_some() && !has_chunk {
+                return Err(DecodeError::bad("a map leaf with a hash of zeros"));
+            }
         }
         Ok(())
     }
@@ -309,7 +342,8 @@ fn parse(mut bytes: &[u8]) -> Option<Node> {
     if height == 0 {
         let chunks = (0..ids).map(|_| Some(ChunkId(Digest(take(b)?)))).collect::<Option<_>>()?;
         let slices = (0..parts).map(|_| slice(b)).collect::<Option<_>>()?;
-        Some(Node::Leaf(Leaf { content, chunks, slices }))
+        let cells = (0..b.len() / 32).map(|_| Some(hash(take(b)?))).collect::<Option<_>>()?;
+        Some(Node::Leaf(Leaf { content, chunks, slices, cells }))
     } else {
         let child = |_| {
             let [index] = take(b)?;
@@ -320,6 +354,10 @@ fn parse(mut bytes: &[u8]) -> Option<Node> {
     }
 }
 
+fn hash(bytes: [u8; 32]) -> Option<Digest> {
+    (bytes != ALL_ZERO).then_some(Digest(bytes))
+}
+
 fn slice(b: &mut &[u8]) -> Option<LeafSlice> {
     let (start, len) = (u32::from_le_bytes(take(b)?), u32::from_le_bytes(take(b)?));
     let (number, at) = (u16::from_le_bytes(take(b)?), u32::from_le_bytes(take(b)?));
@@ -328,4 +366,7 @@ fn slice(b: &mut &[u8]) -> Option<LeafSlice> {
 }
 
 /// The length of a node's encoding never passes the limit.
-const _: () = assert!(HEAD + MAX_SLICES * (32 + SLICE) <= MAX_NODE as usize && MAX_SLICES < ZEROS as usize);
+const _: () = {
+    let most = HEAD + MAX_SLICES * (32 + SLICE);
+    assert!(most as u64 + LEAF_CELLS * 32 <= MAX_NODE as u64 && MAX_SLICES < ZEROS as usize);
+};

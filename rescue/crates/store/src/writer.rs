@@ -8,6 +8,7 @@
 mod common;
 mod cutter;
 mod frames;
+mod kept;
 mod packer;
 mod pipe;
 mod proof;
@@ -18,19 +19,18 @@ pub(crate) mod tree;
 mod worker;
 
 use crate::error::StoreError;
-use crate::layout::{LEAF, MAX_VOLUME, pack_name};
+use crate::layout::{MAX_VOLUME, pack_name};
 use crate::locate::{Source, Trust};
-use crate::map::{LeafRef, Sub};
-use crate::node::Node;
 use crate::records::{Hold, maps};
 use crate::store::Store;
 use common::Common;
 pub(crate) use common::LEVEL;
-use cutter::{Cut, Cutter};
+use cutter::Cutter;
+use kept::Kept;
 use model::id::{Digest, SnapshotId};
 use model::inventory::PackSets;
 use model::snapshot::{Cost, Manifest, MapRoot};
-use model::units::{ByteLen, ByteOffset, Extent};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use packer::Event;
 use pipe::Pipe;
 use std::collections::HashSet;
@@ -137,47 +137,73 @@ impl Writer {
     }
 
     /// Takes over what the map `parent` of this store has within `extent`, which lies behind everything before. Whole leaves
-    /// are taken by their names, and nothing of their chunks is read; of a leaf that `extent` has a part of, that part is
-    /// read from the store, since a new leaf's content digest needs it.
+    /// are taken by their names, whole cells (64 KiB of addresses) by what their leaf says of them, and nothing of their chunks is read;
+    /// of a cell that `extent` has a part of, that part is read from the store, since a new cell's hash needs it.
     ///
     /// # Errors
     /// As [`Writer::write`], and [`StoreError::Damaged`] where the store does not have what is to be kept: it must be read
     /// from the target again then, and nothing of `extent` from the address that is told by [`Writer::at`] on was taken.
     pub fn keep(&mut self, parent: MapRoot, extent: Extent) -> Result<(), StoreError> {
-        let map = self.store.map(parent);
-        for leaf in map.leaves(extent) {
+        for leaf in self.store.map(parent).leaves(extent) {
             let leaf = leaf?;
+            let kept = Kept::of(&self.store, leaf)?;
             match leaf.extent.intersect(extent) {
-                Some(all) if all == leaf.extent => self.keep_leaf(&leaf)?,
-                Some(part) => {
-                    for slice in map.slices(part) {
-                        let slice = slice?;
-                        let bytes = self.store.read(&slice)?;
-                        self.cut(|volume| volume.slice(slice.extent.start().0, &bytes, slice.content))?;
-                    }
+                Some(all) if all == leaf.extent => {
+                    kept.is_there(&self.store, all)?;
+                    self.cut(|volume| volume.whole(all, kept.whole()))?;
                 }
+                Some(part) => self.keep_part(&kept, part)?,
                 None => {}
             }
         }
         Ok(())
     }
 
-    fn keep_leaf(&mut self, leaf: &LeafRef) -> Result<(), StoreError> {
-        let sub = Sub { id: leaf.id, height: 0, content: leaf.content };
-        let node = sub.open(&self.store)?;
-        let chunks = match &*node {
-            Node::Leaf(leaf) => leaf.chunks.as_slice(),
-            Node::Inner(_) => &[],
-        };
-        for id in chunks.iter().map(|c| c.0).chain([leaf.id.0]) {
-            if !self.store.has(&id)? {
-                let text = format!("chunk {} is in no pack that is known to be good", id.short(12));
-                return Err(StoreError::damaged(text));
-            }
+    fn keep_part(&mut self, leaf: &Kept, part: Extent) -> Result<(), StoreError> {
+        leaf.is_there(&self.store, part)?;
+        let cells = leaf.cells_within(part);
+        let end = |at: Option<Extent>| at.map_or(part.end().0, |e| e.start().0);
+        self.read_kept(leaf, Extent::between(part.start().0, end(cells)))?;
+        if let Some(cells) = cells {
+            self.cut(|volume| volume.whole(cells, leaf.cells(cells)))?;
+            self.read_kept(leaf, Extent::between(cells.end().0, part.end().0))?;
         }
-        let number = leaf.extent.start().0 / LEAF;
-        let cut = Cut::Leaf { number, id: leaf.id, used: node.used(), content: leaf.content };
-        self.cut(|volume| volume.leaf(leaf.extent, cut))
+        Ok(())
+    }
+
+    /// Takes parts of cells over, whose bytes are read from the store.
+    fn read_kept(&mut self, leaf: &Kept, extent: Option<Extent>) -> Result<(), StoreError> {
+        for slice in extent.into_iter().flat_map(|extent| leaf.slices(extent)) {
+            let bytes = self.store.read(&slice)?;
+            self.cut(|volume| volume.slice(slice.extent.start().0, &bytes, slice.content))?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what the map `parent` has in the place of these bytes, which the caller read elsewhere and knows to be the same: they are
+    /// hashed and not stored. For cells of which a part changed.
+    ///
+    /// # Errors
+    /// As [`Writer::keep`]; nothing was taken where the map does not have all of them.
+    pub fn known(&mut self, parent: MapRoot, at: ByteOffset, bytes: &[u8]) -> Result<(), StoreError> {
+        let bad = || StoreError::damaged(format!("there are not all of {} bytes at {at} in a map", bytes.len()));
+        let extent = Extent::new(at, ByteLen(bytes.len() as u64)).ok_or_else(bad)?;
+        let mut slices = Vec::new();
+        for leaf in self.store.map(parent).leaves(extent) {
+            let kept = Kept::of(&self.store, leaf?)?;
+            kept.is_there(&self.store, extent)?;
+            slices.extend(kept.slices(extent));
+        }
+        let covered: ExtentSet = slices.iter().map(|s| s.extent).collect();
+        if covered.total() != extent.len() {
+            return Err(bad());
+        }
+        for slice in slices {
+            let own = within(bytes, at, slice.extent).ok_or_else(bad)?;
+            self.cut(|volume| volume.slice(slice.extent.start().0, own, slice.content))?;
+        }
+        self.looked_at(extent.len());
+        Ok(())
     }
 
     /// Takes over a whole map of a snapshot, where nothing that it relies on went away since that was recorded: nothing of the map is read.
@@ -346,6 +372,12 @@ impl Writer {
         }
         self.hold = None;
     }
+}
+
+/// The part of bytes at an address that lies in `extent`.
+fn within(bytes: &[u8], at: ByteOffset, extent: Extent) -> Option<&[u8]> {
+    let from = usize::try_from(extent.start().0.checked_sub(at.0)?).ok()?;
+    bytes.get(from..from.checked_add(extent.len().to_usize()?)?)
 }
 
 impl Drop for Writer {

@@ -306,10 +306,16 @@ fn hostile_nodes_are_refused() {
     let (objects, one, _) = small();
     let store = open(&objects).unwrap();
     let map = store.manifest(one).unwrap().volumes[0].map;
+    let hash = |bytes: &[u8]| Some(Digest(*blake3::hash(bytes).as_bytes()));
+    let mut hasher = store::LeafHasher::default();
+    for (start, bytes) in [(0, &[0; 512][..]), (600, b"seven b"), (4_000_000, &[1; 72])] {
+        hasher.add(start, bytes).unwrap();
+    }
     // Nodes of every shape from random changes of good ones: never a panic, and what is accepted is canonical.
     let seeds: Vec<Vec<u8>> = [
         Node::Leaf(store::Leaf {
-            content: Digest::of(b"what was hashed"),
+            content: hasher.finish(),
+            cells: vec![hash(&[[0; 512].as_slice(), b"seven b"].concat()), hash(&[1; 72])],
             chunks: vec![ChunkId(Digest::of(b"x"))],
             slices: vec![
                 store::LeafSlice { start: 0, len: 512, content: store::LeafContent::Zero },
@@ -336,6 +342,7 @@ fn hostile_nodes_are_refused() {
         state ^= state << 17;
         usize::try_from(state % most as u64).unwrap()
     };
+    assert!(seeds.iter().all(|seed| Node::decode(seed).is_ok()));
     for round in 0..40_000 {
         let mut bytes = seeds[round % seeds.len()].clone();
         for _ in 0..=random(3) {

@@ -274,7 +274,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(hasher.finish(), leaf.content);
-            used += store.leaf_used(&leaf).unwrap().0;
+            used += store.cells(&leaf).unwrap().iter().flat_map(|c| &c.runs).map(|(_, len)| u64::from(*len)).sum::<u64>();
             seen.push(number);
         }
         prop_assert_eq!(used, volume.used());
@@ -312,7 +312,7 @@ fn a_map_of_other_content_than_named_is_refused() {
     damaged(store.map(other).leaves(Extent::whole(LEN)).next().map(|s| s.map(|_| ())));
     damaged(Some(store.map(other).used().map(|_| ())));
     let leaf = store.map(root).leaves(Extent::whole(LEN)).next().unwrap().unwrap();
-    damaged(Some(store.leaf_used(&store::LeafRef { content: other.content, ..leaf }).map(|_| ())));
+    damaged(Some(store.cells(&store::LeafRef { content: other.content, ..leaf }).map(|_| ())));
     let error = store.writer().unwrap().finish(manifest(machine("a"), other)).unwrap_err();
     assert!(matches!(error, StoreError::Misuse { .. }), "{error}");
 }

@@ -1,34 +1,35 @@
 //! What a capture takes over from what was saved before instead of reading it.
 
 use super::saved::Saved;
-use model::coverage::Comparison;
+use model::coverage::{Changes, Comparison};
 use model::id::SnapshotId;
 use model::ports::ReadAt;
 use model::snapshot::{Compared, MapRoot, SavedVolume};
 use model::text::DisplayText;
 use model::units::{ByteLen, Extent, ExtentSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{LeafRef, Store, StoreError};
+use store::{CELL, Cell, LeafRef, Store};
 
-/// Where no more bytes of a leaf than this are in doubt, they are looked at first: directories, maps and small files that are
-/// always in doubt seldom change, and to keep a leaf is to store nothing.
-const MOST_LOOKED_AT: ByteLen = ByteLen(512 << 10);
+const CELL_LEN: u64 = CELL as u64;
 
-/// And no more than this of a volume that nobody wrote to: the files of its boot loader, and holes in what is known.
-const MOST_LOOKED_AT_OF_ALL: ByteLen = ByteLen(64 << 20);
+/// So much of a volume that nobody wrote to is looked at, at most: the files of its boot loader.
+const MOST_LOOKED_AT: ByteLen = ByteLen(64 << 20);
 
-/// The used bytes of a volume, told apart: those to be read, and the leaves of earlier maps that stay as they are.
+/// The used bytes of a volume, told apart: those to be read, and the parts of earlier maps that stay as they are.
 ///
-/// A leaf is the smallest part of a map that is shared: where any of its bytes has to be read, all of them are.
+/// Of a cell nothing less than all can be hashed: where any of its bytes has to be read, all of them are.
 pub(crate) struct Kept {
     /// What is read to be saved.
     pub(crate) to_read: ExtentSet,
     /// What was read already, and found to be saved.
     pub(crate) looked_at: ByteLen,
-    /// What is taken over, in rising order: the leaf's addresses, and the map it is taken from.
-    pub(crate) leaves: Vec<(Extent, MapRoot)>,
+    /// What is taken over, in rising order: the addresses of whole leaves or cells, and the map they are taken from.
+    pub(crate) parts: Vec<(Extent, MapRoot)>,
     /// The map that all else is compared with when it is read.
     pub(crate) map: Option<MapRoot>,
+    /// Bytes that are proven to be as that map has them.
+    pub(crate) same: ExtentSet,
     /// A snapshot of which the volume's whole map is taken over, in the place of all leaves.
     pub(crate) whole: Option<(SnapshotId, MapRoot)>,
     /// How all this came about.
@@ -40,7 +41,8 @@ impl Kept {
     pub(crate) fn nothing(used: &ExtentSet, map: Option<MapRoot>, why: DisplayText) -> Self {
         let (taken_over, resumed) = (ByteLen::ZERO, ByteLen::ZERO);
         let compared = Compared { by: Comparison::Content, why, with: None, taken_over, resumed };
-        Self { to_read: used.clone(), looked_at: ByteLen::ZERO, leaves: Vec::new(), map, whole: None, compared }
+        let (parts, same) = (Vec::new(), ExtentSet::new());
+        Self { to_read: used.clone(), looked_at: ByteLen::ZERO, parts, map, same, whole: None, compared }
     }
 
     /// How much is read in all.
@@ -48,28 +50,41 @@ impl Kept {
         ByteLen(self.to_read.total().0 + self.looked_at.0)
     }
 
-    /// Takes the whole map over, where nothing that it relies on was lost since, the bytes in use are as many as it holds, and those that
-    /// nothing proves to be the `same` are found to be by reading them. Gives how many bytes need no reading by that. Of a volume that
-    /// nobody wrote to, whose maps say what they said then.
-    pub(crate) fn take_whole(&mut self, of: SnapshotId, past: &Past<'_>, same: &ExtentSet, now: &dyn ReadAt) -> Option<ByteLen> {
-        let all = self.to_read.total();
-        let held = past.store.map(past.map).used().ok()?;
-        let end = self.to_read.iter().last().map_or(ByteLen::ZERO, |e| ByteLen(e.end().0));
-        let gaps = same.gaps(Extent::whole(end));
-        let doubted: ExtentSet = gaps.iter().flat_map(|gap| self.to_read.clip(gap).iter().collect::<Vec<_>>()).collect();
-        let few = doubted.total() <= MOST_LOOKED_AT_OF_ALL;
-        if !few || held != all || !past.store.is_unbroken(of).ok()? || !past.is_same(now, &doubted) {
-            return None;
+    /// What is the same as in the past, by the records of the file system; and how much of it was read to see that. Where nobody wrote to the
+    /// volume, what may have been written without a trace is looked at here: where that is as it was, all is.
+    pub(crate) fn proven(&mut self, past: &Past<'_>, changes: Changes, now: &dyn ReadAt) -> (ExtentSet, ByteLen) {
+        let all = self.to_read.iter().last().and_then(|e| Extent::between(0, e.end().0));
+        let Some(all) = all.filter(|_| changes.comparison == Comparison::Untouched) else {
+            return (changes.same, ByteLen::ZERO);
+        };
+        let gaps = changes.same.gaps(all);
+        let doubted: ExtentSet =
+            gaps.iter().flat_map(|gap| self.to_read.clip(gap).iter().collect::<Vec<_>>()).collect();
+        if doubted.total() > MOST_LOOKED_AT || !past.is_same(now, &doubted) {
+            return (changes.same, ByteLen::ZERO);
         }
-        self.to_read = ExtentSet::new();
-        self.looked_at = doubted.total();
-        self.whole = Some((of, past.map));
-        Some(ByteLen(all.0 - doubted.total().0))
+        self.looked_at.0 += doubted.total().0;
+        ([all].into_iter().collect(), doubted.total())
     }
 
-    /// Takes leaves over that are not taken over yet: those in which the same bytes are in use, and all of them are proven to be the
-    /// same or, where that is not too much, found to be the same by reading them. What the store does not tell is read. `go_on` is
-    /// told of every leaf. Gives how many bytes need no reading by that.
+    /// Takes the whole map over where all of the volume is the same, as much is in use as the map holds, and nothing that it relies on was
+    /// lost since. Gives how many bytes it holds then.
+    pub(crate) fn take_whole(&mut self, of: SnapshotId, past: &Past<'_>, same: &ExtentSet) -> Option<ByteLen> {
+        let all = self.to_read.total();
+        let fits = self.parts.is_empty()
+            && self.to_read.iter().all(|e| same.gaps(e).is_empty())
+            && past.store.map(past.map).used().is_ok_and(|held| held == all)
+            && past.store.is_unbroken(of).unwrap_or(false);
+        if !fits {
+            return None;
+        }
+        self.whole = Some((of, past.map));
+        self.to_read = ExtentSet::new();
+        Some(all)
+    }
+
+    /// Takes over what is not taken over yet: leaves and cells in which the same bytes are in use, and all of them are proven to be the
+    /// same. What the store does not tell is read. `go_on` is told of every leaf. Gives how many bytes need no reading by that.
     ///
     /// # Errors
     /// Those of `go_on`.
@@ -77,31 +92,65 @@ impl Kept {
         &mut self,
         past: &Past<'_>,
         same: &ExtentSet,
-        now: &dyn ReadAt,
         mut go_on: impl FnMut() -> Result<(), E>,
     ) -> Result<ByteLen, E> {
         let all = self.to_read.iter().last().map_or(ByteLen::ZERO, |e| ByteLen(e.end().0));
-        let (mut leaves, mut looked_at) = (Vec::new(), 0);
+        let mut parts = Vec::new();
         for leaf in past.store.map(past.map).leaves(Extent::whole(all)).flatten() {
             go_on()?;
-            // Of a leaf that was taken over nothing is to be read.
+            // Of what was taken over nothing is to be read.
             let here = self.to_read.clip(leaf.extent);
-            let doubted: ExtentSet = here.iter().flat_map(|e| same.gaps(e).iter().collect::<Vec<_>>()).collect();
-            let few = doubted.total() <= MOST_LOOKED_AT && !here.is_empty();
-            if few && past.holds(&leaf).is_ok_and(|h| h == here) && past.is_same(now, &doubted) {
-                leaves.push((leaf.extent, past.map));
-                looked_at += doubted.total().0;
+            if let Ok(there) = past.store.cells(&leaf) {
+                parts.extend(unchanged(&leaf, &here, same, &there));
             }
         }
-        let taken: ExtentSet = leaves.iter().map(|(leaf, _)| *leaf).collect();
+        let taken: ExtentSet = parts.iter().copied().collect();
         let to_read: ExtentSet = self.to_read.iter().flat_map(|e| taken.gaps(e).iter().collect::<Vec<_>>()).collect();
-        let unread = self.to_read.total().0.saturating_sub(to_read.total().0 + looked_at);
+        let unread = self.to_read.total().0.saturating_sub(to_read.total().0);
         self.to_read = to_read;
-        self.looked_at.0 += looked_at;
-        self.leaves.extend(leaves);
-        self.leaves.sort_unstable_by_key(|(leaf, _)| leaf.start());
+        self.parts.extend(parts.into_iter().map(|part| (part, past.map)));
+        self.parts.sort_unstable_by_key(|(part, _)| part.start());
         Ok(ByteLen(unread))
     }
+}
+
+/// The addresses of a leaf, or of cells of it that follow each other, where the used bytes `here` are those that are `there`, and are
+/// proven to be the `same`.
+fn unchanged(leaf: &LeafRef, here: &ExtentSet, same: &ExtentSet, there: &[Cell]) -> Vec<Extent> {
+    let first = leaf.extent.start().0;
+    let cells: BTreeMap<u8, Vec<(u32, u32)>> = runs(first, here);
+    let proven = |index: u8| {
+        let start = first + u64::from(index) * CELL_LEN;
+        let cell = Extent::between(start, start + CELL_LEN);
+        cell.is_some_and(|cell| here.clip(cell).iter().all(|e| same.gaps(e).is_empty()))
+    };
+    let kept = there.iter().filter(|cell| cells.get(&cell.index) == Some(&cell.runs) && proven(cell.index));
+    let kept: Vec<u64> = kept.map(|cell| u64::from(cell.index)).collect();
+    if kept.is_empty() {
+        return Vec::new();
+    }
+    if (kept.len(), kept.len()) == (there.len(), cells.len()) {
+        return vec![leaf.extent];
+    }
+    let rows = kept.chunk_by(|a, b| a + 1 == *b).filter_map(|row| Some((*row.first()?, *row.last()?)));
+    rows.filter_map(|(from, to)| Extent::between(first + from * CELL_LEN, first + (to + 1) * CELL_LEN)).collect()
+}
+
+/// Used bytes of the leaf that begins at `first`, cell by cell: where they begin in it, and how many follow.
+fn runs(first: u64, used: &ExtentSet) -> BTreeMap<u8, Vec<(u32, u32)>> {
+    let mut cells: BTreeMap<u8, Vec<(u32, u32)>> = BTreeMap::new();
+    for extent in used.iter() {
+        let (mut at, end) = (extent.start().0 - first, extent.end().0 - first);
+        while at < end {
+            let part = (CELL_LEN - at % CELL_LEN).min(end - at);
+            let cell = u8::try_from(at / CELL_LEN).map(|index| cells.entry(index).or_default());
+            if let (Ok(cell), Ok(from), Ok(len)) = (cell, u32::try_from(at % CELL_LEN), u32::try_from(part)) {
+                cell.push((from, len));
+            }
+            at += part;
+        }
+    }
+    cells
 }
 
 /// A volume as a snapshot has it, or the part of it that was put aside.
@@ -115,11 +164,6 @@ impl<'a> Past<'a> {
     pub(crate) fn new(store: &'a Store, saved: &SavedVolume) -> Self {
         let bytes = Arc::new(Saved::new(store.clone(), saved.map, saved.extent.len()));
         Self { store, map: saved.map, bytes }
-    }
-
-    /// The bytes that a leaf holds.
-    fn holds(&self, leaf: &LeafRef) -> Result<ExtentSet, StoreError> {
-        self.store.map(self.map).slices(leaf.extent).map(|slice| slice.map(|s| s.extent)).collect()
     }
 
     /// True where these bytes are the same there; what cannot be read is not.

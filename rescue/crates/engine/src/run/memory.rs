@@ -1,7 +1,7 @@
 //! Memory to read into: on page boundaries, so that a disk can be read past the page cache without a copy, and used again, so that it
 //! is not made and cleared for every read.
 
-use model::units::Extent;
+use model::units::{ByteOffset, Extent};
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -74,6 +74,15 @@ impl Drop for Memory {
 pub(crate) struct Bytes {
     memory: Arc<Memory>,
     range: Range<usize>,
+}
+
+impl Bytes {
+    /// Those that lie in `extent`, where the first of all lies at `at`.
+    pub(crate) fn part(&self, at: ByteOffset, extent: Extent) -> Option<Self> {
+        let from = self.range.start.checked_add(usize::try_from(extent.start().0.checked_sub(at.0)?).ok()?)?;
+        let range = from..from.checked_add(extent.len().to_usize()?)?;
+        (range.end <= self.range.end).then(|| Self { memory: self.memory.clone(), range })
+    }
 }
 
 impl Deref for Bytes {

@@ -30,7 +30,9 @@ pub(crate) enum Piece {
     Bytes(ByteOffset, Bytes),
     /// Used bytes that cannot be read.
     Bad(Extent),
-    /// A leaf of which all used bytes were read, and so many found to be what is known of it.
+    /// Used bytes that an earlier map has, in a cell of which not all are as they were.
+    Known(ByteOffset, Bytes),
+    /// Whole cells of which so many bytes were read, and found to be what is known of them.
     Same(Extent, ByteLen),
 }
 
@@ -38,8 +40,19 @@ impl Piece {
     /// Its first byte.
     pub(crate) fn start(&self) -> ByteOffset {
         match self {
-            Self::Bytes(at, _) => *at,
+            Self::Bytes(at, _) | Self::Known(at, _) => *at,
             Self::Bad(extent) | Self::Same(extent, _) => extent.start(),
+        }
+    }
+}
+
+impl Piece {
+    /// How many bytes were read.
+    pub(crate) fn len(&self) -> ByteLen {
+        match self {
+            Self::Bytes(_, bytes) | Self::Known(_, bytes) => ByteLen(bytes.len() as u64),
+            Self::Bad(extent) => extent.len(),
+            Self::Same(_, len) => *len,
         }
     }
 }
@@ -49,12 +62,12 @@ impl Piece {
 pub(crate) struct Reading<'a> {
     /// The volume.
     pub(crate) volume: &'a Arc<dyn ReadAt>,
-    /// Its used bytes that are wanted: of a leaf that is known all or none.
+    /// Its used bytes that are wanted: of a cell that is known all or none.
     pub(crate) used: &'a ExtentSet,
     /// The size of its disk's sectors.
     pub(crate) sector: u32,
     /// What needs not be taken if it is still there.
-    pub(crate) known: &'a Known,
+    pub(crate) known: &'a Known<'a>,
 }
 
 /// Reads the used bytes of a volume on threads of their own and hands them to `take` in rising order. `take` ends it early by
@@ -93,11 +106,6 @@ pub(crate) fn read_used<E>(reading: Reading<'_>, mut take: impl FnMut(Piece) -> 
 
 /// The reads of one window: each a range of bytes to read and the used ranges within it.
 type Reads = Vec<(Extent, Vec<Extent>)>;
-
-/// The used bytes of windows.
-fn total(windows: &[Reads]) -> ByteLen {
-    ByteLen(windows.iter().flatten().flat_map(|(_, runs)| runs).map(|run| run.len().0).sum())
-}
 
 /// Cuts used ranges at windows, and joins those of a window that lie close together.
 fn windows(used: &ExtentSet) -> impl Iterator<Item = Reads> + '_ {
@@ -140,7 +148,7 @@ enum Shift {
 }
 
 /// Puts the windows of a leaf that is known together.
-fn shifts<'a>(used: &'a ExtentSet, known: &'a Known) -> impl Iterator<Item = Shift> + 'a {
+fn shifts<'a>(used: &'a ExtentSet, known: &'a Known<'a>) -> impl Iterator<Item = Shift> + 'a {
     let leaf = |reads: &Reads| reads.first().map_or(0, |(range, _)| range.start().0 / LEAF);
     let mut windows = windows(used).peekable();
     std::iter::from_fn(move || {
@@ -164,15 +172,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn shift(&mut self, shift: &Shift, known: &Known) -> Vec<Piece> {
+    fn shift(&mut self, shift: &Shift, known: &Known<'_>) -> Vec<Piece> {
         match shift {
             Shift::Window(reads) => self.window(reads),
             Shift::Leaf(number, windows) => {
-                let pieces: Vec<Piece> = windows.iter().flat_map(|reads| self.window(reads)).collect();
-                match known.is(*number, &pieces) {
-                    Some(leaf) => vec![Piece::Same(leaf, total(windows))],
-                    None => pieces,
-                }
+                known.compare(*number, windows.iter().flat_map(|reads| self.window(reads)).collect())
             }
         }
     }
@@ -266,7 +270,7 @@ mod tests {
         let volume: Arc<dyn ReadAt> = Arc::new(volume);
         let (mut good, mut bad) = (ExtentSet::new(), ExtentSet::new());
         let mut at = 0;
-        let reading = Reading { volume: &volume, used, sector: 512, known: Known::NOTHING };
+        let reading = Reading { volume: &volume, used, sector: 512, known: &Known::default() };
         let done: Result<(), ()> = read_used(reading, |piece| {
             let extent = match &piece {
                 Piece::Bytes(start, bytes) => {
@@ -276,7 +280,7 @@ mod tests {
                     Extent::new(*start, ByteLen(bytes.len() as u64)).unwrap()
                 }
                 Piece::Bad(extent) => *extent,
-                Piece::Same(..) => panic!("nothing is known"),
+                Piece::Known(..) | Piece::Same(..) => panic!("nothing is known"),
             };
             assert!(extent.start().0 >= at, "rising");
             at = extent.end().0;
@@ -320,7 +324,7 @@ mod tests {
     fn whoever_takes_can_stop() {
         let volume: Arc<dyn ReadAt> = Arc::new(Pocked(64 << 20, Vec::new()));
         let used: ExtentSet = Extent::between(0, 64 << 20).into_iter().collect();
-        let reading = Reading { volume: &volume, used: &used, sector: 512, known: Known::NOTHING };
+        let reading = Reading { volume: &volume, used: &used, sector: 512, known: &Known::default() };
         assert_eq!(read_used(reading, |_| Err("enough")), Err("enough"));
     }
 }

@@ -4,6 +4,7 @@ use super::capture::Capture;
 use super::cut::{Chunk, Cutter};
 use super::kept::Kept;
 use super::known::Known;
+use super::memory::Bytes;
 use super::reader::{Piece, Reading, read_used};
 use super::stopped;
 use super::target::go_on;
@@ -11,7 +12,7 @@ use super::{Meter, Stop};
 use model::cuts::Cuts;
 use model::ports::ReadAt;
 use model::snapshot::MapRoot;
-use model::units::{ByteLen, Extent, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::sync::Arc;
 use store::StoreError;
 
@@ -24,7 +25,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn reading<'a>(&'a self, used: &'a ExtentSet, known: &'a Known) -> Reading<'a> {
+    fn reading<'a>(&'a self, used: &'a ExtentSet, known: &'a Known<'a>) -> Reading<'a> {
         Reading { volume: &self.bytes, used, sector: self.sector, known }
     }
 }
@@ -45,20 +46,21 @@ impl<'r, 'a> Taking<'r, 'a> {
     /// Takes everything; gives what could not be read.
     pub(super) fn all(mut self, kept: &Kept) -> Result<ExtentSet, Stop> {
         let source = self.source;
-        let mut leaves = kept.leaves.iter().copied().peekable();
-        let known = kept.map.map(|map| Known::of(self.run.cx.store, map, Extent::whole(source.bytes.size())));
-        let known = known.as_ref().unwrap_or(Known::NOTHING);
-        read_used(source.reading(&kept.to_read, known), |piece| {
-            while let Some(leaf) = leaves.next_if(|(leaf, _)| leaf.start() < piece.start()) {
-                self.keep(leaf)?;
+        let mut parts = kept.parts.iter().copied().peekable();
+        let all = Extent::whole(source.bytes.size());
+        let known = kept.map.map(|map| Known::of(self.run.cx.store, map, all, kept.same.clone()));
+        read_used(source.reading(&kept.to_read, &known.unwrap_or_default()), |piece| {
+            while let Some(part) = parts.next_if(|(part, _)| part.start() < piece.start()) {
+                self.keep(part)?;
             }
             match (piece, kept.map) {
-                (Piece::Same(leaf, len), Some(map)) => self.found((leaf, map), len),
+                (Piece::Same(cells, len), Some(map)) => self.found((cells, map), len),
+                (Piece::Known(at, bytes), Some(map)) => self.known(map, at, &bytes),
                 (piece, _) => self.take(piece),
             }
         })?;
-        for leaf in leaves {
-            self.keep(leaf)?;
+        for part in parts {
+            self.keep(part)?;
         }
         self.close()?;
         Ok(self.unreadable)
@@ -68,7 +70,7 @@ impl<'r, 'a> Taking<'r, 'a> {
     fn take(&mut self, piece: Piece) -> Result<(), Stop> {
         go_on(self.run.cx)?;
         let len = match piece {
-            Piece::Bytes(at, bytes) => {
+            Piece::Bytes(at, bytes) | Piece::Known(at, bytes) => {
                 let writer = &mut self.run.writer;
                 self.cutter.add(at, &bytes, &mut |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes))?;
                 bytes.len() as u64
@@ -92,24 +94,39 @@ impl<'r, 'a> Taking<'r, 'a> {
         stopped::now_and_then(self.run)
     }
 
-    /// Takes a leaf over from what was saved before; where the store does not have it any more, it is read like all else.
-    fn keep(&mut self, (leaf, map): (Extent, MapRoot)) -> Result<(), Stop> {
+    /// Takes leaves or cells over from what was saved before; where the store does not have them any more, they are read like all
+    /// else.
+    fn keep(&mut self, (part, map): (Extent, MapRoot)) -> Result<(), Stop> {
         go_on(self.run.cx)?;
         self.close()?;
-        match self.run.writer.keep(map, leaf) {
+        match self.run.writer.keep(map, part) {
             Err(StoreError::Damaged { .. }) => {
-                let used = self.source.used.clip(leaf);
-                read_used(self.source.reading(&used, Known::NOTHING), |piece| self.take(piece))
+                let left = Extent::between(self.run.writer.at().0.max(part.start().0), part.end().0);
+                let used = left.map(|left| self.source.used.clip(left)).unwrap_or_default();
+                read_used(self.source.reading(&used, &Known::default()), |piece| self.take(piece))
             }
             kept => Ok(kept?),
         }
     }
 
-    /// Takes a leaf over of which `len` bytes were read and found to be the same.
-    fn found(&mut self, leaf: (Extent, MapRoot), len: ByteLen) -> Result<(), Stop> {
+    /// Takes cells over of which `len` bytes were read and found to be the same.
+    fn found(&mut self, cells: (Extent, MapRoot), len: ByteLen) -> Result<(), Stop> {
         self.run.writer.looked_at(len);
-        self.keep(leaf)?;
+        self.keep(cells)?;
         self.went_on(len.0)
+    }
+
+    /// Takes bytes over that were read because others of their cell changed.
+    fn known(&mut self, map: MapRoot, at: ByteOffset, bytes: &Bytes) -> Result<(), Stop> {
+        self.close()?;
+        match self.run.writer.known(map, at, bytes) {
+            Err(StoreError::Damaged { .. }) => {
+                let writer = &mut self.run.writer;
+                self.cutter.add(at, bytes, &mut |chunk: Chunk| writer.chunk(&chunk.runs, chunk.bytes))?;
+            }
+            known => known?,
+        }
+        self.went_on(bytes.len() as u64)
     }
 
     fn close(&mut self) -> Result<(), Stop> {

@@ -105,7 +105,9 @@ impl<'a> Target<'a> {
         let Ok(changes) = self.cx.parser.changes(volume, now.clone()) else { return Ok(()) };
         if changes.comparison == Comparison::Untouched {
             let past = Past::new(self.cx.store, saved);
-            kept.compared.resumed = kept.take(&past, &changes.same, &**now, || go_on(self.cx))?;
+            let (same, looked_at) = kept.proven(&past, changes, &**now);
+            let taken = kept.take(&past, &same, || go_on(self.cx))?;
+            kept.compared.resumed = ByteLen(taken.0.saturating_sub(looked_at.0));
         }
         Ok(())
     }
@@ -130,16 +132,15 @@ impl<'a> Target<'a> {
             kept.compared.why = why.clone();
             return Ok(());
         }
-        (kept.compared.by, kept.compared.why) = (changes.comparison, changes.why);
-        if changes.comparison == Comparison::Untouched
-            && let Some(taken_over) = kept.take_whole(id, past, &changes.same, now)
-        {
-            (kept.compared.taken_over, kept.compared.with) = (taken_over, Some(id));
-            return Ok(());
-        }
-        let before = kept.leaves.len();
-        kept.compared.taken_over = kept.take(past, &changes.same, now, || go_on(self.cx))?;
-        kept.compared.with = (kept.leaves.len() > before).then_some(id);
+        (kept.compared.by, kept.compared.why) = (changes.comparison, changes.why.clone());
+        let (same, looked_at) = kept.proven(past, changes, now);
+        let taken = match kept.take_whole(id, past, &same) {
+            Some(all) => all,
+            None => kept.take(past, &same, || go_on(self.cx))?,
+        };
+        kept.compared.taken_over = ByteLen(taken.0.saturating_sub(looked_at.0));
+        kept.compared.with = (taken > ByteLen::ZERO).then_some(id);
+        kept.same = same;
         Ok(())
     }
 }

@@ -100,7 +100,8 @@ impl Index {
     /// Names the set of the packs that are there: the hash of their ids, rising.
     pub(crate) fn set(&self) -> Digest {
         let state = self.state();
-        let mut packs: Vec<[u8; 32]> = state.packs.iter().filter(|(_, k)| k.present).map(|(_, k)| k.pack.id.0).collect();
+        let mut packs: Vec<[u8; 32]> =
+            state.packs.iter().filter(|(_, k)| k.present).map(|(_, k)| k.pack.id.0).collect();
         packs.sort_unstable();
         Digest::of(packs.as_flattened())
     }

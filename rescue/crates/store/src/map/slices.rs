@@ -52,6 +52,15 @@ impl<N: Nodes> SliceWalk<N> {
     }
 }
 
+/// The slices of a leaf that begins at `first`, as far as they lie `within`.
+pub(crate) fn slices_of(leaf: &Leaf, first: ByteOffset, within: Extent) -> Vec<Slice> {
+    let mut slices = VecDeque::new();
+    changes(None, leaf, &mut |start, len, content| {
+        push(&mut slices, within, first.0.saturating_add(u64::from(start)), len, content);
+    });
+    slices.into()
+}
+
 /// Clips what lies at `at` to the range asked for. Zeros can go on for a whole leaf: they are cut, so that no slice is
 /// longer than a chunk.
 fn push(ready: &mut VecDeque<Slice>, within: Extent, at: u64, len: u32, content: SliceContent) {

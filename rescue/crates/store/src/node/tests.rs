@@ -1,6 +1,7 @@
 //! Nodes that say a thing twice, another way, or that cannot be.
 
 use super::{Child, Inner, Leaf, LeafContent, LeafSlice, Node};
+use crate::content::{cells, leaf_content};
 use crate::error::StoreError;
 use crate::layout::{LEAF, MAX_DATA, small};
 use crate::leaf::LeafBuilder;
@@ -17,15 +18,27 @@ fn of_chunk(start: u32, len: u32, number: u16, at: u32) -> LeafSlice {
 
 #[test]
 fn a_leaf_that_says_it_another_way_is_refused() {
+    let hash = Digest::of(b"what was hashed");
     let zeros = |start, len| LeafSlice { start, len, content: LeafContent::Zero };
-    let leaf = |chunks: &[u8], slices: &[LeafSlice]| {
+    let cells_of = |slices: &[LeafSlice]| {
+        let within = slices.iter().all(|s| u64::from(s.start) + u64::from(s.len) <= LEAF);
+        if within { cells(slices) } else { Vec::new() }
+    };
+    let sealed = |chunks: &[u8], slices: &[LeafSlice], hashes: &[Option<Digest>]| {
+        let cells = cells_of(slices);
+        let content = leaf_content(cells.iter().zip(hashes.iter().copied()));
         let chunks = chunks.iter().map(|c| chunk(*c)).collect();
-        Node::Leaf(Leaf { content: Digest::of(b"any"), chunks, slices: slices.to_vec() })
+        Leaf { content, chunks, slices: slices.to_vec(), cells: hashes.to_vec() }
+    };
+    let leaf = |chunks: &[u8], slices: &[LeafSlice]| {
+        let hashes = vec![Some(hash); cells_of(slices).len()];
+        Node::Leaf(sealed(chunks, slices, &hashes))
     };
     let top = small(usize::try_from(LEAF).unwrap());
     let good = [
         leaf(&[1, 2], &[of_chunk(0, 5, 0, 0), of_chunk(5, 5, 1, 5), of_chunk(10, 5, 0, 0), of_chunk(16, 5, 0, 5)]),
-        leaf(&[1], &[zeros(0, 9), of_chunk(top - 5, 5, 0, MAX_DATA - 5)]),
+        Node::Leaf(sealed(&[1], &[zeros(0, 9), of_chunk(top - 5, 5, 0, MAX_DATA - 5)], &[None, Some(hash)])),
+        Node::Leaf(sealed(&[1], &[zeros(0, 9), of_chunk(9, 5, 0, 0)], &[None])),
         leaf(&[1], &[of_chunk(0, MAX_DATA, 0, 0)]),
         Node::Leaf(Leaf::default()),
     ];
@@ -33,8 +46,14 @@ fn a_leaf_that_says_it_another_way_is_refused() {
         assert_eq!(Node::decode(&node.encode()).unwrap(), *node);
     }
     let bad = [
-        ("content of no bytes", leaf(&[], &[])),
-        ("content of zeros", leaf(&[], &[zeros(0, 9)])),
+        ("content of no bytes", Node::Leaf(Leaf { content: hash, ..Leaf::default() })),
+        (
+            "content of other cells",
+            Node::Leaf(Leaf { content: hash, ..sealed(&[1], &[of_chunk(0, 5, 0, 0)], &[None]) }),
+        ),
+        ("a hash of zeros", leaf(&[], &[zeros(0, 9)])),
+        ("a cell without a hash", Node::Leaf(sealed(&[1], &[of_chunk(0, 5, 0, 0)], &[]))),
+        ("a hash without a cell", Node::Leaf(sealed(&[1], &[of_chunk(0, 5, 0, 0)], &[Some(hash); 2]))),
         ("empty slice", leaf(&[1], &[of_chunk(0, 0, 0, 0)])),
         ("overlap", leaf(&[1], &[of_chunk(0, 5, 0, 0), of_chunk(4, 5, 0, 9)])),
         ("falling", leaf(&[1], &[of_chunk(9, 5, 0, 0), of_chunk(0, 5, 0, 9)])),

@@ -4,6 +4,7 @@
 //! that a cell has, its hash is the cell's. Else the first and the last cell of a chunk may have bytes of its neighbours
 //! too, and are gathered here; the cells between are the chunk's own, and hashed where it is.
 
+use super::worker::Hashes;
 use crate::error::StoreError;
 use crate::layout::{CELL, MAX_DATA, MAX_RUNS, big, small};
 use crate::map::SliceContent;
@@ -23,6 +24,8 @@ pub(super) enum Cut {
     Cell { index: u64, bytes: Vec<u8> },
     /// Bytes that are stored already.
     Slice { run: Run, content: SliceContent },
+    /// Whole cells that are stored already, and their hashes.
+    Cells { slices: Vec<(Run, SliceContent)>, hashes: Hashes },
     /// A leaf that is stored already.
     Leaf { number: u64, id: NodeId, used: u64, content: Digest },
 }
@@ -166,11 +169,11 @@ impl Cutter {
         Ok(())
     }
 
-    /// A leaf that is stored already.
-    pub(super) fn leaf(&mut self, addresses: Extent, leaf: Cut) -> Result<(), StoreError> {
+    /// A leaf that is stored already, or whole cells: all that `addresses` has.
+    pub(super) fn whole(&mut self, addresses: Extent, kept: Cut) -> Result<(), StoreError> {
         self.go_to(addresses.start().0, addresses.len().0.min(self.len.saturating_sub(addresses.start().0)))?;
         self.close();
-        self.out.push(leaf);
+        self.out.push(kept);
         Ok(())
     }
 
@@ -262,6 +265,7 @@ mod tests {
             Cut::Chunk { bytes, cells, .. } => format!("chunk {} {cells:?}", bytes.len()),
             Cut::Cell { index, bytes } => format!("cell {index} {}", bytes.len()),
             Cut::Slice { run, .. } => format!("slice {run:?}"),
+            Cut::Cells { slices, .. } => format!("cells {}", slices.len()),
             Cut::Leaf { number, .. } => format!("leaf {number}"),
         };
         cuts.iter().map(name).collect()

@@ -250,6 +250,12 @@ impl Packer {
                 self.leaf(at / LEAF)?.slice(small_step(at % LEAF), len, content);
                 Ok(())
             }
+            Cut::Cells { slices, hashes } => {
+                for ((at, len), content) in slices {
+                    self.leaf(at / LEAF)?.slice(small_step(at % LEAF), len, content);
+                }
+                hashes.into_iter().try_for_each(|(index, hash)| self.cell(index, hash))
+            }
             Cut::Leaf { number, id, used, content } => {
                 self.close_leaf()?;
                 self.grow(number, id, used, content)

@@ -68,7 +68,7 @@ pub(super) fn work(
         Job::Cut { sequence, cut } => {
             let len = match &cut {
                 Cut::Chunk { bytes, .. } | Cut::Cell { bytes, .. } => bytes.len(),
-                Cut::Slice { .. } | Cut::Leaf { .. } => 0,
+                Cut::Slice { .. } | Cut::Cells { .. } | Cut::Leaf { .. } => 0,
             };
             let worked = catch_unwind(AssertUnwindSafe(|| common.check().and_then(|()| worked(store, cut))));
             Event::Worked { sequence, len, worked: worked.unwrap_or_else(|_| Err(panicked())) }
@@ -98,7 +98,7 @@ fn worked(store: &Store, cut: Cut) -> Result<Worked, StoreError> {
             Ok(Worked { content: Some(content(store, hash, bytes)?), runs, cells })
         }
         Cut::Cell { index, bytes } => Ok(Worked { cells: vec![(index, cell_hash(&bytes))], ..Worked::default() }),
-        Cut::Slice { .. } | Cut::Leaf { .. } => Ok(Worked::default()),
+        Cut::Slice { .. } | Cut::Cells { .. } | Cut::Leaf { .. } => Ok(Worked::default()),
     }
 }
 
