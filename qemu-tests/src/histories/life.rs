@@ -34,6 +34,8 @@ enum End {
     Cut,
     /// Nobody wrote: it was mounted to be read.
     Looked,
+    /// The same of what was cut off before: the kernel replays its journal, and nothing else tells that it was not unmounted.
+    Replayed,
     /// There was none.
     Untouched,
 }
@@ -125,6 +127,7 @@ impl<'a> Life<'a> {
                 2 => End::Untouched,
                 // What is in use is repaired even when it is mounted to be read, and no count tells.
                 3 if now.caught == Caught::AtRest => End::Looked,
+                3 | 4 if now.caught == Caught::InUse => End::Replayed,
                 _ => End::InOrder,
             };
             now = life.next(&now, end).map_err(|e| format!("session {number} ({end:?}): {e}"))?;
@@ -142,6 +145,19 @@ impl<'a> Life<'a> {
             End::Looked => {
                 session::look(&self.place)?;
                 next.bytes = Arc::new(self.place.disk.bytes());
+            }
+            End::Replayed => {
+                // A kernel that cannot replay it where it only reads leaves it as it is.
+                if session::look(&self.place).is_err() {
+                    return Ok(now.clone());
+                }
+                let caught = Caught::AtRest;
+                next = State {
+                    bytes: Arc::new(self.place.disk.bytes()),
+                    caught,
+                    sessions: now.sessions + 1,
+                    era: now.era,
+                };
             }
             End::InOrder | End::Cut => {
                 let session = session::live(&self.place, &mut self.chance)?;

@@ -10,6 +10,7 @@ const MUTANTS: &[(Rule, &str)] = &[
     (Rule::ParentUnmounted, "times can be on the disk before the data is"),
     (Rule::NowUnmounted, "data can be on the disk before the times are"),
     (Rule::OneSession, "a session before the last was cut off"),
+    (Rule::NothingReplayed, "the last was, and was put in order where it was only looked at"),
     (Rule::BootBlock, "a boot loader wrote its own block"),
     (Rule::Loaders, "GRUB wrote its environment"),
     (Rule::Swap, "the kernel swapped"),

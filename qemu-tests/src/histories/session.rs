@@ -13,6 +13,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+/// So much longer than a session must be to be told by its times.
+const LONG: Duration = Duration::from_millis(2100);
+
 /// Length of the swap file.
 pub(crate) const SWAP: usize = 1280 << 10;
 
@@ -119,7 +122,7 @@ pub(crate) struct Session {
 pub(crate) fn live(place: &Place<'_>, chance: &mut Chance) -> Result<Session> {
     let (disk, at) = (place.disk, place.at);
     // As a root is: mounted to be read, then to be written, and made so again before the end.
-    let as_root = chance.one_in(3);
+    let as_root = !chance.one_in(3);
     // Linux 6.18 cannot replay the fast commit of a hard link where it mounts to read (`ext4_fc_replay_link`: EROFS).
     let to_read = if as_root { Mounted::new(place, MsFlags::MS_RDONLY).ok() } else { None };
     let mounted = match to_read {
@@ -129,6 +132,8 @@ pub(crate) fn live(place: &Place<'_>, chance: &mut Chance) -> Result<Session> {
         }
         None => Mounted::new(place, MsFlags::empty())?,
     };
+    // Now and then so long that the time of its end tells it from one that was cut off.
+    let long = chance.one_in(12);
     let began = disk.position();
     for _ in 0..1 + chance.below(14) {
         operate(at, chance)?;
@@ -142,6 +147,9 @@ pub(crate) fn live(place: &Place<'_>, chance: &mut Chance) -> Result<Session> {
             }
             _ => {}
         }
+    }
+    if long {
+        std::thread::sleep(LONG);
     }
     let unmounting = disk.position();
     if as_root {

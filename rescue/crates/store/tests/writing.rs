@@ -200,6 +200,71 @@ proptest! {
         let root = writer.end().unwrap();
         prop_assert_eq!(root, whole);
     }
+
+    #[test]
+    fn what_is_known_is_stored_no_more_than_once(
+        volume in volumes(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0usize..50_000, 1usize..3_000), 1..12),
+        sealed_store in any::<bool>(),
+    ) {
+        let store = if sealed_store { sealed().1 } else { Store::init(Arc::new(Memory::new())).unwrap() };
+        let mut writer = store.writer().unwrap();
+        let parent = save(&mut writer, &volume, &[]).unwrap();
+        writer.prove(&mut |_, _| true).unwrap();
+        // Some used bytes are others now, and nothing else is known of their cells than that the rest of them is not.
+        let cells: Vec<(u64, Vec<(u64, Vec<u8>)>)> = volume.cells().into_iter().collect();
+        let mut wanted: BTreeMap<u64, Vec<(u64, Vec<u8>, Vec<bool>)>> = BTreeMap::new();
+        for (which, at, len) in changes {
+            if cells.is_empty() {
+                break;
+            }
+            let (cell, runs) = which.get(&cells);
+            let fresh = || runs.iter().map(|(at, run)| (*at, run.clone(), vec![false; run.len()])).collect();
+            let runs: &mut Vec<(u64, Vec<u8>, Vec<bool>)> = wanted.entry(*cell).or_insert_with(fresh);
+            let (count, all) = (runs.len(), cells.len());
+            let (_, bytes, changed) = &mut runs[at % all.min(count)];
+            let from = at % bytes.len();
+            let to = (from + len).min(bytes.len());
+            bytes[from..to].iter_mut().for_each(|b| *b = b.wrapping_add(1));
+            changed[from..to].fill(true);
+        }
+        let mut now = volume.clone();
+        wanted.values().flatten().for_each(|(at, bytes, _)| now.put(*at, bytes));
+        let before = writer.cost();
+        writer.begin(LEN);
+        let mut kept_to = 0;
+        let mut handed = 0;
+        for (cell, runs) in &wanted {
+            writer.keep(parent, Extent::between(kept_to, cell * CELL).unwrap()).unwrap();
+            kept_to = (cell + 1) * CELL;
+            for (at, bytes, changed) in runs {
+                let mut from = 0;
+                while from < bytes.len() {
+                    let to = from + changed[from..].iter().take_while(|c| **c == changed[from]).count();
+                    let place = at + from as u64;
+                    if changed[from] {
+                        let run = Extent::between(place, place + (to - from) as u64).unwrap();
+                        writer.chunk(&[run], bytes[from..to].to_vec()).unwrap();
+                        handed += to - from;
+                    } else {
+                        writer.known(parent, ByteOffset(place), &bytes[from..to]).unwrap();
+                    }
+                    from = to;
+                }
+            }
+        }
+        writer.keep(parent, Extent::between(kept_to, LEN.0).unwrap()).unwrap();
+        let root = writer.end().unwrap();
+        let new = writer.cost().new.0 - before.new.0;
+        prop_assert!(new <= handed as u64, "{} bytes of {}", new, handed);
+        let again = save(&mut writer, &now, &[]).unwrap();
+        prop_assert_eq!((root.content, root.height), (again.content, again.height));
+        prop_assert_eq!(&load(&store, root).unwrap(), &now);
+        let refused = writer.known(parent, ByteOffset(1 << 50), b"no");
+        prop_assert!(matches!(refused, Err(StoreError::Damaged { .. })), "nothing is there");
+        writer.finish(manifest(machine("a"), root)).unwrap();
+        prop_assert!(store.check(true, &mut |_, _| true).unwrap().is_clean());
+    }
 }
 
 #[test]

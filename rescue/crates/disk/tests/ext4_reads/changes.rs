@@ -51,12 +51,37 @@ pub(super) fn clock(from_now: u64) -> String {
 
 /// The same after a session that is told by its mount count and times alone, and what `commands` do besides.
 pub(super) fn after(image: &Image, commands: &[&str]) -> Image {
+    let later = unlogged(image, commands);
+    logged(&later);
+    later
+}
+
+/// The same without a trace in the journal.
+pub(super) fn unlogged(image: &Image, commands: &[&str]) -> Image {
     let later = image.copy();
     // When it was last written to, debugfs says by itself.
     let session = ["ssv mnt_count 1".to_owned(), format!("ssv mtime {}", clock(0))];
     let all: Vec<String> = session.into_iter().chain(commands.iter().map(|c| (*c).to_owned())).collect();
     later.debugfs(&all);
     later
+}
+
+/// Leaves what a session leaves in a journal: a transaction of nothing, and the number after it to be the next.
+fn logged(image: &Image) {
+    let journal = blocks(image, "<8>");
+    let bytes = fs::read(&image.path).unwrap();
+    let word = |at: u64| {
+        let at = usize::try_from(at).unwrap();
+        u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
+    };
+    let Some(head) = journal.first().map(|block| block * BLOCK).filter(|at| word(*at) == 0xc03b_3998) else { return };
+    // No checksums: mke2fs makes journals without.
+    assert_eq!(word(head + 0x28), 0, "incompatible features of the journal");
+    let sequence = word(head + 0x18);
+    let commit: Vec<u8> = [0xc03b_3998, 2, sequence].into_iter().flat_map(u32::to_be_bytes).collect();
+    let file = fs::OpenOptions::new().write(true).open(&image.path).unwrap();
+    file.write_all_at(&commit, journal[1] * BLOCK).unwrap();
+    file.write_all_at(&(sequence + 1).to_be_bytes(), head + 0x18).unwrap();
 }
 
 fn compare(before: &Image, now: &Image) -> Changes {
@@ -91,6 +116,37 @@ fn a_session_is_told_by_its_inodes() {
     }
     // The journal and the quotas look like files.
     assert!(!same(&changes, &now, "<8>"));
+}
+
+#[test]
+fn a_session_is_believed_where_its_end_left_a_trace() {
+    let before = made(&["-O", "^metadata_csum"]);
+    let told = |now: &Image| compare(&before, now).comparison;
+    let patched = |image: &Image, at: u64, bytes: &[u8]| {
+        let other = image.copy();
+        fs::OpenOptions::new().write(true).open(&other.path).unwrap().write_all_at(bytes, at).unwrap();
+        other
+    };
+    let written = |image: &Image, later: u64| {
+        let at = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + later;
+        patched(image, 1024 + 0x30, &u32::try_from(at).unwrap().to_le_bytes())
+    };
+    // Nothing was logged: it was unmounted, or cut off and looked at.
+    let idle = unlogged(&before, &[]);
+    assert_eq!(told(&idle), Comparison::Content);
+    assert_eq!(told(&written(&idle, 60)), Comparison::Metadata);
+    // The journal ends with its last transaction, or a number was passed over.
+    let ended = after(&before, &[]);
+    assert_eq!(told(&ended), Comparison::Metadata);
+    let journal = blocks(&ended, "<8>")[0] * BLOCK;
+    let sequence = |next: u8| patched(&ended, journal + 0x18, &[0, 0, 0, next]);
+    let replayed = sequence(3);
+    assert_eq!(told(&sequence(2)), Comparison::Metadata);
+    assert_eq!(told(&replayed), Comparison::Content);
+    assert_eq!(told(&written(&replayed, 60)), Comparison::Metadata, "it was unmounted");
+    // The log goes on behind what is called its end (block 1): e2fsck replayed it.
+    let head = patched(&replayed, journal + 0x58, &[0, 0, 0, 1]);
+    assert_eq!(told(&written(&head, 60)), Comparison::Content);
 }
 
 #[test]

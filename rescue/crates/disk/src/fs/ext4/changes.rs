@@ -12,8 +12,10 @@
 //!
 //! Each rule has a name ([`Rule`]), by which a test leaves it out and shows what goes wrong then.
 
+use super::MOST_LOG_BLOCKS;
 use super::inode::{Inode, same_but_access};
 use super::loaders::{loaders, may_be_environment};
+use super::log::Log;
 use super::map::{look_up, nodes};
 use super::reader::Reader;
 use super::rules::{Rule, Rules};
@@ -30,6 +32,8 @@ use std::sync::Arc;
 const LOOK_UPS_PER_BLOCK: u64 = 2;
 /// Inode tables are compared in pieces of this many bytes.
 const PIECE: u64 = 256 << 10;
+/// Seconds between a mount and what was written later, at least: the mount writes both times itself, one after the other.
+const LEAST_SESSION: i64 = 2;
 /// `mkswap` refuses less than ten pages.
 const LEAST_SWAP: u64 = 10 * 4096;
 
@@ -68,7 +72,7 @@ pub(super) fn changes(now: &Arc<Reader>, before: Arc<dyn ReadAt>, rules: Rules) 
 }
 
 /// How much the superblocks and the journal prove: [`Comparison::Untouched`] or [`Comparison::Metadata`], or why nothing.
-fn since(now: &Reader, earlier: &Reader, rules: Rules) -> Result<Comparison, String> {
+fn since(now: &Arc<Reader>, earlier: &Reader, rules: Rules) -> Result<Comparison, String> {
     let (sb, old) = (&now.sb, &earlier.sb);
     let broken = |rule: Rule, broken: bool| broken && rules.keep(rule);
     let journal = sb.journal();
@@ -100,12 +104,34 @@ fn since(now: &Reader, earlier: &Reader, rules: Rules) -> Result<Comparison, Str
         let sessions = i32::from(is.mount_count) - i32::from(was.mount_count);
         return Err(format!("{sessions} sessions since, by its mount count: one of them may have been cut off"));
     }
+    if broken(Rule::NothingReplayed, !ended_in_order(now, earlier, journal)) {
+        return Err("its journal may have been replayed since: its last session may have been cut off".to_owned());
+    }
     // When it was last written to is not told by a root that ends mounted read-only (`ext4_update_super`): it may be of old.
     let went_back = is.mounted_at < was.mounted_at.max(was.written_at) || is.written_at < was.written_at;
     if broken(Rule::Forwards, went_back || is.kbytes_written < was.kbytes_written) {
         return Err("its clock or its counters went backwards".to_owned());
     }
     Ok(Comparison::Metadata)
+}
+
+/// Whether the last session ended by itself, and was not cut off and its journal replayed by somebody who only looked: that leaves a clean
+/// file system too, and no mount count.
+///
+/// A root that is made read-only leaves a journal whose next transaction is the one after the newest (`jbd2_journal_flush`), and a replay
+/// passes over one (`jbd2_journal_recover`: `++info.end_transaction`). To unmount may pass over one as well, and writes the time
+/// (`ext4_put_super`), which a replay by a kernel that mounts to read does not (`ext4_update_super`), and mounting did before. Where nothing was
+/// logged, the time alone tells. Of a journal that lies elsewhere another rule tells.
+fn ended_in_order(now: &Arc<Reader>, earlier: &Reader, journal: JournalPlace) -> bool {
+    let JournalPlace::Inode(inode) = journal else { return true };
+    let info = now.sb.info();
+    let unmounted = info.written_at.saturating_sub(info.mounted_at) >= LEAST_SESSION;
+    if same_journal(now, earlier, journal) {
+        return unmounted;
+    }
+    let end = Log::open(now, inode).and_then(|mut log| log.end(MOST_LOG_BLOCKS));
+    let Ok(Some((newest, next))) = end else { return false };
+    newest.sequence.wrapping_add(1) == next || unmounted && newest.at.is_none_or(|at| info.written_at >= at)
 }
 
 /// True where the journal's superblock is the same: nothing was logged.

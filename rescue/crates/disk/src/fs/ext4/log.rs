@@ -74,6 +74,14 @@ pub(super) struct Item {
     pub(super) at: u32,
 }
 
+/// A transaction whose commit block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) sequence: u32,
+    /// When, in seconds since 1970.
+    pub(super) at: Option<i64>,
+}
+
 /// What a walk through the log found.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -81,8 +89,8 @@ pub(super) struct Walk {
     pub(super) items: Vec<Item>,
     /// The first transaction that is not whole.
     pub(super) end: u32,
-    /// When the last whole one was committed, seconds since 1970.
-    pub(super) committed: Option<i64>,
+    /// The last whole one.
+    pub(super) newest: Option<Committed>,
     /// Why the log is not to be trusted up to its end.
     pub(super) broken: Option<String>,
 }
@@ -450,7 +458,7 @@ impl Log {
                         }
                     } else if end.is_none() {
                         last_time = time;
-                        walk.committed = i64::try_from(time).ok();
+                        walk.newest = Some(Committed { sequence: next, at: i64::try_from(time).ok() });
                     }
                     next = next.wrapping_add(1);
                 }
@@ -486,32 +494,54 @@ impl Log {
         Ok(false)
     }
 
-    /// When the newest transaction still to be seen in the log was committed, seconds since 1970; reads at most `most`
-    /// blocks. Transactions already carried out stay in the log until they are written over.
+    /// The newest transaction still to be seen in the log; reads at most `most` blocks. Those already carried out stay in the
+    /// log until they are written over.
     ///
     /// # Errors
     /// [`FsError::Io`] where the log cannot be read.
-    pub(super) fn last_commit(&mut self, most: u32) -> Result<Option<i64>, FsError> {
+    pub(super) fn newest(&mut self, most: u32) -> Result<Option<Committed>, FsError> {
         if self.start != 0 {
-            if let Some(time) = self.walk(self.start, self.sequence, most)?.committed {
-                return Ok(Some(time));
+            if let Some(newest) = self.walk(self.start, self.sequence, most)?.newest {
+                return Ok(Some(newest));
             }
             return self.commit_before(self.start, most);
         }
         if (self.first..self.last).contains(&self.head)
-            && let Some(time) = self.commit_before(self.head, most)?
+            && let Some(newest) = self.commit_before(self.head, most)?
         {
-            return Ok(Some(time));
+            return Ok(Some(newest));
         }
         // Older kernels begin at the first block again with each mount.
         match self.header(self.first)? {
-            Some((_, sequence)) => Ok(self.walk(self.first, sequence, most)?.committed),
+            Some((_, sequence)) => Ok(self.walk(self.first, sequence, most)?.newest),
             None => Ok(None),
         }
     }
 
+    /// The newest transaction of a log with nothing to be replayed, and the number of the next. `None` where it is not known which is the
+    /// newest: e2fsck replays a log and leaves the place where it began for that where it ends.
+    ///
+    /// # Errors
+    /// As [`Log::newest`].
+    pub(super) fn end(&mut self, most: u32) -> Result<Option<(Committed, u32)>, FsError> {
+        if self.start != 0 {
+            return Ok(None);
+        }
+        let ends_at = (self.first..self.last).contains(&self.head).then_some(self.head);
+        let newest = match ends_at {
+            Some(head) => self.commit_before(head, most)?,
+            None => self.newest(most)?,
+        };
+        let Some(newest) = newest else { return Ok(None) };
+        let goes_on = ends_at.map(|head| self.header(head)).transpose()?.flatten();
+        let newer = |(_, sequence)| {
+            not_before(sequence, newest.sequence.wrapping_add(1)) && !not_before(sequence, self.sequence)
+        };
+        Ok((!goes_on.is_some_and(newer)).then_some((newest, self.sequence)))
+    }
+
     /// The commit block nearest before block `at` that is older than the log's next transaction.
-    fn commit_before(&mut self, at: u32, most: u32) -> Result<Option<i64>, FsError> {
+    fn commit_before(&mut self, at: u32, most: u32) -> Result<Option<Committed>, FsError> {
         // A transaction ends with its commit block, so that it is the very one before, unless something was cut off.
         const MOST_BACK: u32 = 64;
         for back in 1..=MOST_BACK.min(most).min(self.len()) {
@@ -520,7 +550,7 @@ impl Log {
                 && !not_before(sequence, self.sequence)
                 && self.commit_holds(before)?
             {
-                return Ok(i64::try_from(self.committed(before)?).ok());
+                return Ok(Some(Committed { sequence, at: i64::try_from(self.committed(before)?).ok() }));
             }
         }
         Ok(None)

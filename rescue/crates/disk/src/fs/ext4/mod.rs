@@ -67,7 +67,7 @@ pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<ExtInfo>, FsError> {
         // What is wrong with a journal is said by `Ext4::doubt`; here it is only not known.
         if let Ok(mut log) = Log::open(&reader, inode) {
             info.journal_sequence = Some(log.sequence);
-            info.last_commit_at = log.last_commit(MOST_LOG_BLOCKS).unwrap_or(None);
+            info.last_commit_at = log.newest(MOST_LOG_BLOCKS).unwrap_or(None).and_then(|newest| newest.at);
         }
     }
     Ok(Some(info))

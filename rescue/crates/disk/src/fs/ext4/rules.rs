@@ -24,6 +24,8 @@ pub enum Rule {
     SameMaking,
     /// There was one session.
     OneSession,
+    /// Its journal was not replayed by somebody who only looked: the session was not cut off.
+    NothingReplayed,
     /// Clock and counters go forwards.
     Forwards,
     /// The boot block is not the file system's.
@@ -78,6 +80,7 @@ impl Rule {
         Self::NoDataInJournal,
         Self::SameMaking,
         Self::OneSession,
+        Self::NothingReplayed,
         Self::Forwards,
         Self::BootBlock,
         Self::Loaders,
