@@ -506,16 +506,22 @@ impl Log {
             }
             return self.commit_before(self.start, most);
         }
-        if (self.first..self.last).contains(&self.head)
-            && let Some(newest) = self.commit_before(self.head, most)?
-        {
-            return Ok(Some(newest));
-        }
-        // Older kernels begin at the first block again with each mount.
+        let before_end = match self.ends_at() {
+            Some(head) => self.commit_before(head, most)?,
+            None => None,
+        };
+        // Kernels before 6.4 begin at the first block again with each mount, and leave the end as they found it.
         match self.header(self.first)? {
-            Some((_, sequence)) => Ok(self.walk(self.first, sequence, most)?.newest),
-            None => Ok(None),
+            Some((_, sequence)) if before_end.is_none_or(|end| !not_before(end.sequence, sequence)) => {
+                Ok(self.walk(self.first, sequence, most)?.newest.or(before_end))
+            }
+            _ => Ok(before_end),
         }
+    }
+
+    /// Where the log ended when it was last emptied, by a kernel that says so.
+    fn ends_at(&self) -> Option<u32> {
+        (self.first..self.last).contains(&self.head).then_some(self.head)
     }
 
     /// The newest transaction of a log with nothing to be replayed, and the number of the next. `None` where it is not known which is the
@@ -527,13 +533,8 @@ impl Log {
         if self.start != 0 {
             return Ok(None);
         }
-        let ends_at = (self.first..self.last).contains(&self.head).then_some(self.head);
-        let newest = match ends_at {
-            Some(head) => self.commit_before(head, most)?,
-            None => self.newest(most)?,
-        };
-        let Some(newest) = newest else { return Ok(None) };
-        let goes_on = ends_at.map(|head| self.header(head)).transpose()?.flatten();
+        let Some(newest) = self.newest(most)? else { return Ok(None) };
+        let goes_on = self.ends_at().map(|head| self.header(head)).transpose()?.flatten();
         let newer = |(_, sequence)| {
             not_before(sequence, newest.sequence.wrapping_add(1)) && !not_before(sequence, self.sequence)
         };
