@@ -73,7 +73,7 @@ fn a_map_is_taken_over_as_long_as_all_packs_are_accounted_for() {
 fn a_pack_that_is_gone_ends_it_until_all_was_seen_again() {
     let (objects, one, two) = two();
     let gone = objects.list("packs").unwrap().swap_remove(0);
-    let bytes = objects::get(&*objects, &gone);
+    let bytes = objects::get(&objects, &gone);
     objects.delete(&gone).unwrap();
     assert!(again(&objects, one).is_none() && again(&objects, two).is_none());
     // Somebody else goes on, who does not need it: that it is gone must not be forgotten.
