@@ -140,6 +140,9 @@ fn mixed(a: &Volume, b: &Volume, second: &dyn Fn(u64) -> bool) -> Volume {
     out
 }
 
+/// Used bytes of a cell: where they lie, what they are, and which of them changed.
+type Run = (u64, Vec<u8>, Vec<bool>);
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -212,15 +215,15 @@ proptest! {
         let parent = save(&mut writer, &volume, &[]).unwrap();
         writer.prove(&mut |_, _| true).unwrap();
         // Some used bytes are others now, and nothing else is known of their cells than that the rest of them is not.
-        let cells: Vec<(u64, Vec<(u64, Vec<u8>)>)> = volume.cells().into_iter().collect();
-        let mut wanted: BTreeMap<u64, Vec<(u64, Vec<u8>, Vec<bool>)>> = BTreeMap::new();
+        let cells: Vec<_> = volume.cells().into_iter().collect();
+        let mut wanted: BTreeMap<u64, Vec<Run>> = BTreeMap::new();
         for (which, at, len) in changes {
             if cells.is_empty() {
                 break;
             }
             let (cell, runs) = which.get(&cells);
-            let fresh = || runs.iter().map(|(at, run)| (*at, run.clone(), vec![false; run.len()])).collect();
-            let runs: &mut Vec<(u64, Vec<u8>, Vec<bool>)> = wanted.entry(*cell).or_insert_with(fresh);
+            let run = |(at, bytes): &(u64, Vec<u8>)| (*at, bytes.clone(), vec![false; bytes.len()]);
+            let runs = wanted.entry(*cell).or_insert_with(|| runs.iter().map(run).collect());
             let (count, all) = (runs.len(), cells.len());
             let (_, bytes, changed) = &mut runs[at % all.min(count)];
             let from = at % bytes.len();
