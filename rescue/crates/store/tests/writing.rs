@@ -231,8 +231,10 @@ proptest! {
             bytes[from..to].iter_mut().for_each(|b| *b = b.wrapping_add(1));
             changed[from..to].fill(true);
         }
-        let mut now = volume.clone();
+        let mut now = Volume::default();
+        // Where there is something already, nothing is put.
         wanted.values().flatten().for_each(|(at, bytes, _)| now.put(*at, bytes));
+        cells.iter().flat_map(|(_, runs)| runs).for_each(|(at, bytes)| now.put(*at, bytes));
         let before = writer.cost();
         writer.begin(LEN);
         let mut kept_to = 0;
