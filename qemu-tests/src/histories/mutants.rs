@@ -16,6 +16,7 @@ const MUTANTS: &[(Rule, &str)] = &[
     (Rule::Swap, "the kernel swapped"),
     (Rule::EncryptedSwap, "the kernel swapped to an encrypted file"),
     (Rule::OwnInodes, "the journal's inode stays as it is"),
+    (Rule::UnusedInodes, "an inode was used that never was"),
     (Rule::Nodes, "a file's blocks were moved, its times were not"),
     (Rule::Root, "the same with few blocks"),
     (Rule::Times, "a file was overwritten in place"),

@@ -8,11 +8,15 @@ use disk::fs::ext4::Rule;
 use model::coverage::Comparison;
 use model::units::Extent;
 use std::fs::{self, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// A file whose size says nothing of boot loaders or swap space, and one with a node of its map beside the inode.
 const FILE: &str = "/file-300000";
 const DEEP: &str = "/islands";
+
+/// Bytes of an inode.
+const INODE: u64 = 256;
 
 /// What a mutant gets wrong.
 enum Wrong {
@@ -24,6 +28,8 @@ enum Wrong {
     Same(&'static str),
     /// It calls the boot block unchanged.
     BootBlock,
+    /// It calls a block unchanged.
+    Block(u64),
     /// It calls a block free.
     Free(u64),
 }
@@ -49,6 +55,9 @@ impl Case {
             Wrong::Believes => changes.comparison != Comparison::Content,
             Wrong::Untouched => changes.comparison == Comparison::Untouched,
             Wrong::Same(path) => same(&changes, now, path),
+            Wrong::Block(block) => {
+                changes.same.covers(Extent::between(block * BLOCK, (block + 1) * BLOCK).unwrap())
+            }
             Wrong::BootBlock => changes.same.covers(Extent::between(0, 1).unwrap()),
             Wrong::Free(_) => unreachable!("said above"),
         }
@@ -107,6 +116,16 @@ fn case(rule: Rule, made: &Image) -> Case {
             Case(before, now, Wrong::Same("/pages"))
         }
         Rule::Regular => untraced("/many"),
+        Rule::UnusedInodes => {
+            // One that was not used before is.
+            let unused = in_stats(made, |stats| stats.split(" unused inodes").next()?.split_whitespace().next_back());
+            let commands = [format!("set_bg 0 itable_unused {}", unused - 64), "set_bg 0 checksum calc".into()];
+            let now = after(made, &commands.each_ref().map(String::as_str));
+            let table = inode_table(made);
+            let used = (table.end - table.start) * BLOCK - unused * INODE;
+            let block = table.start + used / BLOCK + 2;
+            Case(made.copy(), patched(&now, block * BLOCK, &[7]), Wrong::Block(block))
+        }
         Rule::OwnInodes => untraced("<8>"),
         Rule::Nanoseconds => another(&["-I", "128"], Wrong::Same(FILE)),
         Rule::BeforeSession => {
@@ -151,6 +170,19 @@ fn another(args: &[&str], wrong: Wrong) -> Case {
 /// The byte at which a block of a file lies, a node of its map being the first.
 fn block_of(image: &Image, path: &str, nth: usize) -> u64 {
     super::tools::blocks(image, path)[nth] * BLOCK
+}
+
+/// A number that debugfs says.
+fn in_stats(image: &Image, find: impl Fn(&str) -> Option<&str>) -> u64 {
+    let stats = said(tool("debugfs", "e2fsprogs").args(["-R", "stats"]).arg(&image.path));
+    find(&stats).unwrap().trim_end_matches(',').parse().unwrap()
+}
+
+/// The blocks of the first group's inode table.
+pub(super) fn inode_table(image: &Image) -> Range<u64> {
+    let first = in_stats(image, |stats| stats.split("inode table at ").nth(1)?.split(char::is_whitespace).next());
+    let blocks = in_stats(image, |stats| stats.split("Inode blocks per group:").nth(1)?.split_whitespace().next());
+    first..first + blocks
 }
 
 fn set(bitmap: &mut [u8], block: usize, used: bool) {

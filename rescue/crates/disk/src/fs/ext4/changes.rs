@@ -198,7 +198,8 @@ impl Same<'_> {
         }
     }
 
-    /// Hands on every file with data of its own whose inode is as it was. A group or an inode that is damaged is left out.
+    /// Takes the blocks of the inode tables that are as they were, and hands on every file with data of its own whose inode is. A group or an
+    /// inode that is damaged is left out.
     fn each_inode(&mut self, each: &mut dyn FnMut(&mut Self, &Inode) -> Result<(), FsError>) -> Result<(), FsError> {
         let (now, earlier) = (self.now, self.earlier);
         let sb = &now.sb;
@@ -210,7 +211,16 @@ impl Same<'_> {
             }
             let begun = group.inodes_begun(sb).min(old.inodes_begun(sb));
             let table = now.place(group.inode_table)?;
-            let (mut at, end) = (0, u64::from(begun) * size);
+            let block = u64::from(sb.block_size);
+            // Whole blocks: they can be told to be the same.
+            let whole = sb.itable_blocks() * block;
+            if sb.blocks.checked_sub(group.inode_table).is_none_or(|after| after < sb.itable_blocks()) {
+                continue;
+            }
+            let (mut at, end) = (0, (u64::from(begun) * size).next_multiple_of(block).min(whole));
+            if group.has_the_unused_of(&old) || !self.rules.keep(Rule::UnusedInodes) {
+                self.same.extend(Extent::between(table.0 + end, table.0 + whole));
+            }
             while at < end {
                 let part = usize::try_from((end - at).min(PIECE)).expect("a piece");
                 let place = table.checked_add(ByteLen(at));
@@ -218,6 +228,11 @@ impl Same<'_> {
                 let is = now.bytes().read_vec(place, part)?;
                 let was = earlier.bytes().read_vec(place, part)?;
                 let first = no * sb.inodes_per_group + 1 + u32::try_from(at / size).expect("an inode of the group");
+                let blocks = is.chunks(now.block_len()).zip(was.chunks(now.block_len()));
+                for (nth, _) in (0..).zip(blocks).filter(|(_, (is, was))| is == was) {
+                    let start = place.0 + nth * block;
+                    self.same.extend(Extent::between(start, start + block));
+                }
                 for ((number, is), was) in (first..).zip(is.chunks_exact(len)).zip(was.chunks_exact(len)) {
                     if let Some(inode) = self.candidate(number, is, was) {
                         each(self, &inode)?;

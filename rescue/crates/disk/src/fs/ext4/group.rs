@@ -21,6 +21,8 @@ pub(super) struct Group {
     pub(super) block_uninit: bool,
     /// Inodes at the end of its table that were never used.
     inodes_unused: u32,
+    /// They were zeroed.
+    inodes_zeroed: bool,
     /// The descriptor's own checksum is right, or there is none.
     pub(super) checksum_holds: bool,
     /// Checksum of the block bitmap (low half alone where descriptors are short), and whether it is whole.
@@ -50,6 +52,8 @@ impl Group {
             // EXT4_BG_BLOCK_UNINIT; flags mean something only with a checksum (`ext4_has_group_desc_csum`).
             block_uninit: has_checksum && le16(b, 0x12) & 2 != 0,
             inodes_unused,
+            // EXT4_BG_INODE_ZEROED.
+            inodes_zeroed: le16(b, 0x12) & 4 != 0,
             checksum_holds: !has_checksum || le16(b, CHECKSUM_AT) == checksum(sb, number, b),
             bitmap_checksum: (checksum_high << 16 | u32::from(le16(b, 0x18)), whole),
         }
@@ -58,6 +62,12 @@ impl Group {
     /// Inodes from the start of its table that may be in use.
     pub(super) fn inodes_begun(&self, sb: &Superblock) -> u32 {
         sb.inodes_per_group.saturating_sub(self.inodes_unused)
+    }
+
+    /// True where the inodes at the end of the table were never used, neither now nor in an earlier state, and were not zeroed in between:
+    /// nothing was written there. (`ext4_init_inode_table` zeroes them and says so in one transaction.)
+    pub(super) fn has_the_unused_of(&self, old: &Self) -> bool {
+        (self.inode_table, self.inodes_unused, self.inodes_zeroed) == (old.inode_table, old.inodes_unused, old.inodes_zeroed)
     }
 
     /// True where the block bitmap is what its checksum says (always so where there is none).

@@ -40,6 +40,8 @@ pub enum Rule {
     EncryptedSwap,
     /// Only what has a name and is a regular file has data whose writing leaves a trace in its inode.
     Regular,
+    /// Of an inode table only what neither state ever used is as it was unseen.
+    UnusedInodes,
     /// The file system's own inodes are written below themselves.
     OwnInodes,
     /// A time without nanoseconds may be the same after a change.
@@ -88,6 +90,7 @@ impl Rule {
         Self::Swap,
         Self::EncryptedSwap,
         Self::Regular,
+        Self::UnusedInodes,
         Self::OwnInodes,
         Self::Nanoseconds,
         Self::BeforeSession,
