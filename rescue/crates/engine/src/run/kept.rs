@@ -175,3 +175,49 @@ impl<'a> Past<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::id::{Digest, NodeId};
+    use model::units::ByteOffset;
+    use store::LEAF;
+
+    fn set(ranges: &[(u64, u64)]) -> ExtentSet {
+        ranges.iter().filter_map(|(start, end)| Extent::between(LEAF + start, LEAF + end)).collect()
+    }
+
+    fn cell(index: u8, runs: &[(u32, u32)]) -> Cell {
+        Cell { index, runs: runs.to_vec(), hash: None }
+    }
+
+    #[test]
+    fn cells_are_kept_where_they_hold_the_same_and_that_is_proven() {
+        let extent = Extent::new(ByteOffset(LEAF), ByteLen(LEAF)).unwrap();
+        let of = Digest::of(b"any");
+        let leaf = LeafRef { extent, id: NodeId(of), content: of };
+        let there = [
+            cell(0, &[(0, 65_536)]),
+            cell(1, &[(0, 100)]),
+            cell(2, &[(512, 512), (4096, 1)]),
+            cell(5, &[(0, 65_536)]),
+            cell(6, &[(9, 9)]),
+        ];
+        let here = [(0, 65_636), (131_584, 132_096), (135_168, 135_169), (5 << 16, 6 << 16), (393_225, 393_234)];
+        let kept = |here: &[(u64, u64)], same: &[(u64, u64)]| -> Vec<(u64, u64)> {
+            let kept = unchanged(&leaf, &set(here), &set(same), &there);
+            kept.iter().map(|e| ((e.start().0 - LEAF) >> 16, (e.end().0 - LEAF) >> 16)).collect()
+        };
+        assert_eq!(kept(&here, &[(0, LEAF)]), [(0, 64)], "all of it by its name");
+        // One byte that is not proven.
+        assert_eq!(kept(&here, &[(0, 70), (71, LEAF)]), [(1, 3), (5, 7)]);
+        assert_eq!(kept(&here, &[(0, 135_168), (135_169, LEAF)]), [(0, 2), (5, 7)]);
+        assert_eq!(kept(&here, &[]), []);
+        // One that is in use besides, in a cell of its own or not; and one that is not any more.
+        let more = |extra| here.iter().copied().chain([extra]).collect::<Vec<_>>();
+        assert_eq!(kept(&more((4 << 16, (4 << 16) + 1)), &[(0, LEAF)]), [(0, 3), (5, 7)]);
+        assert_eq!(kept(&more((70_000, 70_001)), &[(0, LEAF)]), [(0, 1), (2, 3), (5, 7)]);
+        assert_eq!(kept(&here[..4], &[(0, LEAF)]), [(0, 3), (5, 6)]);
+        assert_eq!(kept(&[], &[(0, LEAF)]), []);
+    }
+}

@@ -159,3 +159,72 @@ impl Told<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::memory::Pool;
+    use std::sync::Arc;
+    use store::backend::Memory;
+
+    /// Pieces of a leaf that was read: each run its own.
+    fn read(disk: &[u8], runs: &[(u64, u64)]) -> Vec<Piece> {
+        let pool = Pool::new(disk.len());
+        let mut memory = pool.take();
+        memory.part(0..disk.len()).unwrap().copy_from_slice(disk);
+        let extents = runs.iter().map(|(start, end)| Extent::between(*start, *end).unwrap());
+        memory.share(0, extents).into_iter().map(|(e, bytes)| Piece::Bytes(e.start(), bytes)).collect()
+    }
+
+    fn told(pieces: &[Piece]) -> Vec<(char, u64, u64)> {
+        let name = |piece: &Piece| match piece {
+            Piece::Bytes(at, bytes) => ('b', at.0, bytes.len() as u64),
+            Piece::Known(at, bytes) => ('k', at.0, bytes.len() as u64),
+            Piece::Same(cells, len) => ('s', cells.start().0, len.0),
+            Piece::Bad(extent) => ('x', extent.start().0, extent.len().0),
+        };
+        pieces.iter().map(name).collect()
+    }
+
+    #[test]
+    fn what_is_read_is_told_apart() {
+        let store = Store::init(Arc::new(Memory::new())).unwrap();
+        let runs = [(0, 100_000), (131_072, 140_000), (150_000, 200_000), (300_000, 300_500)];
+        let mut disk: Vec<u8> = (0..400_000u32).map(|n| n.to_le_bytes()[1] | 1).collect();
+        let mut writer = store.writer().unwrap();
+        writer.begin(ByteLen(1 << 20));
+        for (start, end) in runs {
+            let range = usize::try_from(start).unwrap()..usize::try_from(end).unwrap();
+            writer.write(ByteOffset(start), disk[range].to_vec()).unwrap();
+        }
+        let map = writer.end().unwrap();
+        writer.prove(&mut |_, _| true).unwrap();
+        let same: ExtentSet = [(0, 5000), (132_000, 196_000)].iter().filter_map(|(a, b)| Extent::between(*a, *b)).collect();
+        let known = Known::of(&store, map, Extent::whole(ByteLen(1 << 20)), same);
+        assert!(known.has(0) && !known.has(1));
+
+        let all: u64 = runs.iter().map(|(start, end)| end - start).sum();
+        assert_eq!(told(&known.compare(0, read(&disk, &runs))), [('s', 0, all)], "all of it");
+        assert_eq!(told(&known.compare(0, read(&disk, &runs[..3]))), [('s', 0, all - 500)], "some cells of it");
+        // A byte of the first cell and one of the third are others; a run of the last is longer. Of the third, two runs are one cell.
+        disk[10_000] ^= 2;
+        disk[139_000] ^= 2;
+        let now = [runs[0], runs[1], runs[2], (300_000, 300_600)];
+        let wanted = [
+            ('k', 0, 5000),
+            ('b', 5000, 60_536),
+            ('s', 65_536, 34_464),
+            ('b', 131_072, 928),
+            ('k', 132_000, 8000),
+            ('k', 150_000, 46_000),
+            ('b', 196_000, 608),
+            ('s', 196_608, 3392),
+            ('b', 300_000, 600),
+        ];
+        assert_eq!(told(&known.compare(0, read(&disk, &now))), wanted);
+        // What could not be read is part of no cell that is the same.
+        let mut pieces = read(&disk, &[(65_536, 100_000)]);
+        pieces.push(Piece::Bad(Extent::between(300_000, 300_500).unwrap()));
+        assert_eq!(told(&known.compare(0, pieces)), [('s', 65_536, 34_464), ('x', 300_000, 500)]);
+    }
+}

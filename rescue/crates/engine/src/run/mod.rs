@@ -2,6 +2,7 @@
 //!
 //! **Architecture invariant.** The order of a write-back is in one function, [`write_back::carry_out`], as a list of phases.
 
+mod ahead;
 pub mod capture;
 pub mod choice;
 mod cut;

@@ -1,5 +1,6 @@
 //! What a capture reads, volume by volume: which bytes, and which of them a snapshot has already.
 
+use super::ahead::Ahead;
 use super::kept::{Kept, Past};
 use super::{Context, Stop};
 use crate::plan::snapshot;
@@ -120,7 +121,8 @@ impl<'a> Target<'a> {
         doubt: Option<&DisplayText>,
         (id, past, now): (SnapshotId, &Past<'_>, &dyn ReadAt),
     ) -> Result<(), Stop> {
-        let changes = match self.cx.parser.changes(volume, past.bytes.clone()) {
+        let before = Arc::new(Ahead::new(past.bytes.clone()));
+        let changes = match self.cx.parser.changes(volume, before) {
             Ok(changes) => changes,
             Err(e) => Changes::unknown(&format!("its records could not be compared ({e})")),
         };
