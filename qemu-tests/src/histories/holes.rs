@@ -41,6 +41,12 @@ pub(crate) fn look(
     Ok(())
 }
 
+/// Whether the kernel mounts a state as it is.
+pub(crate) fn mounts(place: &Place<'_>, state: &[u8]) -> bool {
+    place.disk.load(state);
+    Mounted::new(place, MsFlags::empty()).and_then(Mounted::unmount).is_ok()
+}
+
 fn tree(place: &Place<'_>, state: &[u8]) -> Result<Tree> {
     place.disk.load(state);
     let mounted = Mounted::new(place, MsFlags::empty())?;

@@ -163,6 +163,9 @@ impl World {
         if kind.tells && tally.histories >= MANY && (tally.by_metadata == 0 || tally.same == 0) {
             return Err(format!("kind {}: no session was told by its metadata: nothing was shown", kind.name).into());
         }
+        if tally.refused * 8 > tally.sessions {
+            return Err(format!("kind {}: the kernel mounts too little of what was cut off", kind.name).into());
+        }
         self.all.add(&tally);
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(crate) used: u64,
     /// States that the kernel was shown without what is free.
     pub(crate) holes: u64,
+    /// States that were cut off and that the kernel does not mount as they are: they show nothing.
+    pub(crate) refused: u64,
 }
 
 impl Tally {
@@ -36,6 +38,7 @@ impl Tally {
             same,
             used,
             holes,
+            refused,
         } = other;
         self.histories += histories;
         self.sessions += sessions;
@@ -48,6 +51,7 @@ impl Tally {
         self.same += same;
         self.used += used;
         self.holes += holes;
+        self.refused += refused;
     }
 }
 
@@ -57,7 +61,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} histories, {} sessions ({} cut off), {} pairs: {} untouched, {} by metadata ({percent} % the same), {} by \
-             content, {} differed; {} without the free",
+             content, {} differed; {} without the free, {} refused by the kernel",
             self.histories,
             self.sessions,
             self.cut,
@@ -66,7 +70,8 @@ impl fmt::Display for Tally {
             self.by_metadata,
             self.by_content,
             self.differed,
-            self.holes
+            self.holes,
+            self.refused
         )
     }
 }
