@@ -8,7 +8,6 @@ use std::fmt::Write;
 /// (`rescue/crates/disk/tests/ext4_reads/mutants.rs`).
 const MUTANTS: &[(Rule, &str)] = &[
     (Rule::ParentUnmounted, "times can be on the disk before the data is"),
-    (Rule::NowUnmounted, "data can be on the disk before the times are"),
     (Rule::OneSession, "a session before the last was cut off"),
     (Rule::NothingReplayed, "the last was, and was put in order where it was only looked at"),
     (Rule::BootBlock, "a boot loader wrote its own block"),
