@@ -118,7 +118,8 @@ fn a_session_is_told_by_its_inodes() {
     assert!(!same(&changes, &now, "<8>"));
     // Of the inode table all but the blocks with the two inodes that changed.
     let table = super::mutants::inode_table(&before);
-    let differ = table.filter(|block| !changes.same.covers(Extent::between(block * BLOCK, (block + 1) * BLOCK).unwrap()));
+    let differ =
+        table.filter(|block| !changes.same.covers(Extent::between(block * BLOCK, (block + 1) * BLOCK).unwrap()));
     assert!((1..=3).contains(&differ.count()));
 }
 

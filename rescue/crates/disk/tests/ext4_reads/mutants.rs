@@ -55,9 +55,7 @@ impl Case {
             Wrong::Believes => changes.comparison != Comparison::Content,
             Wrong::Untouched => changes.comparison == Comparison::Untouched,
             Wrong::Same(path) => same(&changes, now, path),
-            Wrong::Block(block) => {
-                changes.same.covers(Extent::between(block * BLOCK, (block + 1) * BLOCK).unwrap())
-            }
+            Wrong::Block(block) => changes.same.covers(Extent::between(block * BLOCK, (block + 1) * BLOCK).unwrap()),
             Wrong::BootBlock => changes.same.covers(Extent::between(0, 1).unwrap()),
             Wrong::Free(_) => unreachable!("said above"),
         }

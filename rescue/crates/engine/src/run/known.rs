@@ -199,7 +199,8 @@ mod tests {
         }
         let map = writer.end().unwrap();
         writer.prove(&mut |_, _| true).unwrap();
-        let same: ExtentSet = [(0, 5000), (132_000, 196_000)].iter().filter_map(|(a, b)| Extent::between(*a, *b)).collect();
+        let same: ExtentSet =
+            [(0, 5000), (132_000, 196_000)].iter().filter_map(|(a, b)| Extent::between(*a, *b)).collect();
         let known = Known::of(&store, map, Extent::whole(ByteLen(1 << 20)), same);
         assert!(known.has(0) && !known.has(1));
 

@@ -67,7 +67,8 @@ impl Group {
     /// True where the inodes at the end of the table were never used, neither now nor in an earlier state, and were not zeroed in between:
     /// nothing was written there. (`ext4_init_inode_table` zeroes them and says so in one transaction.)
     pub(super) fn has_the_unused_of(&self, old: &Self) -> bool {
-        (self.inode_table, self.inodes_unused, self.inodes_zeroed) == (old.inode_table, old.inodes_unused, old.inodes_zeroed)
+        (self.inode_table, self.inodes_unused, self.inodes_zeroed)
+            == (old.inode_table, old.inodes_unused, old.inodes_zeroed)
     }
 
     /// True where the block bitmap is what its checksum says (always so where there is none).
