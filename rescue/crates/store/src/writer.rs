@@ -174,6 +174,8 @@ impl Writer {
     /// Takes parts of cells over, whose bytes are read from the store.
     fn read_kept(&mut self, leaf: &Kept, extent: Option<Extent>) -> Result<(), StoreError> {
         for slice in extent.into_iter().flat_map(|extent| leaf.slices(extent)) {
+            // These bytes become part of what is signed.
+            leaf.believe(&self.store)?;
             let bytes = self.store.read(&slice)?;
             self.cut(|volume| volume.slice(slice.extent.start().0, &bytes, slice.content))?;
         }

@@ -44,9 +44,7 @@ impl Piece {
             Self::Bad(extent) | Self::Same(extent, _) => extent.start(),
         }
     }
-}
 
-impl Piece {
     /// How many bytes were read.
     pub(crate) fn len(&self) -> ByteLen {
         match self {

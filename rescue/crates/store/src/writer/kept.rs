@@ -39,6 +39,11 @@ impl Kept {
         slices_of(self.leaf(), self.at.extent.start(), extent)
     }
 
+    /// Sees that its bytes are what was signed, where that is required.
+    pub(super) fn believe(&self, store: &Store) -> Result<(), StoreError> {
+        if store.requires_signers() { store.prove_leaf(&self.at.id, self.leaf()) } else { Ok(()) }
+    }
+
     /// Sees that the chunks that it uses there lie in packs that may be relied on.
     pub(super) fn is_there(&self, store: &Store, extent: Extent) -> Result<(), StoreError> {
         let leaf = self.leaf();
