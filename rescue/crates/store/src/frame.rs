@@ -27,6 +27,10 @@ pub(crate) fn expand(stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeErr
     Ok(plain)
 }
 
+/// Of the level that runs begin with and mostly stay at: its table of short matches at half the size, so that both of its tables
+/// stay in a processor's own cache. On an installed Debian 12 % faster for 0.2 % more bytes (zstd 1.5.7).
+const SHORT_MATCHES: (i32, u32) = (3, 15);
+
 /// Compresses frames, and proves each before it is believed: a compressor or a memory cell that fails must not be found
 /// out at the rollback.
 pub(crate) struct Squeezer {
@@ -49,6 +53,9 @@ impl Squeezer {
         if level != self.level {
             let fail = |e| StoreError::io(format!("zstd does not take level {level}: {e}"));
             self.compressor.set_compression_level(level).map_err(fail)?;
+            // 0 is what the level has of itself.
+            let short = if level == SHORT_MATCHES.0 { SHORT_MATCHES.1 } else { 0 };
+            self.compressor.set_parameter(zstd::zstd_safe::CParameter::ChainLog(short)).map_err(fail)?;
             self.level = level;
         }
         let most = plain.len() - plain.len() / 32;

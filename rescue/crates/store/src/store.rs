@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 /// What is read at once of a pack that is only to be hashed.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 2 << 20;
 /// Plain bytes of frames kept: those of neighbouring slices lie mostly in the same ones.
 const FRAMES: usize = 8 << 20;
 /// Most threads that compute at once.

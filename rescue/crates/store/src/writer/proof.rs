@@ -8,6 +8,9 @@ use model::units::ByteLen;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
+/// Packs that are read side by side, for each thread: half of them wait for the medium.
+const READERS: usize = 2;
+
 /// Told bytes read back and bytes to read; false stops.
 pub(super) type Progress<'a> = &'a mut dyn FnMut(ByteLen, ByteLen) -> bool;
 
@@ -35,7 +38,7 @@ pub(super) fn prove(store: &Store, packs: &[Put], threads: usize, progress: Prog
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
-        for _ in 0..threads.min(packs.len()) {
+        for _ in 0..threads.saturating_mul(READERS).min(packs.len()) {
             let sender = sender.clone();
             scope.spawn(|| work(store, packs, &next, &stop, sender));
         }
