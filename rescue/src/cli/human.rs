@@ -236,6 +236,9 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
     for (volume, why) in &p.kept {
         paragraph(&mut out, &format!("  {:<8} ", volume.to_string()), why.as_str());
     }
+    if let Some(reads) = &p.reads {
+        paragraph(&mut out, "read and saved first: ", reads.says.as_str());
+    }
     for c in &p.checks {
         let mark = if c.ok { "[ok] " } else { "[!!] not so: " };
         paragraph(&mut out, mark, &format!("{} ({})", c.what, c.says));

@@ -379,6 +379,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "kept": kept.collect::<Vec<_>>(),
         "checks": p.checks,
         "warnings": p.warnings,
+        "reads": p.reads.as_ref().map(|r| json!({ "everything": r.everything, "with": r.with, "says": r.says })),
     })
 }
 

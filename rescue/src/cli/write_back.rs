@@ -11,8 +11,10 @@ use model::plan::RollbackPlan;
 
 pub(super) fn run(args: &WriteBack) -> Ended {
     let command = match &args.to {
-        WriteBackTo::Snapshot { to, only } => Command::PlanRollback { to: to.clone(), only: only.clone() },
-        WriteBackTo::Undo => Command::PlanUndo,
+        WriteBackTo::Snapshot { to, only, full } => {
+            Command::PlanRollback { to: to.clone(), only: only.clone(), full: *full }
+        }
+        WriteBackTo::Undo { full } => Command::PlanUndo { full: *full },
         WriteBackTo::Resume => Command::PlanResume,
     };
     let mut session = Session::start(&args.disks, Some(&args.store))?;

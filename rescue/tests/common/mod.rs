@@ -391,6 +391,14 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
             warnings: vec![
                 "everything that was changed on / after 2026-11-21 23:59 is undone, files of users included".into(),
             ],
+            reads: (!matches!(action, Action::Resume { .. })).then(|| UndoReads {
+                with: snapshot_id("three"),
+                everything: false,
+                against: vec![Ok(Against { doubt: None }), Err("its kind keeps no record of what changed".into())],
+                says:
+                    "what changed since snapshot 3f1c8a02, as the file systems tell it; bytes written below them are not noticed, and stay"
+                        .into(),
+            }),
         },
     }
 }

@@ -39,6 +39,9 @@ pub struct VolumeCapture {
     pub why: DisplayText,
     /// Whether the file system's records may tell what is as in the snapshot before, or why all of it must be read.
     pub against: Result<Against, DisplayText>,
+    /// What will be written over it afterwards: where that differs from the snapshot before, and where a fence will stand, the bytes
+    /// are read whatever the records say.
+    pub written: Option<MapRoot>,
 }
 
 /// How far the records of a file system may be believed.
@@ -109,6 +112,23 @@ pub struct RollbackPlan {
     pub checks: Vec<Check>,
     /// What a person must agree to beyond the plan itself.
     pub warnings: Vec<DisplayText>,
+    /// What the undo snapshot reads; `None` where none is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<UndoReads>,
+}
+
+/// What the undo snapshot of a write-back reads. What is written over is read in any case, so that an undo restores it whatever the
+/// records of a file system say; the rest decides what the write-back can find to be different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoReads {
+    /// The snapshot that the disks are compared with.
+    pub with: SnapshotId,
+    /// Everything in use is read because that was asked for.
+    pub everything: bool,
+    /// Of each volume of the plan, in its order, what [`VolumeCapture::against`] says.
+    pub against: Vec<Result<Against, DisplayText>>,
+    /// Which it is, and what that means, for people.
+    pub says: DisplayText,
 }
 
 /// What a plan is for.

@@ -59,9 +59,14 @@ pub enum WriteBackTo {
         to: SnapRef,
         /// Only these volumes.
         only: Vec<VolumePath>,
+        /// Read everything in use first.
+        full: bool,
     },
     /// The state before the last write-back.
-    Undo,
+    Undo {
+        /// Read everything in use first.
+        full: bool,
+    },
     /// The end of a write-back that was cut off.
     Resume,
 }
@@ -166,9 +171,9 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             let Some(snapshot) = words.next() else {
                 return Err(Usage("`rollback` needs a snapshot, then the disks".into()));
             };
-            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone() }
+            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone(), full: given.full }
         }
-        "undo" => WriteBackTo::Undo,
+        "undo" => WriteBackTo::Undo { full: given.full },
         _ => WriteBackTo::Resume,
     };
     Ok((to, words.map(PathBuf::from).collect()))

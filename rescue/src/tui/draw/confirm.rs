@@ -86,15 +86,16 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
             out.extend(hanging(&format!("  {:<7} ", volume.to_string()), why.as_str(), plain, columns));
         }
     }
-    let then = match plan.action {
-        Action::Rollback => {
-            "First the present state is saved, so that this can be undone. If the power fails meanwhile, it can be finished or undone after the next start."
-        }
-        Action::Undo { .. } | Action::Resume { .. } => {
-            "If the power fails meanwhile, it can be finished or undone after the next start."
-        }
-    };
-    out.extend(paragraph(then, plain, 0, columns));
+    let saved = plan.reads.as_ref().map(|reads| {
+        let key =
+            if reads.everything { "f reads only what changed" } else { "f reads everything, as after a break-in" };
+        format!("First the present state is saved, so that this can be undone: {} ({key}). ", reads.says)
+    });
+    let then = format!(
+        "{}If the power fails meanwhile, it can be finished or undone after the next start.",
+        saved.unwrap_or_default()
+    );
+    out.extend(paragraph(&then, plain, 0, columns));
     let passed = plan.checks.iter().filter(|c| c.ok);
     if passed.clone().next().is_some() {
         out.push(Line::styled("What was checked", strong));

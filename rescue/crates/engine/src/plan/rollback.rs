@@ -90,6 +90,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         kept,
         checks,
         warnings,
+        reads: None,
     }
 }
 

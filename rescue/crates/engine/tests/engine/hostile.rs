@@ -25,7 +25,7 @@ fn saved(objects: &Arc<Memory>) -> SnapshotId {
 }
 
 fn to(id: SnapshotId) -> Command {
-    Command::PlanRollback { to: SnapRef::Prefix(id.to_string()), only: Vec::new() }
+    Command::PlanRollback { to: SnapRef::Prefix(id.to_string()), only: Vec::new(), full: false }
 }
 
 /// A snapshot in the store that says something else than the one of that id.
@@ -73,12 +73,12 @@ fn a_lost_record_does_not_lead_to_an_older_one() {
     let then = saved(&objects);
     let sim = Sim::new(machine().now.clone());
     must(&sim, &objects, to(then));
-    must(&sim, &objects, Command::PlanUndo);
+    must(&sim, &objects, Command::PlanUndo { full: false });
     let last = store(&objects).intents().unwrap().pop().unwrap();
     let name = objects.list("snapshots").unwrap().into_iter().find(|n| n.as_str().ends_with(&last.1.undo.to_string()));
     objects.delete(&name.unwrap()).unwrap();
     let written = sim.ops().len();
-    let (outcome, _) = run(&sim, &objects, Command::PlanUndo);
+    let (outcome, _) = run(&sim, &objects, Command::PlanUndo { full: false });
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     assert_eq!(sim.ops().len(), written);
 }
@@ -95,7 +95,7 @@ fn another_machine_id_is_undone_too() {
     at.iter().for_each(|at| now[*at..at + 4].copy_from_slice(b"dead"));
     let sim = Sim::new(now.clone());
     must(&sim, &objects, to(then));
-    must(&sim, &objects, Command::PlanUndo);
+    must(&sim, &objects, Command::PlanUndo { full: false });
     assert_eq!(sim.bytes()[at[0]..at[0] + 32], now[at[0]..at[0] + 32]);
 }
 
