@@ -70,6 +70,12 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
             );
         }
     }
+    if let Some(settings) = &i.firmware {
+        out.push_str("firmware, what it starts and in which order:\n");
+        for line in words::boot_entries(settings) {
+            paragraph(&mut out, "  ", &line);
+        }
+    }
     out
 }
 
@@ -229,6 +235,9 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
                 &format!("the partition table is repaired: {why}"),
             );
         }
+    }
+    for w in &p.firmware {
+        paragraph(&mut out, &format!("  {:<8} ", w.name), w.says.as_str());
     }
     if !p.kept.is_empty() {
         out.push_str("left as it is:\n");

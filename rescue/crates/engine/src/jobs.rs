@@ -111,7 +111,11 @@ impl Jobs {
             });
         };
         let disks = self.config.devices.disks();
-        let report = gather::report_by_step(&disks, &*self.config.parser, &since, &mut step);
+        let mut report = gather::report_by_step(&disks, &*self.config.parser, &since, &mut step);
+        match gather::boot_settings(&*self.config.devices, &*self.config.parser, &report.inspection) {
+            Ok(settings) => report.inspection.firmware = settings,
+            Err(why) => desk.log(&why),
+        }
         desk.tell(Happening::Report(Box::new(report.clone())));
         report
     }

@@ -1,6 +1,7 @@
 //! Plans: values that say exactly what a run will read or write. Shown first, approved by their id, then run.
 
 use crate::coverage::CaptureMethod;
+use crate::firmware::VariableWrite;
 use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
 use crate::inspection::Hardware;
 use crate::snapshot::{MapRoot, Purpose, VolumeRead};
@@ -112,6 +113,9 @@ pub struct RollbackPlan {
     pub checks: Vec<Check>,
     /// What a person must agree to beyond the plan itself.
     pub warnings: Vec<DisplayText>,
+    /// Boot variables of the firmware that are written, in this order, once the volumes hold what they are to hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firmware: Vec<VariableWrite>,
     /// What the undo snapshot reads; `None` where none is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<UndoReads>,

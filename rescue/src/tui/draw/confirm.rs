@@ -121,5 +121,8 @@ fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
             out.extend(hanging(&format!("  {:<7} ", disk.to_string()), &says, Style::new(), columns));
         }
     }
+    for w in &plan.firmware {
+        out.extend(hanging(&format!("  {:<7} ", w.name), w.says.as_str(), Style::new(), columns));
+    }
     out
 }

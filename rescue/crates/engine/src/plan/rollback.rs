@@ -1,8 +1,10 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
 use super::disks::{Pair, same_machine, same_partitions};
+use super::firmware;
 use super::snapshot::mount_point;
 use disk::fence::FENCE_LEN;
+use model::firmware::VariableWrite;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
@@ -75,6 +77,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     made.swap(&volumes);
     made.nothing_left_out(&volumes);
     let tables = made.tables(&volumes);
+    let firmware = made.firmware(&volumes);
     let Planner { checks, warnings, kept, .. } = made;
     let summary = question.manifest.summary(question.to);
     let what = match (&summary.headline, &summary.system) {
@@ -90,6 +93,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         kept,
         checks,
         warnings,
+        firmware,
         reads: None,
     }
 }
@@ -438,6 +442,28 @@ impl<'a> Planner<'a> {
             tables.push(self.table(saved, disk, volumes));
         }
         tables
+    }
+
+    /// The firmware's boot entries that start from what is written.
+    fn firmware(&mut self, volumes: &[VolumeRollback]) -> Vec<VariableWrite> {
+        let q = self.q;
+        let Some(now) = &q.inspection.firmware else { return Vec::new() };
+        match (q.of, &q.manifest.firmware) {
+            // An undo or a completion treats them as the write-back did.
+            (Some(of), _) => {
+                let (writes, left) = firmware::again(&of.firmware, now, matches!(q.action, Action::Undo { .. }));
+                left.iter().for_each(|says| self.warn(says));
+                writes
+            }
+            (None, Some(saved)) => {
+                let guid = |v: &VolumeRollback| {
+                    let table = self.saved_disk(v.saved_as.disk())?.table.as_ref()?;
+                    table.partitions.iter().find(|p| Some(p.number) == v.saved_as.number())?.guid.clone()
+                };
+                firmware::restored(saved, now, &volumes.iter().filter_map(guid).collect())
+            }
+            (None, None) => Vec::new(),
+        }
     }
 
     fn table(&mut self, saved: &SavedDisk, disk: &Disk, volumes: &[VolumeRollback]) -> TableRollback {

@@ -6,6 +6,7 @@ mod crash;
 mod export;
 mod faults;
 mod files;
+mod firmware;
 mod flow;
 mod hostile;
 mod image;
