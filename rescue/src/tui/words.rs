@@ -224,7 +224,7 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
     let kind = match &v.content {
         Content::Fenced(_) => "UNFINISHED".to_owned(),
         Content::Damaged { kind, .. } => format!("DAMAGED {}", kind.name()),
-        Content::Recognised { name } => name.clone(),
+        Content::Recognised { name, .. } => name.clone(),
         Content::BiosBoot => "boot code".to_owned(),
         Content::Ext(_) | Content::Fat(_) | Content::Swap(_) | Content::Empty | Content::Unknown => v.kind().to_owned(),
     };

@@ -4,6 +4,7 @@ use crate::gather::{self, Since, VOLUME_HEAD};
 use crate::handle::Config;
 use crate::plan as plans;
 use crate::plan::disks::{Pair, pair};
+use crate::plan::elsewhere;
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
 use crate::plan::snapshot::reads;
 use crate::run::export::{Order, export};
@@ -334,7 +335,11 @@ impl Jobs {
     fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
         let inspection = &report.inspection;
         let pairs = pair(making.manifest, inspection, making.pending);
-        let facts = facts(cx, report, making.manifest, &pairs)?;
+        let mut facts = facts(cx, report, making.manifest, &pairs)?;
+        if making.action == Action::Rollback {
+            let from = (making.to, making.manifest);
+            facts.elsewhere = files::which(cx.store, cx.parser, from, &elsewhere::MARKS);
+        }
         let machine = gather::machine(inspection);
         let mut plan = plan(&Planning {
             action: making.action,

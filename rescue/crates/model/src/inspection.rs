@@ -154,6 +154,9 @@ pub enum Content {
     Recognised {
         /// Its name.
         name: String,
+        /// Its header says that the machine's TPM may open it: a token `systemd-tpm2` or `clevis` of LUKS2.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        sealed: bool,
     },
     /// The core image of a BIOS GRUB.
     BiosBoot,

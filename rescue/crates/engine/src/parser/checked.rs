@@ -86,7 +86,7 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
         Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
         Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
         Content::Damaged { why, .. } => short(why.as_str()),
-        Content::Recognised { name } => name.len() <= 256,
+        Content::Recognised { name, .. } => name.len() <= 256,
         Content::BiosBoot | Content::Empty | Content::Unknown => true,
     };
     check(ok, || format!("what is on {path} makes no sense"))

@@ -1,6 +1,7 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
 use super::disks::{Pair, same_machine, same_partitions};
+use super::elsewhere::{self, Mark};
 use super::firmware;
 use super::snapshot::mount_point;
 use disk::fence::FENCE_LEN;
@@ -10,7 +11,7 @@ use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Vo
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
 use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume};
 use model::text::DisplayText;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which volumes of the snapshot are to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Facts {
     pub heads: BTreeMap<VolumePath, Digest>,
     /// For each disk of the snapshot that was found: whether the bytes of its saved table differ from those on the disk.
     pub tables: BTreeMap<DiskNo, bool>,
+    /// What the snapshot holds that has its other half elsewhere, and on which volume of it.
+    pub elsewhere: Vec<(VolumePath, Mark)>,
 }
 
 /// Everything a plan is made of. The same question gives the same plan.
@@ -75,6 +78,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     made.machine(&volumes);
     made.state(&volumes);
     made.swap(&volumes);
+    made.elsewhere(&volumes);
     made.nothing_left_out(&volumes);
     let tables = made.tables(&volumes);
     let firmware = made.firmware(&volumes);
@@ -389,6 +393,24 @@ impl<'a> Planner<'a> {
             if volumes.iter().any(|v| v.saved_as == saved.path) {
                 self.warn("the snapshot is of a hibernated system: it will wake where it went to sleep");
             }
+        }
+    }
+
+    /// What dislikes going back is told.
+    fn elsewhere(&mut self, volumes: &[VolumeRollback]) {
+        let q = self.q;
+        if q.action != Action::Rollback {
+            return;
+        }
+        let goes_back = |path: &VolumePath| volumes.iter().any(|v| v.saved_as == *path);
+        let found: Vec<Mark> =
+            q.facts.elsewhere.iter().filter(|(path, _)| goes_back(path)).map(|(_, mark)| *mark).collect();
+        elsewhere::warnings(&found).iter().for_each(|says| self.warn(says));
+        let disks: BTreeSet<DiskNo> = volumes.iter().map(|v| v.path.disk()).collect();
+        if disks.iter().any(|disk| self.boots(volumes, *disk))
+            && let Some(says) = elsewhere::sealed(q.inspection)
+        {
+            self.warn(says);
         }
     }
 

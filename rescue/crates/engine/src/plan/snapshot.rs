@@ -257,7 +257,7 @@ fn choose(
         Content::Swap(_) => known("swap, its header only"),
         Content::BiosBoot if volume.extent.len().0 <= MOST_BIOS_BOOT => raw("the core of a BIOS boot loader"),
         Content::Damaged { kind, .. } => raw(&format!("a damaged {}", kind.name())),
-        Content::Recognised { name } if full || mounted.is_some() => raw(name),
+        Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")
         }
