@@ -467,3 +467,20 @@ fn a_plan_is_asked_again_with_everything_read() {
     assert_eq!(press(&mut ui, &run, &[Key::Char('f')]), []);
     assert_eq!(ui.typed, "F", "FINISH begins with it, and saves nothing first");
 }
+
+/// Another machine's state takes another word.
+#[test]
+fn another_machines_state_has_a_word_of_its_own() {
+    let mut run = asking_run(plan::Action::Rollback, true);
+    let question = run.question.as_mut().unwrap();
+    question.plan.foreign = Some("web2".into());
+    let id = question.id;
+    let mut ui = open(&run);
+    let mut keys = typed("ROLLBACK");
+    keys.push(Key::Enter);
+    assert_eq!(press(&mut ui, &run, &keys), []);
+    let mut keys: Vec<Key> = std::iter::repeat_n(Key::Backspace, 8).chain(typed("ANOTHER")).collect();
+    keys.push(Key::Enter);
+    let approve = Action::Submit(Command::Answer { plan: id, approve: true });
+    assert_eq!(press(&mut ui, &run, &keys), [approve]);
+}

@@ -106,7 +106,7 @@ too.
 ";
 const ROLLBACK: &str = "\
 holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--full]
-    [--plan | --approve PLANID | --yes] [--json]
+    [--foreign-machine NAME] [--plan | --approve PLANID | --yes] [--json]
 
 Takes the disks back to a saved state. Without an approval it shows the plan
 and ends with exit code 4.
@@ -117,6 +117,8 @@ off, `holdfast resume` or `holdfast undo` completes it.
 What is the same by the file systems' own records is not read; bytes written
 below a file system are not noticed then, and stay. --full reads everything in
 use: for a machine that somebody may have broken into.
+A snapshot of another machine, whose partitions these disks have, goes onto
+them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
 ";

@@ -397,6 +397,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "kept": kept.collect::<Vec<_>>(),
         "checks": p.checks,
         "warnings": p.warnings,
+        "foreign": p.foreign,
         "firmware": p.firmware.iter().map(|w| json!({ "variable": w.name, "says": w.says })).collect::<Vec<_>>(),
         "reads": p.reads.as_ref().map(|r| json!({ "everything": r.everything, "with": r.with, "says": r.says })),
     })

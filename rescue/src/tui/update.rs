@@ -22,9 +22,10 @@ const PASSPHRASE_MOST: usize = 1024;
 /// The word that stops a job that must not be stopped lightly.
 pub const STOP_WORD: &str = "STOP";
 
-/// The word that approves a plan.
-pub fn word(action: &plan::Action) -> &'static str {
-    match action {
+/// The word that approves a plan: another one where the snapshot is of another machine.
+pub fn word(plan: &plan::RollbackPlan) -> &'static str {
+    match plan.action {
+        _ if plan.foreign.is_some() => "ANOTHER",
         plan::Action::Rollback => "ROLLBACK",
         plan::Action::Undo { .. } => "UNDO",
         plan::Action::Resume { .. } => "FINISH",
@@ -353,7 +354,7 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             return vec![Action::Submit(Command::Answer { plan: question.id, approve: false })];
         }
         Key::Enter if question.plan.is_usable() => {
-            let word = word(&question.plan.action);
+            let word = word(&question.plan);
             if ui.typed.eq_ignore_ascii_case(word) {
                 ui.typed.clear();
                 return vec![Action::Submit(Command::Answer { plan: question.id, approve: true })];

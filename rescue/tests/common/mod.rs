@@ -391,6 +391,7 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
             warnings: vec![
                 "everything that was changed on / after 2026-11-21 23:59 is undone, files of users included".into(),
             ],
+            foreign: None,
             firmware: Vec::new(),
             reads: (!matches!(action, Action::Resume { .. })).then(|| UndoReads {
                 with: snapshot_id("three"),

@@ -403,6 +403,10 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
             if let Ok(head) = head {
                 facts.heads.insert(volume.path.clone(), Digest::of(&head));
             }
+            let holders = cx.devices.holders(no, volume.extent);
+            if !holders.is_empty() {
+                facts.holders.insert(volume.path.clone(), holders);
+            }
         }
         let saved = manifest.disks.iter().find(|d| d.no == pair.saved);
         let (Some(saved), Some(now)) = (saved, &disk.table) else { continue };

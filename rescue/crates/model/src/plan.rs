@@ -113,6 +113,9 @@ pub struct RollbackPlan {
     pub checks: Vec<Check>,
     /// What a person must agree to beyond the plan itself.
     pub warnings: Vec<DisplayText>,
+    /// The machine that the snapshot is of, where that is another one than this: whoever approves must say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<DisplayText>,
     /// Boot variables of the firmware that are written, in this order, once the volumes hold what they are to hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firmware: Vec<VariableWrite>,

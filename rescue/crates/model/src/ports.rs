@@ -251,6 +251,11 @@ pub trait Devices: Send + Sync {
     /// See [`LeaseError`]; nothing was written in any of these cases.
     fn lease(&self, request: &LeaseRequest) -> Result<Box<dyn WriteLease>, LeaseError>;
 
+    /// What holds part of a disk now, a sentence each: mounts, swap in use, devices built on it. A lease of it would be refused.
+    fn holders(&self, _disk: DiskNo, _extent: Extent) -> Vec<DisplayText> {
+        Vec::new()
+    }
+
     /// The boot variables of this computer; `None` where it has none (BIOS), or where an image is among the disks.
     fn boot_variables(&self) -> Option<Arc<dyn BootVariables>> {
         None

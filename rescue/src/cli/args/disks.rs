@@ -95,6 +95,8 @@ pub struct WriteBack {
     pub store: StoreAt,
     /// How it is approved.
     pub approval: Approval,
+    /// `--foreign-machine NAME`: the snapshot is of that machine, which is another one, and that is meant.
+    pub foreign: Option<String>,
     /// For programs.
     pub json: bool,
 }
@@ -161,7 +163,7 @@ pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<Wr
         let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
         return Err(Usage(says.into()));
     }
-    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, json: given.json })
+    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, foreign: given.foreign.clone(), json: given.json })
 }
 
 fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {

@@ -93,6 +93,7 @@ fn the_forms_of_the_contract() {
             disks: vec!["a.img".into()],
             store: at("s"),
             approval: Approval::Plan(PlanId(id)),
+            foreign: None,
             json: false
         }))
     );

@@ -25,8 +25,9 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let rule = Line::raw("─".repeat(columns));
     let lines = if question.plan.is_usable() {
-        let word = word(&question.plan.action);
+        let word = word(&question.plan);
         let does = match question.plan.action {
+            _ if question.plan.foreign.is_some() => "To put another machine's state here, type",
             Action::Rollback => "To go back, type",
             Action::Undo { .. } => "To undo, type",
             Action::Resume { .. } => "To finish, type",

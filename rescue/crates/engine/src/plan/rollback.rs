@@ -33,6 +33,8 @@ pub struct Facts {
     pub heads: BTreeMap<VolumePath, Digest>,
     /// For each disk of the snapshot that was found: whether the bytes of its saved table differ from those on the disk.
     pub tables: BTreeMap<DiskNo, bool>,
+    /// What holds each volume, where anything does.
+    pub holders: BTreeMap<VolumePath, Vec<DisplayText>>,
     /// What the snapshot holds that has its other half elsewhere, and on which volume of it.
     pub elsewhere: Vec<(VolumePath, Mark)>,
 }
@@ -64,7 +66,7 @@ pub struct Question<'a> {
 
 /// Makes the plan. What stands against it is in its checks.
 pub fn plan(question: &Question<'_>) -> RollbackPlan {
-    let mut made = Planner { q: question, checks: Vec::new(), warnings: Vec::new(), kept: Vec::new() };
+    let mut made = Planner { q: question, checks: Vec::new(), warnings: Vec::new(), kept: Vec::new(), foreign: None };
     let mut volumes: Vec<(u8, VolumeRollback)> = Vec::new();
     made.fences();
     for saved in &question.manifest.volumes {
@@ -75,6 +77,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     volumes.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.path.cmp(&y.path)));
     let volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
     made.apart(&volumes);
+    made.held(&volumes);
     made.machine(&volumes);
     made.state(&volumes);
     made.swap(&volumes);
@@ -82,7 +85,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     made.nothing_left_out(&volumes);
     let tables = made.tables(&volumes);
     let firmware = made.firmware(&volumes);
-    let Planner { checks, warnings, kept, .. } = made;
+    let Planner { checks, warnings, kept, foreign, .. } = made;
     let summary = question.manifest.summary(question.to);
     let what = match (&summary.headline, &summary.system) {
         (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
@@ -97,6 +100,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         kept,
         checks,
         warnings,
+        foreign,
         firmware,
         reads: None,
     }
@@ -107,6 +111,7 @@ struct Planner<'a> {
     checks: Vec<Check>,
     warnings: Vec<DisplayText>,
     kept: Vec<(VolumePath, DisplayText)>,
+    foreign: Option<DisplayText>,
 }
 
 impl<'a> Planner<'a> {
@@ -307,7 +312,23 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The snapshot is of this machine, or else every volume lies on a disk known again by its identity.
+    /// What is mounted, swapped to or part of another device is not written over. (A lease would be refused; that is told before anybody
+    /// approves.)
+    fn held(&mut self, volumes: &[VolumeRollback]) {
+        let held = volumes.iter().filter_map(|v| self.q.facts.holders.get(&v.path));
+        let mut says: Vec<String> = held.flatten().map(ToString::to_string).collect();
+        says.dedup();
+        match says.is_empty() {
+            true => self.check("nothing else uses what is written", true, "no mount, no swap, no device on it"),
+            false => {
+                let says = format!("{}; unmount or stop that first", says.join(", "));
+                self.check("nothing else uses what is written", false, says);
+            }
+        }
+    }
+
+    /// The snapshot is of this machine, or else every volume lies on a disk known again by its identity. Or whoever approves says
+    /// that it is meant to go to another machine (installed anew on the same partitions, say).
     fn machine(&mut self, volumes: &[VolumeRollback]) {
         let q = self.q;
         let name = |m: &Machine| m.hostname.as_ref().map_or("a machine without a name".to_owned(), ToString::to_string);
@@ -315,13 +336,28 @@ impl<'a> Planner<'a> {
         let unfinished = q.inspection.fences().any(|(_, f)| q.pending.contains(&f.intent));
         let same = unfinished || same_machine(q.manifest, q.machine, q.inspection);
         let by_disk = !volumes.is_empty() && volumes.iter().all(|v| self.same_content_or_fence(v));
+        let what = "the snapshot is of this machine";
         let says = match (same, by_disk) {
             (true, _) if unfinished => "its unfinished rollback stands on these disks".to_owned(),
             (true, _) => format!("{}, as in the snapshot", name(q.machine)),
             (false, true) => "its machine id differs, but these are the very volumes of the snapshot".to_owned(),
+            (false, false) if q.of.is_some() => {
+                "the rollback to another machine's snapshot is gone back from".to_owned()
+            }
+            (false, false) if q.action == Action::Rollback && !volumes.is_empty() => {
+                let then = &q.manifest.machine;
+                let id = || then.machine_id.as_ref().and_then(|id| id.get(..8)).unwrap_or("unknown").into();
+                self.foreign = Some(then.hostname.clone().unwrap_or_else(id));
+                self.warn(format!(
+                    "the snapshot is of {}, and this is {}: what is on these volumes is another machine's, and is written over",
+                    name(then),
+                    name(q.machine)
+                ));
+                return;
+            }
             (false, false) => format!("the snapshot is of {}, this is {}", name(&q.manifest.machine), name(q.machine)),
         };
-        self.check("the snapshot is of this machine", same || by_disk, says);
+        self.check(what, same || by_disk || q.of.is_some(), says);
         if !same && by_disk {
             self.warn(
                 "the machine id on the disk is not the one of the snapshot: the system was installed anew, or copied",

@@ -44,6 +44,7 @@ fn plan(sim: &Sim, action: Action, to: (SnapshotId, MapRoot), with: Option<Snaps
         kept: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
+        foreign: None,
         firmware: Vec::new(),
         reads: Some(reads),
     }

@@ -41,6 +41,7 @@ pub(crate) fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         kept: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
+        foreign: None,
         firmware: Vec::new(),
         reads: None,
     };

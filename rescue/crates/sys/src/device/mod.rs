@@ -15,7 +15,7 @@ use model::id::DiskNo;
 use model::inspection::Hardware;
 use model::ports::{BootVariables, Devices, DiskSource, LeaseError, LeaseRequest, WriteLease};
 use model::text::DisplayText;
-use model::units::SectorSize;
+use model::units::{Extent, SectorSize};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -217,6 +217,19 @@ impl Devices for Machine {
         let gone = LeaseError::Gone { disk: request.disk };
         let disk = self.disks.iter().find(|d| d.no == request.disk).ok_or(gone)?;
         lease::give(disk, &self.disks, request).map(|l| Box::new(l) as Box<dyn WriteLease>)
+    }
+
+    fn holders(&self, disk: DiskNo, extent: Extent) -> Vec<DisplayText> {
+        let Some(disk) = self.disks.iter().find(|d| d.no == disk) else { return Vec::new() };
+        let held = match &disk.place {
+            Place::Block { rdev, .. } => {
+                sysfs::BlockDir::of_device(*rdev).map(|dir| dir.disk().holders_of(extent)).unwrap_or_default()
+            }
+            Place::Image { path, .. } => {
+                sysfs::set_up_on(path).map(|name| format!("{name} is set up on it")).into_iter().collect()
+            }
+        };
+        held.iter().map(|says| DisplayText::new(says)).collect()
     }
 
     fn boot_variables(&self) -> Option<Arc<dyn BootVariables>> {
