@@ -55,13 +55,17 @@ fn is_writable(name: &str) -> bool {
     name == model::firmware::ORDER || number_of(name).is_some()
 }
 
-fn read(path: &Path, name: &str) -> io::Result<Variable> {
+/// A variable; `None` for a file without a byte, which is what a variable leaves that was never taken by the firmware.
+fn read(path: &Path, name: &str) -> io::Result<Option<Variable>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MOST_VALUE as u64 + 5).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     match bytes.split_first_chunk::<4>() {
         Some((attributes, value)) if value.len() <= MOST_VALUE => {
             let (attributes, value) = (u32::from_le_bytes(*attributes), Value(value.to_vec()));
-            Ok(Variable { name: name.to_owned(), attributes, value })
+            Ok(Some(Variable { name: name.to_owned(), attributes, value }))
         }
         _ => Err(io::Error::other(format!("{name} has {} bytes", bytes.len()))),
     }
@@ -101,7 +105,7 @@ impl BootVariables for EfiVars {
             if all.len() >= MOST_ENTRIES + OTHERS.len() {
                 return Err(io::Error::other(format!("there are more than {MOST_ENTRIES} boot entries")));
             }
-            all.push(read(&file.path(), name)?);
+            all.extend(read(&file.path(), name)?);
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
@@ -112,18 +116,24 @@ impl BootVariables for EfiVars {
             return Err(io::Error::from(ErrorKind::InvalidInput));
         }
         let path = self.path(&variable.name);
-        match File::open(&path) {
-            Ok(file) => make_mutable(&file)?,
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
+        let is_new = match File::open(&path) {
+            Ok(file) => make_mutable(&file).map(|()| false)?,
+            Err(e) if e.kind() == ErrorKind::NotFound => true,
             Err(e) => return Err(e),
-        }
+        };
         let whole = [&variable.attributes.to_le_bytes()[..], &variable.value.0].concat();
         let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
         // One call is one change of the variable: a second would be another.
-        match file.write(&whole)? {
-            all if all == whole.len() => Ok(()),
-            some => Err(io::Error::other(format!("{some} of {} bytes were taken", whole.len()))),
+        let taken = match file.write(&whole) {
+            Ok(all) if all == whole.len() => Ok(()),
+            Ok(some) => Err(io::Error::other(format!("{some} of {} bytes were taken", whole.len()))),
+            Err(e) => Err(e),
+        };
+        if taken.is_err() && is_new {
+            // What is left of it says nothing; where it cannot be removed, it is passed over.
+            let _ = std::fs::remove_file(&path);
         }
+        taken
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -164,6 +174,8 @@ mod tests {
         for other in ["SecureBoot", "PK", "../Boot0001", "Boot1"] {
             assert!(vars.set(&of(other, &[1])).is_err() && vars.remove(other).is_err(), "{other}");
         }
+        std::fs::write(file("Boot0002"), []).unwrap();
+        assert!(vars.read_all().unwrap().iter().all(|v| v.name != "Boot0002"), "it was never taken");
         std::fs::write(file("Boot0003"), [7, 0]).unwrap();
         assert!(vars.read_all().is_err(), "less than its attributes");
     }

@@ -41,11 +41,13 @@ fn settings(all: Vec<Variable>, parser: &dyn Parser) -> Result<BootSettings, Str
             entries.push((number, attributes, value));
             continue;
         }
-        let units = value.0.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit));
+        let number = || value.0.first_chunk().map(|unit| u16::from_le_bytes(*unit));
         match name.as_str() {
-            "BootOrder" => settings.order = units.collect(),
-            "BootNext" => settings.next = units.last(),
-            "BootCurrent" => settings.current = units.last(),
+            "BootOrder" => {
+                settings.order = value.0.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+            }
+            "BootNext" => settings.next = number(),
+            "BootCurrent" => settings.current = number(),
             "OsIndications" => settings.os_indications = value.0.first_chunk().map(|b| u64::from_le_bytes(*b)),
             _ => {}
         }

@@ -188,7 +188,7 @@ proptest! {
     ) {
         let used_now = [&used.1[..], &used.2[..]].concat();
         let t = three(seed, &went, &changed, [&used.0, &used.1, &used_now]);
-        let same = claimed.map_or_else(|| set(&vec![(0, SECTORS)]), |ranges| set(&ranges));
+        let same = claimed.map_or_else(|| set(&[(0, SECTORS)]), |ranges| set(&ranges));
         let now = &t.bytes[1];
         let sim = Sim::new(now.clone());
         let receipt = go(&sim, &t.store, (&t.used[1], &same), &plan(&sim, Action::Rollback, t.older, Some(t.last)));
