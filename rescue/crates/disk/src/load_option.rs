@@ -134,6 +134,15 @@ mod tests {
         assert_eq!(read(&option("", &parts, &[])).unwrap().file.unwrap().as_str(), "\\EFI\\BOOT");
     }
 
+    /// `Boot0000` of EDK II's firmware for QEMU (OVMF 2022.11 of Debian 12), as Linux 6.1 read it there.
+    #[test]
+    fn a_firmwares_own_entry_is_read() {
+        const ENTRY: [u8; 62] = *b"\x09\x01\0\0\x2c\0U\0i\0A\0p\0p\0\0\0\x04\x07\x14\0\xc9\xbd\xb8\x7c\xeb\xf8\x34\x4f\xaa\xea\x3e\xe4\
+            \xaf\x65\x16\xa1\x04\x06\x14\0\x21\xaa\x2c\x46\x14\x76\x03\x45\x83\x6e\x8a\xb6\xf4\x66\x23\x31\x7f\xff\x04\0";
+        let read = read(&ENTRY).unwrap();
+        assert_eq!((read.active, read.label.as_str(), read.partition, read.file), (true, "UiApp", None, None));
+    }
+
     #[test]
     fn what_is_cut_short_is_told() {
         let path = [drive(ID, 2), node(0x7f, 0xff, &[])].concat();

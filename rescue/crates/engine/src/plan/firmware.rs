@@ -10,22 +10,26 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The writes of a rollback from the entries as they are `now` to those that were `saved`, of the partitions with these GUIDs.
 pub fn restored(saved: &BootSettings, now: &BootSettings, partitions: &BTreeSet<String>) -> Vec<VariableWrite> {
     let mut writes = Vec::new();
-    // The numbers of then, and what they are now.
+    // The numbers of then, and what they are now. What is there is found first: it is written over for nothing.
     let mut numbers: BTreeMap<u16, u16> = BTreeMap::new();
-    let mut taken: BTreeSet<u16> = now.entries.iter().map(|e| e.number).collect();
-    for entry in saved.of(partitions).filter(|e| e.attributes == BOOT_ATTRIBUTES) {
+    let ours = || saved.of(partitions).filter(|e| e.attributes == BOOT_ATTRIBUTES);
+    for entry in ours() {
         let same = |e: &&BootEntry| e.value == entry.value;
-        let there = now.entry(entry.number);
-        if let Some(found) = there.filter(same).or_else(|| now.entries.iter().find(same)) {
-            numbers.insert(entry.number, found.number);
+        let found = now.entry(entry.number).filter(same).or_else(|| now.entries.iter().find(same));
+        numbers.extend(found.map(|found| (entry.number, found.number)));
+    }
+    let found: BTreeSet<u16> = numbers.values().copied().collect();
+    let mut taken: BTreeSet<u16> = now.entries.iter().map(|e| e.number).collect();
+    for entry in ours() {
+        if numbers.contains_key(&entry.number) {
             continue;
         }
         // One number may stand for another system's entry since.
+        let there = now.entry(entry.number).filter(|e| !found.contains(&e.number));
         let changed = there.filter(|e| is_alike(e, entry) && e.attributes == BOOT_ATTRIBUTES);
-        let free = || (0..=u16::MAX).find(|n| !taken.contains(n));
-        let number = match (there, changed) {
-            (_, Some(_)) | (None, None) if changed.is_some() || !taken.contains(&entry.number) => entry.number,
-            _ => match free() {
+        let number = match changed.is_some() || !taken.contains(&entry.number) {
+            true => entry.number,
+            false => match (0..=u16::MAX).find(|n| !taken.contains(n)) {
                 Some(free) => free,
                 None => continue,
             },
@@ -84,7 +88,9 @@ fn order(saved: &BootSettings, now: &BootSettings, numbers: &BTreeMap<u16, u16>)
             || now.entry(*then).filter(|e| saved.entry(*then).is_some_and(|s| s.value == e.value)).map(|e| e.number);
         numbers.get(then).copied().or_else(other)
     };
-    let then: Vec<u16> = saved.order.iter().filter_map(is_now).collect();
+    // Two that were alike then may be one now.
+    let mut seen = BTreeSet::new();
+    let then: Vec<u16> = saved.order.iter().filter_map(is_now).filter(|n| seen.insert(*n)).collect();
     let mut common = then.iter().copied().filter(|n| now.order.contains(n));
     let mut order: Vec<u16> = Vec::new();
     for number in &now.order {

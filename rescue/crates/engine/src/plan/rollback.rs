@@ -316,12 +316,12 @@ impl<'a> Planner<'a> {
     /// approves.)
     fn held(&mut self, volumes: &[VolumeRollback]) {
         let held = volumes.iter().filter_map(|v| self.q.facts.holders.get(&v.path));
-        let mut says: Vec<String> = held.flatten().map(ToString::to_string).collect();
-        says.dedup();
+        let says: BTreeSet<String> = held.flatten().map(ToString::to_string).collect();
         match says.is_empty() {
             true => self.check("nothing else uses what is written", true, "no mount, no swap, no device on it"),
             false => {
-                let says = format!("{}; unmount or stop that first", says.join(", "));
+                let says = says.into_iter().collect::<Vec<_>>().join(", ");
+                let says = format!("{says}; unmount or stop that first");
                 self.check("nothing else uses what is written", false, says);
             }
         }

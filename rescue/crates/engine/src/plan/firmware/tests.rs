@@ -1,5 +1,6 @@
 use super::*;
 use model::firmware::Value;
+use proptest::prelude::*;
 
 const ESP: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -136,4 +137,43 @@ fn what_was_changed_since_is_told() {
     let (writes, left) = again(&writes, &settings(&[2, 0], vec![debian(0), stick(2)]), true);
     assert_eq!(writes.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(), ["Boot0000"]);
     assert!(left[0].starts_with("BootOrder"), "{left:?}");
+}
+
+proptest! {
+    /// Whatever was there and is there, with numbers and entries twice: nobody else's entry is touched, none leaves the order, and it can
+    /// be gone back from.
+    #[test]
+    fn others_keep_what_they_have(
+        saved in prop::collection::vec((0u16..6, 0u8..5), 0..6),
+        now in prop::collection::vec((0u16..6, 0u8..5), 0..6),
+        orders in (prop::collection::vec(0u16..7, 0..7), prop::collection::vec(0u16..7, 0..7)),
+    ) {
+        let of = |list: Vec<(u16, u8)>, order: Vec<u16>| {
+            let like = |number, what| match what {
+                0 => debian(number),
+                1 => windows(number),
+                2 => entry(number, Some(ESP), "debian", 40),
+                3 => entry(number, Some("99999999-2222-3333-4444-555555555555"), "debian", 50),
+                _ => stick(number),
+            };
+            let entries: BTreeMap<u16, BootEntry> = list.into_iter().map(|(n, what)| (n, like(n, what))).collect();
+            settings(&order, entries.into_values().collect())
+        };
+        let (saved, now) = (of(saved, orders.0), of(now, orders.1));
+        let partitions: BTreeSet<String> = [ESP.to_owned()].into_iter().collect();
+        let writes = restored(&saved, &now, &partitions);
+        let then = after(&now, &writes, &[&saved.entries[..], &now.entries[..]].concat());
+        for entry in now.entries.iter().filter(|e| e.partition() != Some(ESP)) {
+            prop_assert_eq!(then.entry(entry.number), Some(entry));
+        }
+        for number in &now.order {
+            prop_assert!(then.order.contains(number), "{} left {:?}", number, then.order);
+        }
+        for entry in saved.of(&partitions) {
+            prop_assert!(then.entries.iter().any(|e| e.value == entry.value));
+        }
+        let (back, left) = again(&writes, &then, true);
+        let known = [&saved.entries[..], &now.entries[..]].concat();
+        prop_assert_eq!((after(&then, &back, &known), left), (now, vec![]));
+    }
 }
