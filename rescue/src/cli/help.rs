@@ -105,8 +105,8 @@ counts as damage. `rollback`, `undo`, `resume`, `check` and `export` take it
 too.
 ";
 const ROLLBACK: &str = "\
-holdfast rollback SNAP DISK.. --store S [--only VOLUME,..]
-    [--plan | --approve PLANID | --yes] [--json]
+holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--full]
+    [--foreign-machine NAME] [--plan | --approve PLANID | --yes] [--json]
 
 Takes the disks back to a saved state. Without an approval it shows the plan
 and ends with exit code 4.
@@ -114,14 +114,20 @@ and ends with exit code 4.
 other; --yes carries out whatever the plan is.
 The present state is saved first: `holdfast undo` goes back to it. If it is cut
 off, `holdfast resume` or `holdfast undo` completes it.
+What is the same by the file systems' own records is not read; bytes written
+below a file system are not noticed then, and stay. --full reads everything in
+use: for a machine that somebody may have broken into.
+A snapshot of another machine, whose partitions these disks have, goes onto
+them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
 ";
 const UNDO: &str = "\
-holdfast undo DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+holdfast undo DISK.. --store S [--full] [--plan | --approve PLANID | --yes]
+    [--json]
 
 Goes back to what was before the last rollback of these disks, finished or not.
-Approval as for `rollback`.
+Approval and --full as for `rollback`.
 ";
 const RESUME: &str = "\
 holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]

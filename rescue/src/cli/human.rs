@@ -70,6 +70,12 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
             );
         }
     }
+    if let Some(settings) = &i.firmware {
+        out.push_str("firmware, what it starts and in which order:\n");
+        for line in words::boot_entries(settings) {
+            paragraph(&mut out, "  ", &line);
+        }
+    }
     out
 }
 
@@ -230,11 +236,17 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
             );
         }
     }
+    for w in &p.firmware {
+        paragraph(&mut out, &format!("  {:<8} ", w.name), w.says.as_str());
+    }
     if !p.kept.is_empty() {
         out.push_str("left as it is:\n");
     }
     for (volume, why) in &p.kept {
         paragraph(&mut out, &format!("  {:<8} ", volume.to_string()), why.as_str());
+    }
+    if let Some(reads) = &p.reads {
+        paragraph(&mut out, "read and saved first: ", reads.says.as_str());
     }
     for c in &p.checks {
         let mark = if c.ok { "[ok] " } else { "[!!] not so: " };

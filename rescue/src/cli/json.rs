@@ -9,6 +9,7 @@ use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::command::Failure;
 use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::{Evidence, Stamp};
+use model::firmware::BootSettings;
 use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
@@ -51,6 +52,23 @@ pub(super) fn report(report: &Report) -> Value {
         "systems": report.systems.iter().map(|s| system(i, s)).collect::<Vec<_>>(),
         "findings": i.findings.iter().map(finding).collect::<Vec<_>>(),
         "unfinished": unfinished.collect::<Vec<_>>(),
+        "firmware": i.firmware.as_ref().map(firmware),
+    })
+}
+
+fn firmware(settings: &BootSettings) -> Value {
+    let entries = settings.entries.iter().map(|e| {
+        let option = e.option.as_ref();
+        let told = option.ok();
+        json!({
+            "number": e.number, "attributes": e.attributes, "value": e.value, "active": told.map(|o| o.active),
+            "label": told.map(|o| &o.label), "partition": told.map(|o| &o.partition), "file": told.map(|o| &o.file),
+            "problem": option.err(),
+        })
+    });
+    json!({
+        "order": settings.order, "next": settings.next, "current": settings.current,
+        "os_indications": settings.os_indications, "entries": entries.collect::<Vec<_>>(),
     })
 }
 
@@ -379,6 +397,9 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "kept": kept.collect::<Vec<_>>(),
         "checks": p.checks,
         "warnings": p.warnings,
+        "foreign": p.foreign,
+        "firmware": p.firmware.iter().map(|w| json!({ "variable": w.name, "says": w.says })).collect::<Vec<_>>(),
+        "reads": p.reads.as_ref().map(|r| json!({ "everything": r.everything, "with": r.with, "says": r.says })),
     })
 }
 

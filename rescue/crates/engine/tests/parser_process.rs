@@ -58,6 +58,10 @@ fn a_process_answers_as_this_one_would() {
     for (_, volume) in there.inspection.volumes() {
         assert_eq!(child.coverage(volume), Local::new(disks.clone()).coverage(volume), "{}", volume.path);
     }
+    let entries = [model::firmware::Value(vec![1, 0, 0, 0, 4, 0, b'x', 0, 0, 0, 0x7f, 0xff, 4, 0]), Default::default()];
+    let options = child.load_options(&entries).unwrap();
+    assert_eq!(options, Local::new(disks.clone()).load_options(&entries).unwrap());
+    assert!(options[0].is_ok() && options[1].is_err(), "{options:?}");
     // Compressed bytes go through it too.
     let local = store::LocalDecoder;
     assert_eq!(child.frame(b"no zstd", 10).unwrap_err(), local.frame(b"no zstd", 10).unwrap_err());

@@ -43,9 +43,14 @@ pub enum Command {
         to: SnapRef,
         /// Only these volumes; all of the boot set where empty.
         only: Vec<VolumePath>,
+        /// Read everything in use first, whatever the file systems say of it.
+        full: bool,
     },
     /// Work out the way back from the last write-back, and ask for approval.
-    PlanUndo,
+    PlanUndo {
+        /// As of [`Command::PlanRollback`].
+        full: bool,
+    },
     /// Work out the completion of a write-back that was cut off, and ask for approval.
     PlanResume,
     /// Answer a [`crate::event::Question`]. The first answer counts.
@@ -54,6 +59,13 @@ pub enum Command {
         plan: PlanId,
         /// Go ahead, or not.
         approve: bool,
+    },
+    /// Ask a [`crate::event::Question`] again with a plan whose undo snapshot reads everything, or what changed.
+    Reread {
+        /// The plan as it was asked.
+        plan: PlanId,
+        /// Everything in use.
+        full: bool,
     },
     /// Check the store.
     Check {

@@ -9,6 +9,7 @@ pub mod cuts;
 pub mod event;
 pub mod evidence;
 pub mod files;
+pub mod firmware;
 pub mod hex;
 pub mod id;
 pub mod inspection;

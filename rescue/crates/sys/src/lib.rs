@@ -10,6 +10,7 @@ pub mod block;
 pub mod capacity;
 pub mod clock;
 pub mod device;
+pub mod efivars;
 pub mod module;
 pub mod mount;
 pub mod new_file;

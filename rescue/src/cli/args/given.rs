@@ -43,6 +43,7 @@ pub(super) struct Given {
     pub(super) yes: bool,
     pub(super) approve: Option<PlanId>,
     pub(super) only: Vec<VolumePath>,
+    pub(super) foreign: Option<String>,
     pub(super) out: Option<PathBuf>,
     pub(super) probe: Option<ProbeSize>,
     pub(super) control: Option<i32>,
@@ -139,6 +140,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
                     given.only.push(named(volume.into())?);
                 }
             }
+            "foreign-machine" => given.foreign = Some(parser.value()?.string()?),
             "out" => given.out = Some(parser.value()?.into()),
             "probe" => given.probe = Some(probe_size(parser)?),
             "control" => given.control = Some(parser.value()?.parse()?),

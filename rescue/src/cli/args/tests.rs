@@ -87,15 +87,24 @@ fn the_forms_of_the_contract() {
         Ok(Invocation::WriteBack(WriteBack {
             to: WriteBackTo::Snapshot {
                 to: SnapRef::LatestGood,
-                only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()]
+                only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()],
+                full: false,
             },
             disks: vec!["a.img".into()],
             store: at("s"),
             approval: Approval::Plan(PlanId(id)),
+            foreign: None,
             json: false
         }))
     );
-    assert!(matches!(parsed("undo a.img --store=s --yes"), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo));
+    for (line, full) in [("undo a.img --store=s --yes", false), ("undo a.img --full --store=s --yes", true)] {
+        assert!(matches!(parsed(line), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo { full }));
+    }
+    let full = "rollback latest a.img --store=s --full";
+    assert!(
+        matches!(parsed(full), Ok(Invocation::WriteBack(w)) if matches!(w.to, WriteBackTo::Snapshot { full: true, .. }))
+    );
+    assert!(parsed("resume a.img --store=s --full").is_err(), "it takes no undo snapshot");
     assert_eq!(
         parsed("export latest -o a/b.QCOW2 --only d0/p2 --store s --json"),
         Ok(Invocation::Export(Export {

@@ -2,8 +2,10 @@
 //!
 //! Everything here survives a parser that crashes: each question that was not answered costs one finding.
 
+mod firmware;
 mod look_for;
 
+pub(crate) use firmware::{boot_settings, partitions};
 pub(crate) use look_for::look_for;
 
 use crate::parser::{Parser, ParserError, Scene};

@@ -2,7 +2,7 @@
 
 use super::role::CPU_SECONDS;
 use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Request, decode_ranges, encode_ranges};
-use super::{AboutFiles, OfFiles, Parser, ParserError, SavedFs, Scene, checked};
+use super::{AboutFiles, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, checked};
 use crate::frame;
 use crate::machine::Opened;
 use disk::table::TableReading;
@@ -11,6 +11,7 @@ use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::files::LostFiles;
+use model::firmware::Value;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
@@ -318,6 +319,15 @@ impl Parser for Child {
         match self.decoder().ask(&Request::Policy, text, DECODE, None)? {
             (Answer::Policy { read: Ok(policy) }, _) => checked::policy(*policy).map(Ok),
             (Answer::Policy { read: Err(e) }, _) => checked::policy_error(e).map(Err),
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
+    fn load_options(&self, entries: &[Value]) -> Result<Vec<ReadOption>, ParserError> {
+        // Not by a process that has a disk.
+        match self.decoder().ask(&Request::LoadOptions { entries: entries.to_vec() }, &[], DECODE, None)? {
+            (Answer::LoadOptions { options }, _) => checked::load_options(options, entries.len()),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }

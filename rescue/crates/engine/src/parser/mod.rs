@@ -20,6 +20,7 @@ use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::files::{FileId, Layout, LostFiles, Named};
+use model::firmware::{LoadOption, Value};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
@@ -96,6 +97,15 @@ pub enum OfFiles {
     Lies(Layout),
 }
 
+/// A boot entry, or why it is none.
+pub type ReadOption = Result<LoadOption, DisplayText>;
+
+/// Reads boot entries, each by itself.
+fn load_options(entries: &[Value]) -> Vec<ReadOption> {
+    let read = |entry: &Value| disk::load_option::read(&entry.0).map_err(|why| DisplayText::new(&why));
+    entries.iter().map(read).collect()
+}
+
 /// Most entries of one answer.
 pub const MOST_LISTED: usize = 512;
 /// Most pieces of one answer.
@@ -135,6 +145,11 @@ pub trait Parser: store::Decode {
     /// What the text of a policy says; it may lie on a stick that anybody had in hands.
     fn policy(&self, text: &[u8]) -> Result<Result<Policy, PolicyError>, ParserError> {
         Ok(Policy::parse(text))
+    }
+
+    /// What boot entries of the firmware mean, in their order: whatever started there may have written them.
+    fn load_options(&self, entries: &[Value]) -> Result<Vec<ReadOption>, ParserError> {
+        Ok(load_options(entries))
     }
 
     /// What lies in bytes of a saved volume that are lost; `saved` is read from a store, and fails where they are. See

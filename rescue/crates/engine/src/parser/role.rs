@@ -155,6 +155,7 @@ fn answer(
             let bytes = || Handed::new(asking.clone(), *size).ahead();
             or_failed(desk.files(*map, content, bytes, about).map(|told| Answer::Files { told }))
         }
+        Request::LoadOptions { entries } => plain(Answer::LoadOptions { options: super::load_options(entries) }),
         Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {
             decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))

@@ -1,11 +1,12 @@
 //! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
 //! record or a frame on the way in, plain bytes or the ranges of a coverage on the way out; else empty).
 
-use super::{AboutFiles, OfFiles, Scene};
+use super::{AboutFiles, OfFiles, ReadOption, Scene};
 use disk::table::TableReading;
 use model::coverage::{CaptureMethod, Comparison};
 use model::evidence::Evidence;
 use model::files::LostFiles;
+use model::firmware::Value;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
@@ -92,6 +93,9 @@ pub(super) enum Request {
     },
     /// Its text is the plain bytes.
     Policy,
+    LoadOptions {
+        entries: Vec<Value>,
+    },
 }
 
 /// An answer.
@@ -154,6 +158,9 @@ pub(super) enum Answer {
     Frame,
     Policy {
         read: Result<Box<Policy>, PolicyError>,
+    },
+    LoadOptions {
+        options: Vec<ReadOption>,
     },
     /// A record could not be decoded.
     Undecodable {

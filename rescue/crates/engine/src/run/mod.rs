@@ -9,6 +9,7 @@ mod cut;
 pub mod export;
 mod fences;
 pub(crate) mod files;
+mod firmware;
 mod kept;
 mod known;
 mod leases;

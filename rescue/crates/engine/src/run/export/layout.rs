@@ -241,6 +241,7 @@ mod tests {
             systems: vec![],
             disks: vec![SavedDisk { no: DiskNo(0), hardware, table: Some(table), table_map: Some(map(0)) }],
             volumes: vec![volume(1, 100, 300), volume(5, 510, 900)],
+            firmware: None,
             cost: Cost::default(),
         }
     }
