@@ -17,6 +17,7 @@ pub mod new_tree;
 pub mod power;
 pub mod process;
 pub mod sandbox;
+pub mod scratch_file;
 pub mod signal;
 pub mod sysfs;
 #[cfg(feature = "trials")]
