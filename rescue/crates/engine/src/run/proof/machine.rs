@@ -176,7 +176,9 @@ pub(super) fn arguments(machine: &Machine) -> Vec<String> {
     out.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
     for ((index, disk), fd) in machine.disks.iter().enumerate().zip(DISKS..) {
         out.extend(["-blockdev".to_owned(), exported(&disk.name, &disk.name, fd)]);
-        out.extend(["-device".to_owned(), device(index, disk)]);
+        // An order that QEMU tells goes before what the variables of UEFI say.
+        let order = (machine.firmware == Firmware::Bios).then(|| format!(",bootindex={index}"));
+        out.extend(["-device".to_owned(), device(index, disk) + &order.unwrap_or_default()]);
     }
     if machine.firmware == Firmware::Uefi {
         let code = json!({
@@ -210,7 +212,7 @@ fn device(index: usize, disk: &Attached) -> String {
         Bus::Nvme => "nvme".to_owned(),
     };
     let name = &disk.name;
-    let mut out = format!("{kind},drive={name},bootindex={index}");
+    let mut out = format!("{kind},drive={name}");
     match (&disk.serial, disk.bus) {
         (Some(serial), _) => out.push_str(&format!(",serial={serial}")),
         // NVMe cannot be without.

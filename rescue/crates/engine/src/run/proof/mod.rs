@@ -12,6 +12,7 @@ mod overlay;
 mod qmp;
 mod running;
 mod serial;
+mod variables;
 mod verdict;
 
 use crate::gather;
@@ -35,6 +36,7 @@ use running::Running;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use variables::Loader;
 use verdict::{Before, End, Seen};
 
 /// What the machine writes: kept in memory up to so much, and up to so much in all.
@@ -74,8 +76,10 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
     }
     let before = Before::of(&report);
     let machine = parts(&manifest, trial, &report)?;
-    let watched = watch(cx, trial, &Started { program, machine: &machine, disks: &disks, room: &room, before: &before })?;
-    let Watched { seen, mut end, seconds, last_lines } = watched;
+    let loader = variables::loader(&report);
+    let (loader, before) = (loader.as_ref(), &before);
+    let started = Started { program, machine: &machine, loader, disks: &disks, room: &room, before };
+    let Watched { seen, mut end, seconds, last_lines } = watch(cx, trial, &started)?;
     if let Some(why) = trouble.first() {
         end = End::Store(why);
     }
@@ -176,6 +180,7 @@ fn parts(manifest: &Manifest, trial: &Trial, report: &Report) -> Result<Machine,
 struct Started<'a> {
     program: PathBuf,
     machine: &'a Machine,
+    loader: Option<&'a Loader>,
     disks: &'a Disks<'a>,
     room: &'a Arc<Room>,
     before: &'a Before,
@@ -196,7 +201,11 @@ fn watch(cx: &Context<'_>, trial: &Trial, started: &Started<'_>) -> Result<Watch
     let variables = match started.machine.firmware {
         Firmware::Bios => None,
         Firmware::Uefi => {
-            let bytes = machine::variables()?;
+            let mut bytes = machine::variables()?;
+            // Without an entry the firmware still looks at the removable place.
+            if let Some(loader) = started.loader {
+                variables::add(&mut bytes, loader);
+            }
             Some((machine::VARIABLES.to_owned(), Overlay::new(Arc::new(bytes), started.room.clone())))
         }
     };

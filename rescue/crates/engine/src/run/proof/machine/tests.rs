@@ -152,10 +152,10 @@ fn the_command_line_names_nothing_of_this_computer() {
     }
     assert_eq!(after("-device"), [
         "VGA",
-        "ide-hd,bus=ide.0,drive=d0,bootindex=0,serial=S-1,werror=report,rerror=report",
-        "nvme,drive=d1,bootindex=1,serial=d1",
+        "ide-hd,bus=ide.0,drive=d0,serial=S-1,werror=report,rerror=report,bootindex=0",
+        "nvme,drive=d1,serial=d1,bootindex=1",
         "pvpanic",
-        "virtio-blk-pci,drive=d2,bootindex=2,werror=report,rerror=report,logical_block_size=4096,physical_block_size=4096",
+        "virtio-blk-pci,drive=d2,werror=report,rerror=report,logical_block_size=4096,physical_block_size=4096,bootindex=2",
     ]);
     for (i, blockdev) in after("-blockdev").iter().enumerate() {
         let value: serde_json::Value = serde_json::from_str(blockdev).unwrap();
@@ -175,6 +175,7 @@ fn uefi_has_its_code_from_a_file_and_its_variables_from_a_socket() {
     let files: Vec<&str> = line.split(|c: char| " \",=".contains(c)).filter(|word| word.contains('/')).collect();
     assert_eq!(files, [OVMF.0]);
     assert!(line.contains("-accel kvm -cpu max -smp 2"), "{line}");
+    assert!(!line.contains("bootindex"), "its variables say what is started");
 }
 
 #[test]
