@@ -36,8 +36,8 @@ fn main() -> Result<()> {
     say(&format!("{} after {} s: {}", proof["verdict"], proof["seconds"], proof["why"]));
     must(&proof, "verdict", "proven")?;
     must(&proof, "firmware", "uefi")?;
-    if proof["boot"].as_str().is_none_or(|id| id.len() != 32) || proof["written"].as_u64().is_none_or(|n| n == 0) {
-        return Err(format!("it tells no start that was on record: {proof}").into());
+    if proof["written"].as_u64().is_none_or(|n| n == 0) {
+        return Err(format!("a start that writes nothing leaves no record: {proof}").into());
     }
 
     for (what, ruin, why) in [

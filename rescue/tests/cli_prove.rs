@@ -1,5 +1,6 @@
 //! A saved state is started in a virtual machine, as scripts see it: with QEMU itself on a disk that nothing starts from, and with
 //! programs that stand for it. That a real system is proven is shown in a machine test (`qemu-tests/tests/prove.rs`).
+#![cfg(feature = "prove")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod machine;

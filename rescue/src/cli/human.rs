@@ -263,7 +263,10 @@ pub(super) fn proved(p: &Proof) -> String {
     let mut out = String::new();
     let firmware = if p.firmware == Firmware::Uefi { "UEFI" } else { "a BIOS" };
     paragraph(&mut out, &format!("{}: {verdict}: ", words::short(p.snapshot)), p.why.as_str());
-    line_of(&mut out, format_args!("in a virtual machine with {firmware}, after {}", words::duration(p.seconds.into())));
+    line_of(
+        &mut out,
+        format_args!("in a virtual machine with {firmware}, after {}", words::duration(p.seconds.into())),
+    );
     for w in &p.warnings {
         paragraph(&mut out, "warning: ", w.as_str());
     }

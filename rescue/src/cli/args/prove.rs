@@ -32,7 +32,9 @@ pub(super) fn prove(given: &Given, store: StoreAt) -> Result<Prove, Usage> {
 /// Seconds, as a number.
 pub(super) fn timeout(text: &str) -> Result<u32, Usage> {
     let seconds = text.parse().ok().filter(|s| (1..=Trial::LONGEST).contains(s));
-    seconds.ok_or_else(|| Usage(format!("{} is no number of seconds from 1 to {}", DisplayText::new(text), Trial::LONGEST)))
+    seconds.ok_or_else(|| {
+        Usage(format!("{} is no number of seconds from 1 to {}", DisplayText::new(text), Trial::LONGEST))
+    })
 }
 
 pub(super) fn accelerator(text: &str) -> Result<Accelerator, Usage> {

@@ -88,8 +88,12 @@ impl Child {
         };
         let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
         let descriptors = copies.map_err(|e| failed("no more descriptors can be had", e))?;
-        let known =
-            opened.devices.disks().into_iter().map(|d| Known { no: d.no, hardware: d.hardware, handed: false }).collect();
+        let known = opened
+            .devices
+            .disks()
+            .into_iter()
+            .map(|d| Known { no: d.no, hardware: d.hardware, handed: false })
+            .collect();
         let parser = Self::new(Role::new(known, descriptors, Vec::new()));
         // Without disks there is a store to be read, and nothing to look at.
         let first = parser.decoding.first().filter(|_| parser.looking.disks.is_empty()).unwrap_or(&parser.looking);

@@ -82,7 +82,9 @@ pub(super) fn firmware(report: &Report) -> Result<Firmware, Stop> {
     let (uefi, bios) = starts(report);
     match (uefi, bios, Path::new(OVMF.0).is_file()) {
         (true, _, true) => Ok(Firmware::Uefi),
-        (true, false, false) => Err(missing("the snapshot starts on UEFI, and there is none for QEMU here", OVMF_PACKAGE)),
+        (true, false, false) => {
+            Err(missing("the snapshot starts on UEFI, and there is none for QEMU here", OVMF_PACKAGE))
+        }
         _ => Ok(Firmware::Bios),
     }
 }
@@ -94,7 +96,8 @@ fn starts(report: &Report) -> (bool, bool) {
     let bios = disk.volumes.iter().any(|v| v.content == Content::BiosBoot);
     let esp = |kind: &str| kind == GPT_ESP;
     let has_esp = table.partitions.iter().any(|p| esp(&p.type_id));
-    let loader = evidence(report).any(|(_, fact)| matches!(fact, Fact::BootPart { part: BootPart::Loader, broken: None }));
+    let loader =
+        evidence(report).any(|(_, fact)| matches!(fact, Fact::BootPart { part: BootPart::Loader, broken: None }));
     (has_esp && (loader || !bios), bios || !has_esp)
 }
 

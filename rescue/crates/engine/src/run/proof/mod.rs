@@ -61,7 +61,8 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
     let (id, manifest) = cx.store.find(snapshot, None)?;
     let layouts = layouts(id, &manifest, None)?;
     if layouts.len() > machine::MOST_DISKS {
-        let says = format!("the snapshot has {} disks, and a virtual machine takes {}", layouts.len(), machine::MOST_DISKS);
+        let says =
+            format!("the snapshot has {} disks, and a virtual machine takes {}", layouts.len(), machine::MOST_DISKS);
         return Err(Stop::failed(ExitCode::Refused, says, "nothing was started"));
     }
     let trouble = Arc::new(Trouble::default());
@@ -158,7 +159,11 @@ impl Disks<'_> {
         };
         let sources: Vec<DiskSource> = self.manifest.disks.iter().zip(&self.overlays).map(source).collect();
         let parser = cx.parser.over(sources.clone()).map_err(|e| {
-            Stop::failed(ExitCode::Failed, format!("the machine's disks cannot be looked at: {e}"), "please report this")
+            Stop::failed(
+                ExitCode::Failed,
+                format!("the machine's disks cannot be looked at: {e}"),
+                "please report this",
+            )
         })?;
         Ok(gather::report(&sources, &*parser, &|_| None))
     }
@@ -211,8 +216,13 @@ fn watch(cx: &Context<'_>, trial: &Trial, started: &Started<'_>) -> Result<Watch
     };
     std::thread::scope(|scope| {
         let arguments = machine::arguments(started.machine);
-        let mut running =
-            Running::start(scope, &started.program, &arguments, exports.into_iter().chain(variables), trial.accelerator)?;
+        let mut running = Running::start(
+            scope,
+            &started.program,
+            &arguments,
+            exports.into_iter().chain(variables),
+            trial.accelerator,
+        )?;
         let mut watch = Watch { cx, trial, started, seen: Seen::Nothing, fallen: 0, looked: started.disks.writes() };
         let end = watch.until_the_end(&mut running)?;
         let seconds = u32::try_from(running.age().as_secs()).unwrap_or(u32::MAX);

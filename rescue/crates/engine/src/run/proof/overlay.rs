@@ -282,8 +282,11 @@ fn read(base: &dyn ReadAt, pages: &Pages, at: ByteOffset, buf: &mut [u8]) -> Res
         let begin = usize::try_from(here - at.0).expect("within a buffer");
         if let Some(page) = pages.get(&no) {
             let n = (PAGE - within(here)).min(buf.len() - begin);
-            written(page, within(here), &mut buf[begin..begin + n])
-                .map_err(|source| ReadError::Io { at: here, len: n as u64, source })?;
+            written(page, within(here), &mut buf[begin..begin + n]).map_err(|source| ReadError::Io {
+                at: here,
+                len: n as u64,
+                source,
+            })?;
             here += n as u64;
             continue;
         }

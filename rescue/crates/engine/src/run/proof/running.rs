@@ -1,10 +1,10 @@
 //! A virtual machine that runs: the process, and the threads that speak with it.
 
+use super::nbd;
 use super::overlay::Overlay;
 use super::qmp::{self, Happened};
 use super::serial::Tail;
 use super::verdict::End;
-use super::nbd;
 use crate::run::Stop;
 use model::command::ExitCode;
 use model::proof::Accelerator;

@@ -105,7 +105,10 @@ mod tests {
     #[test]
     fn a_kernel_that_gave_up_is_heard() {
         let said = b"[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n[    1.3] CPU: 0\r\n";
-        assert_eq!(tail(said).panic().unwrap().as_str(), "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs");
+        assert_eq!(
+            tail(said).panic().unwrap().as_str(),
+            "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs"
+        );
         assert_eq!(tail(b"Kernel panic? no").panic(), None);
     }
 }

@@ -231,7 +231,9 @@ mod tests {
 
     #[test]
     fn the_own_loader_is_started_and_shim_before_grub() {
-        let best = |files: &[&str]| files.iter().filter_map(|f| Some((rank(f, "debian")?, *f))).min().map(|(_, f)| f.to_owned());
+        let best = |files: &[&str]| {
+            files.iter().filter_map(|f| Some((rank(f, "debian")?, *f))).min().map(|(_, f)| f.to_owned())
+        };
         let all = [
             "/efi/boot/bootx64.efi",
             "/efi/boot/fbx64.efi",

@@ -120,14 +120,13 @@ impl Before {
             (_, End::Full(why)) => (Verdict::Unknown, format!("{why}: it could not go on")),
             (_, End::Qemu(why)) => (Verdict::Unknown, format!("QEMU {why}")),
             (Seen::Fell { says, .. }, _) => (Verdict::NotProven, says.to_string()),
-            (seen, End::Panic(line)) => {
-                (Verdict::NotProven, format!("its kernel gave up ({}): {line}", seen.words()))
-            }
+            (seen, End::Panic(line)) => (Verdict::NotProven, format!("its kernel gave up ({}): {line}", seen.words())),
             (seen, End::Machine(Happened::Panicked)) => {
                 (Verdict::NotProven, format!("its kernel gave up ({})", seen.words()))
             }
             (seen, End::Machine(happened)) => {
-                let what = if *happened == Happened::Reset { "it started again by itself" } else { "it switched itself off" };
+                let what =
+                    if *happened == Happened::Reset { "it started again by itself" } else { "it switched itself off" };
                 self.without_record(seen, format!("{what}, and nothing on record says that it was up before"))
             }
             (Seen::Nothing, End::Late(seconds)) => {
@@ -181,7 +180,12 @@ impl Records {
             _ => None,
         };
         let mounted = || (now.mounts.is_some() && now.mounts != self.mounts).then_some(Seen::Mounted);
-        boots.max().into_iter().chain(login()).max().or_else(mounted).unwrap_or(Seen::Nothing)
+        match (boots.max(), login()) {
+            (Some(Seen::Begun { boot }), Some(Seen::Reached { says, .. })) => Seen::Reached { boot: Some(boot), says },
+            // The journal knows better than a run level what became of it.
+            (Some(fell @ Seen::Fell { .. }), _) => fell,
+            (boot, login) => boot.into_iter().chain(login).max().or_else(mounted).unwrap_or(Seen::Nothing),
+        }
     }
 
     /// A start that was not on record before.

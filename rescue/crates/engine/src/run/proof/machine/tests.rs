@@ -36,8 +36,13 @@ fn report(kind: TableKind, types: &[&str], parts: &[(BootPart, &str)]) -> Report
         extent: extent(number.into()),
         content: if **t == *BIOS_BOOT { Content::BiosBoot } else { Content::Unknown },
     };
-    let table =
-        Table { kind, id: "t".into(), partitions: numbered().map(partition).collect(), raw: vec![], from_backup: false };
+    let table = Table {
+        kind,
+        id: "t".into(),
+        partitions: numbered().map(partition).collect(),
+        raw: vec![],
+        from_backup: false,
+    };
     let disk = Disk {
         no: DiskNo(0),
         hardware: hardware("image", None, SectorSize::B512),
@@ -95,13 +100,10 @@ fn disks_are_attached_as_they_were() {
     let with = |kernel: &str| report(TableKind::Mbr, &["83"], &[(BootPart::Kernel, kernel)]);
     let (plain, cloud) = (with("/boot/vmlinuz-6.1.0-9-amd64"), with("/boot/vmlinuz-6.1.0-9-cloud-amd64"));
     let of = |transport: &str, report: &Report| bus(&trial, &hardware(transport, None, SectorSize::B512), report);
-    assert_eq!(["nvme", "virtio", "sata", "usb", "image"].map(|t| of(t, &plain)), [
-        Bus::Nvme,
-        Bus::Virtio,
-        Bus::Sata,
-        Bus::Sata,
-        Bus::Sata
-    ]);
+    assert_eq!(
+        ["nvme", "virtio", "sata", "usb", "image"].map(|t| of(t, &plain)),
+        [Bus::Nvme, Bus::Virtio, Bus::Sata, Bus::Sata, Bus::Sata]
+    );
     assert_eq!(of("image", &cloud), Bus::Virtio);
     let asked = Trial { bus: Some(Bus::Sata), ..trial };
     assert_eq!(bus(&asked, &hardware("nvme", None, SectorSize::B512), &cloud), Bus::Sata);
@@ -147,16 +149,21 @@ fn the_command_line_names_nothing_of_this_computer() {
     assert_eq!(after("-accel"), ["tcg,thread=multi"]);
     assert_eq!(after("-smp"), ["1"]);
     assert!(after("-sandbox")[0].starts_with("on,") && after("-sandbox")[0].contains("spawn=deny"));
-    for never in ["-netdev", "-net", "-drive", "-fsdev", "-virtfs", "-usbdevice", "-incoming", "-snapshot", "-daemonize"] {
+    for never in
+        ["-netdev", "-net", "-drive", "-fsdev", "-virtfs", "-usbdevice", "-incoming", "-snapshot", "-daemonize"]
+    {
         assert!(after(never).is_empty(), "{never}");
     }
-    assert_eq!(after("-device"), [
-        "VGA",
-        "ide-hd,bus=ide.0,drive=d0,serial=S-1,werror=report,rerror=report,bootindex=0",
-        "nvme,drive=d1,serial=d1,bootindex=1",
-        "pvpanic",
-        "virtio-blk-pci,drive=d2,werror=report,rerror=report,logical_block_size=4096,physical_block_size=4096,bootindex=2",
-    ]);
+    assert_eq!(
+        after("-device"),
+        [
+            "VGA",
+            "ide-hd,bus=ide.0,drive=d0,serial=S-1,werror=report,rerror=report,bootindex=0",
+            "nvme,drive=d1,serial=d1,bootindex=1",
+            "pvpanic",
+            "virtio-blk-pci,drive=d2,werror=report,rerror=report,logical_block_size=4096,physical_block_size=4096,bootindex=2",
+        ]
+    );
     for (i, blockdev) in after("-blockdev").iter().enumerate() {
         let value: serde_json::Value = serde_json::from_str(blockdev).unwrap();
         let server = json!({ "type": "fd", "str": (5 + i).to_string() });

@@ -79,7 +79,8 @@ fn qemu_writes_beside_it() {
     ];
     let out = tool("qemu-io", &write);
     worked(&out);
-    let read = ["-f", "raw", "-c", "read -P 0x5a 1000k 200k", "-c", "read -P 0 2M 1M", "-c", "read -P 0x33 513 511", &uri];
+    let read =
+        ["-f", "raw", "-c", "read -P 0x5a 1000k 200k", "-c", "read -P 0 2M 1M", "-c", "read -P 0x33 513 511", &uri];
     let out = tool("qemu-io", &read);
     worked(&out);
     assert!(!String::from_utf8_lossy(&out.stdout).contains("verification failed"), "{out:?}");

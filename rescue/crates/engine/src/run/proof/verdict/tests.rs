@@ -100,6 +100,12 @@ fn a_login_record_counts_where_it_is_new() {
     assert_eq!(seen(&before, vec![login(2000, None), mounted(4)]), Seen::Mounted);
     assert_eq!(seen(&before, vec![login(2000, Some('1')), mounted(4)]), Seen::Mounted);
     assert!(matches!(seen(&before, vec![login(2000, Some('5'))]), Seen::Reached { boot: None, .. }));
+    // The journal may not have come that far yet, but it knows the start.
+    let both = seen(&before, vec![login(2000, Some('5')), boot("b", 0, None, false)]);
+    assert!(matches!(&both, Seen::Reached { boot: Some(b), .. } if b == "b"), "{both:?}");
+    // One that is on record as fallen is not up, whatever a login record says.
+    let both = seen(&before, vec![login(2000, Some('5')), boot("b", 0, None, true)]);
+    assert!(matches!(both, Seen::Fell { .. }), "{both:?}");
 }
 
 fn verdict(before: &Before, seen: &Seen, end: &End) -> Verdict {
