@@ -44,11 +44,11 @@ impl Tail {
         lines[last..].iter().map(|l| DisplayText::new(&l.chars().take(LONGEST).collect::<String>())).collect()
     }
 
-    /// The line by which a kernel gave up, where one did.
+    /// The words with which a kernel gave up, where one did.
     pub(super) fn panic(&self) -> Option<DisplayText> {
         let text = self.text();
-        let line = text.lines().rfind(|l| l.contains(PANIC))?;
-        Some(DisplayText::new(&line.trim().chars().take(LONGEST).collect::<String>()))
+        let words = text.lines().find_map(|l| l.find(PANIC).and_then(|at| l.get(at..)))?;
+        Some(DisplayText::new(&words.trim().chars().take(LONGEST).collect::<String>()))
     }
 }
 
@@ -104,11 +104,9 @@ mod tests {
 
     #[test]
     fn a_kernel_that_gave_up_is_heard() {
-        let said = b"[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n[    1.3] CPU: 0\r\n";
-        assert_eq!(
-            tail(said).panic().unwrap().as_str(),
-            "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs"
-        );
+        let said = b"[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n[    1.3] CPU: 0\r\n\
+                     [    1.4] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs ]---\r\n";
+        assert_eq!(tail(said).panic().unwrap().as_str(), "Kernel panic - not syncing: VFS: Unable to mount root fs");
         assert_eq!(tail(b"Kernel panic? no").panic(), None);
     }
 }
