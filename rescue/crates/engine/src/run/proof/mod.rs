@@ -75,7 +75,12 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
         let says = format!("no installed system is found in snapshot {}", id.0.short(8));
         return Err(Stop::failed(ExitCode::Refused, says, "nothing would tell that it started: nothing was started"));
     }
-    let before = Before::of(&report);
+    if let Some(missing) = report.inspection.findings.iter().find(|f| gather::is_unanswered(f)) {
+        // A start before that shows only later would be taken for this one.
+        let says = format!("not all records of snapshot {} can be read: {}", id.0.short(8), missing.says);
+        return Err(Stop::failed(ExitCode::Failed, says, "nothing was started; please report this"));
+    }
+    let before = Before::of(&report, &manifest.systems, cx.clock.now());
     let machine = parts(&manifest, trial, &report)?;
     let loader = variables::loader(&report);
     let (loader, before) = (loader.as_ref(), &before);
@@ -85,7 +90,7 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
         end = End::Store(why);
     }
     let (verdict, why) = before.judge(&seen, &end);
-    let warnings = layouts.into_iter().flat_map(|l| l.warnings).collect();
+    let warnings: Vec<DisplayText> = layouts.into_iter().flat_map(|l| l.warnings).collect();
     let mut proof = Proof {
         snapshot: id,
         verdict,
@@ -100,8 +105,11 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
         recorded: false,
     };
     if let Some(says) = note(&proof) {
-        cx.store.put_note(id, says, cx.clock.now())?;
-        proof.recorded = true;
+        // A verdict that took minutes is told, whether it can be written down or not.
+        match cx.store.put_note(id, says, cx.clock.now()) {
+            Ok(()) => proof.recorded = true,
+            Err(e) => proof.warnings.push(DisplayText::new(&format!("this could not be noted in the store: {e}"))),
+        }
     }
     Ok(proof)
 }

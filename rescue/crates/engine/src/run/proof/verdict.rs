@@ -1,15 +1,23 @@
 //! What the records of a system say of a start that was watched: told from what stood there before, and never from a screen.
 
 use super::qmp::Happened;
-use model::assessment::Report;
+use model::assessment::{Report, SystemReport};
 use model::evidence::{Evidence, Fact, Stamp};
 use model::id::VolumePath;
+use model::ports::UnixMicros;
 use model::proof::Verdict;
 use model::text::DisplayText;
 use std::collections::BTreeSet;
 
+/// How far the clock of a machine may be from ours, which it was given: hardware clocks may keep local time.
+const APART: i64 = 15 * 60 * 60 * 1_000_000;
+
 /// The records before the machine was switched on.
-pub(super) struct Before(Vec<Records>);
+pub(super) struct Before {
+    systems: Vec<Records>,
+    /// No start that began before that is this one.
+    since: UnixMicros,
+}
 
 /// The records of one system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,22 +101,32 @@ pub(super) enum End {
 }
 
 impl Before {
-    pub(super) fn of(report: &Report) -> Self {
-        Self(report.systems.iter().map(|s| Records::of(&s.system.root, &s.evidence)).collect())
+    /// The records in a report of the disks, and in what was known of them when they were saved. `now` is when the machine is
+    /// switched on.
+    pub(super) fn of(report: &Report, then: &[SystemReport], now: UnixMicros) -> Self {
+        let records = |s: &SystemReport| {
+            let mut records = Records::of(&s.system.root, &s.evidence);
+            for then in then.iter().filter(|t| t.system.root == s.system.root) {
+                records.boots.extend(Records::of(&then.system.root, &then.evidence).boots);
+            }
+            records
+        };
+        let systems = report.systems.iter().map(records).collect();
+        Self { systems, since: UnixMicros(now.0.saturating_sub(APART)) }
     }
 
     /// What is seen now of a start since then, in whichever system it was.
     pub(super) fn seen(&self, report: &Report) -> Seen {
         let one = |before: &Records| {
             let system = report.systems.iter().find(|s| s.system.root == before.root)?;
-            Some(before.seen(&system.evidence))
+            Some(before.seen(&system.evidence, self.since))
         };
-        self.0.iter().filter_map(one).max().unwrap_or(Seen::Nothing)
+        self.systems.iter().filter_map(one).max().unwrap_or(Seen::Nothing)
     }
 
     /// True where a system here that started would have left a record of it.
     fn keeps_records(&self) -> bool {
-        self.0.iter().any(|r| !r.boots.is_empty() || r.login.is_some_and(|(_, level)| level.is_some()))
+        self.systems.iter().any(|r| !r.boots.is_empty() || r.login.is_some_and(|(_, level)| level.is_some()))
     }
 
     /// What is held of it, and why.
@@ -168,12 +186,14 @@ impl Records {
         out
     }
 
-    fn seen(&self, evidence: &[Evidence]) -> Seen {
-        let boots = evidence.iter().filter_map(|e| self.new_boot(e));
+    fn seen(&self, evidence: &[Evidence], since: UnixMicros) -> Seen {
+        let boots = evidence.iter().filter_map(|e| self.new_boot(e, since));
         let now = Self::of(&self.root, evidence);
         let login = || match now.login {
             // The same run level of the start before says nothing of this one.
-            Some((at, Some(level @ '2'..='5'))) if self.login.is_none_or(|(before, _)| before != at) => {
+            Some((Some(at), Some(level @ '2'..='5')))
+                if at.at >= since && self.login.is_none_or(|(before, _)| before != Some(at)) =>
+            {
                 let says = format!("the login record has run level {level} of this start");
                 Some(Seen::Reached { boot: None, says: DisplayText::new(&says) })
             }
@@ -189,9 +209,11 @@ impl Records {
     }
 
     /// A start that was not on record before.
-    fn new_boot(&self, e: &Evidence) -> Option<Seen> {
-        let Fact::Boot { boot_id, startup_finished, reached_target, emergency, .. } = &e.fact else { return None };
-        if self.boots.contains(boot_id) {
+    fn new_boot(&self, e: &Evidence, since: UnixMicros) -> Option<Seen> {
+        let Fact::Boot { boot_id, first, startup_finished, reached_target, emergency, .. } = &e.fact else {
+            return None;
+        };
+        if self.boots.contains(boot_id) || *first < since {
             return None;
         }
         let boot = boot_id.clone();

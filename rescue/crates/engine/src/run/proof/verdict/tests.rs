@@ -5,6 +5,9 @@ use model::id::DiskNo;
 use model::inspection::{Inspection, System};
 use model::ports::UnixMicros;
 
+/// When the machine is switched on, in seconds.
+const NOW: i64 = 1_800_000_000;
+
 fn root() -> VolumePath {
     VolumePath::partition(DiskNo(0), 1)
 }
@@ -16,11 +19,12 @@ fn fact(fact: Fact, seconds: i64) -> Evidence {
 }
 
 fn boot(id: &str, age: u32, target: Option<&str>, emergency: bool) -> Evidence {
+    let begun = NOW + i64::from(age == 0);
     let boot = Fact::Boot {
         boot_id: id.into(),
         age,
-        first: UnixMicros(1),
-        last: UnixMicros(2),
+        first: UnixMicros(begun * 1_000_000),
+        last: UnixMicros(begun * 1_000_000 + 2),
         journal_stopped: false,
         startup_finished: false,
         reached_target: target.map(Into::into),
@@ -30,7 +34,7 @@ fn boot(id: &str, age: u32, target: Option<&str>, emergency: bool) -> Evidence {
         panicked: false,
         order: None,
     };
-    fact(boot, 7)
+    fact(boot, NOW)
 }
 
 fn login(seconds: i64, run_level: Option<char>) -> Evidence {
@@ -64,9 +68,13 @@ fn report(evidence: Vec<Evidence>) -> Report {
     Report { inspection, systems: vec![SystemReport { system, assessment, evidence }] }
 }
 
+fn of(evidence: Vec<Evidence>) -> Before {
+    Before::of(&report(evidence), &[], UnixMicros(NOW * 1_000_000))
+}
+
 /// A system that came up before, as its journal says.
 fn before() -> Before {
-    Before::of(&report(vec![boot("a", 0, Some("multi-user.target"), false), mounted(3)]))
+    of(vec![boot("a", 0, Some("multi-user.target"), false), mounted(3)])
 }
 
 fn seen(before: &Before, evidence: Vec<Evidence>) -> Seen {
@@ -93,18 +101,39 @@ fn only_this_start_counts() {
     assert_eq!(before.seen(&Report::default()), Seen::Nothing);
 }
 
+/// Records that were not seen before, for whatever reason, and that are none of this start.
+#[test]
+fn a_start_of_before_does_not_count() {
+    let up = |seconds| {
+        let mut e = boot("b", 0, Some("multi-user.target"), false);
+        if let Fact::Boot { first, .. } = &mut e.fact {
+            *first = UnixMicros(seconds * 1_000_000);
+        }
+        e
+    };
+    let silent = of(vec![mounted(3)]);
+    let hours = 60 * 60;
+    assert!(matches!(seen(&silent, vec![up(NOW - 14 * hours)]), Seen::Reached { .. }), "its clock keeps local time");
+    assert_eq!(seen(&silent, vec![up(NOW - 16 * hours)]), Seen::Nothing);
+    assert_eq!(seen(&silent, vec![login(NOW - 16 * hours, Some('5'))]), Seen::Nothing);
+    // One that was known when the snapshot was taken.
+    let then = report(vec![boot("b", 0, Some("multi-user.target"), false)]).systems;
+    let knowing = Before::of(&report(vec![mounted(3)]), &then, UnixMicros(NOW * 1_000_000));
+    assert_eq!(seen(&knowing, vec![up(NOW), mounted(3)]), Seen::Nothing);
+}
+
 #[test]
 fn a_login_record_counts_where_it_is_new() {
-    let before = Before::of(&report(vec![login(1000, Some('5')), mounted(3)]));
-    assert_eq!(seen(&before, vec![login(1000, Some('5')), mounted(4)]), Seen::Mounted);
-    assert_eq!(seen(&before, vec![login(2000, None), mounted(4)]), Seen::Mounted);
-    assert_eq!(seen(&before, vec![login(2000, Some('1')), mounted(4)]), Seen::Mounted);
-    assert!(matches!(seen(&before, vec![login(2000, Some('5'))]), Seen::Reached { boot: None, .. }));
+    let before = of(vec![login(NOW - 10, Some('5')), mounted(3)]);
+    assert_eq!(seen(&before, vec![login(NOW - 10, Some('5')), mounted(4)]), Seen::Mounted);
+    assert_eq!(seen(&before, vec![login(NOW + 10, None), mounted(4)]), Seen::Mounted);
+    assert_eq!(seen(&before, vec![login(NOW + 10, Some('1')), mounted(4)]), Seen::Mounted);
+    assert!(matches!(seen(&before, vec![login(NOW + 10, Some('5'))]), Seen::Reached { boot: None, .. }));
     // The journal may not have come that far yet, but it knows the start.
-    let both = seen(&before, vec![login(2000, Some('5')), boot("b", 0, None, false)]);
+    let both = seen(&before, vec![login(NOW + 10, Some('5')), boot("b", 0, None, false)]);
     assert!(matches!(&both, Seen::Reached { boot: Some(b), .. } if b == "b"), "{both:?}");
     // One that is on record as fallen is not up, whatever a login record says.
-    let both = seen(&before, vec![login(2000, Some('5')), boot("b", 0, None, true)]);
+    let both = seen(&before, vec![login(NOW + 10, Some('5')), boot("b", 0, None, true)]);
     assert!(matches!(both, Seen::Fell { .. }), "{both:?}");
 }
 
@@ -142,7 +171,7 @@ fn what_is_on_record_decides() {
 
 #[test]
 fn a_system_without_records_is_not_judged_by_their_absence() {
-    let silent = Before::of(&report(vec![mounted(3)]));
+    let silent = of(vec![mounted(3)]);
     for end in [End::Late(10), End::Machine(Happened::Off), End::Machine(Happened::Reset)] {
         assert_eq!(verdict(&silent, &Seen::Mounted, &end), Verdict::Unknown, "{end:?}");
         assert_eq!(verdict(&silent, &Seen::Nothing, &end), Verdict::NotProven, "{end:?}");
