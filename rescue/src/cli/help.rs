@@ -219,11 +219,11 @@ qemu-system-x86 and, for systems that start on UEFI, ovmf) and notes in the
 store whether it came up: exit code 0 where it did, 3 where it did not, 4 where
 nothing tells. `snapshots` shows the last verdict.
 What counts is what the system itself writes to its journal or login record
-while it runs, not what appears on a screen. It may take --timeout seconds (600)
-and, where its root was mounted, a minute more for a shutdown.
+while it runs, not what appears on a screen. It may take --timeout seconds
+(600) and, where its root was mounted, a minute more for a shutdown.
 The machine has no network and sees nothing of this computer. What it writes is
-kept in memory and a scratch file without a name (in $TMPDIR or /var/tmp), 4 GB
-at most, and is gone afterwards.
+kept in memory and in a scratch file without a name (in $TMPDIR or /var/tmp),
+4 GB at most, and is gone afterwards.
 --accel kvm is ten times faster where it works; where /dev/kvm is there and
 kernels hang on it the verdict would be wrong, so it is not chosen unasked.
 --bus says how its disks are attached, where what was chosen is not known to

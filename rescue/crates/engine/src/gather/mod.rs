@@ -51,6 +51,7 @@ fn unanswered(volume: VolumePath, what: &str, error: &ParserError) -> Finding {
 }
 
 /// True where a look could have told more, and its parser did not answer: what is not in the report may be there all the same.
+#[cfg(feature = "prove")]
 pub(crate) fn is_unanswered(finding: &Finding) -> bool {
     finding.severity == Severity::Damage && finding.advice.as_str() == REPORT_IT
 }
