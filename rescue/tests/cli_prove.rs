@@ -57,7 +57,10 @@ fn what_does_not_start_is_not_proven() {
     let (code, proof) = ended(command);
     assert_eq!((code, &proof["verdict"], &proof["recorded"]), (3, &"not_proven".into(), &true.into()), "{proof}");
     assert_eq!((&proof["snapshot"], &proof["firmware"]), (&id.into(), &"uefi".into()), "{proof}");
-    assert!(proof["why"].as_str().unwrap().contains("no root file system was mounted in 4 seconds"), "{proof}");
+    assert!(
+        proof["why"].as_str().unwrap().contains("no root file system was mounted for writing in 4 seconds"),
+        "{proof}"
+    );
     assert!(proof["boot"].is_null() && proof["seconds"].as_u64().unwrap() >= 4, "{proof}");
     let (proven, unproven) = proofs(&m);
     assert!(proven.is_null() && unproven.as_str().unwrap().contains("no root file system"), "{unproven}");

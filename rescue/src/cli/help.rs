@@ -224,7 +224,7 @@ while it runs, not what appears on a screen. It may take --timeout seconds
 The machine has no network and sees nothing of this computer. What it writes is
 kept in memory and in a scratch file without a name (in $TMPDIR or /var/tmp),
 4 GB at most, and is gone afterwards.
---accel kvm is ten times faster where it works; where /dev/kvm is there and
+--accel kvm is far faster where it works; where /dev/kvm is there and
 kernels hang on it the verdict would be wrong, so it is not chosen unasked.
 --bus says how its disks are attached, where what was chosen is not known to
 its initial RAM file system.

@@ -17,7 +17,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Seconds a start may take where nothing else is said. An emulated processor is ten times slower than a real one.
+    /// Seconds a start may take where nothing else is said. An emulated processor is slow.
     pub const TIMEOUT: u32 = 600;
     /// Most seconds that can be asked for: a day.
     pub const LONGEST: u32 = 24 * 60 * 60;

@@ -153,6 +153,9 @@ pub trait Parser: store::Decode {
 
     /// Another parser of this kind, for disks that no process can be given a descriptor of: their bytes are handed to it piece
     /// by piece.
+    ///
+    /// # Errors
+    /// [`ParserError`] where there is none of this kind.
     fn over(&self, _disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
         Err(ParserError::new("nothing is there to look at other disks"))
     }

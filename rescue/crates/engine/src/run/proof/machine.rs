@@ -130,6 +130,28 @@ fn is_for_virtual_machines(report: &Report) -> bool {
     paths.any(|path| ["-cloud", "-virtual", "-kvm"].iter().any(|name| path.contains(name)))
 }
 
+/// Refuses a system for another kind of processor: what this machine cannot start says nothing of the snapshot.
+///
+/// # Errors
+/// [`Stop`], where the names of its kernels and libraries tell.
+pub(super) fn processor(report: &Report) -> Result<(), Stop> {
+    let own = ["amd64", "x86_64", "x86-64", "i386", "686"];
+    let others = ["aarch64", "arm64", "armhf", "armmp", "ppc64", "riscv64", "s390x", "mips"];
+    let telling = [BootPart::Kernel, BootPart::Libc];
+    let paths: Vec<String> = evidence(report)
+        .filter(|(_, fact)| matches!(fact, Fact::BootPart { part, broken: None } if telling.contains(part)))
+        .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+        .collect();
+    let named = |names: &[&'static str]| names.iter().copied().find(|name| paths.iter().any(|p| p.contains(name)));
+    match (named(&own), named(&others)) {
+        (None, Some(other)) => {
+            let says = format!("the system is for another processor ({other}): virtual machines here are x86-64");
+            Err(Stop::failed(ExitCode::Refused, says, "nothing was started"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A serial number that QEMU takes as it is; others are left out.
 pub(super) fn serial(hardware: &Hardware) -> Option<String> {
     let serial = hardware.serial.as_ref()?.as_str();

@@ -120,7 +120,7 @@ fn note(proof: &Proof) -> Option<Says> {
         Firmware::Bios => "with a BIOS",
         Firmware::Uefi => "with UEFI",
     };
-    let text = format!("started in a virtual machine {on}, {} after {} s", proof.why, proof.seconds);
+    let text = format!("in a virtual machine {on}, after {} s: {}", proof.seconds, proof.why);
     match proof.verdict {
         Verdict::Proven => Some(Says::Proven { how: DisplayText::new(&text) }),
         Verdict::NotProven => Some(Says::Unproven { why: DisplayText::new(&text) }),
@@ -185,6 +185,7 @@ fn parts(manifest: &Manifest, trial: &Trial, report: &Report) -> Result<Machine,
         serial: machine::serial(hardware),
         sector: hardware.sector.0,
     };
+    machine::processor(report)?;
     let disks = manifest.disks.iter().map(|d| attached((d.no.to_string(), &d.hardware))).collect();
     Ok(Machine { firmware: machine::firmware(report)?, accelerator: trial.accelerator, disks })
 }

@@ -72,7 +72,7 @@ impl Seen {
     /// What is seen, in a few words.
     pub(super) fn words(&self) -> &'static str {
         match self {
-            Self::Nothing => "no root file system was mounted",
+            Self::Nothing => "no root file system was mounted for writing",
             Self::Mounted => "its root file system is mounted",
             Self::Begun { .. } => "its start is on record",
             Self::Fell { .. } => "it is in emergency mode",
@@ -148,7 +148,7 @@ impl Before {
                 self.without_record(seen, format!("{what}, and nothing on record says that it was up before"))
             }
             (Seen::Nothing, End::Late(seconds)) => {
-                (Verdict::NotProven, format!("no root file system was mounted in {seconds} seconds"))
+                (Verdict::NotProven, format!("no root file system was mounted for writing in {seconds} seconds"))
             }
             (seen, End::Late(seconds)) => self.without_record(
                 seen,

@@ -111,6 +111,17 @@ fn disks_are_attached_as_they_were() {
 }
 
 #[test]
+fn another_processor_is_refused() {
+    let of = |paths: &[&str]| {
+        let parts: Vec<_> = paths.iter().map(|path| (BootPart::Kernel, *path)).collect();
+        processor(&report(TableKind::Mbr, &["83"], &parts)).is_ok()
+    };
+    assert!(of(&[]) && of(&["/boot/vmlinuz-6.1.0-9-amd64"]) && of(&["/boot/vmlinuz-linux"]));
+    assert!(of(&["/boot/vmlinuz-6.1.0-9-arm64", "/boot/vmlinuz-6.1.0-9-amd64"]), "one of them may start");
+    assert!(!of(&["/boot/vmlinuz-6.1.0-9-arm64"]) && !of(&["/boot/vmlinuz-6.1.0-9-riscv64"]));
+}
+
+#[test]
 fn a_serial_number_is_no_argument_of_its_own() {
     let of = |s: &str| serial(&hardware("sata", Some(s), SectorSize::B512));
     assert_eq!(of("WD-1234_x.5").as_deref(), Some("WD-1234_x.5"));
