@@ -4,12 +4,14 @@ mod disks;
 mod files;
 mod given;
 mod keeping;
+mod prove;
 mod room;
 mod values;
 
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
 pub use files::{Get, Ls};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
+pub use prove::Prove;
 pub use room::{Copy, Prune, Repair};
 
 use given::Given;
@@ -57,6 +59,8 @@ pub enum Invocation {
     Ls(Ls),
     /// `get`.
     Get(Get),
+    /// `prove`.
+    Prove(Prove),
     /// `forget`.
     Forget(Forget),
     /// `note`.
@@ -97,6 +101,7 @@ impl Invocation {
             Self::Export(e) => e.json,
             Self::Ls(l) => l.json,
             Self::Get(g) => g.json,
+            Self::Prove(p) => p.json,
             Self::Forget(f) => f.json,
             Self::Note(n) => n.json,
             Self::Prune(p) => p.json,
@@ -150,6 +155,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "export" => &["store", "json", "only", "out", "require-signer"],
         "ls" => &["store", "json", "require-signer"],
         "get" => &["store", "json", "out", "privileged", "require-signer"],
+        "prove" => &["store", "json", "timeout", "accel", "bus", "require-signer"],
         "forget" => &[
             "store",
             "json",
@@ -219,6 +225,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "export" => Invocation::Export(disks::export(&given, store()?)?),
         "ls" => Invocation::Ls(files::ls(&given, store()?)?),
         "get" => Invocation::Get(files::get(&given, store()?)?),
+        "prove" => Invocation::Prove(prove::prove(&given, store()?)?),
         "forget" => Invocation::Forget(keeping::forget(&given, store()?)?),
         "note" => Invocation::Note(keeping::note(&given, store()?)?),
         "prune" => Invocation::Prune(room::prune(&given, store()?)?),

@@ -16,6 +16,8 @@ holdfast: what happened to this machine, and the way back
   holdfast ls         SNAP[:PATH] --store S    files of a saved state
   holdfast get        SNAP:PATH -o OUT --store S
                                         take them out
+  holdfast prove      SNAP --store S    start it in a virtual machine, and see
+                                        whether it comes up
   holdfast note       SNAP --store S    name a saved state, or keep it for good
   holdfast forget     --store S         forget saved states: named ones, or all
                                         that no rule keeps
@@ -214,6 +216,26 @@ saved, and bytes that could not be read when they were (exit code 3). Free
 space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
 ";
+const PROVE: &str = "\
+holdfast prove SNAP --store S [--timeout SECONDS] [--accel tcg|kvm]
+    [--bus sata|virtio|nvme] [--json]
+
+Starts a saved state in a virtual machine (QEMU; Debian: packages
+qemu-system-x86 and, for systems that start on UEFI, ovmf) and notes in the
+store whether it came up: exit code 0 where it did, 3 where it did not, 4 where
+nothing tells. `snapshots` shows the last verdict.
+What counts is what the system itself writes to its journal or login record
+while it runs, not what appears on a screen. It may take --timeout seconds
+(600) and, where its root was mounted, a minute more for a shutdown.
+The machine has no network and sees nothing of this computer. What it writes is
+kept in memory and in a scratch file without a name (in $TMPDIR or /var/tmp),
+4 GB at most, and is gone afterwards.
+--accel kvm is far faster where it works; where /dev/kvm is there and
+kernels hang on it the verdict would be wrong, so it is not chosen unasked.
+--bus says how its disks are attached, where what was chosen is not known to
+its initial RAM file system.
+Ctrl-C ends the machine; nothing is noted then.
+";
 const LS: &str = "\
 holdfast ls SNAP[:PATH] --store S [--json]
 
@@ -305,6 +327,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("resume") => RESUME,
         Some("check") => CHECK,
         Some("export") => EXPORT,
+        Some("prove") => PROVE,
         Some("ls") => LS,
         Some("get") => GET,
         Some("note") => NOTE,
@@ -326,7 +349,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback undo resume check repair copy export ls get note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback undo resume check repair copy export prove ls get note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

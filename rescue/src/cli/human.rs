@@ -15,6 +15,7 @@ use model::inspection::Severity;
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
+use model::proof::{Firmware, Proof, Verdict};
 use model::snapshot::{Cost, Receipt, VolumeRead};
 use model::upkeep::KeyLine;
 use std::fmt::Write;
@@ -125,7 +126,7 @@ pub(super) fn snapshots(store: &StoreView) -> String {
         line_of(&mut out, format_args!("{id}  {taken:<16}  {state:<8}  {host:<12}  {}", words::snapshot(s)));
         let mut more: Vec<String> = s.label.iter().map(|label| format!("\"{label}\"")).collect();
         more.extend(s.pinned.then(|| "pinned".to_owned()));
-        more.extend(s.proven.iter().map(|how| format!("proven: {how}")));
+        more.extend(words::proof(s));
         more.extend(s.signers.iter().map(|signer| format!("signed by {}", signer.short(12))));
         if !more.is_empty() {
             line_of(&mut out, format_args!("{:width$}  {}", "", more.join(", "), width = id.len()));
@@ -262,6 +263,34 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
 /// How a write-back ended.
 pub(super) fn wrote(r: &Receipt) -> String {
     format!("done: the disks hold snapshot {}; wrote {}, read back and compared {}\n", r.holds, r.written, r.verified)
+}
+
+/// `prove`.
+pub(super) fn proved(p: &Proof) -> String {
+    let verdict = match p.verdict {
+        Verdict::Proven => "proven",
+        Verdict::NotProven => "NOT PROVEN",
+        Verdict::Unknown => "not known",
+    };
+    let mut out = String::new();
+    let firmware = if p.firmware == Firmware::Uefi { "UEFI" } else { "a BIOS" };
+    paragraph(&mut out, &format!("{}: {verdict}: ", words::short(p.snapshot)), p.why.as_str());
+    line_of(
+        &mut out,
+        format_args!("in a virtual machine with {firmware}, after {}", words::duration(p.seconds.into())),
+    );
+    for w in &p.warnings {
+        paragraph(&mut out, "warning: ", w.as_str());
+    }
+    if p.verdict != Verdict::Proven {
+        for line in &p.last_lines {
+            line_of(&mut out, format_args!("  | {line}"));
+        }
+    }
+    if !p.recorded {
+        out.push_str("nothing was noted in the store\n");
+    }
+    out
 }
 
 /// `export`.

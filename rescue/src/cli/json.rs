@@ -16,6 +16,7 @@ use model::note::Noted;
 use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
+use model::proof::Proof;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
@@ -175,7 +176,7 @@ pub(super) fn made(made: &Made) -> Value {
 /// `note`.
 pub(super) fn noted(id: SnapshotId, noted: &Noted) -> Value {
     json!({
-        "schema": SCHEMA, "snapshot": id, "label": noted.label, "pinned": noted.pinned, "proven": noted.proven,
+        "schema": SCHEMA, "snapshot": id, "label": noted.label, "pinned": noted.pinned, "proven": noted.proven, "unproven": noted.unproven,
     })
 }
 
@@ -278,6 +279,7 @@ fn summary(s: &SnapshotSummary) -> Value {
         "label": s.label,
         "pinned": s.pinned,
         "proven": s.proven,
+        "unproven": s.unproven,
         "signers": s.signers,
         "cost": cost(&s.cost),
     })
@@ -415,6 +417,15 @@ pub(super) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayText>>) -
         "lost": c.lost.iter().map(files::lost).collect::<Vec<_>>(),
         "unused": c.unused,
         "accepted": accepted.map(|differed| json!({ "differed": differed })),
+    })
+}
+
+/// `prove`.
+pub(super) fn proved(p: &Proof) -> Value {
+    json!({
+        "schema": SCHEMA, "snapshot": p.snapshot, "verdict": p.verdict, "why": p.why, "system": p.system, "boot": p.boot,
+        "firmware": p.firmware, "seconds": p.seconds, "written": p.written, "last_lines": p.last_lines,
+        "lacks": p.warnings, "recorded": p.recorded,
     })
 }
 

@@ -182,6 +182,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             Outcome::Failed(_)
             | Outcome::Checked(_)
             | Outcome::Exported(_)
+            | Outcome::Proved(_)
             | Outcome::Listed(_)
             | Outcome::Got(_)
             | Outcome::Kept(_),

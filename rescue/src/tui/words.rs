@@ -190,6 +190,12 @@ pub fn label(s: &SnapshotSummary) -> String {
     s.label.as_ref().map(|label| format!("\"{label}\" ")).unwrap_or_default()
 }
 
+/// What came of the last trial of a snapshot, where there was one.
+pub fn proof(s: &SnapshotSummary) -> Option<String> {
+    let proven = s.proven.iter().map(|how| format!("proven: {how}"));
+    proven.chain(s.unproven.iter().map(|why| format!("does not start: {why}"))).next()
+}
+
 /// Time to the minute; the clock of a machine without a battery says 1970, and then the time says nothing.
 pub fn time(t: model::ports::UnixMicros) -> String {
     let (y, mo, d, h, mi, _) = t.civil();
@@ -209,6 +215,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Check => "Checking the store",
         JobKind::Files => "Reading saved files",
         JobKind::Export => "Writing a saved state out as an image",
+        JobKind::Prove => "Starting a saved state in a virtual machine",
         JobKind::Upkeep => "Looking after the store",
     }
 }

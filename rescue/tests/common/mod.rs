@@ -231,6 +231,7 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         label: None,
         pinned: false,
         proven: None,
+        unproven: None,
         signers: Vec::new(),
     }
 }

@@ -10,6 +10,8 @@ use crate::plan::snapshot::reads;
 use crate::run::export::{Order, export};
 use crate::run::files;
 use crate::run::pending::{self, Unfinished};
+#[cfg(feature = "prove")]
+use crate::run::proof;
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
@@ -22,6 +24,7 @@ use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
 use model::ports::{ReadAt, Window};
+use model::proof::Trial;
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::DisplayText;
 use model::units::ByteLen;
@@ -61,6 +64,7 @@ impl Jobs {
             Command::GetFiles { snapshot, at, to, privileged } => {
                 self.get(&files::Order { snapshot, at, to, privileged: *privileged }, desk)
             }
+            Command::Prove { snapshot, trial } => self.prove(snapshot, trial, desk),
             Command::Upkeep { what } => upkeep::run(self, what, desk),
             Command::Inspect
             | Command::Answer { .. }
@@ -190,6 +194,20 @@ impl Jobs {
     fn export(&self, order: &Order<'_>, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         export(&self.context(&store, desk), order).map(Outcome::Exported)
+    }
+
+    /// Needs no disk of this computer: looks at none.
+    #[cfg(feature = "prove")]
+    fn prove(&self, snapshot: &SnapRef, trial: &Trial, desk: &Desk) -> Done {
+        let store = self.store_to_write(desk)?;
+        let proof = proof::prove(&self.context(&store, desk), snapshot, trial)?;
+        Ok(Outcome::Proved(Box::new(proof)))
+    }
+
+    #[cfg(not(feature = "prove"))]
+    fn prove(&self, _: &SnapRef, _: &Trial, _: &Desk) -> Done {
+        let says = "this program was built without what proves a snapshot: the rescue has no virtual machines";
+        Err(Stop::failed(ExitCode::Refused, says, "run it on a management computer that the store is attached to"))
     }
 
     fn get(&self, order: &files::Order<'_>, desk: &Desk) -> Done {

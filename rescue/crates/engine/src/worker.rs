@@ -98,6 +98,7 @@ fn kind(command: &Command) -> JobKind {
         Command::PlanResume => JobKind::Resume,
         Command::Check { .. } => JobKind::Check,
         Command::Export { .. } => JobKind::Export,
+        Command::Prove { .. } => JobKind::Prove,
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,
         Command::Upkeep { .. } => JobKind::Upkeep,
         Command::Inspect | Command::Answer { .. } | Command::Reread { .. } | Command::Cancel | Command::Power(_) => {

@@ -3,6 +3,7 @@
 use crate::files::FilePath;
 use crate::id::{PlanId, SnapRef, VolumePath};
 use crate::policy::Manner;
+use crate::proof::Trial;
 use crate::text::{DisplayText, RawName};
 use crate::upkeep::Upkeep;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,13 @@ pub enum Command {
         to: RawName,
         /// With what gives power: devices, set-user-ID and set-group-ID bits, capabilities.
         privileged: bool,
+    },
+    /// Start a snapshot in a virtual machine, and note in the store what came of it.
+    Prove {
+        /// Which snapshot.
+        snapshot: SnapRef,
+        /// How.
+        trial: Trial,
     },
     /// Look after the store.
     Upkeep {

@@ -18,6 +18,7 @@ pub mod note;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod proof;
 pub mod retention;
 pub mod run_state;
 pub mod signer;

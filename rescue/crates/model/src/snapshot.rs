@@ -315,6 +315,7 @@ impl Manifest {
             label: None,
             pinned: false,
             proven: None,
+            unproven: None,
             signers: Vec::new(),
         }
     }
@@ -349,6 +350,9 @@ pub struct SnapshotSummary {
     pub pinned: bool,
     /// How it was proven that it can be restored, where it was.
     pub proven: Option<DisplayText>,
+    /// Why it is not, where it was tried last without success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<DisplayText>,
     /// Who signed it; every signature was verified.
     pub signers: Vec<SignerId>,
 }

@@ -18,6 +18,7 @@ pub mod new_tree;
 pub mod power;
 pub mod process;
 pub mod sandbox;
+pub mod scratch_file;
 pub mod signal;
 pub mod sysfs;
 #[cfg(feature = "trials")]

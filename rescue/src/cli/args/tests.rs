@@ -2,6 +2,7 @@ use super::*;
 use model::command::ImageFormat;
 use model::id::{PlanId, SnapRef};
 use model::note::Says;
+use model::proof::{Accelerator, Bus, Trial};
 use model::retention::KeepPolicy;
 use model::units::ByteLen;
 use model::upkeep::Forgetting;
@@ -20,6 +21,26 @@ fn refused(line: &str) -> String {
         Err(Usage(says)) => says,
         Ok(i) => panic!("{line:?} gives {i:?}"),
     }
+}
+
+#[test]
+fn the_forms_of_a_trial() {
+    let trial = |timeout, accelerator, bus| Trial { timeout, accelerator, bus };
+    for (line, expected) in [
+        ("prove abcd --store s", trial(600, Accelerator::Tcg, None)),
+        ("prove abcd --store s --timeout 30 --bus nvme", trial(30, Accelerator::Tcg, Some(Bus::Nvme))),
+        ("prove abcd --store s --accel kvm --bus sata", trial(600, Accelerator::Kvm, Some(Bus::Sata))),
+    ] {
+        assert!(matches!(parsed(line), Ok(Invocation::Prove(p)) if p.trial == expected && !p.json), "{line}");
+    }
+    assert!(refused("prove --store s").contains("one snapshot"));
+    assert!(refused("prove abcd disk.img --store s").contains("no disk"));
+    assert!(refused("prove abcd").contains("--store"));
+    for bad in ["0", "-1", "1.5", "86401", "ten"] {
+        assert!(refused(&format!("prove abcd --store s --timeout={bad}")).contains("number of seconds"), "{bad}");
+    }
+    assert!(refused("prove abcd --store s --accel xen").contains("no accelerator xen"));
+    assert!(refused("prove abcd --store s --bus ide").contains("no bus ide"));
 }
 
 #[test]

@@ -52,6 +52,12 @@ fn unanswered(volume: VolumePath, what: &str, error: &ParserError) -> Finding {
     Finding { severity: Severity::Damage, volume, says: says.as_str().into(), advice: REPORT_IT.into() }
 }
 
+/// True where a look could have told more, and its parser did not answer: what is not in the report may be there all the same.
+#[cfg(feature = "prove")]
+pub(crate) fn is_unanswered(finding: &Finding) -> bool {
+    finding.severity == Severity::Damage && finding.advice.as_str() == REPORT_IT
+}
+
 fn disk(source: &DiskSource, parser: &dyn Parser, findings: &mut Vec<Finding>) -> Disk {
     let whole = VolumePath::whole(source.no);
     let (table, places) = match parser.table(source.no) {

@@ -24,7 +24,7 @@ use model::firmware::{LoadOption, Value};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
-use model::ports::ReadAt;
+use model::ports::{DiskSource, ReadAt};
 use model::snapshot::MapRoot;
 use model::text::{DisplayText, RawName};
 use model::units::{ByteOffset, Extent, ExtentSet};
@@ -165,4 +165,13 @@ pub trait Parser: store::Decode {
 
     /// The disks may have changed: nothing remembered of them holds.
     fn forget(&self) {}
+
+    /// Another parser of this kind, for disks that no process can be given a descriptor of: their bytes are handed to it piece
+    /// by piece.
+    ///
+    /// # Errors
+    /// [`ParserError`] where there is none of this kind.
+    fn over(&self, _disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        Err(ParserError::new("nothing is there to look at other disks"))
+    }
 }

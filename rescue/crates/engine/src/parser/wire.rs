@@ -27,11 +27,13 @@ pub(super) const MOST_BULK: usize = 128 << 20;
 /// Bytes of one range on the wire: start and length, little-endian.
 const RANGE: usize = 16;
 
-/// A disk as the parser is told of it; its descriptors follow in the same order, from number 4 on.
+/// A disk as the parser is told of it; the descriptors of those that have one follow in the same order, from number 4 on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) no: DiskNo,
     pub(super) hardware: Hardware,
+    /// It has no descriptor: its bytes are asked for while a question is answered ([`Answer::WantedOf`]).
+    pub(super) handed: bool,
 }
 
 /// A question.
@@ -125,6 +127,12 @@ pub(super) enum Answer {
     Cuts,
     /// No answer yet: bytes of a saved volume are wanted, in a [`Request::Bytes`].
     Wanted {
+        at: ByteOffset,
+        len: u32,
+    },
+    /// No answer yet: bytes of a disk that is handed over are wanted, in a [`Request::Bytes`].
+    WantedOf {
+        disk: DiskNo,
         at: ByteOffset,
         len: u32,
     },

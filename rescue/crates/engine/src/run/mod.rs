@@ -17,6 +17,8 @@ mod memory;
 mod meter;
 mod payload;
 pub mod pending;
+#[cfg(feature = "prove")]
+pub(crate) mod proof;
 mod reader;
 pub(crate) mod same;
 pub(crate) mod saved;
