@@ -68,7 +68,7 @@ fn report(kind: TableKind, types: &[&str], parts: &[(BootPart, &str)]) -> Report
         boot: vec![],
         other: vec![],
     };
-    let inspection = Inspection { disks: vec![disk], systems: vec![system.clone()], findings: vec![] };
+    let inspection = Inspection { disks: vec![disk], systems: vec![system.clone()], findings: vec![], firmware: None };
     let assessment = infer::assess(&system, &inspection, &evidence, None);
     Report { inspection, systems: vec![SystemReport { system, assessment, evidence }] }
 }
