@@ -1,8 +1,8 @@
 //! The jobs: each takes a fresh look, makes its plan, asks where it must, and runs.
 
+use crate::comparison::Planned;
 use crate::gather::{self, Since, VOLUME_HEAD};
 use crate::handle::Config;
-use crate::plan as plans;
 use crate::plan::disks::{Pair, pair};
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
 use crate::run::export::{Order, export};
@@ -12,10 +12,10 @@ use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
 use crate::worker::Desk;
-use crate::{saving, upkeep};
+use crate::{comparison, saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
-use model::event::{Happening, Outcome, Progress, Question, StoreView};
+use model::event::{Happening, Outcome, Progress, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
@@ -59,6 +59,7 @@ impl Jobs {
             Command::GetFiles { snapshot, at, to, privileged } => {
                 self.get(&files::Order { snapshot, at, to, privileged: *privileged }, desk)
             }
+            Command::Compare { before, after, text } => comparison::run(self, before, after.as_ref(), *text, desk),
             Command::Upkeep { what } => upkeep::run(self, what, desk),
             Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
         };
@@ -204,7 +205,8 @@ impl Jobs {
         };
         let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+        let receipt = self.approved(&cx, planned, desk, |plan| write_back::write_back(&cx, plan, &report));
         self.ended(receipt, &store, desk)
     }
 
@@ -228,7 +230,9 @@ impl Jobs {
                 pending: fences,
             };
             let plan = self.make(&cx, &report, &making)?;
-            let receipt = self.approved(&plan, desk, |plan| write_back::undo_unfinished(&cx, plan, &report, *id));
+            let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+            let receipt =
+                self.approved(&cx, planned, desk, |plan| write_back::undo_unfinished(&cx, plan, &report, *id));
             return self.ended(receipt, &store, desk);
         }
         let finished = pending::finished(&cx, &report.inspection)?;
@@ -242,7 +246,8 @@ impl Jobs {
             pending: &[],
         };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+        let receipt = self.approved(&cx, planned, desk, |plan| write_back::write_back(&cx, plan, &report));
         self.ended(receipt, &store, desk)
     }
 
@@ -271,22 +276,23 @@ impl Jobs {
             pending: fences,
         };
         let plan = self.make(cx, report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::resume(cx, plan, report, *id));
+        let planned = Planned { plan: &plan, manifest: &manifest, report };
+        let receipt = self.approved(cx, planned, desk, |plan| write_back::resume(cx, plan, report, *id));
         self.ended(receipt, cx.store, desk)
     }
 
     /// Asks, and runs what was approved.
     fn approved(
         &self,
-        plan: &RollbackPlan,
+        cx: &Context<'_>,
+        planned: Planned<'_>,
         desk: &Desk,
         run: impl FnOnce(&RollbackPlan) -> Done<Receipt>,
     ) -> Done<Option<Receipt>> {
-        let (id, _) = plans::encode(plan);
-        match desk.ask(Question { id, plan: plan.clone() }) {
+        match comparison::ask(cx, planned, desk) {
             None => Err(Stop::Cancelled("stopped before anything was written".into())),
             Some(false) => Ok(None),
-            Some(true) => run(plan).map(Some),
+            Some(true) => run(planned.plan).map(Some),
         }
     }
 

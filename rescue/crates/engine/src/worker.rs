@@ -85,6 +85,7 @@ fn kind(command: &Command) -> JobKind {
         Command::Check { .. } => JobKind::Check,
         Command::Export { .. } => JobKind::Export,
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,
+        Command::Compare { .. } => JobKind::Compare,
         Command::Upkeep { .. } => JobKind::Upkeep,
         Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => JobKind::Inspect,
     }
@@ -161,11 +162,12 @@ impl Desk {
         self.hub.tell(what);
     }
 
-    /// Asks and waits: true for go ahead, false for no, `None` where it was cancelled.
-    pub(crate) fn ask(&self, question: Question) -> Option<bool> {
+    /// Asks and waits: true for go ahead, false for no, `None` where it was cancelled. Once it is asked, `meanwhile` is done.
+    pub(crate) fn ask(&self, question: Question, meanwhile: impl FnOnce()) -> Option<bool> {
         let (sender, answer) = channel();
         *lock(&self.waiting) = Some((question.id, sender));
         self.hub.tell(Happening::DecisionNeeded(Box::new(question)));
+        meanwhile();
         loop {
             match answer.recv_timeout(GLANCE) {
                 Ok(approve) => return Some(approve),

@@ -90,6 +90,15 @@ pub enum Command {
         /// With what gives power: devices, set-user-ID and set-group-ID bits, capabilities.
         privileged: bool,
     },
+    /// Tell what differs between two states of a machine.
+    Compare {
+        /// The earlier: a snapshot.
+        before: SnapRef,
+        /// The later: a snapshot, or the disks as they are now where `None`.
+        after: Option<SnapRef>,
+        /// Also which lines of text files differ, in places of note.
+        text: bool,
+    },
     /// Look after the store.
     Upkeep {
         /// How.

@@ -2,6 +2,7 @@
 
 use crate::assessment::Report;
 use crate::command::{Failure, ImageFormat, PowerAction};
+use crate::differences::{Differences, Losses};
 use crate::files::{FileListing, Got, LostFiles};
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::{RollbackPlan, SnapshotEstimate};
@@ -51,6 +52,8 @@ pub enum Happening {
     Snapshots(StoreView),
     /// A person must decide; the job waits.
     DecisionNeeded(Box<Question>),
+    /// What the plan that waits for a decision takes from whoever works with the machine now; told once, after the question.
+    Losses(Box<Losses>),
     /// Somebody decided.
     Decided {
         /// About which plan.
@@ -90,6 +93,8 @@ pub enum JobKind {
     Export,
     /// List files of a snapshot, or take them out.
     Files,
+    /// Compare two states.
+    Compare,
     /// Look after the store.
     Upkeep,
 }
@@ -108,6 +113,7 @@ impl JobKind {
             Self::Check => "check",
             Self::Export => "export",
             Self::Files => "reading saved files",
+            Self::Compare => "comparing",
             Self::Upkeep => "work on the store",
         }
     }
@@ -172,6 +178,8 @@ pub enum Outcome {
     Listed(FileListing),
     /// Files of a snapshot were taken out.
     Got(Got),
+    /// Two states were compared.
+    Compared(Box<Differences>),
     /// Something was done with the store itself.
     Kept(Kept),
     /// A person said no; nothing was written.
@@ -270,4 +278,6 @@ pub struct Question {
     pub id: PlanId,
     /// The plan.
     pub plan: RollbackPlan,
+    /// What going there loses; `None` while that is being worked out. No part of the plan.
+    pub losses: Option<Losses>,
 }

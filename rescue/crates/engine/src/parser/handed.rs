@@ -16,13 +16,20 @@ const WINDOWS: usize = 256;
 /// A saved volume: bytes that are asked for while a question is answered.
 pub(super) struct Handed {
     asking: Arc<Mutex<UnixStream>>,
+    /// Which of the volumes that are handed over.
+    of: u8,
     size: ByteLen,
 }
 
 impl Handed {
     /// Bytes that are asked for on this socket, `size` of them in all.
     pub(super) fn new(asking: Arc<Mutex<UnixStream>>, size: ByteLen) -> Self {
-        Self { asking, size }
+        Self { asking, of: 0, size }
+    }
+
+    /// The second of two.
+    pub(super) fn second(self) -> Self {
+        Self { of: 1, ..self }
     }
 
     /// The same, asked for in larger pieces.
@@ -33,7 +40,7 @@ impl Handed {
     fn piece(&self, at: ByteOffset, buf: &mut [u8]) -> io::Result<()> {
         let mut line = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let len = u32::try_from(buf.len()).map_err(io::Error::other)?;
-        send(&mut line, &Answer::Wanted { at, len }, &[])?;
+        send(&mut line, &Answer::Wanted { of: self.of, at, len }, &[])?;
         match next(&mut line)? {
             Some((Request::Bytes, bytes)) if bytes.len() == buf.len() => {
                 buf.copy_from_slice(&bytes);

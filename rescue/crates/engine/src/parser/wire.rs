@@ -1,9 +1,10 @@
 //! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
 //! record or a frame on the way in, plain bytes or the ranges of a coverage on the way out; else empty).
 
-use super::{AboutFiles, OfFiles, Scene};
+use super::{AboutFiles, Asked, OfFiles, Scene};
 use disk::table::TableReading;
 use model::coverage::{CaptureMethod, Comparison};
+use model::differences::FsDifferences;
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::id::{Digest, DiskNo, VolumePath};
@@ -80,6 +81,12 @@ pub(super) enum Request {
         size: ByteLen,
         about: AboutFiles,
     },
+    /// While it is answered, the parser asks for bytes of both states, each with what is on it and its size.
+    Differences {
+        before: (Content, ByteLen),
+        after: (Content, ByteLen),
+        asked: Asked,
+    },
     /// Bytes of a saved volume that were asked for; fewer where they cannot be had.
     Bytes,
     Statement,
@@ -119,8 +126,10 @@ pub(super) enum Answer {
     },
     /// They are the plain bytes.
     Cuts,
-    /// No answer yet: bytes of a saved volume are wanted, in a [`Request::Bytes`].
+    /// No answer yet: bytes of a saved volume are wanted, in a [`Request::Bytes`]; of the first, or of the one of that number
+    /// where there are two.
     Wanted {
+        of: u8,
         at: ByteOffset,
         len: u32,
     },
@@ -134,6 +143,9 @@ pub(super) enum Answer {
     },
     Files {
         told: OfFiles,
+    },
+    Differences {
+        found: Box<FsDifferences>,
     },
     Statement {
         statement: Box<Statement>,
