@@ -8,7 +8,7 @@ mod room;
 mod values;
 
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
-pub use files::{Get, Ls};
+pub use files::{Diff, Get, Ls};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
 pub use room::{Copy, Prune, Repair};
 
@@ -57,6 +57,8 @@ pub enum Invocation {
     Ls(Ls),
     /// `get`.
     Get(Get),
+    /// `diff`.
+    Diff(Diff),
     /// `forget`.
     Forget(Forget),
     /// `note`.
@@ -97,6 +99,7 @@ impl Invocation {
             Self::Export(e) => e.json,
             Self::Ls(l) => l.json,
             Self::Get(g) => g.json,
+            Self::Diff(d) => d.json,
             Self::Forget(f) => f.json,
             Self::Note(n) => n.json,
             Self::Prune(p) => p.json,
@@ -108,9 +111,6 @@ impl Invocation {
         }
     }
 }
-
-/// Verbs of the design that a later version will have.
-const LATER: [&str; 1] = ["diff"];
 
 /// Reads the arguments.
 ///
@@ -139,6 +139,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "export" => &["store", "json", "only", "out", "require-signer"],
         "ls" => &["store", "json", "require-signer"],
         "get" => &["store", "json", "out", "privileged", "require-signer"],
+        "diff" => &["store", "json", "text", "require-signer"],
         "forget" => &[
             "store",
             "json",
@@ -165,7 +166,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "console" => &["engine"],
         "parser" => &[],
         "help" => &[],
-        later if LATER.contains(&later) => return Err(Usage(format!("`{later}` is not in this version"))),
         other => return Err(Usage(format!("there is no verb `{}`", DisplayText::new(other)))),
     };
     let given = given::collect(&mut parser, allowed, &verb)?;
@@ -208,6 +208,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "export" => Invocation::Export(disks::export(&given, store()?)?),
         "ls" => Invocation::Ls(files::ls(&given, store()?)?),
         "get" => Invocation::Get(files::get(&given, store()?)?),
+        "diff" => Invocation::Diff(files::diff(&given, store()?)?),
         "forget" => Invocation::Forget(keeping::forget(&given, store()?)?),
         "note" => Invocation::Note(keeping::note(&given, store()?)?),
         "prune" => Invocation::Prune(room::prune(&given, store()?)?),

@@ -207,6 +207,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::Check => "Checking the store",
         JobKind::Files => "Reading saved files",
+        JobKind::Compare => "Looking what changed",
         JobKind::Export => "Writing a saved state out as an image",
         JobKind::Upkeep => "Looking after the store",
     }

@@ -22,7 +22,7 @@ pub const MOST_LINES: usize = 400;
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
+pub enum FileChange {
     /// It is there now, and was not.
     Created,
     /// Its content was written, or another file has its name.
@@ -46,7 +46,7 @@ pub struct Difference {
     /// What it is, or was.
     pub kind: FileKind,
     /// What became of it.
-    pub change: Change,
+    pub change: FileChange,
     /// Its size in the earlier state, where it was there.
     pub before: Option<ByteLen>,
     /// Its size in the later state, where it is there.
@@ -145,14 +145,14 @@ impl Counts {
         let file = difference.kind == FileKind::File;
         let (before, after) = (difference.before.filter(|_| file), difference.after.filter(|_| file));
         match &difference.change {
-            Change::Created => self.created.add(after),
-            Change::Changed => {
+            FileChange::Created => self.created.add(after),
+            FileChange::Changed => {
                 self.changed.add(after);
                 self.changed_from.0 = self.changed_from.0.saturating_add(before.unwrap_or_default().0);
             }
-            Change::Deleted => self.deleted.add(before),
-            Change::Renamed { .. } => self.renamed += 1,
-            Change::Attributes => self.attributes += 1,
+            FileChange::Deleted => self.deleted.add(before),
+            FileChange::Renamed { .. } => self.renamed += 1,
+            FileChange::Attributes => self.attributes += 1,
         }
     }
 

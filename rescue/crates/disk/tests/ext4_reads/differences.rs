@@ -3,7 +3,7 @@
 use super::journals::Mount;
 use super::tools::{Image, Noise, tree};
 use disk::fs::{Two, ext4};
-use model::differences::{Change, ComparedBy, Difference, FsDifferences, LineMark, TextChange};
+use model::differences::{FileChange, ComparedBy, Difference, FsDifferences, LineMark, TextChange};
 use model::inspection::{Content, FileKind};
 use model::text::RawName;
 use model::units::ByteLen;
@@ -122,11 +122,11 @@ fn carried(before: &BTreeMap<Vec<u8>, Shown>, list: &[Difference]) -> BTreeSet<V
     let renamed: BTreeMap<&[u8], &Difference> = list
         .iter()
         .filter_map(|d| match &d.change {
-            Change::Renamed { from } => Some((&from.0[..], d)),
+            FileChange::Renamed { from } => Some((&from.0[..], d)),
             _ => None,
         })
         .collect();
-    let deleted: BTreeSet<&[u8]> = list.iter().filter(|d| d.change == Change::Deleted).map(|d| &d.path.0[..]).collect();
+    let deleted: BTreeSet<&[u8]> = list.iter().filter(|d| d.change == FileChange::Deleted).map(|d| &d.path.0[..]).collect();
     let mut names = BTreeSet::new();
     for name in before.keys().filter(|n| !deleted.contains(&n[..])) {
         // The nearest of it and its directories that has another name.
@@ -142,7 +142,7 @@ fn carried(before: &BTreeMap<Vec<u8>, Shown>, list: &[Difference]) -> BTreeSet<V
         };
         assert!(names.insert(to.clone()), "{} comes twice", String::from_utf8_lossy(&to));
     }
-    names.extend(list.iter().filter(|d| d.change == Change::Created).map(|d| d.path.0.clone()));
+    names.extend(list.iter().filter(|d| d.change == FileChange::Created).map(|d| d.path.0.clone()));
     names
 }
 
@@ -153,15 +153,15 @@ fn judge(said: &FsDifferences, before: &BTreeMap<Vec<u8>, Shown>, after: &BTreeM
     let names: BTreeSet<Vec<u8>> = after.keys().cloned().collect();
     let carried = carried(before, list);
     assert_eq!(carried, names, "{context}");
-    let told = |change: &Change| -> BTreeSet<&[u8]> {
+    let told = |change: &FileChange| -> BTreeSet<&[u8]> {
         list.iter().filter(|d| d.change == *change).map(|d| &d.path.0[..]).collect()
     };
-    let (changed, attributes) = (told(&Change::Changed), told(&Change::Attributes));
+    let (changed, attributes) = (told(&FileChange::Changed), told(&FileChange::Attributes));
     for (name, is) in after {
         let Some(was) = before.get(name).filter(|was| was.kind == is.kind) else { continue };
         // Renamed away and another made of its name: told as such.
         let told_otherwise =
-            list.iter().any(|d| matches!(&d.change, Change::Renamed { from } if from.0 == *name || d.path.0 == *name));
+            list.iter().any(|d| matches!(&d.change, FileChange::Renamed { from } if from.0 == *name || d.path.0 == *name));
         if told_otherwise {
             continue;
         }
@@ -189,7 +189,7 @@ fn judge(said: &FsDifferences, before: &BTreeMap<Vec<u8>, Shown>, after: &BTreeM
         if let Some(len) = d.after {
             assert_eq!(len.0, size(after, &d.path.0), "{context}: {d:?}");
         }
-        if let (Some(len), Change::Deleted | Change::Created) = (d.before, &d.change) {
+        if let (Some(len), FileChange::Deleted | FileChange::Created) = (d.before, &d.change) {
             assert_eq!(len.0, size(before, &d.path.0), "{context}: {d:?}");
         }
     }
@@ -306,11 +306,11 @@ fn what_has_another_name_is_told_as_that_with_all_that_is_in_it() {
     assert_eq!(
         of(&said.largest),
         BTreeSet::from([
-            (path("/moved"), Change::Renamed { from: "/a/b".into() }),
-            (path("/moved/c/three"), Change::Changed),
-            (path("/a"), Change::Deleted),
-            (path("/a/one"), Change::Deleted),
-            (path("/a"), Change::Created),
+            (path("/moved"), FileChange::Renamed { from: "/a/b".into() }),
+            (path("/moved/c/three"), FileChange::Changed),
+            (path("/a"), FileChange::Deleted),
+            (path("/a/one"), FileChange::Deleted),
+            (path("/a"), FileChange::Created),
         ])
     );
     assert_eq!(said.largest[0].weight(), ByteLen(5000));

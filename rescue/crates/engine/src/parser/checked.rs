@@ -7,7 +7,7 @@ use super::{AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, S
 use disk::table::TableReading;
 use model::coverage::{Changes, Comparison, Coverage};
 use model::differences::{
-    Change, Difference, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES, TextChange,
+    FileChange, Difference, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES, TextChange,
 };
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
@@ -223,7 +223,7 @@ pub(super) fn differences(found: FsDifferences, asked: &Asked) -> Result<FsDiffe
     check(groups, || "a group that has no path".to_owned())?;
     for d in found.notable.iter().chain(&found.largest) {
         let from = match &d.change {
-            Change::Renamed { from } => path(&from.0),
+            FileChange::Renamed { from } => path(&from.0),
             _ => true,
         };
         check(path(&d.path.0) && from, || "a file that has no path".to_owned())?;

@@ -2,7 +2,7 @@
 
 use super::walk::{Facts, Pair, Side, Visit};
 use crate::fs::{FileSystem, FsError};
-use model::differences::Change;
+use model::differences::FileChange;
 use model::files::{Attributes, FileId};
 use model::inspection::FileKind;
 
@@ -80,11 +80,11 @@ impl Pair for ByNames<'_> {
         false
     }
 
-    fn change(&self, (_, was): (u64, &Facts), (_, is): (u64, &Facts)) -> Result<Option<Change>, FsError> {
+    fn change(&self, (_, was): (u64, &Facts), (_, is): (u64, &Facts)) -> Result<Option<FileChange>, FsError> {
         let content = |f: &Facts| (f.size, f.modified, f.target.clone());
         Ok(match is.kind {
-            FileKind::File | FileKind::Symlink if content(was) != content(is) => Some(Change::Changed),
-            _ if self.modes && was.mode != is.mode => Some(Change::Attributes),
+            FileKind::File | FileKind::Symlink if content(was) != content(is) => Some(FileChange::Changed),
+            _ if self.modes && was.mode != is.mode => Some(FileChange::Attributes),
             _ => None,
         })
     }

@@ -1,7 +1,7 @@
 //! What differs, as it is found: counted, and the parts that are told one by one.
 
 use model::differences::{
-    Change, ComparedBy, Counts, Difference, FsDifferences, Group, MOST_GROUPS, MOST_LARGEST, MOST_NOTABLE, grouped,
+    FileChange, ComparedBy, Counts, Difference, FsDifferences, Group, MOST_GROUPS, MOST_LARGEST, MOST_NOTABLE, grouped,
 };
 use model::files::Remarks;
 use model::text::RawName;
@@ -18,9 +18,9 @@ pub(super) struct Gather<'a> {
     counts: Counts,
     notable_counts: Counts,
     /// By path, and by what became of it.
-    notable: BTreeMap<(RawName, Change), Difference>,
+    notable: BTreeMap<(RawName, FileChange), Difference>,
     groups: HashMap<Box<[u8]>, Counts>,
-    largest: BTreeMap<(Reverse<ByteLen>, RawName, Change), Difference>,
+    largest: BTreeMap<(Reverse<ByteLen>, RawName, FileChange), Difference>,
     unseen: Remarks,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Gather<'a> {
     pub(super) fn add(&mut self, difference: Difference) {
         self.counts.add(&difference);
         let from = match &difference.change {
-            Change::Renamed { from } => self.is_notable(&from.0),
+            FileChange::Renamed { from } => self.is_notable(&from.0),
             _ => false,
         };
         if from || self.is_notable(&difference.path.0) {
@@ -104,7 +104,7 @@ mod tests {
 
     fn created(path: String, size: u64) -> Difference {
         let (kind, after) = (FileKind::File, Some(ByteLen(size)));
-        Difference { path: RawName(path.into_bytes()), kind, change: Change::Created, before: None, after, text: None }
+        Difference { path: RawName(path.into_bytes()), kind, change: FileChange::Created, before: None, after, text: None }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! lines between the first and the last that differ are told.
 
 use crate::fs::FileSystem;
-use model::differences::{Change, Difference, Hunk, LineMark, MOST_LINES, TextChange};
+use model::differences::{FileChange, Difference, Hunk, LineMark, MOST_LINES, TextChange};
 use model::inspection::FileKind;
 use model::text::{DisplayText, RawName};
 use model::units::ByteOffset;
@@ -27,9 +27,9 @@ const EVERYBODY_READS: u32 = 0o4;
 /// Adds to each file which lines of it differ, or why that is not told.
 pub(super) fn add(before: &dyn FileSystem, after: &dyn FileSystem, list: &mut [Difference]) {
     let (mut bytes, mut lines) = (MOST_IN_ALL, MOST_LINES_IN_ALL);
-    for difference in list.iter_mut().filter(|d| d.kind == FileKind::File && d.change != Change::Attributes) {
+    for difference in list.iter_mut().filter(|d| d.kind == FileKind::File && d.change != FileChange::Attributes) {
         let from = match &difference.change {
-            Change::Renamed { from } => from,
+            FileChange::Renamed { from } => from,
             _ => &difference.path,
         };
         let mut read = |fs: &dyn FileSystem, path: &RawName, there: bool| match there {

@@ -6,7 +6,7 @@
 use super::gather::Gather;
 use crate::fs::FsError;
 use crate::fs::names::Names;
-use model::differences::{Change, Difference};
+use model::differences::{FileChange, Difference};
 use model::inspection::FileKind;
 use model::text::RawName;
 use model::units::ByteLen;
@@ -76,7 +76,7 @@ pub(in crate::fs) trait Pair {
     ///
     /// # Errors
     /// [`FsError`] where its record cannot be read.
-    fn change(&self, before: (u64, &Facts), after: (u64, &Facts)) -> Result<Option<Change>, FsError>;
+    fn change(&self, before: (u64, &Facts), after: (u64, &Facts)) -> Result<Option<FileChange>, FsError>;
 }
 
 /// Compares two trees.
@@ -367,7 +367,7 @@ impl Walk<'_, '_> {
     fn has_other_name(&mut self, old: &Item, new: &Item) {
         let (from, to) = (self.path(old.parent, &old.name), self.path(new.parent, &new.name));
         let Some(from) = from else { return self.gather.unseen(b"", TOO_LONG) };
-        let change = Change::Renamed { from: RawName(from) };
+        let change = FileChange::Renamed { from: RawName(from) };
         self.tell(to.clone(), change, Some(&old.facts), Some(&new.facts));
         if new.facts.kind == FileKind::Directory {
             let places = (self.names.push(old.parent, &old.name), self.names.push(new.parent, &new.name));
@@ -380,8 +380,8 @@ impl Walk<'_, '_> {
             }
             return;
         }
-        if let Ok(Some(Change::Changed)) = self.pair.change((old.file, &old.facts), (new.file, &new.facts)) {
-            self.tell(to, Change::Changed, Some(&old.facts), Some(&new.facts));
+        if let Ok(Some(FileChange::Changed)) = self.pair.change((old.file, &old.facts), (new.file, &new.facts)) {
+            self.tell(to, FileChange::Changed, Some(&old.facts), Some(&new.facts));
         }
     }
 
@@ -422,18 +422,18 @@ impl Walk<'_, '_> {
         let [gone, new] = std::mem::take(&mut self.aside);
         for item in gone {
             let path = self.path(item.parent, &item.name);
-            self.tell(path, Change::Deleted, Some(&item.facts), None);
+            self.tell(path, FileChange::Deleted, Some(&item.facts), None);
         }
         for item in new {
             let path = self.path(item.parent, &item.name);
-            self.tell(path, Change::Created, None, Some(&item.facts));
+            self.tell(path, FileChange::Created, None, Some(&item.facts));
         }
         if self.full {
             self.gather.unseen(b"", "more files were created or deleted than are followed");
         }
     }
 
-    fn tell(&mut self, path: Option<Vec<u8>>, change: Change, was: Option<&Facts>, is: Option<&Facts>) {
+    fn tell(&mut self, path: Option<Vec<u8>>, change: FileChange, was: Option<&Facts>, is: Option<&Facts>) {
         let (Some(path), Some(kind)) = (path, is.or(was).map(|f| f.kind)) else {
             return self.gather.unseen(b"", TOO_LONG);
         };

@@ -14,7 +14,7 @@ use super::tree::{self, ROOT};
 use crate::bits::Bits;
 use crate::fs::FsError;
 use crate::fs::differences::{Facts, Pair, Side, Visit};
-use model::differences::Change;
+use model::differences::FileChange;
 use model::inspection::FileKind;
 use model::ports::ReadAt;
 use model::text::RawName;
@@ -181,21 +181,21 @@ impl Pair for Twice {
         self.entries && self.unchanged(before, after) == Some(true)
     }
 
-    fn change(&self, before: (u64, &Facts), after: (u64, &Facts)) -> Result<Option<Change>, FsError> {
+    fn change(&self, before: (u64, &Facts), after: (u64, &Facts)) -> Result<Option<FileChange>, FsError> {
         let ((b, was), (a, is)) = (before, after);
         if is.kind == FileKind::Directory {
             // Its own times change with its entries. Where its modes are others, or those alone changed, that is told.
             let (old, new) = (self.inode(Side::Before, b)?, self.inode(Side::After, a)?);
             let marked = b == a && old.modified() == new.modified() && old.changed() != new.changed();
-            return Ok((was.mode != is.mode || marked).then_some(Change::Attributes));
+            return Ok((was.mode != is.mode || marked).then_some(FileChange::Attributes));
         }
         if b != a || was.identity != is.identity {
             // Another symbolic link that leads to the same place is none for whoever follows it.
             let same_link = is.kind == FileKind::Symlink && was.target == is.target && was.mode == is.mode;
-            return Ok((!same_link).then_some(Change::Changed));
+            return Ok((!same_link).then_some(FileChange::Changed));
         }
         let (old, new) = (self.inode(Side::Before, b)?, self.inode(Side::After, a)?);
         let content = was.size != is.size || was.modified != is.modified || old.block() != new.block();
-        Ok(Some(if content { Change::Changed } else { Change::Attributes }))
+        Ok(Some(if content { FileChange::Changed } else { FileChange::Attributes }))
     }
 }
