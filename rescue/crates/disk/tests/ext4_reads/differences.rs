@@ -3,7 +3,7 @@
 use super::journals::Mount;
 use super::tools::{Image, Noise, tree};
 use disk::fs::{Two, ext4};
-use model::differences::{FileChange, ComparedBy, Difference, FsDifferences, LineMark, TextChange};
+use model::differences::{ComparedBy, Difference, FileChange, FsDifferences, LineMark, TextChange};
 use model::inspection::{Content, FileKind};
 use model::text::RawName;
 use model::units::ByteLen;
@@ -97,7 +97,7 @@ fn be_busy(root: &Path, noise: &mut Noise, steps: usize) {
             2 => fs::create_dir(&new),
             3 => file(noise).map_or(Ok(()), fs::remove_file),
             4 => file(noise).map_or(Ok(()), |f| fs::rename(f, &new)),
-            5 if dir != root && !new.starts_with(&dir.join("x")) => fs::rename(&dir, root.join(format!("moved{step}"))),
+            5 if dir != root => fs::rename(&dir, root.join(format!("moved{step}"))),
             6 => file(noise).filter(|f| !f.is_symlink()).map_or(Ok(()), |f| fs::hard_link(f, &new)),
             7 => symlink(format!("target-{step}-{}", "y".repeat(noise.below(100))), &new),
             8 => file(noise).filter(|f| f.is_file() && !f.is_symlink()).map_or(Ok(()), |f| {
@@ -126,7 +126,8 @@ fn carried(before: &BTreeMap<Vec<u8>, Shown>, list: &[Difference]) -> BTreeSet<V
             _ => None,
         })
         .collect();
-    let deleted: BTreeSet<&[u8]> = list.iter().filter(|d| d.change == FileChange::Deleted).map(|d| &d.path.0[..]).collect();
+    let deleted: BTreeSet<&[u8]> =
+        list.iter().filter(|d| d.change == FileChange::Deleted).map(|d| &d.path.0[..]).collect();
     let mut names = BTreeSet::new();
     for name in before.keys().filter(|n| !deleted.contains(&n[..])) {
         // The nearest of it and its directories that has another name.
@@ -160,8 +161,9 @@ fn judge(said: &FsDifferences, before: &BTreeMap<Vec<u8>, Shown>, after: &BTreeM
     for (name, is) in after {
         let Some(was) = before.get(name).filter(|was| was.kind == is.kind) else { continue };
         // Renamed away and another made of its name: told as such.
-        let told_otherwise =
-            list.iter().any(|d| matches!(&d.change, FileChange::Renamed { from } if from.0 == *name || d.path.0 == *name));
+        let told_otherwise = list
+            .iter()
+            .any(|d| matches!(&d.change, FileChange::Renamed { from } if from.0 == *name || d.path.0 == *name));
         if told_otherwise {
             continue;
         }

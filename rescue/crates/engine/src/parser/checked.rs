@@ -7,7 +7,8 @@ use super::{AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, S
 use disk::table::TableReading;
 use model::coverage::{Changes, Comparison, Coverage};
 use model::differences::{
-    FileChange, Difference, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES, TextChange,
+    Difference, FileChange, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES,
+    TextChange,
 };
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};

@@ -1,7 +1,7 @@
 //! What differs, as it is found: counted, and the parts that are told one by one.
 
 use model::differences::{
-    FileChange, ComparedBy, Counts, Difference, FsDifferences, Group, MOST_GROUPS, MOST_LARGEST, MOST_NOTABLE, grouped,
+    ComparedBy, Counts, Difference, FileChange, FsDifferences, Group, MOST_GROUPS, MOST_LARGEST, MOST_NOTABLE, grouped,
 };
 use model::files::Remarks;
 use model::text::RawName;
@@ -104,7 +104,14 @@ mod tests {
 
     fn created(path: String, size: u64) -> Difference {
         let (kind, after) = (FileKind::File, Some(ByteLen(size)));
-        Difference { path: RawName(path.into_bytes()), kind, change: FileChange::Created, before: None, after, text: None }
+        Difference {
+            path: RawName(path.into_bytes()),
+            kind,
+            change: FileChange::Created,
+            before: None,
+            after,
+            text: None,
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! lines between the first and the last that differ are told.
 
 use crate::fs::FileSystem;
-use model::differences::{FileChange, Difference, Hunk, LineMark, MOST_LINES, TextChange};
+use model::differences::{Difference, FileChange, Hunk, LineMark, MOST_LINES, TextChange};
 use model::inspection::FileKind;
 use model::text::{DisplayText, RawName};
 use model::units::ByteOffset;

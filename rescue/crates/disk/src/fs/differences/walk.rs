@@ -6,7 +6,7 @@
 use super::gather::Gather;
 use crate::fs::FsError;
 use crate::fs::names::Names;
-use model::differences::{FileChange, Difference};
+use model::differences::{Difference, FileChange};
 use model::inspection::FileKind;
 use model::text::RawName;
 use model::units::ByteLen;
