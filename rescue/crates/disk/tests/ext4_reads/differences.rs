@@ -12,6 +12,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn content(image: &Image) -> Content {
@@ -212,17 +213,17 @@ fn what_differs_leads_from_one_state_to_the_other() {
         let mut noise = Noise::new(seed);
         let image = Image::make(32, args, Some(tree(40).path()));
         let mut states = Vec::new();
-        for round in 0..4 {
+        for round in 0..3 {
             if coarse && round > 0 {
                 std::thread::sleep(Duration::from_millis(1100));
             }
             let mount = Mount::new(&image, "noatime");
-            be_busy(&mount.path(""), &mut noise, 60);
+            be_busy(&mount.path(""), &mut noise, 45);
             let files = shown(&mount.path(""));
             mount.unmount();
             states.push((image.copy(), files));
         }
-        for (b, a) in [(0, 1), (1, 2), (0, 3), (3, 1)] {
+        for (b, a) in [(0, 1), (0, 2), (2, 1)] {
             let ((before, was), (after, is)) = (&states[b], &states[a]);
             let said = compared(before, after, &[""], false);
             assert_eq!(said.unseen.count, 0, "{name}: {:?}", said.unseen);
@@ -265,6 +266,7 @@ fn a_file_system_in_use_is_compared_as_its_journal_leaves_it() {
         &before,
         &{
             let copy = before.copy();
+            super::tools::e2("e2fsck").arg("-fy").arg(&copy.path).output().unwrap();
             super::tools::said(super::tools::e2("tune2fs").args(["-U", "random"]).arg(&copy.path));
             copy
         },
@@ -342,4 +344,48 @@ fn what_has_another_name_is_told_as_that_with_all_that_is_in_it() {
     assert_eq!(text("/etc/new"), "+new");
     assert_eq!(text("/etc/secret"), "untold: not everybody may read it on the machine");
     assert_eq!(text("/etc/zeros"), "untold: it is no text");
+}
+
+/// Damage costs remarks, or the answer: it never panics, and what is said stays within bounds.
+#[test]
+fn damaged_states_are_compared_as_far_as_they_hold_together() {
+    let image = Image::make(8, &["-t", "ext4", "-b", "1024"], Some(tree(30).path()));
+    let good = fs::read(&image.path).unwrap();
+    let content = content(&image);
+    let mut noise = Noise::new(5);
+    let (mut told, mut remarked) = (0, 0);
+    for round in 0..60 {
+        let mut bad = good.clone();
+        for _ in 0..1 + round % 12 * 20 {
+            // Superblock, descriptors, inode tables, directories.
+            let at = noise.below(if round % 2 == 0 { 600_000 } else { good.len() });
+            bad[at] ^= u8::try_from(1 + noise.below(255)).unwrap();
+        }
+        let (before, after) = if round % 3 == 0 { (bad.clone(), good.clone()) } else { (good.clone(), bad) };
+        let two = Two::open((&content, Arc::new(before)), (&content, Arc::new(after)));
+        let found = match two.and_then(|two| two.differences(&["/deep".into()], true)) {
+            Ok(found) => found,
+            Err(e) => {
+                assert!(!e.to_string().contains("its records do not hold together"), "it panicked: {e}");
+                continue;
+            }
+        };
+        told += 1;
+        remarked += u32::from(found.unseen.count > 0);
+        assert!(found.counts.total() < 1000, "{:?}", found.counts);
+    }
+    assert!(told > 20 && remarked > 5, "{told} {remarked}");
+}
+
+/// A directory that is its own parent, in either state, ends the walk into it and nothing else.
+#[test]
+fn circles_end() {
+    let image = Image::make(8, &["-t", "ext4"], None);
+    image.debugfs(&["mkdir /a".into(), "mkdir /a/b".into(), "mkdir /c".into()]);
+    let before = image.copy();
+    image.debugfs(&["link /a /a/b/up".into(), "link /a /new".into(), "mkdir /c/d".into()]);
+    for (b, a) in [(&before, &image), (&image, &before), (&image, &image.copy())] {
+        let found = compared(b, a, &[""], false);
+        assert!(found.counts.total() < 10, "{found:?}");
+    }
 }
