@@ -12,6 +12,7 @@ mod image;
 mod increments;
 mod locked;
 mod looking;
+mod losses;
 mod same;
 mod sessions;
 mod sim;
