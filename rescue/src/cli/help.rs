@@ -244,8 +244,8 @@ disks as they are now: packages (dpkg), what the machine starts from, how it is
 set up (below /etc), and everything else by directory, with the largest files.
 --text also shows which lines differ of text files in /boot and /etc that
 everybody on the machine may read.
-Files of ext2/3/4 are compared by all that is kept of them (number, times, size,
-owner), of FAT by name, size and time; content is not read. A volume that
+Files of ext2/3/4 are compared by all that is kept of them (number, times,
+size, owner), of FAT by name, size and time; content is not read. A volume that
 cannot be compared says why. Reads only.
 ";
 const NOTE: &str = "\

@@ -143,17 +143,23 @@ pub fn unseen(v: &VolumeDifferences, f: &FsDifferences, most: usize) -> Vec<Stri
     out
 }
 
-/// Groups of all volumes, by their paths in the system; of one without a mount point by its name.
-pub fn groups(d: &Differences, most: usize) -> Vec<Group> {
-    let of = |v: &VolumeDifferences| {
-        let place = |path: &RawName| match (&v.mount, v.volume()) {
-            (None, Some(volume)) => RawName([format!("/{volume}:").as_bytes(), &path.0].concat()),
-            _ => v.shown(path),
-        };
-        let groups = v.files.as_ref().map(|f| f.groups.clone()).unwrap_or_default();
-        groups.into_iter().map(|g| Group { path: place(&g.path), counts: g.counts }).collect::<Vec<_>>()
-    };
-    grouped(d.volumes.iter().flat_map(of), most)
+/// What else became of files, by directory, the heaviest first: of volumes that have a place in a system all together, of each
+/// other by itself, `most` of either.
+pub fn groups(d: &Differences, most: usize) -> Vec<(String, Counts)> {
+    let of = |v: &VolumeDifferences| v.files.as_ref().map(|f| f.groups.clone()).unwrap_or_default();
+    let mounted = d.volumes.iter().filter(|v| v.mount.is_some()).flat_map(|v| {
+        let place = |g: Group| Group { path: v.shown(&g.path), counts: g.counts };
+        of(v).into_iter().map(place).collect::<Vec<_>>()
+    });
+    let name = |g: Group| (g.path.display().to_string(), g.counts);
+    let mut out: Vec<(String, Counts)> = grouped(mounted, most).into_iter().map(name).collect();
+    for v in d.volumes.iter().filter(|v| v.mount.is_none()) {
+        let volume = v.volume().map(ToString::to_string).unwrap_or_default();
+        let name = |g: Group| (format!("{volume}:{}", g.path.display()), g.counts);
+        out.extend(grouped(of(v), most).into_iter().map(name));
+    }
+    out.sort_by_key(|(_, counts)| std::cmp::Reverse((counts.weight(), counts.total())));
+    out
 }
 
 /// A part of what is told of losses: a heading, or a line below one.
@@ -235,8 +241,8 @@ fn told(
             out.push(line(format!("  {what}: "), format!("{}{more}{told}", names.join(", "))));
         }
     }
-    for group in groups(d, MOST_GROUPS) {
-        out.push(line(format!("  {}: ", group.path.display()), counted(&group.counts)));
+    for (name, counts) in groups(d, MOST_GROUPS) {
+        out.push(line(format!("  {name}: "), counted(&counts)));
     }
     for v in &d.volumes {
         let name = v.volume().map(ToString::to_string).unwrap_or_default();

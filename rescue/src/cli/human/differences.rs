@@ -38,8 +38,8 @@ pub(in crate::cli) fn compared(d: &Differences) -> String {
     if !groups.is_empty() {
         line_of(&mut out, format_args!("everything else, by directory:"));
     }
-    for group in groups {
-        paragraph(&mut out, &format!("  {}  ", group.path.display()), &said::counts(&group.counts));
+    for (name, counts) in groups {
+        paragraph(&mut out, &format!("  {name}  "), &said::counts(&counts));
     }
     largest(&mut out, d);
     for v in &d.volumes {
