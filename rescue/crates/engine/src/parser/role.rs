@@ -163,6 +163,15 @@ fn answer(
             or_failed(desk.files(*map, content, bytes, about).map(|told| Answer::Files { told }))
         }
         Request::LoadOptions { entries } => plain(Answer::LoadOptions { options: super::load_options(entries) }),
+        Request::Differences { before, after, asked } => {
+            let bytes = |size: ByteLen| Handed::new(asking.clone(), size);
+            let found = desk::differences(
+                (&before.0, bytes(before.1).ahead()),
+                (&after.0, bytes(after.1).second().ahead()),
+                asked,
+            );
+            or_failed(found.map(|found| Answer::Differences { found: Box::new(found) }))
+        }
         Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {
             decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))

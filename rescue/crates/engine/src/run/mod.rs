@@ -6,6 +6,7 @@ mod ahead;
 pub mod capture;
 pub mod choice;
 mod cut;
+pub(crate) mod differences;
 pub mod export;
 mod fences;
 pub(crate) mod files;

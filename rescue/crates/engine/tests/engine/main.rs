@@ -14,6 +14,7 @@ mod increments;
 mod locked;
 mod looking;
 mod quick;
+mod losses;
 mod same;
 mod sessions;
 mod sim;
