@@ -20,7 +20,7 @@ use model::note::Note;
 use model::policy::{Policy, PolicyError};
 use model::ports::{DiskSource, ReadAt};
 use model::snapshot::{Intent, Receipt, Statement};
-use model::units::{ByteOffset, Extent, ExtentSet};
+use model::units::{Extent, ExtentSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -70,7 +70,7 @@ impl<'a> Handed<'a> {
 
 /// One volume, to the end.
 fn one<'a>(volume: &'a [&'a dyn ReadAt]) -> Handed<'a> {
-    Handed { volumes: volume, going: &|| true }
+    Handed { volumes: volume, disks: &[], going: &|| true }
 }
 
 /// Most processes that decode: beyond, a store's disk is what is waited for.
@@ -413,7 +413,7 @@ impl Parser for Child {
     ) -> Result<FsDifferences, ParserError> {
         let of = |state: &State| (state.content.clone(), state.bytes.size());
         let request = Request::Differences { before: of(before), after: of(after), asked: asked.clone() };
-        let handed = Handed { volumes: &[&*before.bytes, &*after.bytes], going };
+        let handed = Handed { volumes: &[&*before.bytes, &*after.bytes], disks: &[], going };
         let answered = self.browsing.ask(&request, &[], COVERAGE, handed);
         match answered {
             Err(_) if !going() => Err(ParserError::new("it was stopped")),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use store::DecodeHere;
 use store::backend::Memory;
 
-const LATEST: Command = Command::PlanRollback { to: SnapRef::Latest, only: Vec::new() };
+const LATEST: Command = Command::PlanRollback { to: SnapRef::Latest, only: Vec::new(), full: false };
 
 /// How a parser compares.
 #[derive(Clone, Copy)]
