@@ -131,6 +131,9 @@ impl Machine {
     /// Leaves a package half configured, as an installation that was cut short does.
     pub(crate) fn break_packages(&self) {
         fs::write(self.path("bad"), DPKG_BAD).unwrap();
+        // Nobody mounts it, and a file is put in the place of another like it: that it was written to shows by the second of its
+        // superblock's time alone.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
         let at = format!("{}?offset={}", self.arg("disk.img"), ROOT.0);
         let status = "/var/lib/dpkg/status";
         tool("debugfs", "e2fsprogs", &["-w", "-R", &format!("rm {status}"), &at]);
