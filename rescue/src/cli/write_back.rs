@@ -1,17 +1,24 @@
-//! `holdfast rollback`, `undo` and `resume`: a plan, its approval, its execution.
+//! `holdfast rollback`, `restore`, `undo` and `resume`: a plan, its approval, its execution.
 
 use super::args::{Approval, WriteBack, WriteBackTo};
 use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, complain, human, json, print};
-use model::command::{Command, ExitCode};
+use model::command::{Command, ExitCode, Onto};
 use model::event::Outcome;
-use model::id::PlanId;
+use model::id::{DiskNo, PlanId};
 use model::plan::RollbackPlan;
 
 pub(super) fn run(args: &WriteBack) -> Ended {
     let command = match &args.to {
         WriteBackTo::Snapshot { to, only } => Command::PlanRollback { to: to.clone(), only: only.clone() },
+        WriteBackTo::Disks { to, saved, overwrite, new_ids } => Command::PlanRestore {
+            to: to.clone(),
+            // The disks of this run are numbered in the order in which they are named.
+            onto: (0..).zip(saved).map(|(no, saved)| Onto { saved: *saved, disk: DiskNo(no) }).collect(),
+            overwrite: overwrite.clone(),
+            new_ids: *new_ids,
+        },
         WriteBackTo::Undo => Command::PlanUndo,
         WriteBackTo::Resume => Command::PlanResume,
     };

@@ -17,6 +17,7 @@ pub mod note;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod restore;
 pub mod retention;
 pub mod run_state;
 pub mod signer;

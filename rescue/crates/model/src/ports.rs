@@ -244,6 +244,12 @@ pub trait Devices: Send + Sync {
     /// Every disk of this run, in order of number.
     fn disks(&self) -> Vec<DiskSource>;
 
+    /// What uses a disk or any part of it now, as far as the system tells, a sentence each: mounts, swap, devices built on it.
+    /// A lease asks again.
+    fn holders(&self, _disk: DiskNo) -> Vec<DisplayText> {
+        Vec::new()
+    }
+
     /// Opens part of a disk exclusively for writing, after re-checking on that descriptor that it is the same disk.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         let word = word(&question.plan.action);
         let does = match question.plan.action {
             Action::Rollback => "To go back, type",
+            Action::Restore { .. } => "To write these disks, type",
             Action::Undo { .. } => "To undo, type",
             Action::Resume { .. } => "To finish, type",
         };
@@ -68,6 +69,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 
     let title = match plan.action {
         Action::Rollback => "Go back to",
+        Action::Restore { .. } => "Put onto other disks:",
         Action::Undo { .. } => "Undo the last rollback: go back to",
         Action::Resume { .. } => "Finish the rollback that was cut off: go to",
     };
@@ -90,7 +92,10 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         Action::Rollback => {
             "First the present state is saved, so that this can be undone. If the power fails meanwhile, it can be finished or undone after the next start."
         }
-        Action::Undo { .. } | Action::Resume { .. } => {
+        _ if !plan.disks.is_empty() => {
+            "This cannot be undone. If the power fails meanwhile, it can be finished after the next start."
+        }
+        Action::Restore { .. } | Action::Undo { .. } | Action::Resume { .. } => {
             "If the power fails meanwhile, it can be finished or undone after the next start."
         }
     };
@@ -108,8 +113,17 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 }
 
 fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
-    let mut out =
-        vec![Line::styled(format!("What is written: only what differs, at most {}", plan.at_most()), ui.look.strong())];
+    let heading = match plan.disks.is_empty() {
+        true => format!("What is written: only what differs, at most {}", plan.at_most()),
+        false => format!("What is written: {}", plan.at_most()),
+    };
+    let mut out = vec![Line::styled(heading, ui.look.strong())];
+    for d in &plan.disks {
+        let h = &d.hardware;
+        let says =
+            format!("{}, {} as {} of the snapshot; it holds {}; {}", h.model, h.size, d.saved_as, d.holds, d.table);
+        out.extend(hanging(&format!("  {:<7} ", d.disk.to_string()), &says, Style::new(), columns));
+    }
     for v in &plan.volumes {
         let says = format!("{} (at most {})", v.says, v.at_most);
         out.extend(hanging(&format!("  {:<7} ", v.path.to_string()), &says, Style::new(), columns));

@@ -11,6 +11,7 @@ use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::ports::{DiskSource, ReadAt, Window};
+use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
 use model::units::{Extent, ExtentSet};
 use std::cell::RefCell;
@@ -125,6 +126,11 @@ pub(super) fn losses(content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet
     disk::fs::losses(content, saved, lost).map_err(|e| ParserError::new(e.to_string()))
 }
 
+/// A saved table, fitted to another disk.
+pub(super) fn fit_table(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, ParserError> {
+    disk::table::fit(saved, wanted).map_err(ParserError::new)
+}
+
 /// A parser in this process: for tests, and nothing a real target's bytes may reach.
 pub struct Local {
     disks: Vec<DiskSource>,
@@ -179,6 +185,10 @@ impl Parser for Local {
     fn files(&self, saved: &SavedFs, ask: &AboutFiles) -> Result<OfFiles, ParserError> {
         let told = self.desk().files(saved.map, &saved.content, || saved.bytes.clone(), ask)?;
         checked::files(told, ask, saved.bytes.size())
+    }
+
+    fn fit_table(&self, saved: Arc<dyn ReadAt>, wanted: &FitTable) -> Result<FittedTable, ParserError> {
+        checked::fitted(fit_table(&*saved, wanted)?, wanted)
     }
 
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {

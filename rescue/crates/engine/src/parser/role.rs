@@ -155,6 +155,10 @@ fn answer(
             let bytes = || Handed::new(asking.clone(), *size).ahead();
             or_failed(desk.files(*map, content, bytes, about).map(|told| Answer::Files { told }))
         }
+        Request::FitTable { size, wanted } => {
+            let saved = Handed::new(asking.clone(), *size).ahead();
+            or_failed(desk::fit_table(&*saved, wanted).map(|t| Answer::Fitted { table: Box::new(t) }))
+        }
         Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {
             decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))

@@ -11,6 +11,7 @@ use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, V
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
+use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Intent, MapRoot, Receipt, Statement};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -80,6 +81,11 @@ pub(super) enum Request {
         size: ByteLen,
         about: AboutFiles,
     },
+    /// While it is answered, the parser asks for bytes of the saved disk, `size` bytes long.
+    FitTable {
+        size: ByteLen,
+        wanted: FitTable,
+    },
     /// Bytes of a saved volume that were asked for; fewer where they cannot be had.
     Bytes,
     Statement,
@@ -134,6 +140,9 @@ pub(super) enum Answer {
     },
     Files {
         told: OfFiles,
+    },
+    Fitted {
+        table: Box<FittedTable>,
     },
     Statement {
         statement: Box<Statement>,

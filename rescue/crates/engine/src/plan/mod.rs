@@ -2,6 +2,7 @@
 
 pub mod disks;
 pub mod policy;
+pub mod restore;
 pub mod rollback;
 pub mod snapshot;
 

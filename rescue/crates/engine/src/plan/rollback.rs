@@ -6,7 +6,7 @@ use disk::fence::FENCE_LEN;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
-use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume};
+use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume, SnapshotSummary};
 use model::text::DisplayText;
 use std::collections::BTreeMap;
 
@@ -77,20 +77,27 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     let tables = made.tables(&volumes);
     let Planner { checks, warnings, kept, .. } = made;
     let summary = question.manifest.summary(question.to);
-    let what = match (&summary.headline, &summary.system) {
-        (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
-        (_, _) => format!("snapshot of {} UTC", summary.taken),
-    };
+    let what = said(&summary);
     RollbackPlan {
         action: question.action,
         to: question.to,
-        to_says: DisplayText::new(&what),
+        to_says: what,
         volumes,
         tables,
+        disks: Vec::new(),
         kept,
         checks,
         warnings,
     }
+}
+
+/// What a snapshot is, for people.
+pub(super) fn said(summary: &SnapshotSummary) -> DisplayText {
+    let what = match (&summary.headline, &summary.system) {
+        (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
+        (_, _) => format!("snapshot of {} UTC", summary.taken),
+    };
+    DisplayText::new(&what)
 }
 
 struct Planner<'a> {
@@ -451,7 +458,7 @@ impl<'a> Planner<'a> {
                 // of the snapshot gone to through its volumes.
                 let then = |d: DiskNo| match q.action {
                     Action::Undo { .. } => d == saved.no,
-                    Action::Rollback | Action::Resume { .. } => {
+                    Action::Rollback | Action::Restore { .. } | Action::Resume { .. } => {
                         of.volumes.iter().any(|v| v.path.disk() == d && v.saved_as.disk() == saved.no)
                     }
                 };
@@ -491,12 +498,7 @@ impl<'a> Planner<'a> {
     }
 
     fn mount(&self, saved: &SavedVolume) -> Option<String> {
-        let q = self.q;
-        let systems = q.manifest.systems.iter().map(|s| s.system.clone()).collect();
-        let then = Inspection { systems, ..Inspection::default() };
-        let volume = Volume { path: saved.path.clone(), extent: saved.extent, content: Content::Unknown };
-        let (at, system) = mount_point(&volume, &then)?;
-        Some(format!("{at} of {system}"))
+        mounted(saved, self.q.manifest)
     }
 
     fn role(&self, saved: &SavedVolume) -> Role {
@@ -533,6 +535,15 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Where a volume was mounted, in words.
+pub(super) fn mounted(saved: &SavedVolume, manifest: &Manifest) -> Option<String> {
+    let systems = manifest.systems.iter().map(|s| s.system.clone()).collect();
+    let then = Inspection { systems, ..Inspection::default() };
+    let volume = Volume { path: saved.path.clone(), extent: saved.extent, content: Content::Unknown };
+    let (at, system) = mount_point(&volume, &then)?;
+    Some(format!("{at} of {system}"))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Root,
@@ -542,7 +553,7 @@ enum Role {
     None,
 }
 
-fn kind(content: &Content) -> &'static str {
+pub(super) fn kind(content: &Content) -> &'static str {
     let path = VolumePath::whole(DiskNo(0));
     let extent = model::units::Extent::whole(model::units::ByteLen::ZERO);
     Volume { path, extent, content: content.clone() }.kind()

@@ -12,6 +12,8 @@ mod image;
 mod increments;
 mod locked;
 mod looking;
+mod restore;
+mod restore_crash;
 mod same;
 mod sessions;
 mod sim;

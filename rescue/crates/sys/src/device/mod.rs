@@ -204,6 +204,17 @@ impl Devices for Machine {
         self.disks.iter().map(source).collect()
     }
 
+    fn holders(&self, disk: DiskNo) -> Vec<DisplayText> {
+        let Some(disk) = self.disks.iter().find(|d| d.no == disk) else { return Vec::new() };
+        let all = match &disk.place {
+            Place::Block { rdev, .. } => {
+                sysfs::BlockDir::of_device(*rdev).map_or_else(Vec::new, |d| d.disk().holders())
+            }
+            Place::Image { path, .. } => lease::set_up_on(path).into_iter().collect(),
+        };
+        all.iter().map(|holder| DisplayText::new(holder)).collect()
+    }
+
     fn lease(&self, request: &LeaseRequest) -> Result<Box<dyn WriteLease>, LeaseError> {
         let gone = LeaseError::Gone { disk: request.disk };
         let disk = self.disks.iter().find(|d| d.no == request.disk).ok_or(gone)?;
