@@ -227,9 +227,9 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
         );
         paragraph(&mut out, &format!("  {:<8} ", d.disk.to_string()), &says);
     }
-    match p.disks.is_empty() {
+    match p.disks.is_empty() && !matches!(p.action, Action::Restore { .. }) {
         true => line_of(&mut out, format_args!("written (only what differs, at most {}):", p.at_most())),
-        false => line_of(&mut out, format_args!("written ({}):", p.at_most())),
+        false => line_of(&mut out, format_args!("written (at most {}):", p.at_most())),
     }
     for v in &p.volumes {
         paragraph(&mut out, &format!("  {:<8} ", v.path.to_string()), &format!("{}, at most {}", v.says, v.at_most));

@@ -115,7 +115,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
     let heading = match plan.disks.is_empty() {
         true => format!("What is written: only what differs, at most {}", plan.at_most()),
-        false => format!("What is written: {}", plan.at_most()),
+        false => format!("What is written: at most {}", plan.at_most()),
     };
     let mut out = vec![Line::styled(heading, ui.look.strong())];
     for d in &plan.disks {
