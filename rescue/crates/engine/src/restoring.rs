@@ -1,7 +1,7 @@
 //! The job that puts a snapshot onto other disks, and the one that finishes it.
 
 use crate::jobs::{Done, Jobs, stands};
-use crate::plan::restore::{Question, Target, again, plan};
+use crate::plan::restore::{Question, Standing, Target, again, plan};
 use crate::run::pending::{self, Unfinished};
 use crate::run::saved::Saved;
 use crate::run::{Context, Stop, blank, restore};
@@ -11,6 +11,7 @@ use model::command::{ExitCode, Onto};
 use model::id::{Digest, DiskNo, IntentId, SnapRef};
 use model::inspection::{Content, Disk};
 use model::plan::Action;
+use model::ports::DiskSource;
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Manifest, SavedDisk};
 use model::text::DisplayText;
@@ -62,10 +63,15 @@ pub(crate) fn run(jobs: &Jobs, order: &Order<'_>, desk: &Desk) -> Done {
 /// Finishes one that was cut off.
 pub(crate) fn finish(jobs: &Jobs, cx: &Context<'_>, report: &Report, unfinished: &Unfinished, desk: &Desk) -> Done {
     let sources = cx.devices.disks();
-    let source = |disk: &Disk| sources.iter().find(|s| s.no == disk.no);
     let begun = (unfinished.id, &unfinished.intent.plan);
     let mut plan = again(begun, &report.inspection, &unfinished.fences, &|wanted, disk| {
-        source(disk).is_some_and(|source| restore::is_whole(cx, wanted, source))
+        let source = sources.iter().find(|s| s.no == disk.no);
+        let blank = |s: &DiskSource| disk.table.is_none() && matches!(blank::not_zero(&*s.bytes), Ok(None));
+        match source {
+            Some(source) if restore::is_whole(cx, wanted, source) => Standing::Whole,
+            Some(source) if blank(source) => Standing::Empty,
+            _ => Standing::Other,
+        }
     });
     jobs.as_last_seen(cx.store, &mut plan)?;
     let of: IntentId = unfinished.id;

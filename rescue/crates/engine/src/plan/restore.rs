@@ -405,43 +405,57 @@ fn holds(target: &Target<'_>, inspection: &Inspection) -> Option<String> {
     }
 }
 
-/// Plans the rest of a restore that was cut off, from its own record: the same bytes onto the same disks. `done` tells of a disk
-/// without a fence that it is whole.
+/// How a disk stands that a restore was to write, and that no fence of it stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It begins as it is to begin in the end: it is whole.
+    Whole,
+    /// Nothing was written yet, and it is empty.
+    Empty,
+    /// It holds something else.
+    Other,
+}
+
+/// Plans the rest of a restore that was cut off, from its own record: the same bytes onto the same disks. `standing` tells of a disk
+/// without its fence how it stands; one that holds anything is not written, whatever the record says of it.
 pub fn again(
     (of, begun): (IntentId, &RollbackPlan),
     inspection: &Inspection,
     pending: &[IntentId],
-    done: &dyn Fn(&DiskRestore, &Disk) -> bool,
+    standing: &dyn Fn(&DiskRestore, &Disk) -> Standing,
 ) -> RollbackPlan {
     let mut plan = RollbackPlan {
         action: Action::Resume { of },
         checks: Vec::new(),
         warnings: Vec::new(),
         kept: Vec::new(),
+        volumes: Vec::new(),
+        disks: Vec::new(),
         ..begun.clone()
     };
-    plan.volumes.clear();
-    plan.disks.clear();
     for wanted in &begun.disks {
         let what = DisplayText::new(&format!("the disk that is to hold {} of the snapshot is here", wanted.saved_as));
-        let (ok, says) = match present(wanted, inspection, pending) {
+        let found = present(wanted, inspection, pending).and_then(|disk| {
+            let standing = if is_fenced(disk, pending) { Standing::Empty } else { standing(wanted, disk) };
+            match standing {
+                Standing::Other => Err(format!("{} holds something else by now; restore onto it apart", disk.no)),
+                standing => Ok((disk, standing)),
+            }
+        });
+        let (ok, says) = match found {
             Err(says) => (false, says),
-            Ok(disk) if !is_fenced(disk, pending) && disk.head != wanted.disk_head && done(wanted, disk) => {
+            Ok((disk, Standing::Whole)) => {
                 plan.kept.push((VolumePath::whole(disk.no), "it is whole already".into()));
                 continue;
             }
-            Ok(disk) if !is_fenced(disk, pending) && disk.head != wanted.disk_head => {
-                (false, format!("{} was written to meanwhile", disk.no))
-            }
-            Ok(disk) => {
+            Ok((disk, _)) => {
                 plan.disks.push(DiskRestore { disk: disk.no, disk_head: disk.head, ..wanted.clone() });
-                let volumes = begun.volumes.iter().filter(|v| v.path.disk() == wanted.disk);
                 let moved = |v: &VolumeRollback| VolumeRollback {
                     path: on(disk.no, &v.path),
                     disk_head: disk.head,
                     ..v.clone()
                 };
-                plan.volumes.extend(volumes.map(moved));
+                plan.volumes.extend(begun.volumes.iter().filter(|v| v.path.disk() == wanted.disk).map(moved));
                 (true, format!("{}: {}, {}", disk.no, disk.hardware.model, disk.hardware.size))
             }
         };

@@ -134,3 +134,54 @@ pub(super) fn head(cx: &Context<'_>, disk: &DiskRestore) -> Result<Head, Stop> {
     }
     Ok(head)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::id::{ChunkId, Digest};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is cleared and what is there, against a plain list of bytes.
+        #[test]
+        fn zeros_stand_where_nothing_does(
+            parts in prop::collection::vec((0u64..40, 1u64..20), 0..8),
+            clear in prop::collection::vec((0u64..200, 1u64..50), 0..6),
+        ) {
+            let id = ChunkId(Digest::of(b"x"));
+            let (mut at, mut slices, mut want) = (0, Vec::new(), [' '; 300]);
+            for (start, len) in &clear {
+                (*start..start + len).for_each(|i| want[usize::try_from(i).expect("small")] = '0');
+            }
+            for (gap, len) in parts {
+                let Some(extent) = Extent::between(at + gap, at + gap + len).filter(|e| e.end().0 <= 300) else { break };
+                at = extent.end().0;
+                slices.push(Ok(Slice { extent, content: SliceContent::Chunk { id, at: 0 } }));
+                (extent.start().0..at).for_each(|i| want[usize::try_from(i).expect("small")] = 'x');
+            }
+            let left = clear.iter().filter_map(|(start, len)| Extent::between(*start, start + len)).collect();
+            let all = Cleared { parts: slices.into_iter(), left, size: ByteLen(300), at: 0, ready: VecDeque::new() };
+            let (mut end, mut got) = (0, [' '; 300]);
+            for slice in all {
+                let slice = slice.expect("in order");
+                prop_assert!(slice.extent.start().0 >= end);
+                end = slice.extent.end().0;
+                let mark = if slice.content == SliceContent::Zero { '0' } else { 'x' };
+                (slice.extent.start().0..end).for_each(|i| got[usize::try_from(i).expect("small")] = mark);
+            }
+            prop_assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn slices_out_of_order_or_past_the_end_are_refused() {
+        let zero = |start, end| {
+            Ok(Slice { extent: Extent::between(start, end).expect("ordered"), content: SliceContent::Zero })
+        };
+        for parts in [vec![zero(10, 20), zero(15, 30)], vec![zero(90, 101)]] {
+            let (left, ready) = (ExtentSet::new(), VecDeque::new());
+            let all = Cleared { parts: parts.into_iter(), left, size: ByteLen(100), at: 0, ready };
+            assert!(all.into_iter().any(|s: Result<Slice, StoreError>| s.is_err()));
+        }
+    }
+}

@@ -289,3 +289,90 @@ fn what_is_lost_is_lost_only_for_a_snapshot_that_can_be_read() {
     assert!(matches!(&outcome, Outcome::Failed(f) if f.code != ExitCode::Interrupted), "{outcome:?}");
     assert!(sim.ops().is_empty(), "nothing was written");
 }
+
+/// A disk with sectors of 4096 bytes, as the kernel would tell it.
+#[test]
+fn sectors_of_4096_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("4k.img");
+    std::fs::write(&image, vec![0; 24 * MIB]).unwrap();
+    let mut fdisk = tool("fdisk", "fdisk");
+    fdisk.args(["-b", "4096"]).arg(&image).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    let mut fdisk = fdisk.spawn().unwrap();
+    std::io::Write::write_all(&mut fdisk.stdin.take().unwrap(), b"g\nn\n1\n256\n+8M\nw\n").unwrap();
+    assert!(fdisk.wait().unwrap().success());
+    let mut bytes = std::fs::read(&image).unwrap();
+    // A file system of 4096-byte blocks where the partition lies.
+    let part = dir.path().join("part.img");
+    std::fs::write(&part, vec![0; 8 * MIB]).unwrap();
+    says(tool("mke2fs", "e2fsprogs").args(["-q", "-F", "-t", "ext4", "-b", "4096"]).arg(&part));
+    bytes[MIB..9 * MIB].copy_from_slice(&std::fs::read(&part).unwrap());
+    let sectors = |h: &mut model::inspection::Hardware| h.sector = SectorSize::B4096;
+    let objects = Arc::new(Memory::new());
+    let Outcome::Saved { id, .. } =
+        must(&Sim::with(bytes.clone(), sectors), &objects, Command::Snapshot { full: false })
+    else {
+        panic!("not saved")
+    };
+    // Another size, with the same sectors; and a disk of 512, which is refused.
+    let sim = Sim::with(vec![0; 40 * MIB], sectors);
+    must(&sim, &objects, onto_d0(&[]));
+    holds(&store(&objects), id, &[1], &sim.bytes()).unwrap();
+    let (was, is) = (look(&Sim::with(bytes, sectors)), look(&sim));
+    let (was, is) = (was.disks[0].table.as_ref().unwrap(), is.disks[0].table.as_ref().unwrap());
+    assert_eq!((&is.id, &is.partitions), (&was.id, &was.partitions));
+    std::fs::write(&image, sim.bytes()).unwrap();
+    let listed = says(tool("fdisk", "fdisk").args(["-b", "4096", "-l"]).arg(&image));
+    assert!(
+        listed.contains("10240 sectors") && !listed.contains("corrupt") && !listed.contains("not on the end"),
+        "{listed}"
+    );
+    let said = refused(&new_disk(vec![0; 40 * MIB]), &objects, onto_d0(&[]));
+    assert!(said.contains("it has sectors of 512: the saved table counts in 4096"), "{said}");
+}
+
+/// A restore of two disks that was cut off: which is whole, which is fenced, which was not begun. Disks have other numbers by now.
+#[test]
+fn what_is_left_of_two_disks_is_told_by_what_stands_there() {
+    use engine::plan::restore::{Standing, again};
+    use model::id::{Digest, IntentId};
+    use model::inspection::{Content, FenceInfo, Inspection};
+    let (objects, _) = saved();
+    let begun = {
+        let mut plan = plan_of(&new_disk(vec![0; 24 * MIB]), &objects, onto_d0(&[]));
+        let mut second = plan.disks[0].clone();
+        (second.disk, second.saved_as) = (DiskNo(1), DiskNo(1));
+        second.hardware.serial = Some("SECOND".into());
+        plan.disks.push(second);
+        plan
+    };
+    let of = IntentId(Digest::of(b"begun"));
+    let disk = |no: u16, serial: &str, fenced: bool| {
+        let mut disk = look(&new_disk(vec![0; 24 * MIB])).disks.remove(0);
+        (disk.no, disk.hardware.serial) = (DiskNo(no), Some(serial.into()));
+        if fenced {
+            let fence = FenceInfo { intent: of, store: "it".into(), was: "an empty disk".into() };
+            disk.volumes[0].content = Content::Fenced(fence);
+        }
+        disk
+    };
+    let planned = |disks: Vec<_>, standing: Standing| {
+        let inspection = Inspection { disks, ..Inspection::default() };
+        let plan = again((of, &begun), &inspection, &[of], &|_, _| standing);
+        assert_eq!(plan.action, Action::Resume { of });
+        let disks: Vec<(u16, u16)> = plan.disks.iter().map(|d| (d.disk.0, d.saved_as.0)).collect();
+        let volumes: Vec<u16> = plan.volumes.iter().map(|v| v.path.disk().0).collect();
+        (plan.is_usable(), disks, volumes, plan.kept.len())
+    };
+    let here = |first, second| vec![disk(0, "SECOND", second), disk(1, "NEW", first), disk(2, "THIRD", false)];
+    assert_eq!(planned(here(true, true), Standing::Other), (true, vec![(1, 0), (0, 1)], vec![1; 5], 0));
+    assert_eq!(planned(here(true, false), Standing::Whole), (true, vec![(1, 0)], vec![1; 5], 1));
+    assert_eq!(planned(here(true, false), Standing::Empty), (true, vec![(1, 0), (0, 1)], vec![1; 5], 0));
+    let (usable, disks, ..) = planned(here(true, false), Standing::Other);
+    assert_eq!((usable, disks), (false, vec![(1, 0)]), "what holds something is not written");
+    assert!(!planned(vec![disk(0, "SECOND", true)], Standing::Whole).0, "the other one is missing");
+    // Two that nothing tells apart: the one with the fence it is.
+    let twins = vec![disk(0, "NEW", false), disk(1, "NEW", true), disk(2, "SECOND", true)];
+    assert_eq!(planned(twins, Standing::Other).1, [(1, 0), (2, 1)]);
+    assert!(!planned(vec![disk(0, "NEW", false), disk(1, "NEW", false), disk(2, "SECOND", true)], Standing::Whole).0);
+}

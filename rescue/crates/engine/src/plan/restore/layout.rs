@@ -164,3 +164,6 @@ fn front(table: &Table, places: &[(VolumePath, Extent)]) -> ExtentSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
