@@ -273,6 +273,16 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             let to = SnapRef::Prefix(chosen.id.to_string());
             return submit(ui, run, Command::PlanRollback { to, only: Vec::new() });
         }
+        Key::Char('n') => {
+            let Some(chosen) = list.get(at) else { return Vec::new() };
+            return match steps::empty_disk(run) {
+                Ok(disk) => submit(ui, run, steps::onto(chosen.id, disk)),
+                Err(why) => {
+                    ui.note = Some(why);
+                    Vec::new()
+                }
+            };
+        }
         _ => return common(ui, run, k),
     };
     ui.snapshot = list.get(to.min(last)).map(|s| s.id);
