@@ -66,7 +66,7 @@ fn a_new_disk_is_filled_and_the_plan_comes_first() {
     assert_eq!(code, 0, "{value}");
     judged(&new);
     assert_eq!(partitions(&new), partitions(&disk));
-    // What QEMU would start: the files are those of the saved state.
+    // The files are those of the saved state.
     let letter = tool("debugfs", "e2fsprogs", &["-R", "cat /home/ann/letter", &format!("{new}?offset={}", 9 * MIB)]);
     assert_eq!(String::from_utf8_lossy(&letter.stdout), "Dear Ben,\n");
     let (code, value) = ask(&["inspect", &new]);
@@ -116,7 +116,9 @@ fn several_disks_go_where_they_are_told() {
     let (code, _, err) = run(&["restore", "latest", &a, "--store", &store, "--yes"]);
     assert!(code == 4 && err.contains("2 disks, and 1 were named"), "{code} {err}");
     let (code, out, err) = run(&["restore", "latest", "--disk", &format!("d1={b}"), "--store", &store, "--plan"]);
-    assert!(code == 0 && flat(&out).contains("becomes d1 of the snapshot"), "{code} {out}{err}");
+    let said = flat(&out);
+    assert!(code == 0 && said.contains("becomes d1 of the snapshot"), "{code} {out}{err}");
+    assert!(said.contains("d0 of the snapshot (image file, 67.1 MB) goes nowhere"), "{out}");
     let (code, _, err) = run(&["restore", "latest", &a, &b, "--store", &store, "--yes"]);
     assert_eq!(code, 0, "{err}");
     judged(&a);

@@ -177,6 +177,15 @@ impl BlockDir {
         known.iter().find(|(part, _)| path.contains(part)).map_or("block", |(_, name)| name)
     }
 
+    /// What stands against writing over all of it: what holds it, and that it is but a part of a disk.
+    pub fn users(&self) -> Vec<String> {
+        let disk = self.disk();
+        let part = self
+            .is_partition()
+            .then(|| format!("{} is a partition of {}: name the whole disk", self.name(), disk.name()));
+        part.into_iter().chain(disk.holders()).collect()
+    }
+
     /// What holds the disk or any of its partitions: mounts, swap, devices built on it. In words, for people.
     pub fn holders(&self) -> Vec<String> {
         let mut devices = vec![self.clone()];

@@ -304,6 +304,31 @@ mod tests {
     }
 
     #[test]
+    fn a_fitted_table_stays_on_its_disk() {
+        use model::inspection::TableKind;
+        use model::restore::{HexBytes, MadeBytes};
+        use model::units::{ByteOffset, SectorSize};
+        let sector = SectorSize::B512;
+        let wanted = FitTable { kind: TableKind::Gpt, sector, size: ByteLen(4096), new_ids: None };
+        let made = |at, len: usize| MadeBytes::new(ByteOffset(at), &vec![1; len]).unwrap();
+        let of = |made| FittedTable { sector, smallest: ByteLen(1), made, id: String::new() };
+        assert!(fitted(of(vec![made(0, 512), made(3584, 512)]), &wanted).is_ok());
+        let longer = MadeBytes { place: Extent::between(0, 1).unwrap(), bytes: HexBytes(vec![1; 2]) };
+        for bad in [
+            vec![made(3584, 513)],
+            vec![made(4096, 512)],
+            vec![made(1, 512)],
+            vec![made(0, 1024), made(512, 512)],
+            vec![longer],
+            (0..9).map(|i| made(i * 512, 1)).collect(),
+        ] {
+            assert!(fitted(of(bad.clone()), &wanted).is_err(), "{bad:?}");
+        }
+        let absurd = FittedTable { sector: SectorSize(513), ..of(Vec::new()) };
+        assert!(fitted(absurd, &wanted).is_err());
+    }
+
+    #[test]
     fn a_policy_is_one_that_can_be_written() {
         assert!(policy(Policy::default()).is_ok());
         assert!(policy(Policy { wait: 0, ..Policy::default() }).is_err());

@@ -3,7 +3,10 @@
 //! Nothing of what those disks hold is kept, so one that holds anything at all is refused unless its owner named it. Where the bytes
 //! of a disk come from is decided by [`layout`]; a restore that was cut off is planned again from its own record.
 
+mod completion;
 mod layout;
+
+pub use completion::{Standing, again};
 
 use super::disks::same_piece;
 use super::rollback::{kind, mounted, plain, said};
@@ -68,6 +71,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     }
     // What the machine starts from becomes valid last.
     disks.sort_by_key(|(boots, disk)| (*boots, disk.disk));
+    made.left_out();
     made.state();
     let Planner { checks, warnings, volumes, .. } = made;
     let targets = |no: DiskNo| question.targets.iter().any(|t| t.disk.no == no);
@@ -333,6 +337,18 @@ impl Planner<'_> {
         }
     }
 
+    /// Disks of the snapshot that nothing was named for.
+    fn left_out(&mut self) {
+        let q = self.q;
+        let held = |d: &&SavedDisk| q.manifest.volumes.iter().any(|v| v.path.disk() == d.no);
+        for disk in q.manifest.disks.iter().filter(held) {
+            if !q.targets.iter().any(|t| t.saved.no == disk.no) {
+                let (no, model, size) = (disk.no, &disk.hardware.model, disk.hardware.size);
+                self.warn(format!("{no} of the snapshot ({model}, {size}) goes nowhere: what needs it may not start"));
+            }
+        }
+    }
+
     /// What was known of the systems then.
     fn state(&mut self) {
         let q = self.q;
@@ -402,79 +418,5 @@ fn holds(target: &Target<'_>, inspection: &Inspection) -> Option<String> {
             }
             Err(why) => Some(format!("what cannot be read ({why})")),
         },
-    }
-}
-
-/// How a disk stands that a restore was to write, and that no fence of it stands on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It begins as it is to begin in the end: it is whole.
-    Whole,
-    /// Nothing was written yet, and it is empty.
-    Empty,
-    /// It holds something else.
-    Other,
-}
-
-/// Plans the rest of a restore that was cut off, from its own record: the same bytes onto the same disks. `standing` tells of a disk
-/// without its fence how it stands; one that holds anything is not written, whatever the record says of it.
-pub fn again(
-    (of, begun): (IntentId, &RollbackPlan),
-    inspection: &Inspection,
-    pending: &[IntentId],
-    standing: &dyn Fn(&DiskRestore, &Disk) -> Standing,
-) -> RollbackPlan {
-    let mut plan = RollbackPlan {
-        action: Action::Resume { of },
-        checks: Vec::new(),
-        warnings: Vec::new(),
-        kept: Vec::new(),
-        volumes: Vec::new(),
-        disks: Vec::new(),
-        ..begun.clone()
-    };
-    for wanted in &begun.disks {
-        let what = DisplayText::new(&format!("the disk that is to hold {} of the snapshot is here", wanted.saved_as));
-        let found = present(wanted, inspection, pending).and_then(|disk| {
-            let standing = if is_fenced(disk, pending) { Standing::Empty } else { standing(wanted, disk) };
-            match standing {
-                Standing::Other => Err(format!("{} holds something else by now; restore onto it apart", disk.no)),
-                standing => Ok((disk, standing)),
-            }
-        });
-        let (ok, says) = match found {
-            Err(says) => (false, says),
-            Ok((disk, Standing::Whole)) => {
-                plan.kept.push((VolumePath::whole(disk.no), "it is whole already".into()));
-                continue;
-            }
-            Ok((disk, _)) => {
-                plan.disks.push(DiskRestore { disk: disk.no, disk_head: disk.head, ..wanted.clone() });
-                let moved = |v: &VolumeRollback| VolumeRollback {
-                    path: on(disk.no, &v.path),
-                    disk_head: disk.head,
-                    ..v.clone()
-                };
-                plan.volumes.extend(begun.volumes.iter().filter(|v| v.path.disk() == wanted.disk).map(moved));
-                (true, format!("{}: {}, {}", disk.no, disk.hardware.model, disk.hardware.size))
-            }
-        };
-        plan.checks.push(Check { what, ok, says: DisplayText::new(&says) });
-    }
-    plan
-}
-
-fn is_fenced(disk: &Disk, pending: &[IntentId]) -> bool {
-    disk.volumes.iter().any(|v| matches!(&v.content, Content::Fenced(f) if pending.contains(&f.intent)))
-}
-
-/// The disk that a restore was begun on: the one piece of hardware, or of several that cannot be told apart the one with its fence.
-fn present<'a>(wanted: &DiskRestore, inspection: &'a Inspection, pending: &[IntentId]) -> Result<&'a Disk, String> {
-    let same: Vec<&Disk> = inspection.disks.iter().filter(|d| same_piece(&d.hardware, &wanted.hardware)).collect();
-    let fenced: Vec<&Disk> = same.iter().copied().filter(|d| is_fenced(d, pending)).collect();
-    match (same.as_slice(), fenced.as_slice()) {
-        ([one], _) | (_, [one]) => Ok(one),
-        ([], _) => Err(format!("no disk here is {}, {}", wanted.hardware.model, wanted.hardware.size)),
-        _ => Err("several disks here cannot be told apart; take all but one out".to_owned()),
     }
 }

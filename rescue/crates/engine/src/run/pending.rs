@@ -109,6 +109,17 @@ pub struct Finished {
     pub undo: SnapshotId,
 }
 
+/// What comes first of those with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// It took the undo snapshot.
+    First,
+    /// It undoes one that was not finished, and goes to that undo snapshot.
+    Again,
+    /// It has none, and came after the snapshot of that number.
+    Restore,
+}
+
 /// The last finished write-back of the machine on these disks. One whose record says nothing of its end, though its volumes all
 /// begin as they should, has ended too: the power went between the last byte and the record.
 ///
@@ -124,7 +135,7 @@ pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, S
         let ours = |m: &Manifest| same_machine(m, &machine, inspection);
         let Some(undo) = intent.undo else {
             if lies_here(&intent, inspection) {
-                all.push(((intent.after.unwrap_or(u64::MAX), true), id, intent, receipt));
+                all.push(((intent.after.unwrap_or(u64::MAX), Kind::Restore), id, intent, receipt));
             }
             continue;
         };
@@ -136,8 +147,8 @@ pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, S
             (Err(e), _) => return Err(e.into()),
         };
         if ours(&before) || to.is_ok_and(|to| ours(&to)) {
-            let again = superseded_by(&intent).is_some();
-            all.push(((before.counter, again), id, intent, receipt));
+            let kind = if superseded_by(&intent).is_some() { Kind::Again } else { Kind::First };
+            all.push(((before.counter, kind), id, intent, receipt));
         }
     }
     all.sort_by_key(|(order, id, ..)| (*order, *id));

@@ -37,8 +37,8 @@ pub fn restore(cx: &Context<'_>, plan: &RollbackPlan) -> Result<Receipt, Stop> {
     let leases = take(cx, plan)?;
     proven(cx, plan)?;
     let after = cx.store.list()?.snapshots.iter().map(|(_, m)| m.counter).max().unwrap_or(0);
-    let plan_kept = plan.clone();
-    let intent = Intent { format: FORMAT, plan: plan_kept, undo: None, after: Some(after), begun: cx.clock.now() };
+    let (plan_of, begun) = (plan.clone(), cx.clock.now());
+    let intent = Intent { format: FORMAT, plan: plan_of, undo: None, after: Some(after), begun };
     let id = cx.store.put_intent(&intent)?;
     carry_out(cx, plan, id, leases, Compare::Nothing)
 }

@@ -18,7 +18,9 @@ const MOST_MADE: usize = 1 << 20;
 /// Everything of a disk that comes from the store, and what is cleared, in rising order: what lies in `range`.
 pub(super) fn slices(store: &Store, disk: &DiskRestore, range: Extent) -> Slices {
     let store = store.clone();
-    let parts = disk.parts.clone().into_iter().flat_map(move |part| {
+    // Only what may lie in the range is walked.
+    let parts: Vec<DiskPart> = disk.parts.iter().filter_map(|part| within(part, range)).collect();
+    let parts = parts.into_iter().flat_map(move |part| {
         store.map(part.map).slices(part.within).map(move |slice| slice.and_then(|s| placed(&part, s)))
     });
     let all = Cleared { parts, left: disk.cleared.clone(), size: disk.hardware.size, at: 0, ready: VecDeque::new() };
@@ -26,6 +28,13 @@ pub(super) fn slices(store: &Store, disk: &DiskRestore, range: Extent) -> Slices
         Ok(slice) => clip(slice, range).map(Ok),
         Err(e) => Some(Err(e)),
     }))
+}
+
+/// The part of a part that stands in a range of the disk.
+fn within(part: &DiskPart, range: Extent) -> Option<DiskPart> {
+    let at = part.place()?.intersect(range)?;
+    let from = part.within.start().checked_add(ByteLen(at.start().0 - part.at.0))?;
+    Some(DiskPart { map: part.map, within: Extent::new(from, at.len())?, at: at.start() })
 }
 
 /// A slice of a map at its place on the disk.
@@ -122,10 +131,7 @@ pub(super) fn head(cx: &Context<'_>, disk: &DiskRestore) -> Result<Head, Stop> {
             place.copy_from_slice(bytes);
         }
     };
-    // What begins behind it is not looked for: the first parts of a disk are all that may reach into it.
-    let reaches = |p: &&DiskPart| p.at.0 < FENCE_LEN.0;
-    let first = DiskRestore { parts: disk.parts.iter().filter(reaches).copied().collect(), ..disk.clone() };
-    for slice in slices(cx.store, &first, range) {
+    for slice in slices(cx.store, disk, range) {
         let slice = slice?;
         put(slice.extent.start(), &cx.store.read(&slice)?);
     }

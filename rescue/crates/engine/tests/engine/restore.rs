@@ -5,6 +5,7 @@ use crate::crash::look;
 use crate::image::{MIB, machine, range, tool};
 use crate::sim::{Fault, Sim, engine, holds, must, run, store};
 use model::command::{Command, ExitCode, ImageFormat, Onto};
+use model::coverage::Comparison;
 use model::event::{Exported, Outcome};
 use model::id::{DiskNo, SnapRef, SnapshotId};
 use model::plan::{Action, RollbackPlan};
@@ -122,6 +123,21 @@ fn an_empty_disk_of_the_same_size_holds_what_an_export_does() {
     must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: Vec::new() });
     must(&sim, &objects, Command::PlanUndo);
     holds(&store(&objects), then, &ALL, &sim.bytes()).unwrap();
+}
+
+/// What a new disk holds is known: the next snapshot of it reads little.
+#[test]
+fn the_next_snapshot_builds_upon_it() {
+    let (objects, then) = saved();
+    // Another state was saved since, of the old disk.
+    must(&Sim::new(machine().now.clone()), &objects, Command::Snapshot { full: false });
+    let sim = new_disk(vec![0; 24 * MIB]);
+    let Command::PlanRestore { onto, overwrite, new_ids, .. } = onto_d0(&[]) else { panic!() };
+    let to = SnapRef::Prefix(then.to_string());
+    must(&sim, &objects, Command::PlanRestore { to, onto, overwrite, new_ids });
+    let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
+    let root = volumes.iter().find(|v| v.path.number() == Some(3)).unwrap();
+    assert_eq!((root.compared.by, root.compared.with), (Comparison::Untouched, Some(then)), "{}", root.compared.why);
 }
 
 #[test]

@@ -47,7 +47,8 @@ impl Store {
         Ok((id, intent))
     }
 
-    /// Every write-back that was begun, in the order of their undo snapshots (of a restore: of what was newest then), with its receipt where it ended.
+    /// Every write-back that was begun, in the order of their undo snapshots, with its receipt where it ended. A restore, which has none,
+    /// comes behind what had the newest snapshot of then for one.
     ///
     /// # Errors
     /// [`StoreError::Io`]; [`StoreError::Damaged`] where the record of one without a receipt cannot be read or is gone:
@@ -80,7 +81,7 @@ impl Store {
         }
         found.sort_by_key(|(id, intent, _)| {
             let undo = intent.undo.map(|undo| counters.get(&undo).copied().unwrap_or(u64::MAX));
-            (undo.or(intent.after).unwrap_or(u64::MAX), intent.begun, *id)
+            (undo.or(intent.after).unwrap_or(u64::MAX), intent.undo.is_none(), intent.begun, *id)
         });
         Ok(found)
     }

@@ -207,9 +207,7 @@ impl Devices for Machine {
     fn holders(&self, disk: DiskNo) -> Vec<DisplayText> {
         let Some(disk) = self.disks.iter().find(|d| d.no == disk) else { return Vec::new() };
         let all = match &disk.place {
-            Place::Block { rdev, .. } => {
-                sysfs::BlockDir::of_device(*rdev).map_or_else(Vec::new, |d| d.disk().holders())
-            }
+            Place::Block { rdev, .. } => sysfs::BlockDir::of_device(*rdev).map_or_else(Vec::new, |dir| dir.users()),
             Place::Image { path, .. } => lease::set_up_on(path).into_iter().collect(),
         };
         all.iter().map(|holder| DisplayText::new(holder)).collect()
