@@ -10,7 +10,7 @@ use model::ports::WriteLease;
 use model::snapshot::MapRoot;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use store::{Slice, SliceContent, StoreError};
+use store::{Slice, StoreError};
 
 /// Longest write.
 const PIECE: usize = 1 << 20;
@@ -72,7 +72,7 @@ fn slices(cx: &Context<'_>, volume: &VolumeRollback, against: Against) -> Slices
 
 /// The part of a slice within `range`.
 pub(crate) fn clip(slice: Slice, range: Extent) -> Option<Slice> {
-    use SliceContent::{Chunk, Zero};
+    use store::SliceContent::{Chunk, Zero};
     let extent = slice.extent.intersect(range)?;
     let cut = u32::try_from(extent.start().0 - slice.extent.start().0).ok()?;
     let content = match slice.content {
@@ -128,8 +128,6 @@ pub(crate) fn walk(cx: &Context<'_>, volume: &VolumeRollback) -> Result<(), Stop
 struct Piece {
     at: u64,
     bytes: Vec<u8>,
-    /// They are zeros, and are to be written whatever is there.
-    zeros: bool,
 }
 
 /// Makes the volume hold its wanted bytes behind the fence. On return they are durable, and were read back from the medium.
@@ -157,7 +155,7 @@ pub(crate) fn put(
 ) -> Result<Done, Stop> {
     let (sender, receiver) = sync_channel(AHEAD);
     std::thread::scope(|scope| {
-        scope.spawn(move || fetch(cx, slices, compare, &sender));
+        scope.spawn(move || fetch(cx, slices, &sender));
         let mut batch = Batch::new(lease, path);
         let result = take(cx, &receiver, &mut batch, compare, meter);
         drop(receiver);
@@ -173,21 +171,18 @@ pub(crate) fn put_bytes(
     let mut batch = Batch::new(lease, path);
     for (ByteOffset(at), bytes) in pieces {
         let all = 0..bytes.len();
-        batch.write(&Piece { at, bytes, zeros: false }, all)?;
+        batch.write(&Piece { at, bytes }, all)?;
     }
     batch.settle()?;
     Ok(batch.done)
 }
 
 /// Reads the wanted bytes from the store, joining those that lie side by side.
-fn fetch(cx: &Context<'_>, slices: Slices, compare: Compare, to: &SyncSender<Result<Piece, StoreError>>) {
+fn fetch(cx: &Context<'_>, slices: Slices, to: &SyncSender<Result<Piece, StoreError>>) {
     let mut open: Option<Piece> = None;
     for read in cx.store.read_ahead(slices) {
         let piece = match read {
-            Ok((slice, bytes)) => {
-                let zeros = compare == Compare::NotZeros && slice.content == SliceContent::Zero;
-                Piece { at: slice.extent.start().0, bytes, zeros }
-            }
+            Ok((slice, bytes)) => Piece { at: slice.extent.start().0, bytes },
             Err(e) => {
                 let _ = to.send(Err(e));
                 return;
@@ -196,7 +191,6 @@ fn fetch(cx: &Context<'_>, slices: Slices, compare: Compare, to: &SyncSender<Res
         match &mut open {
             Some(before)
                 if before.at + before.bytes.len() as u64 == piece.at
-                    && before.zeros == piece.zeros
                     && before.bytes.len() + piece.bytes.len() <= PIECE =>
             {
                 before.bytes.extend_from_slice(&piece.bytes);
@@ -230,8 +224,8 @@ fn take(
         meter.add(piece.bytes.len() as u64);
         match compare {
             Compare::Nothing => batch.write(&piece, 0..piece.bytes.len())?,
-            Compare::NotZeros if piece.zeros => batch.write(&piece, 0..piece.bytes.len())?,
-            Compare::All | Compare::NotZeros => batch.compare_and_write(&piece)?,
+            Compare::All => batch.compare_and_write(&piece, false)?,
+            Compare::NotZeros => batch.compare_and_write(&piece, true)?,
         }
         if batch.bytes >= BATCH_BYTES || batch.pieces.len() >= BATCH_PIECES {
             batch.settle()?;
@@ -264,8 +258,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Writes the 4096-byte parts of a piece that differ from the medium.
-    fn compare_and_write(&mut self, piece: &Piece) -> Result<(), Stop> {
+    /// Writes the 4096-byte parts of a piece that differ from the medium; where `zeros`, also those that are zeros.
+    fn compare_and_write(&mut self, piece: &Piece, zeros: bool) -> Result<(), Stop> {
         const STEP: usize = 4096;
         let mut now = vec![0; piece.bytes.len()];
         // Where the medium cannot be read it is written: that is what makes a disk give a bad sector up.
@@ -273,7 +267,8 @@ impl<'a> Batch<'a> {
         let mut start = None;
         for at in (0..piece.bytes.len()).step_by(STEP) {
             let end = (at + STEP).min(piece.bytes.len());
-            let differs = !readable || now[at..end] != piece.bytes[at..end];
+            let wanted = &piece.bytes[at..end];
+            let differs = !readable || now[at..end] != *wanted || (zeros && wanted.iter().all(|b| *b == 0));
             match (start, differs) {
                 (None, true) => start = Some(at),
                 (Some(from), false) => {

@@ -6,8 +6,8 @@
 
 use crate::crash::look;
 use crate::image::MIB;
-use crate::restore::{new_disk, onto_d0, saved};
-use crate::sim::{Fault, Loss, Op, Sim, after_cut, must, reset, run};
+use crate::restore::{ALL, new_disk, onto_d0, saved};
+use crate::sim::{Fault, Loss, Op, Sim, after_cut, must, reset, run, used};
 use engine::run::pending;
 use model::command::{Command, ExitCode};
 use model::event::Outcome;
@@ -122,6 +122,34 @@ fn cut_at_every_write() {
     }
     assert!(fenced > 5 && fenced < all && again > 1, "{fenced} of {all} cuts left a fence, {again} of those twice");
     println!("{count} operations, {all} cuts, {fenced} fenced, {again} of them cut again");
+}
+
+/// Where nothing was written yet a disk may read as zeros today and as something else tomorrow: zeros are written by the completion too.
+#[test]
+fn zeros_that_were_never_written_are_not_believed() {
+    let (objects, then) = saved();
+    let blank = vec![0; 18 * MIB];
+    let sim = new_disk(blank.clone());
+    must(&sim, &objects, onto_d0(&[]));
+    reset(&objects, &objects.list("intents").unwrap());
+    let ops = sim.ops();
+    let half = new_disk(after_cut(&blank, &ops, ops.len() / 2, Loss::All));
+    must(&half, &objects, Command::PlanResume);
+    assert!(half.bytes() == sim.bytes());
+    let mut wanted = vec![false; blank.len()];
+    used(&crate::sim::store(&objects), then, &ALL, &mut wanted);
+    // The gap before the first partition, too.
+    wanted[34 * 512..MIB].fill(true);
+    for op in half.ops() {
+        if let Op::Write { at, bytes } = op {
+            wanted[at..at + bytes.len()].fill(false);
+        }
+    }
+    // A block that holds something besides zeros reads as it was written, and is.
+    let bytes = sim.bytes();
+    let mut blocks = wanted.chunks(4096).zip(bytes.chunks(4096));
+    let missed = blocks.position(|(wanted, bytes)| wanted.contains(&true) && bytes.iter().all(|b| *b == 0));
+    assert_eq!(missed, None, "a block of zeros was believed");
 }
 
 /// Each call of the lease fails once. Before the fence nothing is changed; after it the run is interrupted, and is finished later.
