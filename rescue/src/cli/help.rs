@@ -17,6 +17,8 @@ holdfast: what happened to this machine, and the way back
   holdfast ls         SNAP[:PATH] --store S    files of a saved state
   holdfast get        SNAP:PATH -o OUT --store S
                                         take them out
+  holdfast prove      SNAP --store S    start it in a virtual machine, and see
+                                        whether it comes up
   holdfast note       SNAP --store S    name a saved state, or keep it for good
   holdfast forget     --store S         forget saved states: named ones, or all
                                         that no rule keeps
@@ -106,8 +108,8 @@ counts as damage. `rollback`, `undo`, `resume`, `check` and `export` take it
 too.
 ";
 const ROLLBACK: &str = "\
-holdfast rollback SNAP DISK.. --store S [--only VOLUME,..]
-    [--plan | --approve PLANID | --yes] [--json]
+holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--full]
+    [--foreign-machine NAME] [--plan | --approve PLANID | --yes] [--json]
 
 Takes the disks back to a saved state. Without an approval it shows the plan
 and ends with exit code 4.
@@ -115,6 +117,11 @@ and ends with exit code 4.
 other; --yes carries out whatever the plan is.
 The present state is saved first: `holdfast undo` goes back to it. If it is cut
 off, `holdfast resume` or `holdfast undo` completes it.
+What is the same by the file systems' own records is not read; bytes written
+below a file system are not noticed then, and stay. --full reads everything in
+use: for a machine that somebody may have broken into.
+A snapshot of another machine, whose partitions these disks have, goes onto
+them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
 ";
@@ -139,10 +146,11 @@ File systems keep their UUIDs. Without it the disk is the same to the machine
 as the one that was saved: do not start with both of them attached.
 ";
 const UNDO: &str = "\
-holdfast undo DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+holdfast undo DISK.. --store S [--full] [--plan | --approve PLANID | --yes]
+    [--json]
 
 Goes back to what was before the last rollback of these disks, finished or not.
-Approval as for `rollback`.
+Approval and --full as for `rollback`.
 ";
 const RESUME: &str = "\
 holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
@@ -228,6 +236,26 @@ What is not in the image is said, and reads as zeros: volumes that were not
 saved, and bytes that could not be read when they were (exit code 3). Free
 space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
+";
+const PROVE: &str = "\
+holdfast prove SNAP --store S [--timeout SECONDS] [--accel tcg|kvm]
+    [--bus sata|virtio|nvme] [--json]
+
+Starts a saved state in a virtual machine (QEMU; Debian: packages
+qemu-system-x86 and, for systems that start on UEFI, ovmf) and notes in the
+store whether it came up: exit code 0 where it did, 3 where it did not, 4 where
+nothing tells. `snapshots` shows the last verdict.
+What counts is what the system itself writes to its journal or login record
+while it runs, not what appears on a screen. It may take --timeout seconds
+(600) and, where its root was mounted, a minute more for a shutdown.
+The machine has no network and sees nothing of this computer. What it writes is
+kept in memory and in a scratch file without a name (in $TMPDIR or /var/tmp),
+4 GB at most, and is gone afterwards.
+--accel kvm is far faster where it works; where /dev/kvm is there and
+kernels hang on it the verdict would be wrong, so it is not chosen unasked.
+--bus says how its disks are attached, where what was chosen is not known to
+its initial RAM file system.
+Ctrl-C ends the machine; nothing is noted then.
 ";
 const LS: &str = "\
 holdfast ls SNAP[:PATH] --store S [--json]
@@ -321,6 +349,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("resume") => RESUME,
         Some("check") => CHECK,
         Some("export") => EXPORT,
+        Some("prove") => PROVE,
         Some("ls") => LS,
         Some("get") => GET,
         Some("note") => NOTE,
@@ -342,7 +371,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume check repair copy export ls get note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume check repair copy export prove ls get note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

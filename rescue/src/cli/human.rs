@@ -15,6 +15,7 @@ use model::inspection::Severity;
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
+use model::proof::{Firmware, Proof, Verdict};
 use model::snapshot::{Cost, Receipt, VolumeRead};
 use model::upkeep::KeyLine;
 use std::fmt::Write;
@@ -70,6 +71,12 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
             );
         }
     }
+    if let Some(settings) = &i.firmware {
+        out.push_str("firmware, what it starts and in which order:\n");
+        for line in words::boot_entries(settings) {
+            paragraph(&mut out, "  ", &line);
+        }
+    }
     out
 }
 
@@ -119,7 +126,7 @@ pub(super) fn snapshots(store: &StoreView) -> String {
         line_of(&mut out, format_args!("{id}  {taken:<16}  {state:<8}  {host:<12}  {}", words::snapshot(s)));
         let mut more: Vec<String> = s.label.iter().map(|label| format!("\"{label}\"")).collect();
         more.extend(s.pinned.then(|| "pinned".to_owned()));
-        more.extend(s.proven.iter().map(|how| format!("proven: {how}")));
+        more.extend(words::proof(s));
         more.extend(s.signers.iter().map(|signer| format!("signed by {}", signer.short(12))));
         if !more.is_empty() {
             line_of(&mut out, format_args!("{:width$}  {}", "", more.join(", "), width = id.len()));
@@ -243,11 +250,17 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
             );
         }
     }
+    for w in &p.firmware {
+        paragraph(&mut out, &format!("  {:<8} ", w.name), w.says.as_str());
+    }
     if !p.kept.is_empty() {
         out.push_str("left as it is:\n");
     }
     for (volume, why) in &p.kept {
         paragraph(&mut out, &format!("  {:<8} ", volume.to_string()), why.as_str());
+    }
+    if let Some(reads) = &p.reads {
+        paragraph(&mut out, "read and saved first: ", reads.says.as_str());
     }
     for c in &p.checks {
         let mark = if c.ok { "[ok] " } else { "[!!] not so: " };
@@ -263,6 +276,34 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
 /// How a write-back ended.
 pub(super) fn wrote(r: &Receipt) -> String {
     format!("done: the disks hold snapshot {}; wrote {}, read back and compared {}\n", r.holds, r.written, r.verified)
+}
+
+/// `prove`.
+pub(super) fn proved(p: &Proof) -> String {
+    let verdict = match p.verdict {
+        Verdict::Proven => "proven",
+        Verdict::NotProven => "NOT PROVEN",
+        Verdict::Unknown => "not known",
+    };
+    let mut out = String::new();
+    let firmware = if p.firmware == Firmware::Uefi { "UEFI" } else { "a BIOS" };
+    paragraph(&mut out, &format!("{}: {verdict}: ", words::short(p.snapshot)), p.why.as_str());
+    line_of(
+        &mut out,
+        format_args!("in a virtual machine with {firmware}, after {}", words::duration(p.seconds.into())),
+    );
+    for w in &p.warnings {
+        paragraph(&mut out, "warning: ", w.as_str());
+    }
+    if p.verdict != Verdict::Proven {
+        for line in &p.last_lines {
+            line_of(&mut out, format_args!("  | {line}"));
+        }
+    }
+    if !p.recorded {
+        out.push_str("nothing was noted in the store\n");
+    }
+    out
 }
 
 /// `export`.

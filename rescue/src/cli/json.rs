@@ -9,12 +9,14 @@ use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::command::Failure;
 use model::event::{CheckReport, Exported, StoreView};
 use model::evidence::{Evidence, Stamp};
+use model::firmware::BootSettings;
 use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
+use model::proof::Proof;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
@@ -51,6 +53,23 @@ pub(super) fn report(report: &Report) -> Value {
         "systems": report.systems.iter().map(|s| system(i, s)).collect::<Vec<_>>(),
         "findings": i.findings.iter().map(finding).collect::<Vec<_>>(),
         "unfinished": unfinished.collect::<Vec<_>>(),
+        "firmware": i.firmware.as_ref().map(firmware),
+    })
+}
+
+fn firmware(settings: &BootSettings) -> Value {
+    let entries = settings.entries.iter().map(|e| {
+        let option = e.option.as_ref();
+        let told = option.ok();
+        json!({
+            "number": e.number, "attributes": e.attributes, "value": e.value, "active": told.map(|o| o.active),
+            "label": told.map(|o| &o.label), "partition": told.map(|o| &o.partition), "file": told.map(|o| &o.file),
+            "problem": option.err(),
+        })
+    });
+    json!({
+        "order": settings.order, "next": settings.next, "current": settings.current,
+        "os_indications": settings.os_indications, "entries": entries.collect::<Vec<_>>(),
     })
 }
 
@@ -157,7 +176,7 @@ pub(super) fn made(made: &Made) -> Value {
 /// `note`.
 pub(super) fn noted(id: SnapshotId, noted: &Noted) -> Value {
     json!({
-        "schema": SCHEMA, "snapshot": id, "label": noted.label, "pinned": noted.pinned, "proven": noted.proven,
+        "schema": SCHEMA, "snapshot": id, "label": noted.label, "pinned": noted.pinned, "proven": noted.proven, "unproven": noted.unproven,
     })
 }
 
@@ -260,6 +279,7 @@ fn summary(s: &SnapshotSummary) -> Value {
         "label": s.label,
         "pinned": s.pinned,
         "proven": s.proven,
+        "unproven": s.unproven,
         "signers": s.signers,
         "cost": cost(&s.cost),
     })
@@ -388,6 +408,9 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "kept": kept.collect::<Vec<_>>(),
         "checks": p.checks,
         "warnings": p.warnings,
+        "foreign": p.foreign,
+        "firmware": p.firmware.iter().map(|w| json!({ "variable": w.name, "says": w.says })).collect::<Vec<_>>(),
+        "reads": p.reads.as_ref().map(|r| json!({ "everything": r.everything, "with": r.with, "says": r.says })),
     })
 }
 
@@ -403,6 +426,15 @@ pub(super) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayText>>) -
         "lost": c.lost.iter().map(files::lost).collect::<Vec<_>>(),
         "unused": c.unused,
         "accepted": accepted.map(|differed| json!({ "differed": differed })),
+    })
+}
+
+/// `prove`.
+pub(super) fn proved(p: &Proof) -> Value {
+    json!({
+        "schema": SCHEMA, "snapshot": p.snapshot, "verdict": p.verdict, "why": p.why, "system": p.system, "boot": p.boot,
+        "firmware": p.firmware, "seconds": p.seconds, "written": p.written, "last_lines": p.last_lines,
+        "lacks": p.warnings, "recorded": p.recorded,
     })
 }
 

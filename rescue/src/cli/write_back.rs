@@ -8,10 +8,13 @@ use model::command::{Command, ExitCode, Onto};
 use model::event::Outcome;
 use model::id::{DiskNo, PlanId};
 use model::plan::RollbackPlan;
+use model::text::DisplayText;
 
 pub(super) fn run(args: &WriteBack) -> Ended {
     let command = match &args.to {
-        WriteBackTo::Snapshot { to, only } => Command::PlanRollback { to: to.clone(), only: only.clone() },
+        WriteBackTo::Snapshot { to, only, full } => {
+            Command::PlanRollback { to: to.clone(), only: only.clone(), full: *full }
+        }
         WriteBackTo::Disks { to, saved, overwrite, new_ids } => Command::PlanRestore {
             to: to.clone(),
             // The disks of this run are numbered in the order in which they are named.
@@ -19,7 +22,7 @@ pub(super) fn run(args: &WriteBack) -> Ended {
             overwrite: overwrite.clone(),
             new_ids: *new_ids,
         },
-        WriteBackTo::Undo => Command::PlanUndo,
+        WriteBackTo::Undo { full } => Command::PlanUndo { full: *full },
         WriteBackTo::Resume => Command::PlanResume,
     };
     let mut session = Session::start(&args.disks, Some(&args.store))?;
@@ -28,9 +31,9 @@ pub(super) fn run(args: &WriteBack) -> Ended {
         asked = Some((id, plan.clone()));
         if !args.json {
             // Shown before anything is done; where that fails, nothing is.
-            return Some(print(&human::plan(id, plan)).is_ok() && approves(args.approval, id, plan));
+            return Some(print(&human::plan(id, plan)).is_ok() && approves(args, id, plan));
         }
-        Some(approves(args.approval, id, plan))
+        Some(approves(args, id, plan))
     })?;
     match (outcome, asked) {
         (Outcome::WroteBack(receipt), Some((id, plan))) => {
@@ -40,27 +43,42 @@ pub(super) fn run(args: &WriteBack) -> Ended {
             if args.json {
                 session.answer(true, || json::plan(id, &plan, None), String::new)?;
             }
-            declined(args.approval, id, &plan)
+            declined(args, id, &plan)
         }
         (other, _) => Err(unexpected(&other)),
     }
 }
 
-fn approves(approval: Approval, id: PlanId, plan: &RollbackPlan) -> bool {
-    match approval {
-        Approval::Missing | Approval::PlanOnly => false,
-        Approval::Plan(wanted) => wanted == id && plan.is_usable(),
-        Approval::Yes => plan.is_usable(),
-    }
+fn approves(args: &WriteBack, id: PlanId, plan: &RollbackPlan) -> bool {
+    plan.is_usable()
+        && is_meant(args, plan)
+        && match args.approval {
+            Approval::Missing | Approval::PlanOnly => false,
+            Approval::Plan(wanted) => wanted == id,
+            Approval::Yes => true,
+        }
+}
+
+/// True where the snapshot is of this machine, or of the one that was named.
+fn is_meant(args: &WriteBack, plan: &RollbackPlan) -> bool {
+    let named = |of: &DisplayText| args.foreign.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(of.as_str()));
+    plan.foreign.as_ref().is_none_or(named)
 }
 
 /// Nothing was written: why, and with which code.
-fn declined(approval: Approval, id: PlanId, plan: &RollbackPlan) -> Ended {
-    let says = match approval {
+fn declined(args: &WriteBack, id: PlanId, plan: &RollbackPlan) -> Ended {
+    let says = match (args.approval, &plan.foreign) {
         _ if !plan.is_usable() => "this plan cannot be carried out; nothing was written".to_owned(),
-        Approval::PlanOnly => return Ok(ExitCode::Ok),
-        Approval::Plan(_) => format!("the plan is another one now: {id}; nothing was written"),
-        Approval::Missing | Approval::Yes => format!("nothing was written: approve it with --approve {id}"),
+        (Approval::PlanOnly, _) => return Ok(ExitCode::Ok),
+        (_, Some(of)) if !is_meant(args, plan) => {
+            format!(
+                "nothing was written: the snapshot is of another machine; where that is meant, add --foreign-machine {of}"
+            )
+        }
+        (Approval::Plan(wanted), _) if wanted != id => {
+            format!("the plan is another one now: {id}; nothing was written")
+        }
+        _ => format!("nothing was written: approve it with --approve {id}"),
     };
     // The plan itself is on stdout, as asked for.
     complain(&says);

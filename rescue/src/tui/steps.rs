@@ -138,7 +138,7 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
     if is_unfinished(run) {
         return vec![
             submit("Finish the rollback (shows the plan first)", Command::PlanResume),
-            submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo),
+            submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo { full: false }),
             show("Show what was found, and where", Screen::Evidence),
         ];
     }
@@ -169,9 +169,10 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
     let back = last_good(run).map(|good| {
         let to = SnapRef::Prefix(good.id.to_string());
         let says = format!("Go back to the last good state, {} (shows the plan first)", words::time(good.taken));
-        submit(says, Command::PlanRollback { to, only: Vec::new() })
+        submit(says, Command::PlanRollback { to, only: Vec::new(), full: false })
     });
-    let undo = can_undo(run).then(|| submit("Undo the last rollback (shows the plan first)", Command::PlanUndo));
+    let undo = can_undo(run)
+        .then(|| submit("Undo the last rollback (shows the plan first)", Command::PlanUndo { full: false }));
     match (back, undo) {
         (Some(back), Some(undo)) if is_broken(report) => steps.extend([back, undo]),
         (Some(back), None) if is_broken(report) => steps.extend([back, save]),
@@ -207,7 +208,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
         }
         Some(Outcome::WroteBack(_)) if matches!(run.last, Some((JobKind::Restore, _))) => vec![start, home],
         Some(Outcome::WroteBack(_)) => {
-            vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo), home]
+            vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo { full: false }), home]
         }
         Some(Outcome::Failed(f)) if (f.code == ExitCode::Interrupted && !saving) || is_unfinished(run) => {
             unfinished(home)
@@ -217,6 +218,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             Outcome::Failed(_)
             | Outcome::Checked(_)
             | Outcome::Exported(_)
+            | Outcome::Proved(_)
             | Outcome::Listed(_)
             | Outcome::Got(_)
             | Outcome::Kept(_),
@@ -230,7 +232,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
 fn unfinished(home: Step) -> Vec<Step> {
     vec![
         submit("Finish it (shows the plan first)", Command::PlanResume),
-        submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo),
+        submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo { full: false }),
         home,
     ]
 }

@@ -186,7 +186,7 @@ fn evidence(id: &str, path: Option<&str>, says: &str, fact: Fact) -> Evidence {
 
 pub(crate) fn report(assessment: Assessment) -> Report {
     Report {
-        inspection: Inspection { disks: vec![disk()], systems: vec![system()], findings: vec![] },
+        inspection: Inspection { disks: vec![disk()], systems: vec![system()], ..Inspection::default() },
         systems: vec![SystemReport {
             system: system(),
             assessment,
@@ -220,7 +220,7 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         machine: holdfast::tui::words::machine(&Inspection {
             disks: vec![disk()],
             systems: vec![system()],
-            findings: vec![],
+            ..Inspection::default()
         }),
         taken,
         system: Some("Debian GNU/Linux 12 (bookworm)".into()),
@@ -231,6 +231,7 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         label: None,
         pinned: false,
         proven: None,
+        unproven: None,
         signers: Vec::new(),
     }
 }
@@ -291,7 +292,7 @@ pub(crate) fn empty_run() -> RunState {
     };
     RunState {
         report: Some(Report {
-            inspection: Inspection { disks: vec![disk], systems: vec![], findings: vec![finding] },
+            inspection: Inspection { disks: vec![disk], findings: vec![finding], ..Inspection::default() },
             systems: vec![],
         }),
         store: Some(store()),
@@ -392,6 +393,16 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
             warnings: vec![
                 "everything that was changed on / after 2026-11-21 23:59 is undone, files of users included".into(),
             ],
+            foreign: None,
+            firmware: Vec::new(),
+            reads: (!matches!(action, Action::Resume { .. })).then(|| UndoReads {
+                with: snapshot_id("three"),
+                everything: false,
+                against: vec![Ok(Against { doubt: None }), Err("its kind keeps no record of what changed".into())],
+                says:
+                    "what changed since snapshot 3f1c8a02, as the file systems tell it; bytes written below them are not noticed, and stay"
+                        .into(),
+            }),
         },
     }
 }

@@ -4,14 +4,18 @@ use crate::gather::{self, Since, VOLUME_HEAD};
 use crate::handle::Config;
 use crate::plan as plans;
 use crate::plan::disks::{Pair, pair};
+use crate::plan::elsewhere;
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
+use crate::plan::snapshot::reads;
 use crate::run::export::{Order, export};
 use crate::run::files;
 use crate::run::pending::{self, Unfinished};
+#[cfg(feature = "prove")]
+use crate::run::proof;
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
-use crate::worker::Desk;
+use crate::worker::{Desk, Reply};
 use crate::{restoring, saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
@@ -20,6 +24,7 @@ use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
 use model::ports::{ReadAt, Window};
+use model::proof::Trial;
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::DisplayText;
 use model::units::ByteLen;
@@ -46,11 +51,11 @@ impl Jobs {
             Command::Snapshot { full } => saving::snapshot(self, *full, desk),
             Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
             Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
-            Command::PlanRollback { to, only } => self.rollback(to, only, desk),
+            Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, desk),
             Command::PlanRestore { to, onto, overwrite, new_ids } => {
                 restoring::run(self, &restoring::Order { to, onto, overwrite, new_ids: *new_ids }, desk)
             }
-            Command::PlanUndo => self.undo(desk),
+            Command::PlanUndo { full } => self.undo(*full, desk),
             Command::PlanResume => self.resume(desk),
             Command::Check { read_data } => upkeep::check(self, *read_data, desk),
             Command::Export { snapshot, only, to, format } => {
@@ -62,8 +67,13 @@ impl Jobs {
             Command::GetFiles { snapshot, at, to, privileged } => {
                 self.get(&files::Order { snapshot, at, to, privileged: *privileged }, desk)
             }
+            Command::Prove { snapshot, trial } => self.prove(snapshot, trial, desk),
             Command::Upkeep { what } => upkeep::run(self, what, desk),
-            Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
+            Command::Inspect
+            | Command::Answer { .. }
+            | Command::Reread { .. }
+            | Command::Cancel
+            | Command::Power(_) => self.inspect(desk),
         };
         self.stores.remember(&self.config, desk);
         match done {
@@ -109,7 +119,11 @@ impl Jobs {
             });
         };
         let disks = self.config.devices.disks();
-        let report = gather::report_by_step(&disks, &*self.config.parser, &since, &mut step);
+        let mut report = gather::report_by_step(&disks, &*self.config.parser, &since, &mut step);
+        match gather::boot_settings(&*self.config.devices, &*self.config.parser, &report.inspection) {
+            Ok(settings) => report.inspection.firmware = settings,
+            Err(why) => desk.log(&why),
+        }
         desk.tell(Happening::Report(Box::new(report.clone())));
         report
     }
@@ -185,12 +199,26 @@ impl Jobs {
         export(&self.context(&store, desk), order).map(Outcome::Exported)
     }
 
+    /// Needs no disk of this computer: looks at none.
+    #[cfg(feature = "prove")]
+    fn prove(&self, snapshot: &SnapRef, trial: &Trial, desk: &Desk) -> Done {
+        let store = self.store_to_write(desk)?;
+        let proof = proof::prove(&self.context(&store, desk), snapshot, trial)?;
+        Ok(Outcome::Proved(Box::new(proof)))
+    }
+
+    #[cfg(not(feature = "prove"))]
+    fn prove(&self, _: &SnapRef, _: &Trial, _: &Desk) -> Done {
+        let says = "this program was built without what proves a snapshot: the rescue has no virtual machines";
+        Err(Stop::failed(ExitCode::Refused, says, "run it on a management computer that the store is attached to"))
+    }
+
     fn get(&self, order: &files::Order<'_>, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         files::get(&store, &*self.config.parser, (&*self.config.clock, desk), order).map(Outcome::Got)
     }
 
-    fn rollback(&self, to: &SnapRef, only: &[VolumePath], desk: &Desk) -> Done {
+    fn rollback(&self, (to, only): (&SnapRef, &[VolumePath]), full: bool, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
@@ -207,11 +235,11 @@ impl Jobs {
         };
         let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        let receipt = self.saved_first(&cx, &report, plan, full, desk);
         self.ended(receipt, &store, desk)
     }
 
-    fn undo(&self, desk: &Desk) -> Done {
+    fn undo(&self, full: bool, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
@@ -246,7 +274,7 @@ impl Jobs {
             pending: &[],
         };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        let receipt = self.saved_first(&cx, &report, plan, full, desk);
         self.ended(receipt, &store, desk)
     }
 
@@ -282,18 +310,40 @@ impl Jobs {
         self.ended(receipt, cx.store, desk)
     }
 
-    /// Asks, and runs what was approved.
+    /// Asks about a plan before which the present is saved, as often as somebody wants that read otherwise; and runs what was approved.
+    fn saved_first(
+        &self,
+        cx: &Context<'_>,
+        report: &Report,
+        mut plan: RollbackPlan,
+        mut full: bool,
+        desk: &Desk,
+    ) -> Done<Option<Receipt>> {
+        let base = pending::last_known(cx.store, &gather::machine(&report.inspection));
+        loop {
+            plan.reads = Some(reads(report, &plan, base.as_ref().map(|(id, manifest)| (*id, manifest)), full));
+            match ask(&plan, desk)? {
+                Reply::Approved => return write_back::write_back(cx, &plan, report).map(Some),
+                Reply::Declined => return Ok(None),
+                Reply::Reread(everything) => full = everything,
+            }
+        }
+    }
+
+    /// Asks about a plan before which nothing is saved, and runs what was approved.
     pub(crate) fn approved(
         &self,
         plan: &RollbackPlan,
         desk: &Desk,
         run: impl FnOnce(&RollbackPlan) -> Done<Receipt>,
     ) -> Done<Option<Receipt>> {
-        let (id, _) = plans::encode(plan);
-        match desk.ask(Question { id, plan: plan.clone() }) {
-            None => Err(Stop::Cancelled("stopped before anything was written".into())),
-            Some(false) => Ok(None),
-            Some(true) => run(plan).map(Some),
+        loop {
+            match ask(plan, desk)? {
+                Reply::Approved => return run(plan).map(Some),
+                Reply::Declined => return Ok(None),
+                // It compares every byte with the disk anyway.
+                Reply::Reread(_) => {}
+            }
         }
     }
 
@@ -310,7 +360,11 @@ impl Jobs {
     fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
         let inspection = &report.inspection;
         let pairs = pair(making.manifest, inspection, making.pending);
-        let facts = facts(cx, report, making.manifest, &pairs)?;
+        let mut facts = facts(cx, report, making.manifest, &pairs)?;
+        if making.action == Action::Rollback {
+            let from = (making.to, making.manifest);
+            facts.elsewhere = files::which(cx.store, cx.parser, from, &elsewhere::MARKS);
+        }
         let machine = gather::machine(inspection);
         let mut plan = plan(&Planning {
             action: making.action,
@@ -340,6 +394,12 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+fn ask(plan: &RollbackPlan, desk: &Desk) -> Done<Reply> {
+    let (id, _) = plans::encode(plan);
+    let reply = desk.ask(Question { id, plan: plan.clone() });
+    reply.ok_or_else(|| Stop::Cancelled("stopped before anything was written".into()))
 }
 
 /// What a plan is made for.
@@ -377,6 +437,10 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
             // A volume that cannot be read has no digest: its plan is refused when its lease reads it again.
             if let Ok(head) = head {
                 facts.heads.insert(volume.path.clone(), Digest::of(&head));
+            }
+            let holders = cx.devices.holders(no, volume.extent);
+            if !holders.is_empty() {
+                facts.holders.insert(volume.path.clone(), holders);
             }
         }
         let saved = manifest.disks.iter().find(|d| d.no == pair.saved);

@@ -15,6 +15,7 @@ use model::ports::DiskSource;
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Manifest, SavedDisk};
 use model::text::DisplayText;
+use model::units::Extent;
 use std::sync::Arc;
 
 /// What is wanted.
@@ -136,7 +137,7 @@ fn target<'a>(cx: &Context<'_>, saved: &'a SavedDisk, disk: &'a Disk, new_ids: b
         Some(source) => blank::not_zero(&*source.bytes).map_err(|e| DisplayText::new(&e.to_string())),
         None => Err("it is gone".into()),
     };
-    let holders = cx.devices.holders(disk.no);
+    let holders = cx.devices.holders(disk.no, Extent::whole(disk.hardware.size));
     Ok(Target { saved, disk, not_zero, holders, fitted: fitted(cx, saved, disk, new_ids) })
 }
 

@@ -6,6 +6,7 @@ use crate::files::{FileListing, Got, LostFiles};
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::{RollbackPlan, SnapshotEstimate};
 use crate::policy::Acted;
+use crate::proof::Proof;
 use crate::run_state::RunState;
 use crate::snapshot::{Cost, Receipt, SnapshotSummary, VolumeRead};
 use crate::text::{DisplayText, RawName};
@@ -92,6 +93,8 @@ pub enum JobKind {
     Export,
     /// List files of a snapshot, or take them out.
     Files,
+    /// Start a snapshot in a virtual machine.
+    Prove,
     /// Look after the store.
     Upkeep,
 }
@@ -111,6 +114,7 @@ impl JobKind {
             Self::Check => "check",
             Self::Export => "export",
             Self::Files => "reading saved files",
+            Self::Prove => "prove",
             Self::Upkeep => "work on the store",
         }
     }
@@ -175,6 +179,8 @@ pub enum Outcome {
     Listed(FileListing),
     /// Files of a snapshot were taken out.
     Got(Got),
+    /// A snapshot was started in a virtual machine; what came of that.
+    Proved(Box<Proof>),
     /// Something was done with the store itself.
     Kept(Kept),
     /// A person said no; nothing was written.

@@ -60,6 +60,8 @@ pub enum WriteBackTo {
         to: SnapRef,
         /// Only these volumes.
         only: Vec<VolumePath>,
+        /// Read everything in use first.
+        full: bool,
     },
     /// A saved state, onto other disks, whole.
     Disks {
@@ -73,7 +75,10 @@ pub enum WriteBackTo {
         new_ids: bool,
     },
     /// The state before the last write-back.
-    Undo,
+    Undo {
+        /// Read everything in use first.
+        full: bool,
+    },
     /// The end of a write-back that was cut off.
     Resume,
 }
@@ -102,6 +107,8 @@ pub struct WriteBack {
     pub store: StoreAt,
     /// How it is approved.
     pub approval: Approval,
+    /// `--foreign-machine NAME`: the snapshot is of that machine, which is another one, and that is meant.
+    pub foreign: Option<String>,
     /// For programs.
     pub json: bool,
 }
@@ -168,7 +175,7 @@ pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<Wr
         let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
         return Err(Usage(says.into()));
     }
-    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, json: given.json })
+    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, foreign: given.foreign.clone(), json: given.json })
 }
 
 fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {
@@ -178,7 +185,7 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             let Some(snapshot) = words.next() else {
                 return Err(Usage("`rollback` needs a snapshot, then the disks".into()));
             };
-            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone() }
+            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone(), full: given.full }
         }
         "restore" => {
             let Some(snapshot) = words.next() else {
@@ -195,7 +202,7 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             let (overwrite, new_ids) = (given.overwrite.clone(), given.new_ids);
             return Ok((WriteBackTo::Disks { to, saved, overwrite, new_ids }, disks));
         }
-        "undo" => WriteBackTo::Undo,
+        "undo" => WriteBackTo::Undo { full: given.full },
         _ => WriteBackTo::Resume,
     };
     Ok((to, words.map(PathBuf::from).collect()))

@@ -1,9 +1,10 @@
 //! What stands behind a verb, option by option.
 
 use super::keeping::{self, StoreAt, UnlockBy};
-use super::{Usage, values};
+use super::{Usage, prove, values};
 use lexopt::{Arg, Parser, ValueExt};
 use model::id::{DiskNo, PlanId, VolumePath};
+use model::proof::{Accelerator, Bus};
 use model::retention::KeepPolicy;
 use model::signer::SignerId;
 use model::text::DisplayText;
@@ -47,8 +48,12 @@ pub(super) struct Given {
     pub(super) disk: Vec<(DiskNo, PathBuf)>,
     pub(super) overwrite: Vec<DisplayText>,
     pub(super) new_ids: bool,
+    pub(super) foreign: Option<String>,
     pub(super) out: Option<PathBuf>,
     pub(super) probe: Option<ProbeSize>,
+    pub(super) timeout: Option<u32>,
+    pub(super) accelerator: Option<Accelerator>,
+    pub(super) bus: Option<Bus>,
     pub(super) control: Option<i32>,
     pub(super) engine: Option<i32>,
     pub(super) help: bool,
@@ -146,8 +151,12 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "disk" => given.disk.push(onto(&parser.value()?)?),
             "overwrite" => given.overwrite.push(DisplayText::new(&parser.value()?.string()?)),
             "new-ids" => given.new_ids = true,
+            "foreign-machine" => given.foreign = Some(parser.value()?.string()?),
             "out" => given.out = Some(parser.value()?.into()),
             "probe" => given.probe = Some(probe_size(parser)?),
+            "timeout" => given.timeout = Some(prove::timeout(&parser.value()?.string()?)?),
+            "accel" => given.accelerator = Some(prove::accelerator(&parser.value()?.string()?)?),
+            "bus" => given.bus = Some(prove::bus(&parser.value()?.string()?)?),
             "control" => given.control = Some(parser.value()?.parse()?),
             "engine" => given.engine = Some(parser.value()?.parse()?),
             _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),

@@ -25,8 +25,9 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let rule = Line::raw("─".repeat(columns));
     let lines = if question.plan.is_usable() {
-        let word = word(&question.plan.action);
+        let word = word(&question.plan);
         let does = match question.plan.action {
+            _ if question.plan.foreign.is_some() => "To put another machine's state here, type",
             Action::Rollback => "To go back, type",
             Action::Restore { .. } => "To write these disks, type",
             Action::Undo { .. } => "To undo, type",
@@ -88,18 +89,17 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
             out.extend(hanging(&format!("  {:<7} ", volume.to_string()), why.as_str(), plain, columns));
         }
     }
-    let then = match plan.action {
-        Action::Rollback => {
-            "First the present state is saved, so that this can be undone. If the power fails meanwhile, it can be finished or undone after the next start."
-        }
-        _ if !plan.disks.is_empty() => {
-            "This cannot be undone. If the power fails meanwhile, it can be finished after the next start."
-        }
-        Action::Restore { .. } | Action::Undo { .. } | Action::Resume { .. } => {
-            "If the power fails meanwhile, it can be finished or undone after the next start."
-        }
+    let saved = plan.reads.as_ref().map(|reads| {
+        let key =
+            if reads.everything { "f reads only what changed" } else { "f reads everything, as after a break-in" };
+        format!("First the present state is saved, so that this can be undone: {} ({key}). ", reads.says)
+    });
+    let then = match plan.disks.is_empty() {
+        true => "If the power fails meanwhile, it can be finished or undone after the next start.",
+        false => "This cannot be undone. If the power fails meanwhile, it can be finished after the next start.",
     };
-    out.extend(paragraph(then, plain, 0, columns));
+    let then = format!("{}{then}", saved.unwrap_or_default());
+    out.extend(paragraph(&then, plain, 0, columns));
     let passed = plan.checks.iter().filter(|c| c.ok);
     if passed.clone().next().is_some() {
         out.push(Line::styled("What was checked", strong));
@@ -133,6 +133,9 @@ fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
             let says = format!("the partition table is repaired: {why}");
             out.extend(hanging(&format!("  {:<7} ", disk.to_string()), &says, Style::new(), columns));
         }
+    }
+    for w in &plan.firmware {
+        out.extend(hanging(&format!("  {:<7} ", w.name), w.says.as_str(), Style::new(), columns));
     }
     out
 }

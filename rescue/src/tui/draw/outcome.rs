@@ -8,6 +8,7 @@ use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
 use model::id::SnapshotId;
 use model::policy::Acted;
+use model::proof::Verdict;
 use model::run_state::RunState;
 use model::snapshot::{Cost, VolumeRead};
 use model::units::ByteLen;
@@ -82,6 +83,16 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                     out.extend(hanging("[!!] ", w.as_str(), look.bad(), columns));
                 }
             }
+        }
+        Outcome::Proved(proof) => {
+            let (heading, style) = match proof.verdict {
+                Verdict::Proven => ("PROVEN. The saved state starts.", look.good()),
+                Verdict::NotProven => ("NOT PROVEN. The saved state did not come up.", look.bad()),
+                Verdict::Unknown => ("NOT KNOWN. Nothing there tells how far it came.", look.unsure()),
+            };
+            out.extend(paragraph(heading, style, 0, columns));
+            out.push(Line::default());
+            out.extend(plain(&words::sentence(proof.why.as_str())));
         }
         Outcome::Checked(report) => out.extend(checked(ui, report, columns)),
         Outcome::Cancelled(left) => {

@@ -128,6 +128,11 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -
             look.good(),
             "The image would have to be begun again; the store is only read.",
         ),
+        JobKind::Prove => (
+            "Cutting the power now is safe for this machine: its disks are not touched.",
+            look.good(),
+            "The saved state would have to be started again; what its machine wrote is gone in any case.",
+        ),
         JobKind::Upkeep => (
             "Cutting the power now is safe for this machine: its disks are not touched.",
             look.good(),

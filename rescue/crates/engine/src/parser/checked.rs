@@ -3,7 +3,7 @@
 //! What is checked is what the engine relies on: ranges lie on their disk, volumes are ones there are, lists are bounded.
 //! Whether an ext4 is what it says it is cannot be checked here, nor does anything that writes depend on it.
 
-use super::{AboutFiles, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, Scene};
+use super::{AboutFiles, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, ReadOption, Scene};
 use disk::table::TableReading;
 use model::coverage::{Changes, Comparison, Coverage};
 use model::evidence::Evidence;
@@ -90,7 +90,7 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
         Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
         Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
         Content::Damaged { why, .. } => short(why.as_str()),
-        Content::Recognised { name } => name.len() <= 256,
+        Content::Recognised { name, .. } => name.len() <= 256,
         Content::BiosBoot | Content::Empty | Content::Unknown => true,
     };
     check(ok, || format!("what is on {path} makes no sense"))
@@ -193,6 +193,22 @@ pub(super) fn policy(policy: Policy) -> Result<Policy, ParserError> {
 pub(super) fn policy_error(error: PolicyError) -> Result<PolicyError, ParserError> {
     check(error.says.as_str().len() <= MOST_TEXT, || "an error without end".to_owned())?;
     Ok(error)
+}
+
+/// Boot entries: as many as were asked about, bounded, and on a partition that has a GUID's name.
+pub(super) fn load_options(options: Vec<ReadOption>, asked: usize) -> Result<Vec<ReadOption>, ParserError> {
+    check(options.len() == asked, || format!("{} boot entries for {asked}", options.len()))?;
+    for option in &options {
+        let text = match option {
+            Ok(o) => o.label.as_str().len() + o.file.as_ref().map_or(0, |f| f.as_str().len()),
+            Err(why) => why.as_str().len(),
+        };
+        check(text <= 2 * MOST_TEXT, || "a boot entry without end".to_owned())?;
+        let guid = |id: &String| id.len() == 36 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+        let partition = option.as_ref().ok().and_then(|o| o.partition.as_ref());
+        check(partition.is_none_or(guid), || "a partition with an id that is none".to_owned())?;
+    }
+    Ok(options)
 }
 
 /// What is lost: bounded, and no more of it than there is.

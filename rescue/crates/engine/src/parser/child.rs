@@ -2,7 +2,7 @@
 
 use super::role::CPU_SECONDS;
 use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Request, decode_ranges, encode_ranges};
-use super::{AboutFiles, OfFiles, Parser, ParserError, SavedFs, Scene, checked};
+use super::{AboutFiles, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, checked};
 use crate::frame;
 use crate::machine::Opened;
 use disk::table::TableReading;
@@ -11,15 +11,16 @@ use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::files::LostFiles;
+use model::firmware::Value;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
-use model::ports::ReadAt;
+use model::ports::{DiskSource, ReadAt};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Intent, Receipt, Statement};
-use model::units::{Extent, ExtentSet};
+use model::units::{ByteOffset, Extent, ExtentSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -61,9 +62,12 @@ pub struct Child {
 }
 
 /// One of the processes, whether it runs or not.
+#[derive(Default)]
 struct Role {
     disks: Vec<Known>,
     descriptors: Vec<OwnedFd>,
+    /// Disks without a descriptor, whose bytes it asks for.
+    handed: Vec<DiskSource>,
     line: Mutex<Option<Line>>,
 }
 
@@ -86,16 +90,25 @@ impl Child {
         };
         let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
         let descriptors = copies.map_err(|e| failed("no more descriptors can be had", e))?;
-        let known = opened.devices.disks().into_iter().map(|d| Known { no: d.no, hardware: d.hardware }).collect();
-        let looking = Role { disks: known, descriptors, line: Mutex::new(None) };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let without = || Role { disks: Vec::new(), descriptors: Vec::new(), line: Mutex::new(None) };
-        let decoding: Vec<Role> = (0..cores.min(MOST_DECODERS)).map(|_| without()).collect();
+        let known = opened
+            .devices
+            .disks()
+            .into_iter()
+            .map(|d| Known { no: d.no, hardware: d.hardware, handed: false })
+            .collect();
+        let parser = Self::new(Role::new(known, descriptors, Vec::new()));
         // Without disks there is a store to be read, and nothing to look at.
-        let first = decoding.first().filter(|_| looking.disks.is_empty()).unwrap_or(&looking);
+        let first = parser.decoding.first().filter(|_| parser.looking.disks.is_empty()).unwrap_or(&parser.looking);
         let line = first.launch().map_err(|e| failed("the parser cannot be started", e))?;
         *first.lock() = Some(line);
-        Ok(Self { looking, browsing: without(), decoding, turn: AtomicUsize::new(0) })
+        Ok(parser)
+    }
+
+    /// One whose processes are started when they are first asked.
+    fn new(looking: Role) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let decoding = (0..cores.min(MOST_DECODERS)).map(|_| Role::default()).collect();
+        Self { looking, browsing: Role::default(), decoding, turn: AtomicUsize::new(0) }
     }
 
     /// A process to decode with: an idle one that runs, an idle one, or the one whose turn it is.
@@ -135,6 +148,10 @@ impl Child {
 }
 
 impl Role {
+    fn new(disks: Vec<Known>, descriptors: Vec<OwnedFd>, handed: Vec<DiskSource>) -> Self {
+        Self { disks, descriptors, handed, line: Mutex::new(None) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Line>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +165,7 @@ impl Role {
         }
         let mut line = Line { process: launch.spawn()?, socket, busy: Duration::ZERO };
         let hello = Request::Hello { disks: self.disks.clone() };
-        match line.ask(&hello, &[], START, None) {
+        match line.ask(&hello, &[], START, Handing::default()) {
             Ok((Answer::Ready, _)) => Ok(line),
             Ok(_) => Err(io::Error::other("it said something else first")),
             Err(e) => Err(io::Error::other(line.end(&e))),
@@ -169,7 +186,7 @@ impl Role {
             None => self.launch().map_err(|e| ParserError::new(format!("the parser cannot be started: {e}")))?,
         };
         let began = Instant::now();
-        match line.ask(request, bulk, most, saved) {
+        match line.ask(request, bulk, most, Handing { saved, disks: &self.handed }) {
             Ok(answered) => {
                 line.busy += began.elapsed();
                 *slot = Some(line);
@@ -196,30 +213,57 @@ impl Drop for Role {
     }
 }
 
+/// What is handed over while a question is answered.
+#[derive(Clone, Copy, Default)]
+struct Handing<'a> {
+    saved: Option<&'a dyn ReadAt>,
+    disks: &'a [DiskSource],
+}
+
+impl<'a> Handing<'a> {
+    /// The bytes of all of it, where there is something.
+    fn size(&self) -> Option<u64> {
+        let sizes = self.saved.map(ReadAt::size).into_iter().chain(self.disks.iter().map(|d| d.bytes.size()));
+        sizes.map(|size| size.0).reduce(u64::saturating_add)
+    }
+
+    /// What is asked for, where that is no answer yet.
+    fn wanted(&self, answer: &Answer) -> Option<(ByteOffset, u32, &'a dyn ReadAt)> {
+        match answer {
+            Answer::Wanted { at, len } => self.saved.map(|saved| (*at, *len, saved)),
+            Answer::WantedOf { disk, at, len } => {
+                let found = self.disks.iter().find(|d| d.no == *disk);
+                found.map(|d| (*at, *len, &*d.bytes))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Line {
     fn ask(
         &mut self,
         request: &Request,
         bulk: &[u8],
         most: Duration,
-        saved: Option<&dyn ReadAt>,
+        handing: Handing<'_>,
     ) -> io::Result<(Answer, Vec<u8>)> {
         self.socket.set_read_timeout(Some(most))?;
         self.socket.set_write_timeout(Some(most))?;
         self.send(request, bulk)?;
         // An honest parser reads part of a saved volume, some of it again.
-        let mut left = saved.map_or(0, |b| b.size().0.saturating_mul(AGAIN).saturating_add(ALWAYS));
+        let mut left = handing.size().map_or(0, |size| size.saturating_mul(AGAIN).saturating_add(ALWAYS));
         loop {
             let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let (Answer::Wanted { at, len }, Some(saved)) = (&answer, saved) else { return Ok((answer, bytes)) };
-            let wanted = usize::try_from(*len).ok().filter(|l| (1..=MOST_PIECE).contains(l));
-            let affordable = left.checked_sub(u64::from(*len));
+            let Some((at, len, from)) = handing.wanted(&answer) else { return Ok((answer, bytes)) };
+            let wanted = usize::try_from(len).ok().filter(|l| (1..=MOST_PIECE).contains(l));
+            let affordable = left.checked_sub(u64::from(len));
             let (Some(wanted), Some(after)) = (wanted, affordable) else {
                 return Err(io::Error::other("it wants more of a saved volume than there is"));
             };
             left = after;
-            self.send(&Request::Bytes, &saved.read_vec(*at, wanted).unwrap_or_default())?;
+            self.send(&Request::Bytes, &from.read_vec(at, wanted).unwrap_or_default())?;
         }
     }
 
@@ -324,6 +368,15 @@ impl Parser for Child {
         }
     }
 
+    fn load_options(&self, entries: &[Value]) -> Result<Vec<ReadOption>, ParserError> {
+        // Not by a process that has a disk.
+        match self.decoder().ask(&Request::LoadOptions { entries: entries.to_vec() }, &[], DECODE, None)? {
+            (Answer::LoadOptions { options }, _) => checked::load_options(options, entries.len()),
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
         let request = Request::Losses { content: content.clone(), size: saved.size() };
         match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, Some(&*saved))? {
@@ -354,6 +407,11 @@ impl Parser for Child {
 
     fn forget(&self) {
         self.looking.end();
+    }
+
+    fn over(&self, disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        let known = disks.iter().map(|d| Known { no: d.no, hardware: d.hardware.clone(), handed: true }).collect();
+        Ok(Box::new(Self::new(Role::new(known, Vec::new(), disks))))
     }
 }
 

@@ -194,6 +194,10 @@ impl Parser for Local {
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
         checked::losses(losses(content, saved, lost)?, lost)
     }
+
+    fn over(&self, disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        Ok(Box::new(Self::new(disks)))
+    }
 }
 
 impl DecodeHere for Local {}

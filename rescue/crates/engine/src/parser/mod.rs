@@ -20,10 +20,11 @@ use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::files::{FileId, Layout, LostFiles, Named};
+use model::firmware::{LoadOption, Value};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
-use model::ports::ReadAt;
+use model::ports::{DiskSource, ReadAt};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
 use model::text::{DisplayText, RawName};
@@ -97,6 +98,15 @@ pub enum OfFiles {
     Lies(Layout),
 }
 
+/// A boot entry, or why it is none.
+pub type ReadOption = Result<LoadOption, DisplayText>;
+
+/// Reads boot entries, each by itself.
+fn load_options(entries: &[Value]) -> Vec<ReadOption> {
+    let read = |entry: &Value| disk::load_option::read(&entry.0).map_err(|why| DisplayText::new(&why));
+    entries.iter().map(read).collect()
+}
+
 /// Most entries of one answer.
 pub const MOST_LISTED: usize = 512;
 /// Most pieces of one answer.
@@ -138,6 +148,11 @@ pub trait Parser: store::Decode {
         Ok(Policy::parse(text))
     }
 
+    /// What boot entries of the firmware mean, in their order: whatever started there may have written them.
+    fn load_options(&self, entries: &[Value]) -> Result<Vec<ReadOption>, ParserError> {
+        Ok(load_options(entries))
+    }
+
     /// What lies in bytes of a saved volume that are lost; `saved` is read from a store, and fails where they are. See
     /// [`disk::fs::losses`].
     fn losses(&self, _content: &Content, _saved: Arc<dyn ReadAt>, _lost: &ExtentSet) -> Result<LostFiles, ParserError> {
@@ -157,4 +172,13 @@ pub trait Parser: store::Decode {
 
     /// The disks may have changed: nothing remembered of them holds.
     fn forget(&self) {}
+
+    /// Another parser of this kind, for disks that no process can be given a descriptor of: their bytes are handed to it piece
+    /// by piece.
+    ///
+    /// # Errors
+    /// [`ParserError`] where there is none of this kind.
+    fn over(&self, _disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        Err(ParserError::new("nothing is there to look at other disks"))
+    }
 }

@@ -1,11 +1,12 @@
 //! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
 //! record or a frame on the way in, plain bytes or the ranges of a coverage on the way out; else empty).
 
-use super::{AboutFiles, OfFiles, Scene};
+use super::{AboutFiles, OfFiles, ReadOption, Scene};
 use disk::table::TableReading;
 use model::coverage::{CaptureMethod, Comparison};
 use model::evidence::Evidence;
 use model::files::LostFiles;
+use model::firmware::Value;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
@@ -27,11 +28,13 @@ pub(super) const MOST_BULK: usize = 128 << 20;
 /// Bytes of one range on the wire: start and length, little-endian.
 const RANGE: usize = 16;
 
-/// A disk as the parser is told of it; its descriptors follow in the same order, from number 4 on.
+/// A disk as the parser is told of it; the descriptors of those that have one follow in the same order, from number 4 on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) no: DiskNo,
     pub(super) hardware: Hardware,
+    /// It has no descriptor: its bytes are asked for while a question is answered ([`Answer::WantedOf`]).
+    pub(super) handed: bool,
 }
 
 /// A question.
@@ -98,6 +101,9 @@ pub(super) enum Request {
     },
     /// Its text is the plain bytes.
     Policy,
+    LoadOptions {
+        entries: Vec<Value>,
+    },
 }
 
 /// An answer.
@@ -127,6 +133,12 @@ pub(super) enum Answer {
     Cuts,
     /// No answer yet: bytes of a saved volume are wanted, in a [`Request::Bytes`].
     Wanted {
+        at: ByteOffset,
+        len: u32,
+    },
+    /// No answer yet: bytes of a disk that is handed over are wanted, in a [`Request::Bytes`].
+    WantedOf {
+        disk: DiskNo,
         at: ByteOffset,
         len: u32,
     },
@@ -163,6 +175,9 @@ pub(super) enum Answer {
     Frame,
     Policy {
         read: Result<Box<Policy>, PolicyError>,
+    },
+    LoadOptions {
+        options: Vec<ReadOption>,
     },
     /// A record could not be decoded.
     Undecodable {

@@ -86,6 +86,9 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         kept: others.map(|d| (VolumePath::whole(d.no), "it was not named".into())).collect(),
         checks,
         warnings,
+        foreign: None,
+        firmware: Vec::new(),
+        reads: None,
     }
 }
 
@@ -331,8 +334,8 @@ impl Planner<'_> {
         }
         if table.partitions.iter().any(|p| p.type_id == GPT_ESP) {
             self.warn(
-                "the firmware's boot entries are not on the disk and not in the snapshot: where it does not start by itself, choose \
-                 the disk in the firmware's menu",
+                "the firmware is not told of the new disk, its boot entries are left as they are: where it does not start by itself, \
+                 choose the disk in the firmware's menu",
             );
         }
     }
@@ -390,7 +393,7 @@ fn on(disk: DiskNo, path: &VolumePath) -> VolumePath {
 fn holds(target: &Target<'_>, inspection: &Inspection) -> Option<String> {
     let disk = target.disk;
     let named = |v: &Volume| match &v.content {
-        Content::Recognised { name } => name.clone(),
+        Content::Recognised { name, .. } => name.clone(),
         Content::Damaged { kind, .. } => format!("a damaged {}", kind.name()),
         _ => v.kind().to_owned(),
     };

@@ -10,6 +10,7 @@ mod cut;
 pub mod export;
 mod fences;
 pub(crate) mod files;
+mod firmware;
 mod kept;
 mod known;
 mod leases;
@@ -17,6 +18,8 @@ mod memory;
 mod meter;
 mod payload;
 pub mod pending;
+#[cfg(feature = "prove")]
+pub(crate) mod proof;
 mod reader;
 pub mod restore;
 pub(crate) mod same;

@@ -116,12 +116,12 @@ fn an_empty_disk_of_the_same_size_holds_what_an_export_does() {
     assert!(matches!(&intents[..], [(_, i, Some(_))] if i.undo.is_none()));
 
     // It cannot be undone, and says so; and it is a machine like any other.
-    let (outcome, _) = run(&sim, &objects, Command::PlanUndo);
+    let (outcome, _) = run(&sim, &objects, Command::PlanUndo { full: false });
     let Outcome::Failed(f) = outcome else { panic!("{outcome:?}") };
     assert_eq!(f.code, ExitCode::Refused);
     assert!(f.says.as_str().contains("onto this disk"), "{f}");
-    must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: Vec::new() });
-    must(&sim, &objects, Command::PlanUndo);
+    must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: Vec::new(), full: false });
+    must(&sim, &objects, Command::PlanUndo { full: false });
     holds(&store(&objects), then, &ALL, &sim.bytes()).unwrap();
 }
 

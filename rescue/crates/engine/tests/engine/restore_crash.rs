@@ -200,8 +200,8 @@ fn a_cut_restore_is_finished_or_given_up() {
         assert!(f.code == ExitCode::Refused && f.to_string().contains(part), "{f}");
         assert!(sim.bytes() == half);
     };
-    refused(Command::PlanUndo, "cannot be undone");
-    refused(Command::PlanRollback { to: model::id::SnapRef::Latest, only: Vec::new() }, "is unfinished");
+    refused(Command::PlanUndo { full: false }, "cannot be undone");
+    refused(Command::PlanRollback { to: model::id::SnapRef::Latest, only: Vec::new(), full: false }, "is unfinished");
     refused(onto_d0(&[]), "a restore that was cut off; to lose that for good");
     let sim = new_disk(half.clone());
     must(&sim, &recorded.objects, onto_d0(&["NEW"]));

@@ -42,6 +42,9 @@ pub(crate) fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         kept: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
+        foreign: None,
+        firmware: Vec::new(),
+        reads: None,
     };
     Intent { format: 1, plan, undo: Some(undo), after: None, begun: UnixMicros(7) }
 }

@@ -181,21 +181,12 @@ fn image(no: DiskNo, path: &Path, id: (u64, u64), leases: &mut Leases) -> Result
     if let Err(Errno::EAGAIN | Errno::EACCES) = fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
         return Err(in_use(no, "another program has locked the image file; is a virtual machine running from it?"));
     }
-    if let Some(holder) = set_up_on(path) {
-        return Err(in_use(no, holder));
+    if let Some(device) = sysfs::set_up_on(path) {
+        return Err(in_use(no, format!("{device} is set up on the image file")));
     }
     let file = Arc::new(file);
     leases.shared = Arc::downgrade(&file);
     Ok(file)
-}
-
-/// The loop device that is set up on an image file, in words, with what holds it.
-pub(super) fn set_up_on(path: &Path) -> Option<String> {
-    let stands_on = |d: &sysfs::BlockDir| d.attribute("loop/backing_file").is_some_and(|f| Path::new(&f) == path);
-    let device = sysfs::disks().into_iter().find(stands_on)?;
-    let holders = device.holders();
-    let held = if holders.is_empty() { String::new() } else { format!(": {}", holders.join(", ")) };
-    Some(format!("{} is set up on the image file{held}", device.name()))
 }
 
 /// Opens a block device for writing, exclusively: the partition's own node where the extent is one, else the whole disk.

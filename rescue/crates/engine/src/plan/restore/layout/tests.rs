@@ -67,6 +67,7 @@ fn manifest() -> Manifest {
         systems: vec![],
         disks: vec![SavedDisk { no: DiskNo(0), hardware, table: Some(table), table_map: Some(map(0)) }],
         volumes: vec![volume(1, MIB, 20 * MIB), volume(5, 41 * MIB, 80 * MIB)],
+        firmware: None,
         cost: Cost::default(),
     }
 }
