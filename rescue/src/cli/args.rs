@@ -9,7 +9,7 @@ mod room;
 mod values;
 
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
-pub use files::{Get, Ls};
+pub use files::{Diff, Get, Ls};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
 pub use prove::Prove;
 pub use room::{Copy, Prune, Repair};
@@ -61,6 +61,8 @@ pub enum Invocation {
     Get(Get),
     /// `prove`.
     Prove(Prove),
+    /// `diff`.
+    Diff(Diff),
     /// `forget`.
     Forget(Forget),
     /// `note`.
@@ -102,6 +104,7 @@ impl Invocation {
             Self::Ls(l) => l.json,
             Self::Get(g) => g.json,
             Self::Prove(p) => p.json,
+            Self::Diff(d) => d.json,
             Self::Forget(f) => f.json,
             Self::Note(n) => n.json,
             Self::Prune(p) => p.json,
@@ -113,9 +116,6 @@ impl Invocation {
         }
     }
 }
-
-/// Verbs of the design that a later version will have.
-const LATER: [&str; 1] = ["diff"];
 
 /// Reads the arguments.
 ///
@@ -157,6 +157,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "ls" => &["store", "json", "require-signer"],
         "get" => &["store", "json", "out", "privileged", "require-signer"],
         "prove" => &["store", "json", "timeout", "accel", "bus", "require-signer"],
+        "diff" => &["store", "json", "text", "require-signer"],
         "forget" => &[
             "store",
             "json",
@@ -183,7 +184,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "console" => &["engine"],
         "parser" => &[],
         "help" => &[],
-        later if LATER.contains(&later) => return Err(Usage(format!("`{later}` is not in this version"))),
         other => return Err(Usage(format!("there is no verb `{}`", DisplayText::new(other)))),
     };
     let given = given::collect(&mut parser, allowed, &verb)?;
@@ -227,6 +227,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "ls" => Invocation::Ls(files::ls(&given, store()?)?),
         "get" => Invocation::Get(files::get(&given, store()?)?),
         "prove" => Invocation::Prove(prove::prove(&given, store()?)?),
+        "diff" => Invocation::Diff(files::diff(&given, store()?)?),
         "forget" => Invocation::Forget(keeping::forget(&given, store()?)?),
         "note" => Invocation::Note(keeping::note(&given, store()?)?),
         "prune" => Invocation::Prune(room::prune(&given, store()?)?),

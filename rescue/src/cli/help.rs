@@ -19,6 +19,8 @@ holdfast: what happened to this machine, and the way back
                                         take them out
   holdfast prove      SNAP --store S    start it in a virtual machine, and see
                                         whether it comes up
+  holdfast diff       A B|now [DISK..] --store S
+                                        what differs between two states
   holdfast note       SNAP --store S    name a saved state, or keep it for good
   holdfast forget     --store S         forget saved states: named ones, or all
                                         that no rule keeps
@@ -115,6 +117,8 @@ Takes the disks back to a saved state. Without an approval it shows the plan
 and ends with exit code 4.
 --plan shows it and ends with 0; --approve PLANID carries out that plan and no
 other; --yes carries out whatever the plan is.
+The plan says what you would lose: what was written since, packages that go
+back, and how long it takes. With --approve and --yes that is not waited for.
 The present state is saved first: `holdfast undo` goes back to it. If it is cut
 off, `holdfast resume` or `holdfast undo` completes it.
 What is the same by the file systems' own records is not read; bytes written
@@ -280,6 +284,19 @@ made the saved file system decides what may run here with whose rights.
 What cannot be read is said, and left out or has zeros in it (exit code 3).
 Ctrl-C stops it and removes what was begun.
 ";
+const DIFF: &str = "\
+holdfast diff A B --store S [--text] [--json]
+holdfast diff A now DISK.. --store S [--text] [--json]
+
+Tells what became of the files of saved state A in saved state B, or on the
+disks as they are now: packages (dpkg), what the machine starts from, how it is
+set up (below /etc), and everything else by directory, with the largest files.
+--text also shows which lines differ of text files in /boot and /etc that
+everybody on the machine may read.
+Files of ext2/3/4 are compared by all that is kept of them (number, times,
+size, owner), of FAT by name, size and time; content is not read. A volume that
+cannot be compared says why. Reads only.
+";
 const NOTE: &str = "\
 holdfast note SNAP --label TEXT | --pin | --unpin --store S [--json]
 
@@ -352,6 +369,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("prove") => PROVE,
         Some("ls") => LS,
         Some("get") => GET,
+        Some("diff") => DIFF,
         Some("note") => NOTE,
         Some("repair") => REPAIR,
         Some("copy") => COPY,
@@ -371,7 +389,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume check repair copy export prove ls get note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume check repair copy export prove ls get diff note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

@@ -1,5 +1,6 @@
 //! The output for people. Text that came off a disk is [`model::text::DisplayText`] and safe to print.
 
+pub(super) mod differences;
 pub(super) mod files;
 mod upkeep;
 
@@ -8,12 +9,12 @@ pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};
 use crate::tui::text::wrap;
 use crate::tui::words;
 use model::assessment::{Report, SystemReport};
-use model::event::{Exported, StoreView};
+use model::event::{Exported, Question, StoreView};
 use model::evidence::ClockTrust;
-use model::id::{PlanId, SnapshotId};
+use model::id::SnapshotId;
 use model::inspection::Severity;
 use model::note::Noted;
-use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
+use model::plan::{Action, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
 use model::proof::{Firmware, Proof, Verdict};
 use model::snapshot::{Cost, Receipt, VolumeRead};
@@ -215,8 +216,9 @@ pub(super) fn estimate(e: &SnapshotEstimate) -> String {
     out
 }
 
-/// A plan.
-pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
+/// A plan, and what it loses where that was waited for.
+pub(super) fn plan(question: &Question, losses: bool) -> String {
+    let (id, p) = (question.id, &question.plan);
     let mut out = String::new();
     let action = match p.action {
         Action::Rollback => "go back to",
@@ -268,6 +270,11 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
     }
     for w in &p.warnings {
         paragraph(&mut out, "warning: ", w.as_str());
+    }
+    if losses && p.is_usable() {
+        for said in crate::tui::differences::losses(question.losses.as_ref()) {
+            paragraph(&mut out, &said.head, &said.text);
+        }
     }
     line_of(&mut out, format_args!("plan {id}"));
     out

@@ -1,13 +1,15 @@
 //! The output for programs. Every value has `"schema": 1`, and an answer `"warnings"` ([`super::session::Session::answer`]); docs/scripting.md says what stands in it and how it may change.
 
+mod differences;
 mod files;
 
+pub(super) use differences::compared;
 pub(super) use files::{got, listed};
 
 use crate::tui::words;
 use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::command::Failure;
-use model::event::{CheckReport, Exported, StoreView};
+use model::event::{CheckReport, Exported, Question, StoreView};
 use model::evidence::{Evidence, Stamp};
 use model::firmware::BootSettings;
 use model::id::{PlanId, SnapshotId, VolumePath};
@@ -292,7 +294,7 @@ fn cost(c: &Cost) -> Value {
 /// `snapshot`.
 pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[VolumeRead], told: Option<&SnapshotEstimate>) -> Value {
     json!({
-        "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": compared(volumes),
+        "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": volumes_read(volumes),
         "estimate": told.map(room),
     })
 }
@@ -327,7 +329,7 @@ fn volume_read(v: &VolumeRead) -> serde_json::Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn compared(volumes: &[VolumeRead]) -> Vec<Value> {
+fn volumes_read(volumes: &[VolumeRead]) -> Vec<Value> {
     volumes.iter().map(|v| Value::Object(volume_read(v))).collect()
 }
 
@@ -354,7 +356,7 @@ pub(super) fn acted(acted: &Acted, dry_run: bool) -> Value {
         "snapshot": saved.map(|s| s.id),
         "skipped": save.is_none().then_some(why),
         "cost": saved.map(|s| cost(&s.cost)),
-        "volumes": saved.map_or(Vec::new(), |s| compared(&s.volumes)),
+        "volumes": saved.map_or(Vec::new(), |s| volumes_read(&s.volumes)),
         "forgotten": acted.forgotten,
         "pruned": acted.pruned,
         "trouble": acted.trouble.as_ref().map(ToString::to_string),
@@ -362,11 +364,12 @@ pub(super) fn acted(acted: &Acted, dry_run: bool) -> Value {
 }
 
 /// A plan, and what became of it where it was carried out.
-pub(super) fn plan(id: PlanId, p: &RollbackPlan, done: Option<&Receipt>) -> Value {
+pub(super) fn plan(question: &Question, done: Option<&Receipt>) -> Value {
     let done = done.map(|r| {
         json!({ "intent": r.intent, "holds": r.holds, "written": r.written, "verified": r.verified, "ended": time(r.ended) })
     });
-    json!({ "schema": SCHEMA, "plan": plan_value(id, p), "done": done })
+    let losses = question.losses.as_ref().map(differences::losses);
+    json!({ "schema": SCHEMA, "plan": plan_value(question.id, &question.plan), "losses": losses, "done": done })
 }
 
 fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {

@@ -54,6 +54,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Ls(l) => files::ls(&l),
         Invocation::Get(g) => files::get(&g),
         Invocation::Prove(p) => prove::run(&p),
+        Invocation::Diff(d) => files::diff(&d),
         Invocation::Forget(f) => forget::run(&f),
         Invocation::Note(n) => store::note(&n),
         Invocation::Prune(p) => room::prune(&p),

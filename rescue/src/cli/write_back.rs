@@ -5,7 +5,7 @@ use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, complain, human, json, print};
 use model::command::{Command, ExitCode, Onto};
-use model::event::Outcome;
+use model::event::{Outcome, Question};
 use model::id::{DiskNo, PlanId};
 use model::plan::RollbackPlan;
 use model::text::DisplayText;
@@ -26,24 +26,28 @@ pub(super) fn run(args: &WriteBack) -> Ended {
         WriteBackTo::Resume => Command::PlanResume,
     };
     let mut session = Session::start(&args.disks, Some(&args.store))?;
-    let mut asked: Option<(PlanId, RollbackPlan)> = None;
-    let outcome = session.command(command, &mut |id, plan| {
-        asked = Some((id, plan.clone()));
-        if !args.json {
-            // Shown before anything is done; where that fails, nothing is.
-            return Some(print(&human::plan(id, plan)).is_ok() && approves(args, id, plan));
+    let mut asked: Option<Question> = None;
+    // Whoever approves a plan by its id, or whatever it is, has seen what it loses, or need not.
+    let waits = matches!(args.approval, Approval::Missing | Approval::PlanOnly);
+    let outcome = session.decided(command, &mut |question| {
+        if waits && question.losses.is_none() {
+            return None;
         }
-        Some(approves(args, id, plan))
+        asked = Some(question.clone());
+        let (id, plan) = (question.id, &question.plan);
+        // Shown before anything is done; where that fails, nothing is.
+        let shown = args.json || print(&human::plan(question, waits)).is_ok();
+        Some(shown && approves(args, id, plan))
     })?;
     match (outcome, asked) {
-        (Outcome::WroteBack(receipt), Some((id, plan))) => {
-            session.answer(args.json, || json::plan(id, &plan, Some(&receipt)), || human::wrote(&receipt))
+        (Outcome::WroteBack(receipt), Some(question)) => {
+            session.answer(args.json, || json::plan(&question, Some(&receipt)), || human::wrote(&receipt))
         }
-        (Outcome::Declined, Some((id, plan))) => {
+        (Outcome::Declined, Some(question)) => {
             if args.json {
-                session.answer(true, || json::plan(id, &plan, None), String::new)?;
+                session.answer(true, || json::plan(&question, None), String::new)?;
             }
-            declined(args, id, &plan)
+            declined(args, question.id, &question.plan)
         }
         (other, _) => Err(unexpected(&other)),
     }

@@ -207,6 +207,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             vec![home, show("Show the saved states", Screen::Timeline), start]
         }
         Some(Outcome::WroteBack(_)) if matches!(run.last, Some((JobKind::Restore, _))) => vec![start, home],
+        Some(Outcome::Compared(_)) => vec![show("Back to the saved states", Screen::Timeline), home],
         Some(Outcome::WroteBack(_)) => {
             vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo { full: false }), home]
         }

@@ -284,6 +284,11 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
                 }
             };
         }
+        Key::Char('d') => {
+            let Some(chosen) = list.get(at) else { return Vec::new() };
+            let before = SnapRef::Prefix(chosen.id.to_string());
+            return submit(ui, run, Command::Compare { before, after: None, text: false });
+        }
         _ => return common(ui, run, k),
     };
     ui.snapshot = list.get(to.min(last)).map(|s| s.id);

@@ -215,6 +215,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::Check => "Checking the store",
         JobKind::Files => "Reading saved files",
+        JobKind::Compare => "Looking what changed",
         JobKind::Export => "Writing a saved state out as an image",
         JobKind::Prove => "Starting a saved state in a virtual machine",
         JobKind::Upkeep => "Looking after the store",

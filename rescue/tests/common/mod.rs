@@ -6,6 +6,7 @@ use holdfast::tui::state::{Input, Ui};
 use holdfast::tui::update::update;
 use model::assessment::*;
 use model::command::{ExitCode, Failure};
+use model::differences::*;
 use model::event::*;
 use model::evidence::*;
 use model::id::*;
@@ -404,7 +405,64 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
                         .into(),
             }),
         },
+        losses: Some(losses()),
     }
+}
+
+/// What a session of a day leaves, on the root and the EFI partition of [`disk`].
+pub(crate) fn differences() -> Differences {
+    let tally = |count, bytes| Tally { count, bytes: ByteLen(bytes) };
+    let difference = |path: &str, change: FileChange, before: Option<u64>, after: Option<u64>| Difference {
+        path: path.into(),
+        kind: FileKind::File,
+        change,
+        before: before.map(ByteLen),
+        after: after.map(ByteLen),
+        text: None,
+    };
+    let created = |count, bytes| Counts { created: tally(count, bytes), ..Counts::default() };
+    let group = |path: &str, counts| Group { path: path.into(), counts };
+    let package = |name: &str, change, before: Option<&str>, after: Option<&str>| PackageDifference {
+        name: name.into(),
+        change,
+        before: before.map(DisplayText::from),
+        after: after.map(DisplayText::from),
+    };
+    let changed = Counts { changed: tally(40, 9_000_000), changed_from: ByteLen(8_000_000), ..created(8, 2_100_000) };
+    let mut all = created(120, 340_000_000);
+    all.join(&changed);
+    let notable = vec![
+        difference("/etc/fstab", FileChange::Changed, Some(610), Some(640)),
+        difference("/etc/hosts", FileChange::Created, None, Some(91)),
+    ];
+    let root = FsDifferences {
+        counts: all,
+        notable,
+        groups: vec![group("/home/ann\u{1b}[2J", created(120, 340_000_000)), group("/usr", changed)],
+        largest: vec![difference("/home/ann/film.mkv", FileChange::Created, None, Some(300_000_000))],
+        packages: Some(Ok(PackageDifferences {
+            changes: vec![
+                package("hello", PackageChange::Installed, None, Some("2.10-3")),
+                package("libc6:amd64", PackageChange::Upgraded, Some("2.36-9"), Some("2.36-10")),
+            ],
+            count: 2,
+        })),
+        ..FsDifferences::none(ComparedBy::Records)
+    };
+    let esp = FsDifferences::none(ComparedBy::Bytes);
+    let volume = |at: &str, fs: &str, mount: &str, files| VolumeDifferences {
+        before: Some(path(at)),
+        after: Some(path(at)),
+        fs: fs.into(),
+        mount: Some(mount.into()),
+        files,
+    };
+    let volumes = vec![volume("d0/p2", "ext4", "/", Ok(root)), volume("d0/p1", "vfat", "/boot/efi", Ok(esp))];
+    Differences { before: snapshot_id("three"), after: None, volumes }
+}
+
+fn losses() -> Losses {
+    Losses { plan: PlanId(digest("plan")), differences: Ok(differences()), seconds: Some((95, 240)) }
 }
 
 pub(crate) fn asking_run(action: Action, ok: bool) -> RunState {

@@ -1,8 +1,8 @@
 //! The jobs: each takes a fresh look, makes its plan, asks where it must, and runs.
 
+use crate::comparison::Planned;
 use crate::gather::{self, Since, VOLUME_HEAD};
 use crate::handle::Config;
-use crate::plan as plans;
 use crate::plan::disks::{Pair, pair};
 use crate::plan::elsewhere;
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
@@ -16,10 +16,10 @@ use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
 use crate::worker::{Desk, Reply};
-use crate::{restoring, saving, upkeep};
+use crate::{comparison, restoring, saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
-use model::event::{Happening, Outcome, Progress, Question, StoreView};
+use model::event::{Happening, Outcome, Progress, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
@@ -68,6 +68,7 @@ impl Jobs {
                 self.get(&files::Order { snapshot, at, to, privileged: *privileged }, desk)
             }
             Command::Prove { snapshot, trial } => self.prove(snapshot, trial, desk),
+            Command::Compare { before, after, text } => comparison::run(self, before, after.as_ref(), *text, desk),
             Command::Upkeep { what } => upkeep::run(self, what, desk),
             Command::Inspect
             | Command::Answer { .. }
@@ -235,7 +236,8 @@ impl Jobs {
         };
         let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.saved_first(&cx, &report, plan, full, desk);
+        let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+        let receipt = self.saved_first(&cx, planned, full, desk);
         self.ended(receipt, &store, desk)
     }
 
@@ -260,7 +262,9 @@ impl Jobs {
                 pending: fences,
             };
             let plan = self.make(&cx, &report, &making)?;
-            let receipt = self.approved(&plan, desk, |plan| write_back::undo_unfinished(&cx, plan, &report, *id));
+            let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+            let receipt =
+                self.approved(&cx, planned, desk, |plan| write_back::undo_unfinished(&cx, plan, &report, *id));
             return self.ended(receipt, &store, desk);
         }
         let finished = pending::finished(&cx, &report.inspection)?;
@@ -274,7 +278,8 @@ impl Jobs {
             pending: &[],
         };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.saved_first(&cx, &report, plan, full, desk);
+        let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+        let receipt = self.saved_first(&cx, planned, full, desk);
         self.ended(receipt, &store, desk)
     }
 
@@ -306,7 +311,8 @@ impl Jobs {
             pending: fences,
         };
         let plan = self.make(cx, report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::resume(cx, plan, report, *id));
+        let planned = Planned { plan: &plan, manifest: &manifest, report };
+        let receipt = self.approved(cx, planned, desk, |plan| write_back::resume(cx, plan, report, *id));
         self.ended(receipt, cx.store, desk)
     }
 
@@ -314,15 +320,16 @@ impl Jobs {
     fn saved_first(
         &self,
         cx: &Context<'_>,
-        report: &Report,
-        mut plan: RollbackPlan,
+        planned: Planned<'_>,
         mut full: bool,
         desk: &Desk,
     ) -> Done<Option<Receipt>> {
+        let Planned { plan, report, .. } = planned;
         let base = pending::last_known(cx.store, &gather::machine(&report.inspection));
+        let mut plan = plan.clone();
         loop {
             plan.reads = Some(reads(report, &plan, base.as_ref().map(|(id, manifest)| (*id, manifest)), full));
-            match ask(&plan, desk)? {
+            match ask(cx, Planned { plan: &plan, ..planned }, desk)? {
                 Reply::Approved => return write_back::write_back(cx, &plan, report).map(Some),
                 Reply::Declined => return Ok(None),
                 Reply::Reread(everything) => full = everything,
@@ -333,13 +340,14 @@ impl Jobs {
     /// Asks about a plan before which nothing is saved, and runs what was approved.
     pub(crate) fn approved(
         &self,
-        plan: &RollbackPlan,
+        cx: &Context<'_>,
+        planned: Planned<'_>,
         desk: &Desk,
         run: impl FnOnce(&RollbackPlan) -> Done<Receipt>,
     ) -> Done<Option<Receipt>> {
         loop {
-            match ask(plan, desk)? {
-                Reply::Approved => return run(plan).map(Some),
+            match ask(cx, planned, desk)? {
+                Reply::Approved => return run(planned.plan).map(Some),
                 Reply::Declined => return Ok(None),
                 // It compares every byte with the disk anyway.
                 Reply::Reread(_) => {}
@@ -396,9 +404,8 @@ impl Jobs {
     }
 }
 
-fn ask(plan: &RollbackPlan, desk: &Desk) -> Done<Reply> {
-    let (id, _) = plans::encode(plan);
-    let reply = desk.ask(Question { id, plan: plan.clone() });
+fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Done<Reply> {
+    let reply = comparison::ask(cx, planned, desk);
     reply.ok_or_else(|| Stop::Cancelled("stopped before anything was written".into()))
 }
 

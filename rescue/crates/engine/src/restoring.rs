@@ -1,5 +1,6 @@
 //! The job that puts a snapshot onto other disks, and the one that finishes it.
 
+use crate::comparison::Planned;
 use crate::jobs::{Done, Jobs, stands};
 use crate::plan::restore::{Question, Standing, Target, again, plan};
 use crate::run::pending::{self, Unfinished};
@@ -57,7 +58,8 @@ pub(crate) fn run(jobs: &Jobs, order: &Order<'_>, desk: &Desk) -> Done {
         pending: &fences,
     });
     jobs.as_last_seen(&store, &mut plan)?;
-    let receipt = jobs.approved(&plan, desk, |plan| restore::restore(&cx, plan));
+    let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+    let receipt = jobs.approved(&cx, planned, desk, |plan| restore::restore(&cx, plan));
     jobs.ended(receipt, &store, desk)
 }
 
@@ -76,7 +78,9 @@ pub(crate) fn finish(jobs: &Jobs, cx: &Context<'_>, report: &Report, unfinished:
     });
     jobs.as_last_seen(cx.store, &mut plan)?;
     let of: IntentId = unfinished.id;
-    let receipt = jobs.approved(&plan, desk, |plan| restore::resume(cx, plan, of));
+    let manifest = cx.store.manifest(plan.to)?;
+    let planned = Planned { plan: &plan, manifest: &manifest, report };
+    let receipt = jobs.approved(cx, planned, desk, |plan| restore::resume(cx, plan, of));
     jobs.ended(receipt, cx.store, desk)
 }
 

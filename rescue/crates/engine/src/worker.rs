@@ -101,6 +101,7 @@ fn kind(command: &Command) -> JobKind {
         Command::Export { .. } => JobKind::Export,
         Command::Prove { .. } => JobKind::Prove,
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,
+        Command::Compare { .. } => JobKind::Compare,
         Command::Upkeep { .. } => JobKind::Upkeep,
         Command::Inspect | Command::Answer { .. } | Command::Reread { .. } | Command::Cancel | Command::Power(_) => {
             JobKind::Inspect
@@ -181,11 +182,12 @@ impl Desk {
         self.hub.tell(what);
     }
 
-    /// Asks and waits; `None` where it was cancelled.
-    pub(crate) fn ask(&self, question: Question) -> Option<Reply> {
+    /// Asks and waits; `None` where it was cancelled. Once it is asked, `meanwhile` is done.
+    pub(crate) fn ask(&self, question: Question, meanwhile: impl FnOnce()) -> Option<Reply> {
         let (sender, answer) = channel();
         *lock(&self.waiting) = Some((question.id, sender));
         self.hub.tell(Happening::DecisionNeeded(Box::new(question)));
+        meanwhile();
         loop {
             match answer.recv_timeout(GLANCE) {
                 Ok(reply) => return Some(reply),

@@ -121,6 +121,15 @@ pub enum Command {
         /// How.
         trial: Trial,
     },
+    /// Tell what differs between two states of a machine.
+    Compare {
+        /// The earlier: a snapshot.
+        before: SnapRef,
+        /// The later: a snapshot, or the disks as they are now where `None`.
+        after: Option<SnapRef>,
+        /// Also which lines of text files differ, in places of note.
+        text: bool,
+    },
     /// Look after the store.
     Upkeep {
         /// How.

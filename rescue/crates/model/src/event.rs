@@ -2,6 +2,7 @@
 
 use crate::assessment::Report;
 use crate::command::{Failure, ImageFormat, PowerAction};
+use crate::differences::{Differences, Losses};
 use crate::files::{FileListing, Got, LostFiles};
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::{RollbackPlan, SnapshotEstimate};
@@ -52,6 +53,8 @@ pub enum Happening {
     Snapshots(StoreView),
     /// A person must decide; the job waits.
     DecisionNeeded(Box<Question>),
+    /// What the plan that waits for a decision takes from whoever works with the machine now; told once, after the question.
+    Losses(Box<Losses>),
     /// Somebody decided.
     Decided {
         /// About which plan.
@@ -95,6 +98,8 @@ pub enum JobKind {
     Files,
     /// Start a snapshot in a virtual machine.
     Prove,
+    /// Compare two states.
+    Compare,
     /// Look after the store.
     Upkeep,
 }
@@ -115,6 +120,7 @@ impl JobKind {
             Self::Export => "export",
             Self::Files => "reading saved files",
             Self::Prove => "prove",
+            Self::Compare => "comparing",
             Self::Upkeep => "work on the store",
         }
     }
@@ -181,6 +187,8 @@ pub enum Outcome {
     Got(Got),
     /// A snapshot was started in a virtual machine; what came of that.
     Proved(Box<Proof>),
+    /// Two states were compared.
+    Compared(Box<Differences>),
     /// Something was done with the store itself.
     Kept(Kept),
     /// A person said no; nothing was written.
@@ -279,4 +287,6 @@ pub struct Question {
     pub id: PlanId,
     /// The plan.
     pub plan: RollbackPlan,
+    /// What going there loses; `None` while that is being worked out. No part of the plan.
+    pub losses: Option<Losses>,
 }

@@ -6,6 +6,7 @@ pub mod assessment;
 pub mod command;
 pub mod coverage;
 pub mod cuts;
+pub mod differences;
 pub mod event;
 pub mod evidence;
 pub mod files;

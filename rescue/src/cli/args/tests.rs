@@ -180,7 +180,7 @@ fn what_makes_no_sense_is_said() {
     for (line, says) in [
         ("", "a verb is missing"),
         ("frobnicate", "there is no verb `frobnicate`"),
-        ("diff a b --store s", "`diff` is not in this version"),
+        ("diff latest --store s", "`diff` takes two states: A B, or A now DISK.."),
         ("prune --store s extra", "`prune` takes no `extra`"),
         ("prune --store s --rewrite much", "much is no part of a hundred: 30% is"),
         ("copy --store s", "`copy` needs --to DIRECTORY, a store"),

@@ -75,6 +75,7 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         ],
         Screen::Timeline => &[
             ("Enter", "plan going back"),
+            ("d", "changes"),
             ("s", "save now"),
             ("u", "undo last"),
             ("Esc", "back"),

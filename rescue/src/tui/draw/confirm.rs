@@ -1,6 +1,7 @@
 //! A plan in words, and the word that approves it.
 
 use super::{Page, scrolled};
+use crate::tui::differences;
 use crate::tui::state::Ui;
 use crate::tui::text::{cut, hanging, paragraph};
 use crate::tui::update::word;
@@ -83,6 +84,12 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         out.extend(hanging("[!!] not so: ", &format!("{} ({})", c.what, c.says), ui.look.bad(), columns));
     }
     out.extend(written(ui, plan, columns));
+    if plan.is_usable() {
+        for said in differences::losses(question.losses.as_ref()) {
+            let style = if said.strong { strong } else { plain };
+            out.extend(hanging(&said.head, &said.text, style, columns));
+        }
+    }
     if !plan.kept.is_empty() {
         out.push(Line::styled("What is left as it is", strong));
         for (volume, why) in &plan.kept {

@@ -1,6 +1,7 @@
 //! How the last job ended, and what to do then.
 
 use super::{Section, fit, step_lines};
+use crate::tui::differences;
 use crate::tui::state::Ui;
 use crate::tui::text::{hanging, paragraph};
 use crate::tui::{steps, words};
@@ -118,6 +119,18 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             if !steps::is_unfinished(run) && f.code == ExitCode::Refused {
                 out.extend(plain("Nothing was written to this machine's disks."));
             }
+        }
+        Outcome::Compared(d) => {
+            let says = format!(
+                "What changed since snapshot {}: {}.",
+                words::short(d.before),
+                differences::counts(&d.counts())
+            );
+            out.extend(paragraph(&says, look.strong(), 0, columns));
+            for said in differences::changes(d) {
+                out.extend(hanging(&said.head, &said.text, Style::new(), columns));
+            }
+            out.extend(plain("`holdfast diff` tells all of it."));
         }
         // The screens ask for neither yet.
         Outcome::Listed(_) => out.extend(plain("Saved files were listed.")),

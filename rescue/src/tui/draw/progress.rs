@@ -138,7 +138,7 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -
             look.good(),
             "The store stays whole; this would have to be begun again.",
         ),
-        JobKind::Inspect | JobKind::List | JobKind::Files | JobKind::Check => {
+        JobKind::Inspect | JobKind::List | JobKind::Files | JobKind::Compare | JobKind::Check => {
             ("Cutting the power now is safe: this only reads.", look.good(), "It would simply have to be begun again.")
         }
     }

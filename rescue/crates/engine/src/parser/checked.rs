@@ -3,9 +3,13 @@
 //! What is checked is what the engine relies on: ranges lie on their disk, volumes are ones there are, lists are bounded.
 //! Whether an ext4 is what it says it is cannot be checked here, nor does anything that writes depend on it.
 
-use super::{AboutFiles, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, ReadOption, Scene};
+use super::{AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, ReadOption, Scene};
 use disk::table::TableReading;
 use model::coverage::{Changes, Comparison, Coverage};
+use model::differences::{
+    Difference, FileChange, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES,
+    TextChange,
+};
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
@@ -247,6 +251,57 @@ pub(super) fn files(told: OfFiles, ask: &AboutFiles, size: ByteLen) -> Result<Of
     Ok(told)
 }
 
+/// What differs: lists and texts that are bounded, paths that are paths.
+pub(super) fn differences(found: FsDifferences, asked: &Asked) -> Result<FsDifferences, ParserError> {
+    check(found.notable.len() <= MOST_NOTABLE && found.largest.len() <= MOST_LARGEST, || {
+        format!("{} and {} files", found.notable.len(), found.largest.len())
+    })?;
+    check(found.groups.len() <= MOST_GROUPS, || format!("{} groups", found.groups.len()))?;
+    let path = |path: &[u8]| path.len() <= LONGEST_PATH && path.starts_with(b"/");
+    let groups = found.groups.iter().all(|g| path(&g.path.0));
+    check(groups, || "a group that has no path".to_owned())?;
+    for d in found.notable.iter().chain(&found.largest) {
+        let from = match &d.change {
+            FileChange::Renamed { from } => path(&from.0),
+            _ => true,
+        };
+        check(path(&d.path.0) && from, || "a file that has no path".to_owned())?;
+        text(d, asked.text)?;
+    }
+    let remarks = &found.unseen.first;
+    check(remarks.len() <= MOST_PATHS, || format!("{} remarks", remarks.len()))?;
+    let short = remarks.iter().all(|(path, why)| path.0.len() <= LONGEST_PATH && why.as_str().len() <= MOST_TEXT);
+    check(short, || "a remark without end".to_owned())?;
+    match &found.packages {
+        None => {}
+        Some(_) if asked.packages.is_none() => return refuse("packages that were not asked for"),
+        Some(Err(why)) => check(why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned())?,
+        Some(Ok(packages)) => {
+            check(packages.changes.len() <= MOST_PACKAGES, || format!("{} packages", packages.changes.len()))?;
+            for p in &packages.changes {
+                let texts = [Some(&p.name), p.before.as_ref(), p.after.as_ref()];
+                let len: usize = texts.into_iter().flatten().map(|t| t.as_str().len()).sum();
+                check(len <= MOST_TEXT, || "a package without end".to_owned())?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn text(d: &Difference, asked: bool) -> Result<(), ParserError> {
+    let Some(told) = &d.text else { return Ok(()) };
+    check(asked, || "text that was not asked for".to_owned())?;
+    match told {
+        TextChange::Untold(why) => check(why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned()),
+        TextChange::Lines { hunks, .. } => {
+            let mut lines = hunks.iter().flat_map(|h| &h.lines);
+            let count = hunks.len().max(lines.clone().count());
+            check(count <= MOST_LINES, || format!("{count} lines"))?;
+            check(lines.all(|(_, line)| line.as_str().len() <= MOST_TEXT), || "a line without end".to_owned())
+        }
+    }
+}
+
 /// Something with a name: one that can stand in a directory, or none for the root.
 fn named(named: &Named, root: bool) -> Result<(), ParserError> {
     let name = &named.name.0;
@@ -342,6 +397,34 @@ mod tests {
         }
         let absurd = FittedTable { sector: SectorSize(513), ..of(Vec::new()) };
         assert!(fitted(absurd, &wanted).is_err());
+    }
+
+    #[test]
+    fn differences_are_bounded_and_what_was_asked_for() {
+        use model::differences::{ComparedBy, Hunk, LineMark, PackageDifferences};
+        let difference = |path: &str, text: Option<TextChange>| Difference {
+            path: path.into(),
+            kind: FileKind::File,
+            change: FileChange::Created,
+            before: None,
+            after: None,
+            text,
+        };
+        let of = |list: Vec<Difference>| FsDifferences { notable: list, ..FsDifferences::none(ComparedBy::Records) };
+        let (asked, text) = (Asked::default(), Asked { text: true, ..Asked::default() });
+        let lines = |n: usize| {
+            let hunks = vec![Hunk { before: 1, after: 1, lines: vec![(LineMark::After, "x".into()); n] }];
+            Some(TextChange::Lines { hunks, more: false })
+        };
+        assert!(differences(of(vec![difference("/a", None)]), &asked).is_ok());
+        assert!(differences(of(vec![difference("a", None)]), &asked).is_err());
+        assert!(differences(of(vec![difference("/a", None); MOST_NOTABLE + 1]), &asked).is_err());
+        assert!(differences(of(vec![difference("/a", lines(1))]), &asked).is_err());
+        assert!(differences(of(vec![difference("/a", lines(MOST_LINES))]), &text).is_ok());
+        assert!(differences(of(vec![difference("/a", lines(MOST_LINES + 1))]), &text).is_err());
+        let packages = FsDifferences { packages: Some(Ok(PackageDifferences::default())), ..of(Vec::new()) };
+        assert!(differences(packages.clone(), &asked).is_err());
+        assert!(differences(packages, &Asked { packages: Some("/x".into()), ..asked }).is_ok());
     }
 
     #[test]

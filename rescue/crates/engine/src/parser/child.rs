@@ -1,14 +1,15 @@
 //! The parser in a process of its own.
 
 use super::role::CPU_SECONDS;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Request, decode_ranges, encode_ranges};
-use super::{AboutFiles, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, checked};
+use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Request, decode_ranges, encode_ranges};
+use super::{AboutFiles, Asked, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, State, checked};
 use crate::frame;
 use crate::machine::Opened;
 use disk::table::TableReading;
 use model::command::{ExitCode, Failure};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
+use model::differences::FsDifferences;
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::firmware::Value;
@@ -20,7 +21,7 @@ use model::policy::{Policy, PolicyError};
 use model::ports::{DiskSource, ReadAt};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Intent, Receipt, Statement};
-use model::units::{ByteOffset, Extent, ExtentSet};
+use model::units::{Extent, ExtentSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -43,6 +44,36 @@ const COVERAGE: Duration = Duration::from_secs(1800);
 /// How often a parser may read a saved volume for one answer, and how much of a small one at least.
 const AGAIN: u64 = 2;
 const ALWAYS: u64 = 64 << 20;
+
+/// What is handed over while a question is answered: volumes and disks whose bytes may be asked for, and whether it is to go on.
+#[derive(Clone, Copy)]
+struct Handed<'a> {
+    volumes: &'a [&'a dyn ReadAt],
+    disks: &'a [DiskSource],
+    going: &'a dyn Fn() -> bool,
+}
+
+const NOTHING: Handed<'static> = Handed { volumes: &[], disks: &[], going: &|| true };
+
+impl<'a> Handed<'a> {
+    /// The sizes of all of it, in bytes.
+    fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.volumes.iter().map(|v| v.size().0).chain(self.disks.iter().map(|d| d.bytes.size().0))
+    }
+
+    fn bytes(&self, of: Of) -> Option<&'a dyn ReadAt> {
+        match of {
+            Of::Volume(nth) => self.volumes.get(usize::from(nth)).copied(),
+            Of::Disk(no) => self.disks.iter().find(|d| d.no == no).map(|d| &*d.bytes as &dyn ReadAt),
+        }
+    }
+}
+
+/// One volume, to the end.
+fn one<'a>(volume: &'a [&'a dyn ReadAt]) -> Handed<'a> {
+    Handed { volumes: volume, disks: &[], going: &|| true }
+}
+
 /// Most processes that decode: beyond, a store's disk is what is waited for.
 const MOST_DECODERS: usize = 4;
 /// How long a process that was told to end may take before it is killed.
@@ -123,7 +154,7 @@ impl Child {
 
     /// Asks something that is answered without plain bytes.
     fn look(&self, request: &Request) -> Result<Answer, ParserError> {
-        match self.looking.ask(request, &[], LOOK, None)? {
+        match self.looking.ask(request, &[], LOOK, NOTHING)? {
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             (answer, _) => Ok(answer),
         }
@@ -133,7 +164,7 @@ impl Child {
         if bytes.len() > MOST_BULK {
             return Err(DecodeError::bad(format!("{} bytes; the most is {MOST_BULK}", bytes.len())));
         }
-        match self.decoder().ask(request, bytes, DECODE, None) {
+        match self.decoder().ask(request, bytes, DECODE, NOTHING) {
             Ok((Answer::Undecodable { error }, _)) => Err(error),
             Ok((Answer::Failed { why }, _)) => Err(DecodeError::Bad { why }),
             Ok(answered) => Ok(answered),
@@ -165,20 +196,20 @@ impl Role {
         }
         let mut line = Line { process: launch.spawn()?, socket, busy: Duration::ZERO };
         let hello = Request::Hello { disks: self.disks.clone() };
-        match line.ask(&hello, &[], START, Handing::default()) {
+        match line.ask(&hello, &[], START, NOTHING) {
             Ok((Answer::Ready, _)) => Ok(line),
             Ok(_) => Err(io::Error::other("it said something else first")),
             Err(e) => Err(io::Error::other(line.end(&e))),
         }
     }
 
-    /// Asks, starting a process where none runs. It may ask back for bytes of `saved`.
+    /// Asks, starting a process where none runs. It may ask back for bytes of what is handed over.
     fn ask(
         &self,
         request: &Request,
         bulk: &[u8],
         most: Duration,
-        saved: Option<&dyn ReadAt>,
+        handed: Handed<'_>,
     ) -> Result<(Answer, Vec<u8>), ParserError> {
         let mut slot = self.lock();
         let mut line = match slot.take().filter(|l| l.busy < BUSY) {
@@ -186,7 +217,7 @@ impl Role {
             None => self.launch().map_err(|e| ParserError::new(format!("the parser cannot be started: {e}")))?,
         };
         let began = Instant::now();
-        match line.ask(request, bulk, most, Handing { saved, disks: &self.handed }) {
+        match line.ask(request, bulk, most, Handed { disks: &self.handed, ..handed }) {
             Ok(answered) => {
                 line.busy += began.elapsed();
                 *slot = Some(line);
@@ -213,57 +244,35 @@ impl Drop for Role {
     }
 }
 
-/// What is handed over while a question is answered.
-#[derive(Clone, Copy, Default)]
-struct Handing<'a> {
-    saved: Option<&'a dyn ReadAt>,
-    disks: &'a [DiskSource],
-}
-
-impl<'a> Handing<'a> {
-    /// The bytes of all of it, where there is something.
-    fn size(&self) -> Option<u64> {
-        let sizes = self.saved.map(ReadAt::size).into_iter().chain(self.disks.iter().map(|d| d.bytes.size()));
-        sizes.map(|size| size.0).reduce(u64::saturating_add)
-    }
-
-    /// What is asked for, where that is no answer yet.
-    fn wanted(&self, answer: &Answer) -> Option<(ByteOffset, u32, &'a dyn ReadAt)> {
-        match answer {
-            Answer::Wanted { at, len } => self.saved.map(|saved| (*at, *len, saved)),
-            Answer::WantedOf { disk, at, len } => {
-                let found = self.disks.iter().find(|d| d.no == *disk);
-                found.map(|d| (*at, *len, &*d.bytes))
-            }
-            _ => None,
-        }
-    }
-}
-
 impl Line {
     fn ask(
         &mut self,
         request: &Request,
         bulk: &[u8],
         most: Duration,
-        handing: Handing<'_>,
+        handed: Handed<'_>,
     ) -> io::Result<(Answer, Vec<u8>)> {
         self.socket.set_read_timeout(Some(most))?;
         self.socket.set_write_timeout(Some(most))?;
         self.send(request, bulk)?;
         // An honest parser reads part of a saved volume, some of it again.
-        let mut left = handing.size().map_or(0, |size| size.saturating_mul(AGAIN).saturating_add(ALWAYS));
+        let sizes = handed.sizes();
+        let mut left = sizes.map(|size| size.saturating_mul(AGAIN).saturating_add(ALWAYS)).fold(0, u64::saturating_add);
         loop {
             let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let Some((at, len, from)) = handing.wanted(&answer) else { return Ok((answer, bytes)) };
-            let wanted = usize::try_from(len).ok().filter(|l| (1..=MOST_PIECE).contains(l));
-            let affordable = left.checked_sub(u64::from(len));
+            let Answer::Wanted { of, at, len } = &answer else { return Ok((answer, bytes)) };
+            let Some(from) = handed.bytes(*of) else { return Ok((answer, bytes)) };
+            if !(handed.going)() {
+                return Err(io::Error::other("it was stopped"));
+            }
+            let wanted = usize::try_from(*len).ok().filter(|l| (1..=MOST_PIECE).contains(l));
+            let affordable = left.checked_sub(u64::from(*len));
             let (Some(wanted), Some(after)) = (wanted, affordable) else {
                 return Err(io::Error::other("it wants more of a saved volume than there is"));
             };
             left = after;
-            self.send(&Request::Bytes, &from.read_vec(at, wanted).unwrap_or_default())?;
+            self.send(&Request::Bytes, &from.read_vec(*at, wanted).unwrap_or_default())?;
         }
     }
 
@@ -327,7 +336,7 @@ impl Parser for Child {
     }
 
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
-        match self.looking.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE, None)? {
+        match self.looking.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE, NOTHING)? {
             (Answer::Coverage { method, why, state }, bytes) => match decode_ranges(&bytes) {
                 Some(used) => checked::coverage(Coverage { method, why, used, state }, volume),
                 None => other(),
@@ -339,7 +348,7 @@ impl Parser for Child {
 
     fn cuts(&self, volume: &Volume) -> Cuts {
         let len = volume.extent.len();
-        let told = match self.looking.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE, None) {
+        let told = match self.looking.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE, NOTHING) {
             Ok((Answer::Cuts, bytes)) => Cuts::from_bytes(len, &bytes),
             _ => None,
         };
@@ -348,7 +357,7 @@ impl Parser for Child {
 
     fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         let request = Request::Changes { volume: volume.clone(), size: before.size() };
-        match self.looking.ask(&request, &[], COVERAGE, Some(&*before))? {
+        match self.looking.ask(&request, &[], COVERAGE, one(&[&*before]))? {
             (Answer::Changes { comparison, why }, bytes) => match decode_ranges(&bytes) {
                 Some(same) => checked::changes(Changes { comparison, why, same }, volume),
                 None => other(),
@@ -360,7 +369,7 @@ impl Parser for Child {
 
     fn policy(&self, text: &[u8]) -> Result<Result<Policy, PolicyError>, ParserError> {
         // Not by a process that has a disk.
-        match self.decoder().ask(&Request::Policy, text, DECODE, None)? {
+        match self.decoder().ask(&Request::Policy, text, DECODE, NOTHING)? {
             (Answer::Policy { read: Ok(policy) }, _) => checked::policy(*policy).map(Ok),
             (Answer::Policy { read: Err(e) }, _) => checked::policy_error(e).map(Err),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
@@ -370,7 +379,7 @@ impl Parser for Child {
 
     fn load_options(&self, entries: &[Value]) -> Result<Vec<ReadOption>, ParserError> {
         // Not by a process that has a disk.
-        match self.decoder().ask(&Request::LoadOptions { entries: entries.to_vec() }, &[], DECODE, None)? {
+        match self.decoder().ask(&Request::LoadOptions { entries: entries.to_vec() }, &[], DECODE, NOTHING)? {
             (Answer::LoadOptions { options }, _) => checked::load_options(options, entries.len()),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
@@ -379,7 +388,7 @@ impl Parser for Child {
 
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
         let request = Request::Losses { content: content.clone(), size: saved.size() };
-        match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, Some(&*saved))? {
+        match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, one(&[&*saved]))? {
             (Answer::Losses { files }, _) => checked::losses(files, lost),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
@@ -388,7 +397,7 @@ impl Parser for Child {
 
     fn fit_table(&self, saved: Arc<dyn ReadAt>, wanted: &FitTable) -> Result<FittedTable, ParserError> {
         let request = Request::FitTable { size: saved.size(), wanted: wanted.clone() };
-        match self.browsing.ask(&request, &[], LOOK, Some(&*saved))? {
+        match self.browsing.ask(&request, &[], LOOK, one(&[&*saved]))? {
             (Answer::Fitted { table }, _) => checked::fitted(*table, wanted),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
@@ -398,10 +407,30 @@ impl Parser for Child {
     fn files(&self, saved: &SavedFs, ask: &AboutFiles) -> Result<OfFiles, ParserError> {
         let (content, size) = (saved.content.clone(), saved.bytes.size());
         let request = Request::Files { map: saved.map, content, size, about: ask.clone() };
-        match self.browsing.ask(&request, &[], LOOK, Some(&*saved.bytes))? {
+        match self.browsing.ask(&request, &[], LOOK, one(&[&*saved.bytes]))? {
             (Answer::Files { told }, _) => checked::files(told, ask, size),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
+        }
+    }
+
+    fn differences(
+        &self,
+        before: &State,
+        after: &State,
+        asked: &Asked,
+        going: &dyn Fn() -> bool,
+    ) -> Result<FsDifferences, ParserError> {
+        let of = |state: &State| (state.content.clone(), state.bytes.size());
+        let request = Request::Differences { before: of(before), after: of(after), asked: asked.clone() };
+        let handed = Handed { volumes: &[&*before.bytes, &*after.bytes], disks: &[], going };
+        let answered = self.browsing.ask(&request, &[], COVERAGE, handed);
+        match answered {
+            Err(_) if !going() => Err(ParserError::new("it was stopped")),
+            Err(e) => Err(e),
+            Ok((Answer::Differences { found }, _)) => checked::differences(*found, asked),
+            Ok((Answer::Failed { why }, _)) => Err(ParserError { why }),
+            Ok(_) => other(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Bytes of a store, as the parser role sees them: the engine reads and proves them, and hands them over piece by piece.
 
 use super::role::{next, send};
-use super::wire::{Answer, MOST_PIECE, Request};
+use super::wire::{Answer, MOST_PIECE, Of, Request};
 use disk::io::ReadAhead;
 use model::id::DiskNo;
 use model::ports::{ReadAt, ReadError, check_range};
@@ -17,19 +17,24 @@ const WINDOWS: usize = 256;
 /// A saved volume, or a disk without a descriptor: bytes that are asked for while a question is answered.
 pub(super) struct Handed {
     asking: Arc<Mutex<UnixStream>>,
+    of: Of,
     size: ByteLen,
-    disk: Option<DiskNo>,
 }
 
 impl Handed {
     /// Bytes that are asked for on this socket, `size` of them in all.
     pub(super) fn new(asking: Arc<Mutex<UnixStream>>, size: ByteLen) -> Self {
-        Self { asking, size, disk: None }
+        Self { asking, of: Of::Volume(0), size }
+    }
+
+    /// The second of two.
+    pub(super) fn second(self) -> Self {
+        Self { of: Of::Volume(1), ..self }
     }
 
     /// The bytes of a disk.
     pub(super) fn of_disk(asking: Arc<Mutex<UnixStream>>, size: ByteLen, disk: DiskNo) -> Self {
-        Self { asking, size, disk: Some(disk) }
+        Self { asking, of: Of::Disk(disk), size }
     }
 
     /// The same, asked for in larger pieces.
@@ -40,11 +45,7 @@ impl Handed {
     fn piece(&self, at: ByteOffset, buf: &mut [u8]) -> io::Result<()> {
         let mut line = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let len = u32::try_from(buf.len()).map_err(io::Error::other)?;
-        let wanted = match self.disk {
-            None => Answer::Wanted { at, len },
-            Some(disk) => Answer::WantedOf { disk, at, len },
-        };
-        send(&mut line, &wanted, &[])?;
+        send(&mut line, &Answer::Wanted { of: self.of, at, len }, &[])?;
         match next(&mut line)? {
             Some((Request::Bytes, bytes)) if bytes.len() == buf.len() => {
                 buf.copy_from_slice(&bytes);

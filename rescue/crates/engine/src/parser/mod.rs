@@ -18,6 +18,7 @@ pub use role::serve;
 use disk::table::TableReading;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
+use model::differences::FsDifferences;
 use model::evidence::Evidence;
 use model::files::{FileId, Layout, LostFiles, Named};
 use model::firmware::{LoadOption, Value};
@@ -107,6 +108,26 @@ fn load_options(entries: &[Value]) -> Vec<ReadOption> {
     entries.iter().map(read).collect()
 }
 
+/// One of two states of a volume.
+#[derive(Clone)]
+pub struct State {
+    /// What is on it.
+    pub content: Content,
+    /// Its bytes, read from a store or a disk.
+    pub bytes: Arc<dyn ReadAt>,
+}
+
+/// What is asked of the difference between two states of a file system.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// What lies in or below these paths is told one by one: see [`disk::fs::Two::differences`].
+    pub notable: Vec<RawName>,
+    /// Of what is notable, which lines of text differ.
+    pub text: bool,
+    /// Where dpkg's database is: the directory with `status` in it.
+    pub packages: Option<RawName>,
+}
+
 /// Most entries of one answer.
 pub const MOST_LISTED: usize = 512;
 /// Most pieces of one answer.
@@ -168,6 +189,17 @@ pub trait Parser: store::Decode {
     /// Answers a question about the files of a saved file system. What was opened for it is kept for the next one.
     fn files(&self, _saved: &SavedFs, _ask: &AboutFiles) -> Result<OfFiles, ParserError> {
         Err(ParserError::new("nothing is there to look at saved files"))
+    }
+
+    /// What differs between two states of a file system. Where `going` says no before it is told, it is not told.
+    fn differences(
+        &self,
+        _before: &State,
+        _after: &State,
+        _asked: &Asked,
+        _going: &dyn Fn() -> bool,
+    ) -> Result<FsDifferences, ParserError> {
+        Err(ParserError::new("nothing is there to compare saved files"))
     }
 
     /// The disks may have changed: nothing remembered of them holds.

@@ -167,6 +167,15 @@ fn answer(
             let saved = Handed::new(asking.clone(), *size).ahead();
             or_failed(desk::fit_table(&*saved, wanted).map(|t| Answer::Fitted { table: Box::new(t) }))
         }
+        Request::Differences { before, after, asked } => {
+            let bytes = |size: ByteLen| Handed::new(asking.clone(), size);
+            let found = desk::differences(
+                (&before.0, bytes(before.1).ahead()),
+                (&after.0, bytes(after.1).second().ahead()),
+                asked,
+            );
+            or_failed(found.map(|found| Answer::Differences { found: Box::new(found) }))
+        }
         Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {
             decoded(LocalDecoder.statement(bulk).map(|s| Answer::Statement { statement: Box::new(s) }))

@@ -1,9 +1,10 @@
 //! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
 //! record or a frame on the way in, plain bytes or the ranges of a coverage on the way out; else empty).
 
-use super::{AboutFiles, OfFiles, ReadOption, Scene};
+use super::{AboutFiles, Asked, OfFiles, ReadOption, Scene};
 use disk::table::TableReading;
 use model::coverage::{CaptureMethod, Comparison};
+use model::differences::FsDifferences;
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::firmware::Value;
@@ -33,8 +34,18 @@ const RANGE: usize = 16;
 pub(super) struct Known {
     pub(super) no: DiskNo,
     pub(super) hardware: Hardware,
-    /// It has no descriptor: its bytes are asked for while a question is answered ([`Answer::WantedOf`]).
+    /// It has no descriptor: its bytes are asked for while a question is answered ([`Answer::Wanted`]).
     pub(super) handed: bool,
+}
+
+/// What is handed over while a question is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Of {
+    /// A volume of the question: the first, or the second where it has two.
+    Volume(u8),
+    /// A disk that the process has no descriptor of.
+    Disk(DiskNo),
 }
 
 /// A question.
@@ -89,6 +100,12 @@ pub(super) enum Request {
         size: ByteLen,
         wanted: FitTable,
     },
+    /// While it is answered, the parser asks for bytes of both states, each with what is on it and its size.
+    Differences {
+        before: (Content, ByteLen),
+        after: (Content, ByteLen),
+        asked: Asked,
+    },
     /// Bytes of a saved volume that were asked for; fewer where they cannot be had.
     Bytes,
     Statement,
@@ -131,14 +148,9 @@ pub(super) enum Answer {
     },
     /// They are the plain bytes.
     Cuts,
-    /// No answer yet: bytes of a saved volume are wanted, in a [`Request::Bytes`].
+    /// No answer yet: bytes of something that is handed over are wanted, in a [`Request::Bytes`].
     Wanted {
-        at: ByteOffset,
-        len: u32,
-    },
-    /// No answer yet: bytes of a disk that is handed over are wanted, in a [`Request::Bytes`].
-    WantedOf {
-        disk: DiskNo,
+        of: Of,
         at: ByteOffset,
         len: u32,
     },
@@ -155,6 +167,9 @@ pub(super) enum Answer {
     },
     Fitted {
         table: Box<FittedTable>,
+    },
+    Differences {
+        found: Box<FsDifferences>,
     },
     Statement {
         statement: Box<Statement>,

@@ -7,6 +7,7 @@ pub(crate) mod blank;
 pub mod capture;
 pub mod choice;
 mod cut;
+pub(crate) mod differences;
 pub mod export;
 mod fences;
 pub(crate) mod files;

@@ -13,6 +13,7 @@ mod image;
 mod increments;
 mod locked;
 mod looking;
+mod losses;
 mod quick;
 mod restore;
 mod restore_crash;
