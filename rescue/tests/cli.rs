@@ -222,6 +222,7 @@ fn help_lists_what_there_is_and_nothing_else() {
         "snapshots",
         "rollback",
         "undo",
+        "restore",
         "resume",
         "check",
         "export",

@@ -7,11 +7,14 @@ use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
-use model::command::{Command, Passphrase, PowerAction};
+use model::command::{Command, Onto, Passphrase, PowerAction};
 use model::event::{JobKind, Outcome};
-use model::id::{IntentId, SnapRef};
+use model::id::{DiskNo, IntentId, SnapRef, VolumePath};
+use model::inspection::{Content, Disk, Volume};
 use model::plan;
 use model::run_state::RunState;
+use model::snapshot::Purpose;
+use model::units::{ByteLen, Extent};
 
 const SIZE: (u16, u16) = (80, 25);
 
@@ -51,6 +54,7 @@ fn answered(ui: &mut Ui, run: &RunState, actions: &[Action]) -> RunState {
     for a in actions {
         let action = match a {
             Action::Submit(Command::PlanRollback { .. }) => plan::Action::Rollback,
+            Action::Submit(Command::PlanRestore { .. }) => plan::Action::Restore { over: None },
             Action::Submit(Command::PlanUndo { full: false }) => plan::Action::Undo { of: IntentId(digest("intent")) },
             Action::Submit(Command::PlanResume) => plan::Action::Resume { of: IntentId(digest("intent")) },
             Action::Submit(Command::Snapshot { .. }) => {
@@ -336,6 +340,60 @@ fn numbers_and_letters_do_what_they_say() {
     );
     let none = RunState::default();
     assert_eq!(press(&mut open(&none), &none, &[Key::Char('1')]), [Action::Submit(Command::Inspect)]);
+}
+
+/// A saved state goes onto the one empty disk there is, never onto another: the plan comes first, and a word of its own.
+#[test]
+fn an_empty_disk_can_be_filled() {
+    let asked = |disk| {
+        let onto = vec![Onto { saved: None, disk }];
+        let to = SnapRef::Prefix(snapshot_id("four").to_string());
+        [Action::Submit(Command::PlanRestore { to, onto, overwrite: vec![], new_ids: false })]
+    };
+    let keys = [Key::Char('t'), Key::Down, Key::Char('n')];
+    let mut run = broken_run();
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &keys), []);
+    assert!(ui.note.as_deref().is_some_and(|n| n.contains("No disk here is empty")), "{:?}", ui.note);
+    let disks = &mut run.report.as_mut().unwrap().inspection.disks;
+    let empty = |no| Disk {
+        no: DiskNo(no),
+        table: None,
+        volumes: vec![Volume {
+            path: VolumePath::whole(DiskNo(no)),
+            extent: Extent::whole(ByteLen(1 << 30)),
+            content: Content::Empty,
+        }],
+        ..disk()
+    };
+    disks.push(empty(1));
+    assert_eq!(press(&mut open(&run), &run, &keys), asked(DiskNo(1)));
+    run.report.as_mut().unwrap().inspection.disks.push(empty(2));
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &keys), []);
+    assert!(ui.note.as_deref().is_some_and(|n| n.contains("d1 and d2 are empty")), "{:?}", ui.note);
+
+    // Where nothing else is there, and the store is of one machine, it is the first thing to do.
+    let mut run = empty_run();
+    assert!(!matches!(
+        press(&mut open(&run), &run, &[Key::Char('1')])[..],
+        [Action::Submit(Command::PlanRestore { .. })]
+    ));
+    let snapshots = &mut run.store.as_mut().unwrap().snapshots;
+    let first = snapshots[0].machine.clone();
+    snapshots.iter_mut().for_each(|s| s.machine = first.clone());
+    let newest = snapshots.iter().filter(|s| s.good && s.purpose == Purpose::Keep).max_by_key(|s| s.counter).unwrap();
+    let to = SnapRef::Prefix(newest.id.to_string());
+    let onto = vec![Onto { saved: None, disk: DiskNo(0) }];
+    let fill = Action::Submit(Command::PlanRestore { to, onto, overwrite: vec![], new_ids: false });
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('1')]), [fill]);
+
+    let run = asking_run(plan::Action::Restore { over: None }, true);
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[typed("ROLLBACK"), vec![Key::Enter]].concat()), [], "another word is not enough");
+    let mut ui = open(&run);
+    let asked = press(&mut ui, &run, &[typed("restore"), vec![Key::Enter]].concat());
+    assert!(matches!(asked[..], [Action::Submit(Command::Answer { approve: true, .. })]));
 }
 
 #[test]

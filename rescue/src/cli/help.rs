@@ -9,6 +9,7 @@ holdfast: what happened to this machine, and the way back
   holdfast auto       DISK.. --store S  save it where its state calls for that
   holdfast snapshots  --store S         list what is saved
   holdfast rollback   SNAP DISK.. --store S    go back to a saved state
+  holdfast restore    SNAP DISK.. --store S    put it onto new, empty disks
   holdfast undo       DISK.. --store S  go back to before the last rollback
   holdfast resume     DISK.. --store S  finish a rollback that was cut off
   holdfast export     SNAP -o FILE.img|FILE.qcow2 --store S
@@ -127,6 +128,26 @@ A snapshot of another machine, whose partitions these disks have, goes onto
 them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
+";
+const RESTORE: &str = "\
+holdfast restore SNAP DISK.. --store S [--new-ids] [--overwrite IDENTITY]
+    [--plan | --approve PLANID | --yes] [--json]
+holdfast restore SNAP --disk d0=DISK [--disk d1=DISK].. --store S ...
+
+Puts a saved state onto new disks, whole: table, boot code and every volume,
+where they were; a GPT's second copy goes to the end of the new disk. The disks
+of the saved state go onto those named, in that order, or as --disk says.
+Approval as for `rollback`. If it is cut off, nothing on the disk starts or
+mounts, and `holdfast resume` finishes it.
+A disk must be empty: no table, no file system, zeros wherever it is looked at
+(its first 64 MiB, its last 4, and 1024 places between). --overwrite names one
+that may lose what it holds, by its serial number, or where it has none as the
+refusal says. There is no undo: save it first if it may be missed.
+It must have sectors of the same size, and room for all partitions; none is
+made smaller or larger.
+--new-ids gives tables and partitions other GUIDs (an MBR another signature).
+File systems keep their UUIDs. Without it the disk is the same to the machine
+as the one that was saved: do not start with both of them attached.
 ";
 const UNDO: &str = "\
 holdfast undo DISK.. --store S [--full] [--plan | --approve PLANID | --yes]
@@ -340,6 +361,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("auto") => AUTO,
         Some("snapshots") => SNAPSHOTS,
         Some("rollback") => ROLLBACK,
+        Some("restore") => RESTORE,
         Some("undo") => UNDO,
         Some("resume") => RESUME,
         Some("check") => CHECK,
@@ -367,7 +389,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback undo resume check repair copy export prove ls get diff note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume check repair copy export prove ls get diff note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

@@ -222,11 +222,24 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
     let mut out = String::new();
     let action = match p.action {
         Action::Rollback => "go back to",
+        Action::Restore { .. } => "put onto other disks:",
         Action::Undo { .. } => "undo: go back to",
         Action::Resume { .. } => "finish what was cut off: go to",
     };
     paragraph(&mut out, "", &format!("{action} snapshot {}: {}", words::short(p.to), p.to_says));
-    line_of(&mut out, format_args!("written (only what differs, at most {}):", p.at_most()));
+    for d in &p.disks {
+        let h = &d.hardware;
+        let serial = h.serial.as_ref().map(|s| format!(", serial number {s}")).unwrap_or_default();
+        let says = format!(
+            "{}, {} ({} bytes){serial}: becomes {} of the snapshot; it holds {}; table: {}",
+            h.model, h.size, h.size.0, d.saved_as, d.holds, d.table
+        );
+        paragraph(&mut out, &format!("  {:<8} ", d.disk.to_string()), &says);
+    }
+    match p.disks.is_empty() && !matches!(p.action, Action::Restore { .. }) {
+        true => line_of(&mut out, format_args!("written (only what differs, at most {}):", p.at_most())),
+        false => line_of(&mut out, format_args!("written (at most {}):", p.at_most())),
+    }
     for v in &p.volumes {
         paragraph(&mut out, &format!("  {:<8} ", v.path.to_string()), &format!("{}, at most {}", v.says, v.at_most));
     }

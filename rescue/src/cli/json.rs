@@ -375,6 +375,7 @@ pub(super) fn plan(question: &Question, done: Option<&Receipt>) -> Value {
 fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
     let (action, of) = match p.action {
         Action::Rollback => ("rollback", None),
+        Action::Restore { over } => ("restore", over),
         Action::Undo { of } => ("undo", Some(of)),
         Action::Resume { of } => ("resume", Some(of)),
     };
@@ -388,6 +389,13 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         TableRollback::Untouched { disk } => json!({ "disk": disk.to_string(), "action": "untouched", "why": null }),
         TableRollback::Repair { disk, why, .. } => json!({ "disk": disk.to_string(), "action": "repair", "why": why }),
     });
+    let disks = p.disks.iter().map(|d| {
+        json!({
+            "disk": d.disk.to_string(), "saved_as": d.saved_as.to_string(), "size": d.hardware.size,
+            "serial": d.hardware.serial, "wwn": d.hardware.wwn, "holds": d.holds, "lost": d.lost, "table": d.table,
+            "at_most": d.at_most,
+        })
+    });
     let kept = p.kept.iter().map(|(volume, why)| json!({ "volume": volume, "why": why }));
     json!({
         "id": id,
@@ -399,6 +407,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "at_most": p.at_most(),
         "volumes": volumes.collect::<Vec<_>>(),
         "tables": tables.collect::<Vec<_>>(),
+        "disks": disks.collect::<Vec<_>>(),
         "kept": kept.collect::<Vec<_>>(),
         "checks": p.checks,
         "warnings": p.warnings,

@@ -7,17 +7,36 @@ use engine::parser::Child;
 use engine::{Config, Engine, Handle, Heads, StorePlace};
 use model::command::{Command, ExitCode, Failure};
 use model::event::{Event, Happening, Outcome, Progress, Question};
+use model::ports::Devices;
 use model::run_state::RunState;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// How long the end of an engine that has nothing left to do is waited for.
+const END: Duration = Duration::from_secs(5);
+
+/// Waits, when it is dropped, until the engine has let go of the disks: those that were made read-only while they were looked at are
+/// writable again then. A process that ends earlier would leave them as they are.
+struct LetGo(Weak<dyn Devices>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        let began = Instant::now();
+        while self.0.strong_count() > 0 && began.elapsed() < END {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
 
 /// An engine and what it told.
 pub(super) struct Session {
     handle: Handle,
+    /// Behind the handle, whose end is the engine's.
+    _let_go: LetGo,
     /// Set by Ctrl-C and its like.
     interrupted: Arc<AtomicBool>,
     /// Everything it told, folded.
@@ -49,8 +68,9 @@ impl Session {
         let opened = engine::machine::open(disks)?;
         let parser = Arc::new(Child::start(&opened)?);
         let (clock, heads) = (engine::machine::clock(), heads());
+        let let_go = LetGo(Arc::downgrade(&opened.devices));
         let handle = Engine::start(Config { devices: opened.devices, parser, store, other, heads, clock });
-        Ok(Self { handle, interrupted, run: RunState::default() })
+        Ok(Self { handle, _let_go: let_go, interrupted, run: RunState::default() })
     }
 
     /// Gives a command that asks nothing.

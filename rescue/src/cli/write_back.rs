@@ -1,12 +1,12 @@
-//! `holdfast rollback`, `undo` and `resume`: a plan, its approval, its execution.
+//! `holdfast rollback`, `restore`, `undo` and `resume`: a plan, its approval, its execution.
 
 use super::args::{Approval, WriteBack, WriteBackTo};
 use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, complain, human, json, print};
-use model::command::{Command, ExitCode};
+use model::command::{Command, ExitCode, Onto};
 use model::event::{Outcome, Question};
-use model::id::PlanId;
+use model::id::{DiskNo, PlanId};
 use model::plan::RollbackPlan;
 use model::text::DisplayText;
 
@@ -15,6 +15,13 @@ pub(super) fn run(args: &WriteBack) -> Ended {
         WriteBackTo::Snapshot { to, only, full } => {
             Command::PlanRollback { to: to.clone(), only: only.clone(), full: *full }
         }
+        WriteBackTo::Disks { to, saved, overwrite, new_ids } => Command::PlanRestore {
+            to: to.clone(),
+            // The disks of this run are numbered in the order in which they are named.
+            onto: (0..).zip(saved).map(|(no, saved)| Onto { saved: *saved, disk: DiskNo(no) }).collect(),
+            overwrite: overwrite.clone(),
+            new_ids: *new_ids,
+        },
         WriteBackTo::Undo { full } => Command::PlanUndo { full: *full },
         WriteBackTo::Resume => Command::PlanResume,
     };

@@ -4,10 +4,10 @@
 use super::state::Screen;
 use super::words;
 use model::assessment::{Assessment, Change, Report};
-use model::command::{Command, ExitCode};
+use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
-use model::id::SnapRef;
-use model::inspection::Severity;
+use model::id::{DiskNo, SnapRef, SnapshotId};
+use model::inspection::{Content, Disk, Severity};
 use model::run_state::RunState;
 use model::snapshot::{Purpose, SnapshotSummary};
 
@@ -63,6 +63,38 @@ fn saved_already(run: &RunState) -> Option<&SnapshotSummary> {
     let unchanged = |a: &Assessment| a.change.value == Change::Unchanged && a.since == since;
     let all = systems.iter().all(|s| unchanged(&s.assessment));
     timeline(run).into_iter().find(|s| all && Some(s.id) == since)
+}
+
+/// The one empty disk in front of us, which a saved state can be put onto; or why there is none to choose.
+pub fn empty_disk(run: &RunState) -> Result<DiskNo, String> {
+    let disks = run.report.iter().flat_map(|r| &r.inspection.disks);
+    let empty = |d: &&Disk| d.table.is_none() && d.volumes.iter().all(|v| v.content == Content::Empty);
+    let empty: Vec<DiskNo> = disks.filter(empty).map(|d| d.no).collect();
+    match empty.as_slice() {
+        [one] => Ok(*one),
+        [] => Err("No disk here is empty. One that holds something is written over on the command line only.".into()),
+        many => {
+            let names: Vec<String> = many.iter().map(ToString::to_string).collect();
+            Err(format!("{} are empty: attach only the one that is meant.", names.join(" and ")))
+        }
+    }
+}
+
+/// The plan for putting a snapshot onto an empty disk.
+pub fn onto(to: SnapshotId, disk: DiskNo) -> Command {
+    let onto = vec![Onto { saved: None, disk }];
+    Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite: Vec::new(), new_ids: false }
+}
+
+/// Where nothing but an empty disk is in front of us, and the store is of one machine: its newest good state, or its newest.
+fn replaced(run: &RunState, report: &Report) -> Option<Step> {
+    let disk = empty_disk(run).ok().filter(|_| report.systems.is_empty() && report.inspection.disks.len() == 1)?;
+    let kept: Vec<&SnapshotSummary> = timeline(run).into_iter().filter(|s| s.purpose == Purpose::Keep).collect();
+    let newest = kept.first()?;
+    let one_machine = kept.iter().all(|s| s.machine.is(&newest.machine));
+    let to = kept.iter().find(|s| s.good).unwrap_or(newest);
+    let says = format!("Put the state of {} onto the empty disk {disk} (shows the plan first)", words::time(to.taken));
+    one_machine.then(|| submit(says, onto(to.id, disk)))
 }
 
 /// True where the newest snapshot of this machine is the undo point of a rollback: then undo has something to go back to.
@@ -124,6 +156,9 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
             way_out(may_leave),
         ];
     };
+    if let Some(step) = replaced(run, report) {
+        return vec![step, all(store), way_out(may_leave)];
+    }
     let mut steps = Vec::new();
     let unchanged = saved_already(run);
     let why = match unchanged {
@@ -171,6 +206,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
         Some(Outcome::Saved { .. } | Outcome::Acted(_)) => {
             vec![home, show("Show the saved states", Screen::Timeline), start]
         }
+        Some(Outcome::WroteBack(_)) if matches!(run.last, Some((JobKind::Restore, _))) => vec![start, home],
         Some(Outcome::Compared(_)) => vec![show("Back to the saved states", Screen::Timeline), home],
         Some(Outcome::WroteBack(_)) => {
             vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo { full: false }), home]

@@ -27,6 +27,7 @@ pub fn word(plan: &plan::RollbackPlan) -> &'static str {
     match plan.action {
         _ if plan.foreign.is_some() => "ANOTHER",
         plan::Action::Rollback => "ROLLBACK",
+        plan::Action::Restore { .. } => "RESTORE",
         plan::Action::Undo { .. } => "UNDO",
         plan::Action::Resume { .. } => "FINISH",
     }
@@ -272,6 +273,16 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             }
             let to = SnapRef::Prefix(chosen.id.to_string());
             return submit(ui, run, Command::PlanRollback { to, only: Vec::new(), full: false });
+        }
+        Key::Char('n') => {
+            let Some(chosen) = list.get(at) else { return Vec::new() };
+            return match steps::empty_disk(run) {
+                Ok(disk) => submit(ui, run, steps::onto(chosen.id, disk)),
+                Err(why) => {
+                    ui.note = Some(why);
+                    Vec::new()
+                }
+            };
         }
         Key::Char('d') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };

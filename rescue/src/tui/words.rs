@@ -210,6 +210,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Snapshot => "Saving the present state",
         JobKind::Auto => "Doing what the policy calls for",
         JobKind::Rollback => "Going back to a saved state",
+        JobKind::Restore => "Putting a saved state onto other disks",
         JobKind::Undo => "Undoing the last rollback",
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::Check => "Checking the store",

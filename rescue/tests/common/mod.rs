@@ -377,6 +377,7 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
                 volume("d0/p1", "vfat, /boot/efi", 42_000_000),
             ],
             tables: vec![TableRollback::Untouched { disk: DiskNo(0) }],
+            disks: Vec::new(),
             kept: vec![(path("d0/p3"), "swap: its content does not matter".into())],
             checks: vec![
                 Check {

@@ -66,8 +66,13 @@ pub(crate) struct Planned<'a> {
 /// decides before that is known need not wait for it.
 pub(crate) fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Option<Reply> {
     let (id, _) = plans::encode(planned.plan);
-    let usable = planned.plan.is_usable();
-    let nothing = Losses { plan: id, differences: Err("this plan cannot be carried out".into()), seconds: None };
+    // Of disks that are written whole nothing is kept, and what they hold is in the plan.
+    let usable = planned.plan.is_usable() && planned.plan.disks.is_empty();
+    let why = match planned.plan.is_usable() {
+        true => "nothing of what these disks hold is kept",
+        false => "this plan cannot be carried out",
+    };
+    let nothing = Losses { plan: id, differences: Err(why.into()), seconds: None };
     let question = Question { id, plan: planned.plan.clone(), losses: (!usable).then_some(nothing) };
     let answered = AtomicBool::new(false);
     let going = || !answered.load(Ordering::Relaxed) && !desk.cancelled();

@@ -16,7 +16,7 @@ use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
 use crate::worker::{Desk, Reply};
-use crate::{comparison, saving, upkeep};
+use crate::{comparison, restoring, saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
 use model::event::{Happening, Outcome, Progress, StoreView};
@@ -52,6 +52,9 @@ impl Jobs {
             Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
             Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
             Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, desk),
+            Command::PlanRestore { to, onto, overwrite, new_ids } => {
+                restoring::run(self, &restoring::Order { to, onto, overwrite, new_ids: *new_ids }, desk)
+            }
             Command::PlanUndo { full } => self.undo(*full, desk),
             Command::PlanResume => self.resume(desk),
             Command::Check { read_data } => upkeep::check(self, *read_data, desk),
@@ -248,10 +251,11 @@ impl Jobs {
                 desk.log("the unfinished run is an undo already: it will be finished");
                 return self.finish(&cx, &report, &unfinished, desk);
             }
-            let manifest = store.manifest(intent.undo)?;
+            let undo = intent.undo.ok_or_else(write_back::no_undo)?;
+            let manifest = store.manifest(undo)?;
             let making = Making {
                 action: Action::Undo { of: *id },
-                to: intent.undo,
+                to: undo,
                 manifest: &manifest,
                 set: Set::All,
                 of: Some(&intent.plan),
@@ -264,10 +268,10 @@ impl Jobs {
             return self.ended(receipt, &store, desk);
         }
         let finished = pending::finished(&cx, &report.inspection)?;
-        let manifest = store.manifest(finished.intent.undo)?;
+        let manifest = store.manifest(finished.undo)?;
         let making = Making {
             action: Action::Undo { of: finished.id },
-            to: finished.intent.undo,
+            to: finished.undo,
             manifest: &manifest,
             set: Set::All,
             of: Some(&finished.intent.plan),
@@ -294,6 +298,9 @@ impl Jobs {
 
     fn finish(&self, cx: &Context<'_>, report: &Report, unfinished: &Unfinished, desk: &Desk) -> Done {
         let Unfinished { id, intent, fences } = unfinished;
+        if !intent.plan.disks.is_empty() {
+            return restoring::finish(self, cx, report, unfinished, desk);
+        }
         let manifest = cx.store.manifest(intent.plan.to)?;
         let making = Making {
             action: Action::Resume { of: *id },
@@ -331,7 +338,7 @@ impl Jobs {
     }
 
     /// Asks about a plan before which nothing is saved, and runs what was approved.
-    fn approved(
+    pub(crate) fn approved(
         &self,
         cx: &Context<'_>,
         planned: Planned<'_>,
@@ -348,7 +355,7 @@ impl Jobs {
         }
     }
 
-    fn ended(&self, receipt: Done<Option<Receipt>>, store: &Store, desk: &Desk) -> Done {
+    pub(crate) fn ended(&self, receipt: Done<Option<Receipt>>, store: &Store, desk: &Desk) -> Done {
         let outcome = match receipt? {
             None => return Ok(Outcome::Declined),
             Some(receipt) => Outcome::WroteBack(receipt),
@@ -379,7 +386,13 @@ impl Jobs {
             of: making.of,
             pending: making.pending,
         });
-        if let Some(how) = differs(&self.config, cx.store)? {
+        self.as_last_seen(cx.store, &mut plan)?;
+        Ok(plan)
+    }
+
+    /// Adds to a plan what stands against it where the store is not as this computer last saw it.
+    pub(crate) fn as_last_seen(&self, store: &Store, plan: &mut RollbackPlan) -> Done<()> {
+        if let Some(how) = differs(&self.config, store)? {
             let says = format!("{how}; `holdfast check --accept-head` takes it as it is");
             plan.checks.push(model::plan::Check {
                 what: "the store is as this computer last saw it, or newer".into(),
@@ -387,7 +400,7 @@ impl Jobs {
                 says: DisplayText::new(&says),
             });
         }
-        Ok(plan)
+        Ok(())
     }
 }
 
@@ -406,9 +419,13 @@ struct Making<'a> {
     pending: &'a [IntentId],
 }
 
-fn stands(unfinished: &Unfinished) -> Stop {
+pub(crate) fn stands(unfinished: &Unfinished) -> Stop {
     let says = format!("an earlier rollback is unfinished (to {})", unfinished.intent.plan.to_says);
-    Stop::failed(ExitCode::Refused, says, "finish it with `holdfast resume`, or go back with `holdfast undo`")
+    let advice = match unfinished.intent.undo {
+        Some(_) => "finish it with `holdfast resume`, or go back with `holdfast undo`",
+        None => "finish it with `holdfast resume`",
+    };
+    Stop::failed(ExitCode::Refused, says, advice)
 }
 
 /// Reads what a plan needs besides the inspection: how each volume begins, and whether the tables' bytes are the saved ones.

@@ -19,6 +19,7 @@ pub mod link;
 pub mod machine;
 pub mod parser;
 pub mod plan;
+mod restoring;
 pub mod run;
 mod save_disk;
 mod saving;

@@ -94,6 +94,7 @@ fn kind(command: &Command) -> JobKind {
         Command::Snapshot { .. } | Command::EstimateSnapshot { .. } => JobKind::Snapshot,
         Command::Auto { .. } => JobKind::Auto,
         Command::PlanRollback { .. } => JobKind::Rollback,
+        Command::PlanRestore { .. } => JobKind::Restore,
         Command::PlanUndo { .. } => JobKind::Undo,
         Command::PlanResume => JobKind::Resume,
         Command::Check { .. } => JobKind::Check,

@@ -1,7 +1,7 @@
 //! What a front end can ask of the engine, and how a run ends.
 
 use crate::files::FilePath;
-use crate::id::{PlanId, SnapRef, VolumePath};
+use crate::id::{DiskNo, PlanId, SnapRef, VolumePath};
 use crate::policy::Manner;
 use crate::proof::Trial;
 use crate::text::{DisplayText, RawName};
@@ -46,6 +46,17 @@ pub enum Command {
         only: Vec<VolumePath>,
         /// Read everything in use first, whatever the file systems say of it.
         full: bool,
+    },
+    /// Work out how a snapshot is put onto other disks, whole, and ask for approval.
+    PlanRestore {
+        /// Which snapshot.
+        to: SnapRef,
+        /// Onto which disks.
+        onto: Vec<Onto>,
+        /// Disks that may be written over though they hold something, by [`crate::inspection::Disk::identity`].
+        overwrite: Vec<DisplayText>,
+        /// With new identifiers of the tables and their partitions.
+        new_ids: bool,
     },
     /// Work out the way back from the last write-back, and ask for approval.
     PlanUndo {
@@ -128,6 +139,15 @@ pub enum Command {
     Cancel,
     /// Leave the rescue.
     Power(PowerAction),
+}
+
+/// A disk that a snapshot's disk is put onto.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Onto {
+    /// Which disk of the snapshot; by order where `None`.
+    pub saved: Option<DiskNo>,
+    /// The disk, as numbered in this run.
+    pub disk: DiskNo,
 }
 
 /// A passphrase on its way from a keyboard to the engine. Never printed.

@@ -84,6 +84,8 @@ pub enum JobKind {
     Auto,
     /// Go to a saved point.
     Rollback,
+    /// Put a saved point onto other disks.
+    Restore,
     /// Go back from a write-back.
     Undo,
     /// Finish a write-back.
@@ -111,6 +113,7 @@ impl JobKind {
             Self::Snapshot => "snapshot",
             Self::Auto => "auto",
             Self::Rollback => "rollback",
+            Self::Restore => "restore",
             Self::Undo => "undo",
             Self::Resume => "resume",
             Self::Check => "check",

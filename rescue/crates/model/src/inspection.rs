@@ -42,6 +42,20 @@ pub struct Disk {
     pub volumes: Vec<Volume>,
 }
 
+impl Disk {
+    /// What a person types to say that it is this disk: its serial number, its world-wide name, or, where the system tells
+    /// neither, what it carries: its table's id or the UUID of the file system straight on it, or else its size in bytes.
+    pub fn identity(&self) -> DisplayText {
+        let Hardware { serial, wwn, size, .. } = &self.hardware;
+        if let Some(told) = serial.as_ref().or(wwn.as_ref()) {
+            return told.clone();
+        }
+        let table = self.table.as_ref().map(|t| t.id.as_str());
+        let carried = table.or_else(|| self.volumes.first().and_then(Volume::uuid));
+        carried.map_or_else(|| DisplayText::new(&size.0.to_string()), DisplayText::new)
+    }
+}
+
 /// A partition table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {

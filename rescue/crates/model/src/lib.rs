@@ -20,6 +20,7 @@ pub mod plan;
 pub mod policy;
 pub mod ports;
 pub mod proof;
+pub mod restore;
 pub mod retention;
 pub mod run_state;
 pub mod signer;

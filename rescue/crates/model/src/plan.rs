@@ -4,6 +4,7 @@ use crate::coverage::CaptureMethod;
 use crate::firmware::VariableWrite;
 use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
 use crate::inspection::Hardware;
+use crate::restore::DiskRestore;
 use crate::snapshot::{MapRoot, Purpose, VolumeRead};
 use crate::text::DisplayText;
 use crate::units::{ByteLen, Extent};
@@ -107,6 +108,9 @@ pub struct RollbackPlan {
     pub volumes: Vec<VolumeRollback>,
     /// What happens to each disk's table.
     pub tables: Vec<TableRollback>,
+    /// The disks that are written whole, with the volumes on them: of a restore. They become valid in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskRestore>,
     /// Volumes left alone, with the reason.
     pub kept: Vec<(VolumePath, DisplayText)>,
     /// What had to be so, and whether it is. One that failed makes the plan unusable.
@@ -144,6 +148,11 @@ pub struct UndoReads {
 pub enum Action {
     /// Go to a saved point, after an undo snapshot.
     Rollback,
+    /// Put a saved point onto other disks, whole. What they held before is not kept: it cannot be undone.
+    Restore {
+        /// A restore onto the same disks that was cut off, and whose place this one takes.
+        over: Option<IntentId>,
+    },
     /// Go back to what was before a write-back, finished or not.
     Undo {
         /// The write-back to be undone.
@@ -228,6 +237,10 @@ impl RollbackPlan {
 
     /// The most that can be written.
     pub fn at_most(&self) -> ByteLen {
-        ByteLen(self.volumes.iter().map(|v| v.at_most.0).fold(0, u64::saturating_add))
+        let sum = |parts: &mut dyn Iterator<Item = u64>| ByteLen(parts.fold(0, u64::saturating_add));
+        match self.disks.is_empty() {
+            true => sum(&mut self.volumes.iter().map(|v| v.at_most.0)),
+            false => sum(&mut self.disks.iter().map(|d| d.at_most.0)),
+        }
     }
 }

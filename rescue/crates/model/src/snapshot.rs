@@ -364,8 +364,11 @@ pub struct Intent {
     pub format: u32,
     /// The plan that was approved.
     pub plan: crate::plan::RollbackPlan,
-    /// The undo snapshot taken before it.
-    pub undo: SnapshotId,
+    /// The undo snapshot taken before it; a restore onto other disks has none, and cannot be undone.
+    pub undo: Option<SnapshotId>,
+    /// Where there is no undo snapshot, whose number would tell: the number of the newest snapshot in the store then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
     /// When it began.
     pub begun: UnixMicros,
 }

@@ -66,7 +66,7 @@ fn a_good_store_is_good() {
     assert_eq!((report.snapshots, report.leftover_packs), (2, 0));
     let intents = open(&objects).unwrap().intents().unwrap();
     let what: Vec<_> = intents.iter().map(|(_, i, r)| (i.undo, r.is_some())).collect();
-    assert_eq!(what, [(one, false), (two, true)], "in the order of their undo snapshots");
+    assert_eq!(what, [(Some(one), false), (Some(two), true)], "in the order of their undo snapshots");
 }
 
 #[test]

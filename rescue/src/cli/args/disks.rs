@@ -3,7 +3,8 @@
 use super::given::{Given, named};
 use super::{StoreAt, Usage};
 use model::command::ImageFormat;
-use model::id::{PlanId, SnapRef, VolumePath};
+use model::id::{DiskNo, PlanId, SnapRef, VolumePath};
+use model::text::DisplayText;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -62,6 +63,17 @@ pub enum WriteBackTo {
         /// Read everything in use first.
         full: bool,
     },
+    /// A saved state, onto other disks, whole.
+    Disks {
+        /// Which.
+        to: SnapRef,
+        /// What goes onto each of the disks; by order where `None`.
+        saved: Vec<Option<DiskNo>>,
+        /// Disks that may be written over, by their identity.
+        overwrite: Vec<DisplayText>,
+        /// With new identifiers.
+        new_ids: bool,
+    },
     /// The state before the last write-back.
     Undo {
         /// Read everything in use first.
@@ -84,7 +96,7 @@ pub enum Approval {
     Yes,
 }
 
-/// `rollback`, `undo`, `resume`
+/// `rollback`, `restore`, `undo`, `resume`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteBack {
     /// What is to be written.
@@ -154,11 +166,11 @@ pub(super) fn some(verb: &str, disks: Vec<PathBuf>) -> Result<Vec<PathBuf>, Usag
     if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
 }
 
-/// `rollback`, `undo` or `resume`.
+/// `rollback`, `restore`, `undo` or `resume`.
 pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<WriteBack, Usage> {
     let (to, disks) = write_back_to(verb, given)?;
     let approval = approval(given)?;
-    let writes = matches!(approval, Approval::Plan(_) | Approval::Yes) && verb != "resume";
+    let writes = matches!(approval, Approval::Plan(_) | Approval::Yes) && !matches!(verb, "resume" | "restore");
     if writes && !given.signers.is_empty() && given.sign_with.is_none() {
         let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
         return Err(Usage(says.into()));
@@ -174,6 +186,21 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
                 return Err(Usage("`rollback` needs a snapshot, then the disks".into()));
             };
             WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone(), full: given.full }
+        }
+        "restore" => {
+            let Some(snapshot) = words.next() else {
+                return Err(Usage("`restore` needs a snapshot, then the disks it is put onto".into()));
+            };
+            let to = named(snapshot.clone())?;
+            let plain: Vec<PathBuf> = words.map(PathBuf::from).collect();
+            if !plain.is_empty() && !given.disk.is_empty() {
+                return Err(Usage("name the disks in their order, or each with --disk, not both".into()));
+            }
+            let mut saved: Vec<Option<DiskNo>> = vec![None; plain.len()];
+            saved.extend(given.disk.iter().map(|(no, _)| Some(*no)));
+            let disks = plain.into_iter().chain(given.disk.iter().map(|(_, path)| path.clone())).collect();
+            let (overwrite, new_ids) = (given.overwrite.clone(), given.new_ids);
+            return Ok((WriteBackTo::Disks { to, saved, overwrite, new_ids }, disks));
         }
         "undo" => WriteBackTo::Undo { full: given.full },
         _ => WriteBackTo::Resume,

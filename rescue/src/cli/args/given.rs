@@ -3,13 +3,14 @@
 use super::keeping::{self, StoreAt, UnlockBy};
 use super::{Usage, prove, values};
 use lexopt::{Arg, Parser, ValueExt};
-use model::id::{PlanId, VolumePath};
+use model::id::{DiskNo, PlanId, VolumePath};
 use model::proof::{Accelerator, Bus};
 use model::retention::KeepPolicy;
 use model::signer::SignerId;
 use model::text::DisplayText;
 use model::upkeep::ProbeSize;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Everything that can stand behind a verb. Which of it may, the verb says.
@@ -45,6 +46,9 @@ pub(super) struct Given {
     pub(super) yes: bool,
     pub(super) approve: Option<PlanId>,
     pub(super) only: Vec<VolumePath>,
+    pub(super) disk: Vec<(DiskNo, PathBuf)>,
+    pub(super) overwrite: Vec<DisplayText>,
+    pub(super) new_ids: bool,
     pub(super) foreign: Option<String>,
     pub(super) out: Option<PathBuf>,
     pub(super) probe: Option<ProbeSize>,
@@ -146,6 +150,9 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
                     given.only.push(named(volume.into())?);
                 }
             }
+            "disk" => given.disk.push(onto(&parser.value()?)?),
+            "overwrite" => given.overwrite.push(DisplayText::new(&parser.value()?.string()?)),
+            "new-ids" => given.new_ids = true,
             "foreign-machine" => given.foreign = Some(parser.value()?.string()?),
             "out" => given.out = Some(parser.value()?.into()),
             "probe" => given.probe = Some(probe_size(parser)?),
@@ -173,6 +180,16 @@ fn probe_size(parser: &mut Parser) -> Result<ProbeSize, Usage> {
         }
         None => Ok(ProbeSize::All),
     }
+}
+
+/// `--disk d0=FILE`: a disk of a snapshot, and the one it goes onto.
+fn onto(value: &OsStr) -> Result<(DiskNo, PathBuf), Usage> {
+    let bytes = value.as_bytes();
+    let wrong = || Usage("`--disk` wants a disk of the snapshot and where it goes: --disk d0=DISK".into());
+    let at = bytes.iter().position(|b| *b == b'=').filter(|at| at + 1 < bytes.len()).ok_or_else(wrong)?;
+    let saved = std::str::from_utf8(&bytes[..at]).ok().and_then(|s| s.parse::<VolumePath>().ok());
+    let saved = saved.filter(|path| path.number().is_none()).ok_or_else(wrong)?;
+    Ok((saved.disk(), OsStr::from_bytes(&bytes[at + 1..]).into()))
 }
 
 /// Parses a value whose error says what was expected.

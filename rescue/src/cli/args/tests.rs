@@ -24,6 +24,36 @@ fn refused(line: &str) -> String {
 }
 
 #[test]
+fn disks_are_restored_in_their_order_or_by_name() {
+    let restore = |line: &str| match parsed(line) {
+        Ok(Invocation::WriteBack(w)) => match w.to {
+            WriteBackTo::Disks { saved, overwrite, new_ids, .. } => {
+                let saved: Vec<Option<u16>> = saved.iter().map(|s| s.map(|no| no.0)).collect();
+                (saved, w.disks, overwrite.len(), new_ids)
+            }
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+    assert_eq!(restore("restore latest a b --store s"), (vec![None, None], paths(&["a", "b"]), 0, false));
+    let line = "restore latest --disk d1=a=b --disk d0=c --store s --overwrite S1 --overwrite S2 --new-ids";
+    assert_eq!(restore(line), (vec![Some(1), Some(0)], paths(&["a=b", "c"]), 2, true));
+    for (line, why) in [
+        ("restore --store s", "needs a snapshot"),
+        ("restore latest --store s", "needs a disk"),
+        ("restore latest a --disk d1=b --store s", "not both"),
+        ("restore latest --disk d1= --store s", "--disk d0=DISK"),
+        ("restore latest --disk d0/p1=a --store s", "--disk d0=DISK"),
+        ("restore latest a --only d0/p1 --store s", "no option"),
+        ("rollback latest a --new-ids --store s", "no option"),
+    ] {
+        let said = refused(line);
+        assert!(said.contains(why), "{line}: {said}");
+    }
+}
+
+#[test]
 fn the_forms_of_a_trial() {
     let trial = |timeout, accelerator, bus| Trial { timeout, accelerator, bus };
     for (line, expected) in [

@@ -79,6 +79,7 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             ("s", "save now"),
             ("u", "undo last"),
             ("Esc", "back"),
+            ("n", "new disk"),
             ("?", "help"),
         ],
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],

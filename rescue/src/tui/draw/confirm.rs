@@ -30,6 +30,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         let does = match question.plan.action {
             _ if question.plan.foreign.is_some() => "To put another machine's state here, type",
             Action::Rollback => "To go back, type",
+            Action::Restore { .. } => "To write these disks, type",
             Action::Undo { .. } => "To undo, type",
             Action::Resume { .. } => "To finish, type",
         };
@@ -70,6 +71,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 
     let title = match plan.action {
         Action::Rollback => "Go back to",
+        Action::Restore { .. } => "Put onto other disks:",
         Action::Undo { .. } => "Undo the last rollback: go back to",
         Action::Resume { .. } => "Finish the rollback that was cut off: go to",
     };
@@ -99,10 +101,11 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
             if reads.everything { "f reads only what changed" } else { "f reads everything, as after a break-in" };
         format!("First the present state is saved, so that this can be undone: {} ({key}). ", reads.says)
     });
-    let then = format!(
-        "{}If the power fails meanwhile, it can be finished or undone after the next start.",
-        saved.unwrap_or_default()
-    );
+    let then = match plan.disks.is_empty() {
+        true => "If the power fails meanwhile, it can be finished or undone after the next start.",
+        false => "This cannot be undone. If the power fails meanwhile, it can be finished after the next start.",
+    };
+    let then = format!("{}{then}", saved.unwrap_or_default());
     out.extend(paragraph(&then, plain, 0, columns));
     let passed = plan.checks.iter().filter(|c| c.ok);
     if passed.clone().next().is_some() {
@@ -117,8 +120,17 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 }
 
 fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
-    let mut out =
-        vec![Line::styled(format!("What is written: only what differs, at most {}", plan.at_most()), ui.look.strong())];
+    let heading = match plan.disks.is_empty() {
+        true => format!("What is written: only what differs, at most {}", plan.at_most()),
+        false => format!("What is written: at most {}", plan.at_most()),
+    };
+    let mut out = vec![Line::styled(heading, ui.look.strong())];
+    for d in &plan.disks {
+        let h = &d.hardware;
+        let says =
+            format!("{}, {} as {} of the snapshot; it holds {}; {}", h.model, h.size, d.saved_as, d.holds, d.table);
+        out.extend(hanging(&format!("  {:<7} ", d.disk.to_string()), &says, Style::new(), columns));
+    }
     for v in &plan.volumes {
         let says = format!("{} (at most {})", v.says, v.at_most);
         out.extend(hanging(&format!("  {:<7} ", v.path.to_string()), &says, Style::new(), columns));

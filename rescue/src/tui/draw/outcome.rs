@@ -61,6 +61,7 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             let says = match job {
                 JobKind::Undo => "DONE. The machine is as it was before.",
                 JobKind::Resume => "DONE. The rollback is finished.",
+                JobKind::Restore => "DONE. The disks hold the saved state.",
                 _ => "DONE. The machine is back at the saved state.",
             };
             out.extend(paragraph(says, look.good(), 0, columns));
@@ -70,7 +71,7 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 "{} were written; {} were read back from the disk and compared.",
                 receipt.written, receipt.verified
             )));
-            if job != JobKind::Undo {
+            if !matches!(job, JobKind::Undo | JobKind::Restore) {
                 out.extend(plain("The state before is kept: this can be undone at any time."));
             }
         }

@@ -81,6 +81,12 @@ impl Head {
         self.entries.iter().any(|e| e.used())
     }
 
+    /// Where the last of its partitions ends, from the start of the disk; logical ones lie within an extended one.
+    pub(super) fn end(&self, sector: SectorSize) -> ByteLen {
+        let ends = self.entries.iter().filter(|e| e.used()).map(|e| u64::from(e.start_sect) + u64::from(e.nr_sects));
+        ByteLen(ends.max().unwrap_or(1) * u64::from(sector.0))
+    }
+
     /// Every entry in use lies inside a disk of `size` bytes, and not on the table itself.
     pub(super) fn plausible(&self, size: ByteLen, sector: SectorSize) -> bool {
         let inside = |e: &Entry| {

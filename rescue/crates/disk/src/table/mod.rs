@@ -1,7 +1,10 @@
 //! Partition tables: which there is, its partitions, and the volumes they make.
 
+mod fit;
 mod gpt;
 mod mbr;
+
+pub use fit::fit;
 
 use crate::{content, finding};
 use gpt::{Bad, Copy, Found};

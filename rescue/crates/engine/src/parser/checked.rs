@@ -15,6 +15,7 @@ use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, FileKind, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
+use model::restore::{FitTable, FittedTable};
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::HashSet;
 
@@ -24,6 +25,9 @@ const MOST_PARTITIONS: usize = 1024;
 const MOST_RAW: usize = 1024;
 /// Most bytes of raw table.
 const MOST_RAW_BYTES: u64 = 64 << 20;
+/// Most pieces of a table that is made, and the longest of them.
+const MOST_MADE: usize = 8;
+const MOST_MADE_LEN: usize = 1 << 20;
 /// Most findings of one answer.
 const MOST_FINDINGS: usize = 1024;
 /// Most systems.
@@ -163,6 +167,24 @@ pub(super) fn changes(changes: Changes, volume: &Volume) -> Result<Changes, Pars
     })?;
     check(changes.why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned())?;
     Ok(changes)
+}
+
+/// A table for another disk: a few pieces within it, in whole sectors, none over another.
+pub(super) fn fitted(table: FittedTable, wanted: &FitTable) -> Result<FittedTable, ParserError> {
+    check(matches!(table.sector.0, 512..=65536) && table.sector.0.is_power_of_two(), || {
+        format!("sectors of {} bytes", table.sector.0)
+    })?;
+    check(table.id.len() <= 64, || "an id without end".to_owned())?;
+    check(table.made.len() <= MOST_MADE, || format!("a table in {} pieces", table.made.len()))?;
+    let mut taken = ExtentSet::new();
+    for made in &table.made {
+        let place = made.place;
+        let sound = made.whole(MOST_MADE_LEN).is_some() && place.start().0.is_multiple_of(512);
+        check(sound && Extent::whole(wanted.size).contains(place), || format!("a table at {}", place.start()))?;
+        check(taken.clip(place).is_empty(), || format!("two pieces of a table at {}", place.start()))?;
+        taken.insert(place);
+    }
+    Ok(table)
 }
 
 /// A policy: one that its text can say.
@@ -350,6 +372,31 @@ mod tests {
         };
         assert!(coverage(of(512), &volume()).is_ok());
         assert!(coverage(of(513), &volume()).is_err());
+    }
+
+    #[test]
+    fn a_fitted_table_stays_on_its_disk() {
+        use model::inspection::TableKind;
+        use model::restore::{HexBytes, MadeBytes};
+        use model::units::{ByteOffset, SectorSize};
+        let sector = SectorSize::B512;
+        let wanted = FitTable { kind: TableKind::Gpt, sector, size: ByteLen(4096), new_ids: None };
+        let made = |at, len: usize| MadeBytes::new(ByteOffset(at), &vec![1; len]).unwrap();
+        let of = |made| FittedTable { sector, smallest: ByteLen(1), made, id: String::new() };
+        assert!(fitted(of(vec![made(0, 512), made(3584, 512)]), &wanted).is_ok());
+        let longer = MadeBytes { place: Extent::between(0, 1).unwrap(), bytes: HexBytes(vec![1; 2]) };
+        for bad in [
+            vec![made(3584, 513)],
+            vec![made(4096, 512)],
+            vec![made(1, 512)],
+            vec![made(0, 1024), made(512, 512)],
+            vec![longer],
+            (0..9).map(|i| made(i * 512, 1)).collect(),
+        ] {
+            assert!(fitted(of(bad.clone()), &wanted).is_err(), "{bad:?}");
+        }
+        let absurd = FittedTable { sector: SectorSize(513), ..of(Vec::new()) };
+        assert!(fitted(absurd, &wanted).is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
 use model::ports::{DiskSource, ReadAt};
+use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{Extent, ExtentSet};
 use std::io;
@@ -389,6 +390,15 @@ impl Parser for Child {
         let request = Request::Losses { content: content.clone(), size: saved.size() };
         match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, one(&[&*saved]))? {
             (Answer::Losses { files }, _) => checked::losses(files, lost),
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
+    fn fit_table(&self, saved: Arc<dyn ReadAt>, wanted: &FitTable) -> Result<FittedTable, ParserError> {
+        let request = Request::FitTable { size: saved.size(), wanted: wanted.clone() };
+        match self.browsing.ask(&request, &[], LOOK, one(&[&*saved]))? {
+            (Answer::Fitted { table }, _) => checked::fitted(*table, wanted),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }

@@ -15,6 +15,7 @@ use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::ports::{DiskSource, ReadAt, Window};
+use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
 use model::units::{Extent, ExtentSet};
@@ -132,6 +133,11 @@ pub(super) fn losses(content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet
     disk::fs::losses(content, saved, lost).map_err(|e| ParserError::new(e.to_string()))
 }
 
+/// A saved table, fitted to another disk.
+pub(super) fn fit_table(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, ParserError> {
+    disk::table::fit(saved, wanted).map_err(ParserError::new)
+}
+
 /// What differs between two states of a file system.
 pub(super) fn differences(
     before: (&Content, Arc<dyn ReadAt>),
@@ -238,6 +244,10 @@ impl Parser for Local {
     fn files(&self, saved: &SavedFs, ask: &AboutFiles) -> Result<OfFiles, ParserError> {
         let told = self.desk().files(saved.map, &saved.content, || saved.bytes.clone(), ask)?;
         checked::files(told, ask, saved.bytes.size())
+    }
+
+    fn fit_table(&self, saved: Arc<dyn ReadAt>, wanted: &FitTable) -> Result<FittedTable, ParserError> {
+        checked::fitted(fit_table(&*saved, wanted)?, wanted)
     }
 
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {

@@ -26,6 +26,7 @@ use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
 use model::ports::{DiskSource, ReadAt};
+use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
 use model::text::{DisplayText, RawName};
 use model::units::{ByteOffset, Extent, ExtentSet};
@@ -177,6 +178,12 @@ pub trait Parser: store::Decode {
     /// [`disk::fs::losses`].
     fn losses(&self, _content: &Content, _saved: Arc<dyn ReadAt>, _lost: &ExtentSet) -> Result<LostFiles, ParserError> {
         Err(ParserError::new("nothing is there to look at saved files"))
+    }
+
+    /// The table of a saved disk, fitted to another disk; `saved` are the saved disk's bytes, read from a store. See
+    /// [`disk::table::fit`].
+    fn fit_table(&self, _saved: Arc<dyn ReadAt>, _wanted: &FitTable) -> Result<FittedTable, ParserError> {
+        Err(ParserError::new("nothing is there to look at saved tables"))
     }
 
     /// Answers a question about the files of a saved file system. What was opened for it is kept for the next one.

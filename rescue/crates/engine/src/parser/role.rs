@@ -163,6 +163,10 @@ fn answer(
             or_failed(desk.files(*map, content, bytes, about).map(|told| Answer::Files { told }))
         }
         Request::LoadOptions { entries } => plain(Answer::LoadOptions { options: super::load_options(entries) }),
+        Request::FitTable { size, wanted } => {
+            let saved = Handed::new(asking.clone(), *size).ahead();
+            or_failed(desk::fit_table(&*saved, wanted).map(|t| Answer::Fitted { table: Box::new(t) }))
+        }
         Request::Differences { before, after, asked } => {
             let bytes = |size: ByteLen| Handed::new(asking.clone(), size);
             let found = desk::differences(

@@ -13,6 +13,7 @@ use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, V
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
+use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Intent, MapRoot, Receipt, Statement};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -94,6 +95,11 @@ pub(super) enum Request {
         size: ByteLen,
         about: AboutFiles,
     },
+    /// While it is answered, the parser asks for bytes of the saved disk, `size` bytes long.
+    FitTable {
+        size: ByteLen,
+        wanted: FitTable,
+    },
     /// While it is answered, the parser asks for bytes of both states, each with what is on it and its size.
     Differences {
         before: (Content, ByteLen),
@@ -158,6 +164,9 @@ pub(super) enum Answer {
     },
     Files {
         told: OfFiles,
+    },
+    Fitted {
+        table: Box<FittedTable>,
     },
     Differences {
         found: Box<FsDifferences>,

@@ -1,7 +1,7 @@
 //! Which disk of now is which disk of a snapshot.
 
 use model::id::{DiskNo, IntentId};
-use model::inspection::{Content, Disk, Inspection, Table};
+use model::inspection::{Content, Disk, Hardware, Inspection, Table};
 use model::snapshot::{Machine, Manifest, SavedDisk};
 
 /// A disk of the snapshot, and the one it is now.
@@ -83,6 +83,12 @@ fn knows_a_volume(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, pending: 
 pub(crate) fn same_machine(manifest: &Manifest, machine: &Machine, inspection: &Inspection) -> bool {
     let then = |id: &String| manifest.systems.iter().any(|s| s.system.machine_id.as_ref() == Some(id));
     manifest.machine.is(machine) || inspection.systems.iter().filter_map(|s| s.machine_id.as_ref()).any(then)
+}
+
+/// True where the system says the same of both: one piece of hardware, or two that it cannot tell apart.
+pub(crate) fn same_piece(a: &Hardware, b: &Hardware) -> bool {
+    let key = |h: &Hardware| (h.serial.clone(), h.wwn.clone(), h.model.clone(), h.size, h.sector);
+    key(a) == key(b)
 }
 
 fn uuid(content: &Content) -> Option<&str> {

@@ -4,6 +4,7 @@ pub mod disks;
 pub mod elsewhere;
 pub mod firmware;
 pub mod policy;
+pub mod restore;
 pub mod rollback;
 pub mod snapshot;
 

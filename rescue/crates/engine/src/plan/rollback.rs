@@ -9,7 +9,7 @@ use model::firmware::VariableWrite;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
-use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume};
+use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume, SnapshotSummary};
 use model::text::DisplayText;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,16 +87,14 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     let firmware = made.firmware(&volumes);
     let Planner { checks, warnings, kept, foreign, .. } = made;
     let summary = question.manifest.summary(question.to);
-    let what = match (&summary.headline, &summary.system) {
-        (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
-        (_, _) => format!("snapshot of {} UTC", summary.taken),
-    };
+    let what = said(&summary);
     RollbackPlan {
         action: question.action,
         to: question.to,
-        to_says: DisplayText::new(&what),
+        to_says: what,
         volumes,
         tables,
+        disks: Vec::new(),
         kept,
         checks,
         warnings,
@@ -104,6 +102,15 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         firmware,
         reads: None,
     }
+}
+
+/// What a snapshot is, for people.
+pub(super) fn said(summary: &SnapshotSummary) -> DisplayText {
+    let what = match (&summary.headline, &summary.system) {
+        (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
+        (_, _) => format!("snapshot of {} UTC", summary.taken),
+    };
+    DisplayText::new(&what)
 }
 
 struct Planner<'a> {
@@ -536,7 +543,7 @@ impl<'a> Planner<'a> {
                 // of the snapshot gone to through its volumes.
                 let then = |d: DiskNo| match q.action {
                     Action::Undo { .. } => d == saved.no,
-                    Action::Rollback | Action::Resume { .. } => {
+                    Action::Rollback | Action::Restore { .. } | Action::Resume { .. } => {
                         of.volumes.iter().any(|v| v.path.disk() == d && v.saved_as.disk() == saved.no)
                     }
                 };
@@ -576,12 +583,7 @@ impl<'a> Planner<'a> {
     }
 
     fn mount(&self, saved: &SavedVolume) -> Option<String> {
-        let q = self.q;
-        let systems = q.manifest.systems.iter().map(|s| s.system.clone()).collect();
-        let then = Inspection { systems, ..Inspection::default() };
-        let volume = Volume { path: saved.path.clone(), extent: saved.extent, content: Content::Unknown };
-        let (at, system) = mount_point(&volume, &then)?;
-        Some(format!("{at} of {system}"))
+        mounted(saved, self.q.manifest)
     }
 
     fn role(&self, saved: &SavedVolume) -> Role {
@@ -618,6 +620,15 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Where a volume was mounted, in words.
+pub(super) fn mounted(saved: &SavedVolume, manifest: &Manifest) -> Option<String> {
+    let systems = manifest.systems.iter().map(|s| s.system.clone()).collect();
+    let then = Inspection { systems, ..Inspection::default() };
+    let volume = Volume { path: saved.path.clone(), extent: saved.extent, content: Content::Unknown };
+    let (at, system) = mount_point(&volume, &then)?;
+    Some(format!("{at} of {system}"))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Root,
@@ -627,7 +638,7 @@ enum Role {
     None,
 }
 
-fn kind(content: &Content) -> &'static str {
+pub(super) fn kind(content: &Content) -> &'static str {
     let path = VolumePath::whole(DiskNo(0));
     let extent = model::units::Extent::whole(model::units::ByteLen::ZERO);
     Volume { path, extent, content: content.clone() }.kind()

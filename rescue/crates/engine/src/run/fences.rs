@@ -13,10 +13,11 @@ use model::inspection::FenceInfo;
 use model::plan::VolumeRollback;
 use model::ports::WriteLease;
 use model::snapshot::MapRoot;
-use model::units::{ByteOffset, Extent};
+use model::text::DisplayText;
+use model::units::{ByteOffset, Extent, SectorSize};
 
 /// Length of a fence as memory.
-const LEN: usize = 4096;
+pub(crate) const LEN: usize = 4096;
 /// The bytes of a volume that a fence covers.
 pub(crate) type Head = [u8; LEN];
 
@@ -36,17 +37,32 @@ pub(crate) fn raise(
     intent: IntentId,
     store: &str,
 ) -> Result<u64, Stop> {
-    let fence = FenceInfo { intent, store: store.to_owned(), was: volume.says.clone() };
-    replace(lease, &encode(&fence), volume.hardware.sector.0, First::Sector)
+    raise_on(lease, (&volume.says, volume.hardware.sector), intent, store)
+}
+
+/// The same on anything that is leased: what stood there, and the sectors of its disk.
+pub(crate) fn raise_on(
+    lease: &mut dyn WriteLease,
+    (was, sector): (&DisplayText, SectorSize),
+    intent: IntentId,
+    store: &str,
+) -> Result<u64, Stop> {
+    let fence = FenceInfo { intent, store: store.to_owned(), was: was.clone() };
+    replace(lease, &encode(&fence), sector, First::Sector)
 }
 
 /// Puts a volume's own first bytes back: the last thing that happens to it.
 pub(crate) fn lower(lease: &mut dyn WriteLease, volume: &VolumeRollback, head: &Head) -> Result<u64, Stop> {
-    replace(lease, head, volume.hardware.sector.0, First::Rest)
+    lower_on(lease, volume.hardware.sector, head)
+}
+
+/// The same on anything that is leased.
+pub(crate) fn lower_on(lease: &mut dyn WriteLease, sector: SectorSize, head: &Head) -> Result<u64, Stop> {
+    replace(lease, head, sector, First::Rest)
 }
 
 /// Replaces the head in the order given. Returns how many bytes were written.
-fn replace(lease: &mut dyn WriteLease, head: &Head, sector: u32, first: First) -> Result<u64, Stop> {
+fn replace(lease: &mut dyn WriteLease, head: &Head, sector: SectorSize, first: First) -> Result<u64, Stop> {
     // What a killed run wrote may be seen here and yet be in a cache only: a fence counts once it is durable, and is taken
     // away only from a payload that is.
     lease.sync().map_err(|e| medium(&e))?;
@@ -55,7 +71,7 @@ fn replace(lease: &mut dyn WriteLease, head: &Head, sector: u32, first: First) -
     if now == *head {
         return Ok(0);
     }
-    let sector = usize::try_from(sector).unwrap_or(512).clamp(512, LEN);
+    let sector = usize::try_from(sector.0).unwrap_or(512).clamp(512, LEN);
     let parts = match first {
         First::Sector => [0..sector, sector..LEN],
         First::Rest => [sector..LEN, 0..sector],
@@ -72,7 +88,7 @@ fn replace(lease: &mut dyn WriteLease, head: &Head, sector: u32, first: First) -
         true => Ok(FENCE_LEN.0),
         false => Err(Stop::failed(
             ExitCode::Failed,
-            "the first 4096 bytes of a volume did not read back as they were written",
+            "the first 4096 bytes of a volume or disk did not read back as they were written",
             "the disk does not keep what it is given: replace it",
         )),
     }

@@ -3,6 +3,7 @@
 //! **Architecture invariant.** The order of a write-back is in one function, [`write_back::carry_out`], as a list of phases.
 
 mod ahead;
+pub(crate) mod blank;
 pub mod capture;
 pub mod choice;
 mod cut;
@@ -21,12 +22,14 @@ pub mod pending;
 #[cfg(feature = "prove")]
 pub(crate) mod proof;
 mod reader;
+pub mod restore;
 pub(crate) mod same;
 pub(crate) mod saved;
 mod stopped;
 pub(crate) mod tables;
 mod taking;
 mod target;
+mod whole_disk;
 pub mod write_back;
 
 pub(crate) use meter::Meter;

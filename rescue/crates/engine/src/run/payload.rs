@@ -4,7 +4,7 @@ use super::leases::medium;
 use super::{Context, Meter, Stop};
 use disk::fence::FENCE_LEN;
 use model::command::ExitCode;
-use model::id::Digest;
+use model::id::{Digest, VolumePath};
 use model::plan::VolumeRollback;
 use model::ports::WriteLease;
 use model::snapshot::MapRoot;
@@ -30,6 +30,18 @@ pub(crate) enum Against {
     Disk,
 }
 
+/// How far what stands on the medium counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compare {
+    /// Not at all: everything is written.
+    Nothing,
+    /// What is there already is not written again.
+    All,
+    /// The same, but zeros are written: where nothing was ever written a disk may read as zeros today and as something else
+    /// tomorrow.
+    NotZeros,
+}
+
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Done {
@@ -39,12 +51,11 @@ pub(crate) struct Done {
     pub(crate) verified: u64,
 }
 
+/// Slices at their places in a lease, in rising order.
+pub(crate) type Slices = Box<dyn Iterator<Item = Result<Slice, StoreError>> + Send>;
+
 /// The slices of a volume to be looked at, those under the fence left out.
-fn slices(
-    cx: &Context<'_>,
-    volume: &VolumeRollback,
-    against: Against,
-) -> Box<dyn Iterator<Item = Result<Slice, StoreError>> + Send> {
+fn slices(cx: &Context<'_>, volume: &VolumeRollback, against: Against) -> Slices {
     let end = volume.extent.len().0;
     let behind = Extent::between(FENCE_LEN.0, end).unwrap_or_else(|| Extent::whole(ByteLen::ZERO));
     match against {
@@ -60,7 +71,7 @@ fn slices(
 }
 
 /// The part of a slice within `range`.
-fn clip(slice: Slice, range: Extent) -> Option<Slice> {
+pub(crate) fn clip(slice: Slice, range: Extent) -> Option<Slice> {
     use store::SliceContent::{Chunk, Zero};
     let extent = slice.extent.intersect(range)?;
     let cut = u32::try_from(extent.start().0 - slice.extent.start().0).ok()?;
@@ -79,8 +90,13 @@ pub(crate) fn rehearse(
     against: Against,
     meter: &mut Meter<'_>,
 ) -> Result<u64, Stop> {
+    prove(cx, slices(cx, volume, against), meter)
+}
+
+/// Reads and hashes slices. Returns how much they are.
+pub(crate) fn prove(cx: &Context<'_>, slices: Slices, meter: &mut Meter<'_>) -> Result<u64, Stop> {
     let mut all = 0;
-    for read in cx.store.read_ahead(slices(cx, volume, against)) {
+    for read in cx.store.read_ahead(slices) {
         if cx.observer.cancelled() {
             return Err(Stop::Cancelled("stopped before anything was written".into()));
         }
@@ -122,21 +138,49 @@ pub(crate) fn write(
     against: Against,
     meter: &mut Meter<'_>,
 ) -> Result<Done, Stop> {
+    let compare = match against {
+        Against::Map(_) => Compare::Nothing,
+        Against::Disk => Compare::All,
+    };
+    put(cx, (lease, &volume.path), slices(cx, volume, against), compare, meter)
+}
+
+/// Makes a leased place hold these slices. On return they are durable, and were read back from the medium.
+pub(crate) fn put(
+    cx: &Context<'_>,
+    (lease, path): (&mut dyn WriteLease, &VolumePath),
+    slices: Slices,
+    compare: Compare,
+    meter: &mut Meter<'_>,
+) -> Result<Done, Stop> {
     let (sender, receiver) = sync_channel(AHEAD);
     std::thread::scope(|scope| {
-        scope.spawn(|| fetch(cx, volume, against, sender));
-        let mut batch =
-            Batch { lease, path: volume.path.to_string(), pieces: Vec::new(), bytes: 0, done: Done::default() };
-        let result = take(cx, &receiver, &mut batch, against, meter);
+        scope.spawn(move || fetch(cx, slices, &sender));
+        let mut batch = Batch::new(lease, path);
+        let result = take(cx, &receiver, &mut batch, compare, meter);
         drop(receiver);
         result.map(|()| batch.done)
     })
 }
 
+/// Makes a leased place hold these bytes, likewise.
+pub(crate) fn put_bytes(
+    (lease, path): (&mut dyn WriteLease, &VolumePath),
+    pieces: impl Iterator<Item = (ByteOffset, Vec<u8>)>,
+) -> Result<Done, Stop> {
+    let mut batch = Batch::new(lease, path);
+    for (ByteOffset(at), bytes) in pieces {
+        let all = 0..bytes.len();
+        batch.write(&Piece { at, bytes }, all)?;
+    }
+    batch.settle()?;
+    Ok(batch.done)
+}
+
 /// Reads the wanted bytes from the store, joining those that lie side by side.
-fn fetch(cx: &Context<'_>, volume: &VolumeRollback, against: Against, to: SyncSender<Result<Piece, StoreError>>) {
+fn fetch(cx: &Context<'_>, slices: Slices, to: &SyncSender<Result<Piece, StoreError>>) {
     let mut open: Option<Piece> = None;
-    for read in cx.store.read_ahead(slices(cx, volume, against)) {
+    for read in cx.store.read_ahead(slices) {
         let piece = match read {
             Ok((slice, bytes)) => Piece { at: slice.extent.start().0, bytes },
             Err(e) => {
@@ -169,7 +213,7 @@ fn take(
     cx: &Context<'_>,
     from: &Receiver<Result<Piece, StoreError>>,
     batch: &mut Batch<'_>,
-    against: Against,
+    compare: Compare,
     meter: &mut Meter<'_>,
 ) -> Result<(), Stop> {
     for piece in from {
@@ -178,9 +222,10 @@ fn take(
         }
         let piece = piece?;
         meter.add(piece.bytes.len() as u64);
-        match against {
-            Against::Map(_) => batch.write(&piece, 0..piece.bytes.len())?,
-            Against::Disk => batch.compare_and_write(&piece)?,
+        match compare {
+            Compare::Nothing => batch.write(&piece, 0..piece.bytes.len())?,
+            Compare::All => batch.compare_and_write(&piece, false)?,
+            Compare::NotZeros => batch.compare_and_write(&piece, true)?,
         }
         if batch.bytes >= BATCH_BYTES || batch.pieces.len() >= BATCH_PIECES {
             batch.settle()?;
@@ -198,7 +243,11 @@ struct Batch<'a> {
     done: Done,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn new(lease: &'a mut dyn WriteLease, path: &VolumePath) -> Self {
+        Self { lease, path: path.to_string(), pieces: Vec::new(), bytes: 0, done: Done::default() }
+    }
+
     fn write(&mut self, piece: &Piece, part: std::ops::Range<usize>) -> Result<(), Stop> {
         let at = ByteOffset(piece.at + part.start as u64);
         let bytes = &piece.bytes[part];
@@ -209,8 +258,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes the 4096-byte parts of a piece that differ from the medium.
-    fn compare_and_write(&mut self, piece: &Piece) -> Result<(), Stop> {
+    /// Writes the 4096-byte parts of a piece that differ from the medium; where `zeros`, also those that are zeros.
+    fn compare_and_write(&mut self, piece: &Piece, zeros: bool) -> Result<(), Stop> {
         const STEP: usize = 4096;
         let mut now = vec![0; piece.bytes.len()];
         // Where the medium cannot be read it is written: that is what makes a disk give a bad sector up.
@@ -218,7 +267,8 @@ impl Batch<'_> {
         let mut start = None;
         for at in (0..piece.bytes.len()).step_by(STEP) {
             let end = (at + STEP).min(piece.bytes.len());
-            let differs = !readable || now[at..end] != piece.bytes[at..end];
+            let wanted = &piece.bytes[at..end];
+            let differs = !readable || now[at..end] != *wanted || (zeros && wanted.iter().all(|b| *b == 0));
             match (start, differs) {
                 (None, true) => start = Some(at),
                 (Some(from), false) => {

@@ -1,12 +1,13 @@
 //! Which write-back is unfinished, and which is the last that finished: read from the fences and the store, never from memory.
 
 use super::{Context, Stop, fences};
-use crate::plan::disks::same_machine;
+use crate::plan::disks::{same_machine, same_piece};
 use model::command::ExitCode;
 use model::id::{IntentId, SnapRef, SnapshotId};
 use model::inspection::Inspection;
 use model::plan::Action;
 use model::ports::{ReadAt, Window};
+use model::restore::DiskRestore;
 use model::snapshot::{Intent, Machine, Manifest, Receipt};
 use model::units::ByteOffset;
 use std::collections::BTreeSet;
@@ -51,10 +52,11 @@ pub fn unfinished(store: &Store, inspection: &Inspection) -> Result<Option<Unfin
     }
 }
 
-/// The write-back that an intent undoes.
+/// The write-back that an intent undoes, or whose place it takes.
 fn superseded_by(intent: &Intent) -> Option<IntentId> {
     match intent.plan.action {
         Action::Undo { of } => Some(of),
+        Action::Restore { over } => over,
         Action::Rollback | Action::Resume { .. } => None,
     }
 }
@@ -62,10 +64,24 @@ fn superseded_by(intent: &Intent) -> Option<IntentId> {
 /// The snapshot that the disks of a machine were last known to hold: its newest one, or, where a write-back ended after that
 /// was taken, what it left. Nothing where that cannot be told.
 pub fn last_known(store: &Store, machine: &Machine) -> Option<(SnapshotId, Manifest)> {
-    let (id, newest) = store.find(&SnapRef::Latest, Some(machine)).ok()?;
-    let mut holds = (newest.counter, id);
-    for (_, intent, receipt) in store.intents().ok()? {
-        let counter = match store.manifest(intent.undo) {
+    let (latest, newest) = store.find(&SnapRef::Latest, Some(machine)).ok()?;
+    let mut holds = (newest.counter, latest);
+    let all = store.intents().ok()?;
+    let superseded: BTreeSet<IntentId> = all.iter().filter_map(|(_, i, _)| superseded_by(i)).collect();
+    for (id, intent, receipt) in all {
+        let Some(undo) = intent.undo else {
+            // Put onto other disks, it is this machine from then on.
+            if superseded.contains(&id) {
+                continue;
+            }
+            match (store.manifest(intent.plan.to), intent.after) {
+                (Ok(to), Some(after)) if to.machine.is(machine) && after >= holds.0 => holds = (after, receipt?.holds),
+                (Ok(_), _) => {}
+                (Err(_), _) => return None,
+            }
+            continue;
+        };
+        let counter = match store.manifest(undo) {
             Ok(undo) if undo.machine.is(machine) => undo.counter,
             Ok(_) => continue,
             // Forgotten since: nothing numbers it any more but the time.
@@ -77,7 +93,7 @@ pub fn last_known(store: &Store, machine: &Machine) -> Option<(SnapshotId, Manif
         }
     }
     match holds.1 {
-        same if same == id => Some((id, newest)),
+        same if same == latest => Some((latest, newest)),
         other => store.manifest(other).ok().map(|manifest| (other, manifest)),
     }
 }
@@ -89,6 +105,19 @@ pub struct Finished {
     pub id: IntentId,
     /// Its record.
     pub intent: Intent,
+    /// Its undo snapshot.
+    pub undo: SnapshotId,
+}
+
+/// What comes first of those with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// It took the undo snapshot.
+    First,
+    /// It undoes one that was not finished, and goes to that undo snapshot.
+    Again,
+    /// It has none, and came after the snapshot of that number.
+    Restore,
 }
 
 /// The last finished write-back of the machine on these disks. One whose record says nothing of its end, though its volumes all
@@ -104,7 +133,13 @@ pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, S
         // The rollback may have brought another machine id: both that of before and that of the snapshot tell whose it was.
         let to = cx.store.manifest(intent.plan.to);
         let ours = |m: &Manifest| same_machine(m, &machine, inspection);
-        let before = match (cx.store.manifest(intent.undo), &to) {
+        let Some(undo) = intent.undo else {
+            if lies_here(&intent, inspection) {
+                all.push(((intent.after.unwrap_or(u64::MAX), Kind::Restore), id, intent, receipt));
+            }
+            continue;
+        };
+        let before = match (cx.store.manifest(undo), &to) {
             (Ok(before), _) => before,
             // Another machine's: of no concern here.
             (Err(_), Ok(to)) if !ours(to) => continue,
@@ -112,8 +147,8 @@ pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, S
             (Err(e), _) => return Err(e.into()),
         };
         if ours(&before) || to.is_ok_and(|to| ours(&to)) {
-            let again = superseded_by(&intent).is_some();
-            all.push(((before.counter, again), id, intent, receipt));
+            let kind = if superseded_by(&intent).is_some() { Kind::Again } else { Kind::First };
+            all.push(((before.counter, kind), id, intent, receipt));
         }
     }
     all.sort_by_key(|(order, id, ..)| (*order, *id));
@@ -121,9 +156,15 @@ pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, S
         if receipt.is_none() && !stands(cx, inspection, &intent) {
             continue;
         }
-        return match went_back(&intent, receipt.as_ref()) {
-            false => Ok(Finished { id, intent }),
-            true => Err(Stop::failed(
+        return match (intent.undo, went_back(&intent, receipt.as_ref())) {
+            (None, _) => Err(Stop::failed(
+                ExitCode::Refused,
+                "there is nothing to undo: the last thing done was to put a snapshot onto this disk, and what it held \
+                 before was not kept",
+                "choose a snapshot to roll back to",
+            )),
+            (Some(undo), false) => Ok(Finished { id, intent, undo }),
+            (Some(_), true) => Err(Stop::failed(
                 ExitCode::Refused,
                 "there is nothing to undo: the last thing done was to go back",
                 "choose a snapshot to roll back to",
@@ -134,14 +175,24 @@ pub fn finished(cx: &Context<'_>, inspection: &Inspection) -> Result<Finished, S
     Err(Stop::failed(ExitCode::Refused, says, "choose a snapshot to roll back to"))
 }
 
+/// True where the disks that a restore wrote are here.
+fn lies_here(intent: &Intent, inspection: &Inspection) -> bool {
+    let here = |d: &DiskRestore| inspection.disks.iter().any(|disk| same_piece(&d.hardware, &disk.hardware));
+    intent.plan.disks.iter().all(here)
+}
+
 fn went_back(intent: &Intent, receipt: Option<&Receipt>) -> bool {
     let holds: SnapshotId = receipt.map_or(intent.plan.to, |r| r.holds);
-    holds == intent.undo
+    Some(holds) == intent.undo
 }
 
 /// True where every volume of the intent begins as it was to begin in the end, and not as it began before.
 fn stands(cx: &Context<'_>, inspection: &Inspection, intent: &Intent) -> bool {
-    let Ok(before) = cx.store.manifest(intent.undo) else { return false };
+    let before = match intent.undo.map(|undo| cx.store.manifest(undo)) {
+        None => None,
+        Some(Ok(before)) => Some(before),
+        Some(Err(_)) => return false,
+    };
     let sources = cx.devices.disks();
     let head = |v: &model::plan::VolumeRollback| {
         let present = inspection.volume(&v.path).filter(|p| p.extent == v.extent)?;
@@ -149,9 +200,10 @@ fn stands(cx: &Context<'_>, inspection: &Inspection, intent: &Intent) -> bool {
         let window = Window::new(source.bytes.clone(), present.extent).ok()?;
         window.read_vec(ByteOffset(0), 4096).ok()
     };
-    let mut differs = false;
+    // Of what a restore wrote over nothing is known.
+    let mut differs = before.is_none();
     for volume in &intent.plan.volumes {
-        let was = before.volumes.iter().find(|v| v.path == volume.path).map(|v| v.map);
+        let was = before.iter().flat_map(|b| &b.volumes).find(|v| v.path == volume.path).map(|v| v.map);
         let Ok(wanted) = fences::wanted_head(cx, was, volume.map) else { return false };
         let was = was.and_then(|map| fences::wanted_head(cx, None, map).ok());
         if head(volume).as_deref() != Some(&wanted[..]) {

@@ -56,7 +56,7 @@ pub fn write_back(cx: &Context<'_>, plan: &RollbackPlan, report: &Report) -> Res
     }
     // Nobody may have written since the volumes were saved, whatever the leases promise.
     leases.unchanged(plan)?;
-    let intent = Intent { format: FORMAT, plan: plan.clone(), undo, begun: cx.clock.now() };
+    let intent = Intent { format: FORMAT, plan: plan.clone(), undo: Some(undo), after: None, begun: cx.clock.now() };
     let id = cx.store.put_intent(&intent)?;
     let work = Work { plan, intent: id, before: &present, all: ByteLen(all), from_backup: backups(report) };
     carry_out(cx, &work, leases, &against)
@@ -73,7 +73,7 @@ pub fn resume(cx: &Context<'_>, plan: &RollbackPlan, report: &Report, of: Intent
         let says = "the plan goes to another snapshot than the write-back it is to finish";
         return Err(Stop::failed(ExitCode::Refused, says, "look at the disks again and make a new plan"));
     }
-    let before = cx.store.manifest(intent.undo)?;
+    let before = cx.store.manifest(intent.undo.ok_or_else(no_undo)?)?;
     // Disks may have been numbered anew since: the name in the snapshot leads to the name then, and that to what was saved.
     let then =
         |v: &VolumeRollback| intent.plan.volumes.iter().find(|w| w.saved_as == v.saved_as).map(|w| w.path.clone());
@@ -88,16 +88,24 @@ pub fn resume(cx: &Context<'_>, plan: &RollbackPlan, report: &Report, of: Intent
 /// As [`write_back`].
 pub fn undo_unfinished(cx: &Context<'_>, plan: &RollbackPlan, report: &Report, of: IntentId) -> Result<Receipt, Stop> {
     usable(plan)?;
-    let undo = cx.store.intent(of)?.undo;
+    let undo = cx.store.intent(of)?.undo.ok_or_else(no_undo)?;
     let before = cx.store.manifest(undo)?;
     let maps = plan.volumes.iter().filter_map(|v| Some((v.path.clone(), map_of(&before, &v.saved_as)?))).collect();
     // All that can refuse refuses before the intent is put.
     let mut leases = Leases::take(cx, plan, true)?;
     leases.unchanged(plan)?;
     drop(leases);
-    let intent = Intent { format: FORMAT, plan: plan.clone(), undo, begun: cx.clock.now() };
+    let intent = Intent { format: FORMAT, plan: plan.clone(), undo: Some(undo), after: None, begun: cx.clock.now() };
     let id = cx.store.put_intent(&intent)?;
     unfinished(cx, plan, report, id, &maps)
+}
+
+/// A restore is finished by `run::restore`, and nothing goes back from it.
+pub(crate) fn no_undo() -> Stop {
+    let says = "what the disk held before it was to hold a snapshot was not kept: that cannot be undone";
+    let advice =
+        "finish it with `holdfast resume`, or put another snapshot onto it with `holdfast restore` and `--overwrite`";
+    Stop::failed(ExitCode::Refused, says, advice)
 }
 
 /// What stood in each volume before, by its path now.
@@ -141,7 +149,7 @@ fn carry_out(
     leases: Leases,
     against: &dyn Fn(&VolumePath) -> Against,
 ) -> Result<Receipt, Stop> {
-    let done = fenced_part(cx, work, leases, against).map_err(interrupted)?;
+    let done = fenced_part(cx, work, leases, against).map_err(|stop| interrupted(stop, FENCED))?;
     let receipt = Receipt {
         format: FORMAT,
         intent: work.intent,
@@ -197,16 +205,16 @@ fn fenced_part(
 }
 
 /// After the first fence every failure is one thing: interrupted, and resumable.
-fn interrupted(stop: Stop) -> Stop {
+pub(super) fn interrupted(stop: Stop, advice: &str) -> Stop {
     match stop {
-        Stop::Cancelled(says) => Stop::failed(ExitCode::Interrupted, says.as_str(), FENCED),
+        Stop::Cancelled(says) => Stop::failed(ExitCode::Interrupted, says.as_str(), advice),
         Stop::Failed(Failure { says, .. }) | Stop::Full(Failure { says, .. }) => {
-            Stop::failed(ExitCode::Interrupted, says.as_str(), FENCED)
+            Stop::failed(ExitCode::Interrupted, says.as_str(), advice)
         }
     }
 }
 
-fn usable(plan: &RollbackPlan) -> Result<(), Stop> {
+pub(super) fn usable(plan: &RollbackPlan) -> Result<(), Stop> {
     let failed: Vec<String> = plan.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.what, c.says)).collect();
     match (plan.is_usable(), failed.is_empty()) {
         (true, _) => Ok(()),

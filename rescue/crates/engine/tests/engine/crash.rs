@@ -47,7 +47,7 @@ pub(crate) fn record(before: Vec<u8>) -> Recorded {
     let sim = Sim::new(before.clone());
     must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: Vec::new(), full: false });
     let store = store(&objects);
-    let undo = store.intents().unwrap()[0].1.undo;
+    let undo = store.intents().unwrap()[0].1.undo.unwrap();
     let mut mask = vec![false; before.len()];
     mask[..1 << 20].fill(true);
     mask[before.len() - (1 << 20)..].fill(true);

@@ -162,7 +162,7 @@ fn what_starts_the_machine_goes_back_with_it() {
         all
     });
     let intents = objects.list("intents").unwrap();
-    let undo = store(&objects).intents().unwrap()[0].1.undo;
+    let undo = store(&objects).intents().unwrap()[0].1.undo.unwrap();
 
     let done = Board::new(board.sim.bytes(), restored.clone());
     done.run(&objects, Command::PlanUndo { full: false });

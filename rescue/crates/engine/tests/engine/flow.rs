@@ -55,7 +55,7 @@ fn there_and_back_again() {
     assert_eq!(heads, [3, 2, 1, 3, 2, 1], "fences up, fences down");
     let intents = store.intents().unwrap();
     assert_eq!(intents.len(), 1);
-    let undo = intents[0].1.undo;
+    let undo = intents[0].1.undo.unwrap();
     assert_eq!(store.manifest(undo).unwrap().purpose, Purpose::Undo { before: then });
 
     let rolled = sim.bytes();

@@ -75,7 +75,11 @@ fn a_lost_record_does_not_lead_to_an_older_one() {
     must(&sim, &objects, to(then));
     must(&sim, &objects, Command::PlanUndo { full: false });
     let last = store(&objects).intents().unwrap().pop().unwrap();
-    let name = objects.list("snapshots").unwrap().into_iter().find(|n| n.as_str().ends_with(&last.1.undo.to_string()));
+    let name = objects
+        .list("snapshots")
+        .unwrap()
+        .into_iter()
+        .find(|n| n.as_str().ends_with(&last.1.undo.unwrap().to_string()));
     objects.delete(&name.unwrap()).unwrap();
     let written = sim.ops().len();
     let (outcome, _) = run(&sim, &objects, Command::PlanUndo { full: false });

@@ -15,6 +15,8 @@ mod locked;
 mod looking;
 mod losses;
 mod quick;
+mod restore;
+mod restore_crash;
 mod same;
 mod sessions;
 mod sim;

@@ -41,6 +41,7 @@ fn plan(sim: &Sim, action: Action, to: (SnapshotId, MapRoot), with: Option<Snaps
         to_says: "".into(),
         volumes: vec![volume],
         tables: Vec::new(),
+        disks: Vec::new(),
         kept: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
@@ -119,7 +120,7 @@ fn ranges(longest: usize, count: Range<usize>) -> impl Strategy<Value = Ranges> 
 }
 
 fn undo_of(store: &Store, intent: IntentId) -> (SnapshotId, MapRoot) {
-    let undo = store.intent(intent).unwrap().undo;
+    let undo = store.intent(intent).unwrap().undo.unwrap();
     (undo, store.manifest(undo).unwrap().volumes[0].map)
 }
 

@@ -11,6 +11,7 @@ use model::ports::{
     Clock, Devices, DiskSource, HEAD_LEN, LeaseError, LeaseRequest, ObjectStore, ReadAt, ReadError, UnixMicros,
     WriteError, WriteLease, check_range,
 };
+use model::restore::{FitTable, FittedTable};
 use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -80,6 +81,17 @@ impl Sim {
         };
         let state = State { bytes, ops: Vec::new(), calls: 0, fault, leased: Vec::new() };
         Arc::new(Self { hardware, state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// A machine whose disk is another piece of hardware.
+    pub(crate) fn with(bytes: Vec<u8>, change: impl FnOnce(&mut Hardware)) -> Arc<Self> {
+        Self::failing_with(bytes, Fault::None, change)
+    }
+
+    pub(crate) fn failing_with(bytes: Vec<u8>, fault: Fault, change: impl FnOnce(&mut Hardware)) -> Arc<Self> {
+        let mut sim = Arc::into_inner(Self::failing(bytes, fault)).unwrap();
+        change(&mut sim.hardware);
+        Arc::new(sim)
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -289,6 +301,9 @@ impl Parser for Hasty {
     }
     fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<model::coverage::Changes, ParserError> {
         self.0.changes(volume, before)
+    }
+    fn fit_table(&self, saved: Arc<dyn ReadAt>, wanted: &FitTable) -> Result<FittedTable, ParserError> {
+        self.0.fit_table(saved, wanted)
     }
 }
 

@@ -47,7 +47,8 @@ impl Store {
         Ok((id, intent))
     }
 
-    /// Every write-back that was begun, in the order of their undo snapshots, with its receipt where it ended.
+    /// Every write-back that was begun, in the order of their undo snapshots, with its receipt where it ended. A restore, which has none,
+    /// comes behind what had the newest snapshot of then for one.
     ///
     /// # Errors
     /// [`StoreError::Io`]; [`StoreError::Damaged`] where the record of one without a receipt cannot be read or is gone:
@@ -79,7 +80,8 @@ impl Store {
             }
         }
         found.sort_by_key(|(id, intent, _)| {
-            (counters.get(&intent.undo).copied().unwrap_or(u64::MAX), intent.begun, *id)
+            let undo = intent.undo.map(|undo| counters.get(&undo).copied().unwrap_or(u64::MAX));
+            (undo.or(intent.after).unwrap_or(u64::MAX), intent.undo.is_none(), intent.begun, *id)
         });
         Ok(found)
     }
@@ -153,6 +155,7 @@ impl Store {
         loop {
             let of = |i: &Intent| match i.plan.action {
                 Action::Undo { of } | Action::Resume { of } => Some(of),
+                Action::Restore { over } => over,
                 Action::Rollback => None,
             };
             let more: Vec<IntentId> =
@@ -164,7 +167,7 @@ impl Store {
             }
         }
         let open = all.iter().filter(|(id, ..)| !ended.contains(id));
-        Ok(open.flat_map(|(_, intent, _)| [intent.undo, intent.plan.to]).collect())
+        Ok(open.flat_map(|(_, intent, _)| intent.undo.into_iter().chain([intent.plan.to])).collect())
     }
 }
 

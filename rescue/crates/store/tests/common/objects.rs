@@ -38,6 +38,7 @@ pub(crate) fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         to_says: "before the update".into(),
         volumes: Vec::new(),
         tables: Vec::new(),
+        disks: Vec::new(),
         kept: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
@@ -45,7 +46,7 @@ pub(crate) fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         firmware: Vec::new(),
         reads: None,
     };
-    Intent { format: 1, plan, undo, begun: UnixMicros(7) }
+    Intent { format: 1, plan, undo: Some(undo), after: None, begun: UnixMicros(7) }
 }
 
 /// Bytes that follow from a count: for stores that are no secret.
