@@ -47,7 +47,7 @@ pub enum Invocation {
     Auto(Auto),
     /// `snapshots`.
     Snapshots(StoreOnly),
-    /// `rollback`, `undo` or `resume`.
+    /// `rollback`, `undo`, `resume` or `repair-boot`.
     WriteBack(WriteBack),
     /// `check`.
     Check(Check),
@@ -133,7 +133,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "snapshot" => &["store", "json", "full", "dry-run", "sign-with"],
         "auto" => &["store", "json", "policy", "dry-run", "sign-with"],
         "rollback" => &["store", "json", "plan", "approve", "yes", "only", "sign-with", "require-signer"],
-        "undo" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
+        "undo" | "repair-boot" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
         "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
         "check" => &["store", "json", "read-data", "accept-head", "require-signer"],
         "export" => &["store", "json", "only", "out", "require-signer"],
@@ -217,7 +217,9 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         }
         "copy" => Invocation::Copy(room::copy(&given, store()?)?),
         "repair" => Invocation::Repair(room::repair(&given, store()?)?),
-        "rollback" | "undo" | "resume" => Invocation::WriteBack(disks::write_back(verb, &given, store()?)?),
+        "rollback" | "undo" | "resume" | "repair-boot" => {
+            Invocation::WriteBack(disks::write_back(verb, &given, store()?)?)
+        }
         "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),
         "engine" => Invocation::Engine(disks::engine(&given, at, disks)?),
         "console" => {

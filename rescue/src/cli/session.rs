@@ -11,6 +11,7 @@ use model::id::PlanId;
 use model::plan::RollbackPlan;
 use model::run_state::RunState;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,11 +68,21 @@ impl Session {
         command: Command,
         decide: &mut dyn FnMut(PlanId, &RollbackPlan) -> Option<bool>,
     ) -> Result<Outcome, Failure> {
+        self.command_telling(command, &mut |id, plan, _| decide(id, plan))
+    }
+
+    /// The same; whoever decides is shown what was told so far, too.
+    pub(super) fn command_telling(
+        &mut self,
+        command: Command,
+        decide: &mut dyn FnMut(PlanId, &RollbackPlan, &RunState) -> Option<bool>,
+    ) -> Result<Outcome, Failure> {
         let ended = Arc::new(AtomicBool::new(false));
         let watch = self.cancel_when_interrupted(ended.clone())?;
         let mut line = ProgressLine::new();
-        let run = &mut self.run;
+        let run = RefCell::new(&mut self.run);
         let mut each = |event: &Event| {
+            let mut run = run.borrow_mut();
             let told = run.warnings.len();
             run.apply(event);
             for warning in &run.warnings[told.min(run.warnings.len())..] {
@@ -88,7 +99,7 @@ impl Session {
                 _ => {}
             }
         };
-        let outcome = self.handle.run(command, &mut each, decide);
+        let outcome = self.handle.run(command, &mut each, &mut |id, plan| decide(id, plan, &run.borrow()));
         line.clear();
         ended.store(true, Ordering::Relaxed);
         // It does nothing but wait and send: it cannot have panicked.

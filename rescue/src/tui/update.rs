@@ -26,6 +26,7 @@ pub const STOP_WORD: &str = "STOP";
 pub fn word(action: &plan::Action) -> &'static str {
     match action {
         plan::Action::Rollback => "ROLLBACK",
+        plan::Action::Repair => "REPAIR",
         plan::Action::Undo { .. } => "UNDO",
         plan::Action::Resume { .. } => "FINISH",
     }

@@ -207,6 +207,7 @@ pub(crate) fn report(assessment: Assessment) -> Report {
                 ),
             ],
         }],
+        boot: vec![],
     }
 }
 
@@ -293,6 +294,7 @@ pub(crate) fn empty_run() -> RunState {
         report: Some(Report {
             inspection: Inspection { disks: vec![disk], systems: vec![], findings: vec![finding] },
             systems: vec![],
+            boot: vec![],
         }),
         store: Some(store()),
         ..RunState::default()

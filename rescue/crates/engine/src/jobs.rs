@@ -49,6 +49,7 @@ impl Jobs {
             Command::PlanRollback { to, only } => self.rollback(to, only, desk),
             Command::PlanUndo => self.undo(desk),
             Command::PlanResume => self.resume(desk),
+            Command::PlanBootRepair => crate::boot::repair(self, desk),
             Command::Check { read_data } => upkeep::check(self, *read_data, desk),
             Command::Export { snapshot, only, to, format } => {
                 self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
@@ -198,8 +199,8 @@ impl Jobs {
         let (to, manifest) = store.find(to, Some(&machine))?;
         let set = match (only, manifest.purpose) {
             ([], Purpose::Keep) => Set::Boot,
-            // An undo snapshot, named by its id, holds what was written over and nothing else.
-            ([], Purpose::Undo { .. }) => Set::All,
+            // An undo snapshot, named by its id, holds what was written over and nothing else; that of a repair likewise.
+            ([], Purpose::Undo { .. } | Purpose::Repair) => Set::All,
             (only, _) => Set::Only(only),
         };
         let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
@@ -276,7 +277,7 @@ impl Jobs {
     }
 
     /// Asks, and runs what was approved.
-    fn approved(
+    pub(crate) fn approved(
         &self,
         plan: &RollbackPlan,
         desk: &Desk,
@@ -290,7 +291,7 @@ impl Jobs {
         }
     }
 
-    fn ended(&self, receipt: Done<Option<Receipt>>, store: &Store, desk: &Desk) -> Done {
+    pub(crate) fn ended(&self, receipt: Done<Option<Receipt>>, store: &Store, desk: &Desk) -> Done {
         let outcome = match receipt? {
             None => return Ok(Outcome::Declined),
             Some(receipt) => Outcome::WroteBack(receipt),
@@ -300,7 +301,7 @@ impl Jobs {
     }
 
     /// Makes a plan: reads what it needs to know of the disks, and lays the snapshot against them.
-    fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
+    pub(crate) fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
         let inspection = &report.inspection;
         let pairs = pair(making.manifest, inspection, making.pending);
         let facts = facts(cx, report, making.manifest, &pairs)?;
@@ -330,16 +331,16 @@ impl Jobs {
 }
 
 /// What a plan is made for.
-struct Making<'a> {
-    action: Action,
-    to: SnapshotId,
-    manifest: &'a Manifest,
-    set: Set<'a>,
-    of: Option<&'a RollbackPlan>,
-    pending: &'a [IntentId],
+pub(crate) struct Making<'a> {
+    pub(crate) action: Action,
+    pub(crate) to: SnapshotId,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) set: Set<'a>,
+    pub(crate) of: Option<&'a RollbackPlan>,
+    pub(crate) pending: &'a [IntentId],
 }
 
-fn stands(unfinished: &Unfinished) -> Stop {
+pub(crate) fn stands(unfinished: &Unfinished) -> Stop {
     let says = format!("an earlier rollback is unfinished (to {})", unfinished.intent.plan.to_says);
     Stop::failed(ExitCode::Refused, says, "finish it with `holdfast resume`, or go back with `holdfast undo`")
 }

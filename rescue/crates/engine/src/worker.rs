@@ -82,6 +82,7 @@ fn kind(command: &Command) -> JobKind {
         Command::PlanRollback { .. } => JobKind::Rollback,
         Command::PlanUndo => JobKind::Undo,
         Command::PlanResume => JobKind::Resume,
+        Command::PlanBootRepair => JobKind::BootRepair,
         Command::Check { .. } => JobKind::Check,
         Command::Export { .. } => JobKind::Export,
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,

@@ -117,6 +117,9 @@ pub struct RollbackPlan {
 pub enum Action {
     /// Go to a saved point, after an undo snapshot.
     Rollback,
+    /// Put right what keeps a machine from starting, without a snapshot. [`RollbackPlan::to`] and the maps are digests of the bytes
+    /// that change: once it is approved the volumes are saved with them, and what is carried out and recorded is a rollback to that.
+    Repair,
     /// Go back to what was before a write-back, finished or not.
     Undo {
         /// The write-back to be undone.

@@ -64,6 +64,8 @@ pub enum WriteBackTo {
     Undo,
     /// The end of a write-back that was cut off.
     Resume,
+    /// What starts the machine, put right without a saved state.
+    BootRepair,
 }
 
 /// How it is approved.
@@ -79,7 +81,7 @@ pub enum Approval {
     Yes,
 }
 
-/// `rollback`, `undo`, `resume`
+/// `rollback`, `undo`, `resume`, `repair-boot`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteBack {
     /// What is to be written.
@@ -147,7 +149,7 @@ pub(super) fn some(verb: &str, disks: Vec<PathBuf>) -> Result<Vec<PathBuf>, Usag
     if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
 }
 
-/// `rollback`, `undo` or `resume`.
+/// `rollback`, `undo`, `resume` or `repair-boot`.
 pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<WriteBack, Usage> {
     let (to, disks) = write_back_to(verb, given)?;
     let approval = approval(given)?;
@@ -169,6 +171,7 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone() }
         }
         "undo" => WriteBackTo::Undo,
+        "repair-boot" => WriteBackTo::BootRepair,
         _ => WriteBackTo::Resume,
     };
     Ok((to, words.map(PathBuf::from).collect()))

@@ -28,6 +28,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         let word = word(&question.plan.action);
         let does = match question.plan.action {
             Action::Rollback => "To go back, type",
+            Action::Repair => "To put it right, type",
             Action::Undo { .. } => "To undo, type",
             Action::Resume { .. } => "To finish, type",
         };
@@ -68,10 +69,15 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 
     let title = match plan.action {
         Action::Rollback => "Go back to",
+        Action::Repair => "Put right what starts the machine",
         Action::Undo { .. } => "Undo the last rollback: go back to",
         Action::Resume { .. } => "Finish the rollback that was cut off: go to",
     };
-    out.extend(paragraph(&format!("{title} snapshot {}", crate::tui::words::short(plan.to)), strong, 0, columns));
+    let title = match plan.action {
+        Action::Repair => title.to_owned(),
+        _ => format!("{title} snapshot {}", crate::tui::words::short(plan.to)),
+    };
+    out.extend(paragraph(&title, strong, 0, columns));
     out.extend(paragraph(plan.to_says.as_str(), plain, 2, columns));
     for w in &plan.warnings {
         out.extend(hanging("[!!] ", w.as_str(), ui.look.bad(), columns));
@@ -87,7 +93,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         }
     }
     let then = match plan.action {
-        Action::Rollback => {
+        Action::Rollback | Action::Repair => {
             "First the present state is saved, so that this can be undone. If the power fails meanwhile, it can be finished or undone after the next start."
         }
         Action::Undo { .. } | Action::Resume { .. } => {

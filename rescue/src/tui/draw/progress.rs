@@ -103,12 +103,12 @@ type Safe = (&'static str, Style, &'static str);
 fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -> Safe {
     let fenced = progress.map_or(steps::is_unfinished(run), |p| p.fenced);
     match job {
-        JobKind::Rollback | JobKind::Undo | JobKind::Resume if fenced => (
+        JobKind::Rollback | JobKind::Undo | JobKind::Resume | JobKind::BootRepair if fenced => (
             "Please leave the power on.",
             look.unsure(),
             "If it fails all the same, nothing is lost: this can be finished or undone after the next start of the rescue.",
         ),
-        JobKind::Rollback | JobKind::Undo | JobKind::Resume => (
+        JobKind::Rollback | JobKind::Undo | JobKind::Resume | JobKind::BootRepair => (
             "Cutting the power now is safe: nothing was written to this machine's disks yet.",
             look.good(),
             "It would simply have to be begun again.",

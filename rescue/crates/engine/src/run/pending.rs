@@ -55,7 +55,7 @@ pub fn unfinished(store: &Store, inspection: &Inspection) -> Result<Option<Unfin
 fn superseded_by(intent: &Intent) -> Option<IntentId> {
     match intent.plan.action {
         Action::Undo { of } => Some(of),
-        Action::Rollback | Action::Resume { .. } => None,
+        Action::Rollback | Action::Repair | Action::Resume { .. } => None,
     }
 }
 
