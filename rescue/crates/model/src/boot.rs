@@ -167,7 +167,7 @@ pub struct BootRepair {
 }
 
 /// Bytes that change on a volume.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Patch {
     /// Which volume; a whole disk with a table for that table.
     pub volume: VolumePath,
@@ -175,6 +175,12 @@ pub struct Patch {
     pub at: ByteOffset,
     /// What stands there afterwards.
     pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Patch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Patch({} bytes at {} of {})", self.bytes.len(), self.at, self.volume)
+    }
 }
 
 impl BootRepairs {

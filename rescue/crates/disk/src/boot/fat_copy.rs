@@ -8,7 +8,7 @@ use model::coverage::CaptureMethod;
 use model::inspection::Content;
 use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 /// Most that may change: boot loaders are a few MB.
@@ -94,6 +94,8 @@ impl FatCopy {
 }
 
 fn put(stream: &mut Stream, path: &str, content: &[u8]) -> std::io::Result<()> {
+    // It reads from the beginning of what it is given.
+    stream.seek(SeekFrom::Start(0))?;
     let fs = FileSystem::new(stream, FsOptions::new())?;
     {
         let root = fs.root_dir();

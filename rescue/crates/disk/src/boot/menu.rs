@@ -104,7 +104,7 @@ impl Checker<'_> {
             let says = format!("{path} loads no kernel in a way that is understood here");
             return self.tell(told(), LinkState::NotChecked, says, "");
         }
-        self.tell(told(), LinkState::Ok, format!("{path} has {} that load a kernel", count(entries.len())), "");
+        self.tell(told(), LinkState::Ok, format!("{path} has {}", count(entries.len())), "");
         self.go_through(volume, Some((volume, path)), entries, needed);
     }
 
@@ -124,7 +124,7 @@ impl Checker<'_> {
             let told = Told { part: LinkPart::Menu, way, volume: place.clone(), path, needed };
             if !entries.is_empty() {
                 any = true;
-                self.tell(told, LinkState::Ok, format!("there are {} that load a kernel", count(entries.len())), "");
+                self.tell(told, LinkState::Ok, format!("there is {}", count(entries.len())), "");
                 self.go_through(&place, None, entries, needed);
             } else if !kernels.is_empty() {
                 any = true;
@@ -188,5 +188,5 @@ impl Checker<'_> {
 }
 
 fn count(n: usize) -> String {
-    if n == 1 { "one entry".to_owned() } else { format!("{n} entries") }
+    if n == 1 { "an entry that loads a kernel".to_owned() } else { format!("a choice of {n} kernels") }
 }

@@ -54,7 +54,8 @@ pub fn check(sources: Sources<'_>, system: &System) -> BootChain {
 /// What is found while a chain is gone through.
 struct Checker<'a> {
     from: Sources<'a>,
-    system: &'a System,
+    /// With the volumes that lines of its fstab can only mean, where they lead nowhere.
+    system: System,
     links: Vec<BootLink>,
     remedies: Vec<Remedy>,
 }
@@ -87,7 +88,8 @@ struct Told {
 
 impl<'a> Checker<'a> {
     fn run(from: Sources<'a>, system: &'a System) -> Self {
-        let mut checker = Self { from, system, links: Vec::new(), remedies: Vec::new() };
+        let mut checker = Self { from, system: system.clone(), links: Vec::new(), remedies: Vec::new() };
+        checker.add_meant();
         checker.table();
         let bios = checker.boots_by_bios();
         let menus = checker.uefi(bios);
@@ -101,7 +103,7 @@ impl<'a> Checker<'a> {
     }
 
     fn chain(self) -> BootChain {
-        BootChain { root: self.system.root.clone(), links: self.links }
+        BootChain { root: self.system.root, links: self.links }
     }
 
     fn tell(&mut self, told: Told, state: LinkState, says: impl AsRef<str>, advice: &str) {

@@ -74,16 +74,28 @@ impl Checker<'_> {
         let advice =
             "if it is on a disk that was not named here, name that too; else correct the line, or add `nofail` to it";
         self.tell(told(needed), LinkState::Broken, says, advice);
-        if let (Source::Uuid(old), Some(new)) = (source, self.meant(target)) {
+        let new = self.meant(target).and_then(Volume::uuid).map(str::to_owned);
+        if let (Source::Uuid(old), Some(new)) = (source, new) {
             let root = self.system.root.clone();
             self.remedy(Some(Remedy::uuid(&root, FSTAB, old, &new)));
         }
         false
     }
 
-    /// The UUID of the one volume that can be meant by a mount point whose line leads nowhere.
-    fn meant(&self, target: &str) -> Option<String> {
-        let uuid = |v: &Volume| v.uuid().map(str::to_owned);
+    /// Takes volumes that lines of fstab can only mean for what they are, so that what lies on them is found.
+    pub(super) fn add_meant(&mut self) {
+        let text = self.text(&self.system.root.clone(), FSTAB).ok().flatten().unwrap_or_default();
+        for line in fstab::parse(&text).iter().filter(|l| l.target == "/boot") {
+            let Some(source) = &line.source else { continue };
+            let lost = fstab::resolve(self.from.inspection, source, &self.system.root) == Err(fstab::NOT_HERE);
+            if let Some(volume) = self.meant(&line.target).filter(|_| lost) {
+                self.system.boot.push((line.target.clone(), volume.path.clone()));
+            }
+        }
+    }
+
+    /// The one volume that can be meant by a mount point whose line leads nowhere.
+    fn meant(&self, target: &str) -> Option<&Volume> {
         let disk = self.from.inspection.disk(self.system.root.disk())?;
         let used = |v: &Volume| self.from.inspection.systems.iter().any(|s| s.uses(&v.path));
         let esp = |v: &Volume| self.partition(&v.path).is_some_and(|(p, _)| p.type_id == GPT_ESP || p.type_id == "ef");
@@ -97,7 +109,7 @@ impl Checker<'_> {
         };
         let found: Vec<&Volume> = disk.volumes.iter().filter(fits).collect();
         let [one] = found.as_slice() else { return None };
-        uuid(one)
+        Some(one)
     }
 
     fn holds_kernels(&self, volume: &VolumePath) -> bool {

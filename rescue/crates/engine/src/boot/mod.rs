@@ -24,6 +24,7 @@ use model::assessment::Report;
 use model::boot::{BootChain, BootRepairs, LinkState, Patch};
 use model::command::ExitCode;
 use model::coverage::CaptureMethod;
+use model::cuts::PIECE;
 use model::event::{Happening, Outcome};
 use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
 use model::plan::{Action, RollbackPlan, TableRollback};
@@ -116,6 +117,7 @@ impl Repair<'_> {
                 disk_head: disk.head,
             });
         }
+        plan.kept.iter_mut().for_each(|(_, why)| *why = "nothing on it changes".into());
         let left = match resolves(&self.repairs.after) {
             LinkState::Ok => "the boot chain resolves then".to_owned(),
             LinkState::NotChecked => "nothing that was checked is broken then".to_owned(),
@@ -142,7 +144,7 @@ impl Repair<'_> {
                 content: volume.content.clone(),
                 method: CaptureMethod::UsedBlocks,
                 why: "with what is put right".into(),
-                captured: ByteLen(own.map(|p| p.bytes.len() as u64).sum()),
+                captured: ByteLen(own.map(at_most).sum::<u64>().min(volume.extent.len().0)),
                 unreadable: ExtentSet::new(),
                 compared: None,
                 state: None,
@@ -234,6 +236,11 @@ impl Repair<'_> {
         }
         more
     }
+}
+
+/// The most that is written for a patch: the chunks it lies in.
+fn at_most(patch: &Patch) -> u64 {
+    patch.bytes.len() as u64 + 2 * PIECE
 }
 
 /// How all chains together stand.

@@ -7,6 +7,7 @@ use disk::io::Overlay;
 use disk::table::TableReading;
 use model::boot::Patch;
 use model::coverage::Coverage;
+use model::cuts::Cuts;
 use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
@@ -89,6 +90,11 @@ impl Parser for PatchedParser<'_> {
             changed.into_iter().for_each(|e| coverage.used.insert(e));
         }
         Ok(coverage)
+    }
+
+    /// As for the undo snapshot that follows: chunks that begin where its do are compared by their ids.
+    fn cuts(&self, volume: &Volume) -> Cuts {
+        self.parser.cuts(volume)
     }
 }
 

@@ -169,8 +169,8 @@ fn is_somewhere(path: &VolumePath, inspection: &Inspection) -> bool {
     inspection.volume(path).is_some() || path.number().is_none() && inspection.disk(path.disk()).is_some()
 }
 
-/// Repairs: bytes that change lie in a partition table, or in a volume of a system's boot set that is an ext or a FAT; on a FAT
-/// not in its boot sector. What they are is looked at again where they are written (`crate::boot`).
+/// Repairs: bytes that change lie in a partition table, or in a volume of a system that is an ext or a FAT; on a FAT not in its
+/// boot sector. What they are is looked at again where they are written (`crate::boot`).
 pub(super) fn boot_repairs(repairs: BootRepairs, inspection: &Inspection) -> Result<BootRepairs, ParserError> {
     let told = |list: &[BootRepair]| {
         check(list.len() <= MOST_LINKS, || format!("{} repairs", list.len()))?;
@@ -191,12 +191,14 @@ pub(super) fn boot_repairs(repairs: BootRepairs, inspection: &Inspection) -> Res
         let inside = match inspection.volume(&patch.volume) {
             Some(volume) => {
                 let own = inspection.systems.iter().any(|s| s.uses(&volume.path)) || is_esp(&volume.path, inspection);
+                // A /boot that fstab names by an id that is gone is nobody's; what changes on it is looked at byte for byte.
+                let near = inspection.systems.iter().any(|s| s.root.disk() == volume.path.disk());
                 let free = match volume.content {
-                    Content::Ext(_) => true,
-                    Content::Fat(_) => extent.start() >= ByteOffset(512),
+                    Content::Ext(_) => own || near,
+                    Content::Fat(_) => own && extent.start() >= ByteOffset(512),
                     _ => false,
                 };
-                own && free && Extent::whole(volume.extent.len()).contains(extent)
+                free && Extent::whole(volume.extent.len()).contains(extent)
             }
             None => {
                 let table = inspection.disk(patch.volume.disk()).and_then(|d| d.table.as_ref());
