@@ -32,7 +32,7 @@ fn stale() -> Made {
         m.stub(OLDER, "/grub");
         m.menu(OLDER, OLD);
         m.fstab(OLD, OLDER, "0000-0000");
-        ["BOOTX64.EFI", "grubx64.efi"].iter().for_each(|f| m.drop_esp(&format!("EFI/BOOT/{f}")));
+        m.drop_fallback();
     });
     // The first copy of the table, too.
     made.bytes[512..1024].fill(0);

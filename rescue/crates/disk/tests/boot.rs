@@ -142,6 +142,7 @@ fn a_missing_fallback() {
     assert_eq!((fallback.state, fallback.needed, fallback.repairable), (LinkState::NotChecked, false, true));
     assert_eq!(chains[0].state(), LinkState::Ok);
     case("fallback missing", &made, &[], &Then::Resolves(1));
+    case("fallback's directory missing", &Made::new(|m| m.drop_fallback()), &[], &Then::Resolves(1));
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn everything_stale_at_once() {
         m.stub(OLDER, "/grub");
         m.menu(OLDER, OLD);
         m.fstab(OLD, OLDER, "0000-0000");
-        ["BOOTX64.EFI", "grubx64.efi"].iter().for_each(|f| m.drop_esp(&format!("EFI/BOOT/{f}")));
+        m.drop_fallback();
     });
     let lines = ["for /, which", "for /boot, which", "for /boot/efi, which"].map(|words| (Fstab, words));
     let others = [(LoaderConfig, "is not on"), (MenuVolume, "is not on"), (Root, "is not on")];

@@ -59,6 +59,11 @@ impl Making {
         fs::remove_file(self.changing("esp").join(name)).unwrap();
     }
 
+    /// Without a directory for what firmware finds by itself.
+    pub(crate) fn drop_fallback(&self) {
+        fs::remove_dir_all(self.changing("esp").join("EFI/BOOT")).unwrap();
+    }
+
     pub(crate) fn drop_boot(&self, name: &str) {
         fs::remove_file(self.changing("boot").join(name)).unwrap();
     }
