@@ -8,7 +8,7 @@ mod host;
 use boot_disk::{BOOT, Made, OLD, OLDER, ROOT, efi, initramfs};
 use disk::boot::{Sources, check, repairs};
 use disk::inspect;
-use host::{attempt, source};
+use host::{Seeded, attempt, source};
 use model::boot::{BootChain, BootLink, BootRepairs, LinkPart, LinkState, Way};
 use model::id::DiskNo;
 use model::inspection::{Inspection, Volume};
@@ -231,6 +231,60 @@ fn what_is_left() {
     let (_, _, repairs) = read(&full.bytes);
     assert!(repairs.items.is_empty() && repairs.patches.is_empty(), "{NO_ROOM}: {repairs:?}");
     assert_eq!(repairs.left.len(), 1, "{NO_ROOM}: {repairs:?}");
+}
+
+/// The other way from a firmware: sector 0, and what it goes on to.
+#[test]
+fn what_a_bios_starts() {
+    use LinkPart::{BootCode, Core};
+    let bios = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut made = Made::new(|_| {});
+        made.add_bios();
+        change(&mut made.bytes);
+        made
+    };
+    let links = |made: &Made| -> Vec<(LinkPart, LinkState)> {
+        let (_, chains, _) = read(&made.bytes);
+        chains[0].links.iter().filter(|l| l.way == Way::Bios).map(|l| (l.part, l.state)).collect()
+    };
+    assert_eq!(links(&bios(&|_| {})), [(BootCode, LinkState::Ok), (Core, LinkState::Ok)]);
+    let core = usize::try_from(boot_disk::CORE * 512).unwrap();
+    case("core gone", &bios(&|b| b[core..core + 512].fill(0)), &[(Core, "is not at sector 40")], &Then::Stays);
+    let hollow = bios(&|b| b[core + 512..core + 1024].fill(0));
+    case("core hollow", &hollow, &[(Core, "nothing but zeros")], &Then::Stays);
+    let elsewhere = bios(&|b| b[0x5c..0x64].copy_from_slice(&u64::MAX.to_le_bytes()));
+    case("core nowhere", &elsewhere, &[(Core, "looks for GRUB's core")], &Then::Stays);
+    // Boot code of somebody else is not understood, and a core within a file system may be one of its files.
+    assert_eq!(links(&bios(&|b| b[380..400].fill(0x90))), [(BootCode, LinkState::NotChecked)]);
+    let inside = bios(&|b| b[core + 500..core + 508].copy_from_slice(&0x3000u64.to_le_bytes()));
+    assert_eq!(links(&inside), [(BootCode, LinkState::Ok), (Core, LinkState::NotChecked)]);
+}
+
+/// Whatever stands on the disk: no panic, and what is to be changed lies where it may.
+#[test]
+fn mutants_are_followed_without_a_stumble() {
+    let mut made = Made::new(|m| {
+        m.stub(OLDER, "/grub");
+        m.menu(OLDER, OLD);
+        m.fstab(OLD, BOOT, "0000-0000");
+    });
+    made.add_bios();
+    let mut seeded = Seeded(20);
+    // Where something stands: tables, directories, allocation tables, inodes and the files themselves.
+    let places: Vec<usize> = (0..made.bytes.len()).filter(|n| made.bytes[*n] != 0).collect();
+    for round in 0..40 {
+        let mut bytes = made.bytes.clone();
+        for _ in 0..1 + seeded.below(24) {
+            let at = places[usize::try_from(seeded.below(places.len() as u64)).unwrap()];
+            bytes[at] = seeded.byte();
+        }
+        let (inspection, chains, repairs) = read(&bytes);
+        assert_eq!(chains.len(), inspection.systems.len(), "{round}");
+        for patch in &repairs.patches {
+            let size = inspection.volume(&patch.volume).map_or(1 << 20, |v| v.extent.len().0);
+            assert!(patch.at.0 + patch.bytes.len() as u64 <= size, "{round}: {patch:?}");
+        }
+    }
 }
 
 /// What is not read here is not called broken: a volume of that name may be in it.

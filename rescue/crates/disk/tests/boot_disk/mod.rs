@@ -20,6 +20,8 @@ const BOOT_AT: (u64, u64) = (5 * MIB, 4 * MIB);
 const ROOT_AT: (u64, u64) = (9 * MIB, 6 * MIB);
 const MORE: (u64, u64) = (15 * MIB, MIB);
 const SIZE: u64 = 17 * MIB;
+/// The sector at which GRUB's core begins, where there is one.
+pub(crate) const CORE: u64 = 40;
 const VERSION: &str = "6.1.0-9-amd64";
 
 /// A disk, and the folder it was made in.
@@ -181,6 +183,22 @@ impl Made {
         let at = usize::try_from(BOOT_AT.0).unwrap();
         let made = fs::read(path).unwrap();
         self.bytes[at..at + made.len()].copy_from_slice(&made);
+    }
+
+    /// Puts GRUB's boot code and core before the first partition, as `grub-install` does.
+    pub(crate) fn add_bios(&mut self) {
+        let core = self.dir.path().join("core.img");
+        let args = ["-O", "i386-pc", "-p", "/grub", "-o", core.to_str().unwrap(), "biosdisk", "part_gpt", "ext2"];
+        run("grub-common", "grub-mkimage", &args, "");
+        let boot = "/usr/lib/grub/i386-pc/boot.img";
+        let boot =
+            fs::read(boot).unwrap_or_else(|e| panic!("{boot} cannot be read ({e}): install the package grub-pc-bin"));
+        self.bytes[..440].copy_from_slice(&boot[..440]);
+        self.bytes[0x5c..0x64].copy_from_slice(&CORE.to_le_bytes());
+        let mut core = fs::read(core).unwrap();
+        core[500..508].copy_from_slice(&(CORE + 1).to_le_bytes());
+        let at = usize::try_from(CORE * 512).unwrap();
+        self.bytes[at..at + core.len()].copy_from_slice(&core);
     }
 
     pub(crate) fn wipe_esp(&mut self) {

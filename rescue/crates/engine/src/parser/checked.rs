@@ -351,6 +351,60 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_right_lies_where_it_may() {
+        use model::boot::Patch;
+        use model::id::Digest;
+        use model::inspection::{Disk, FatInfo, Hardware};
+        use model::units::SectorSize;
+        let fat = FatInfo {
+            width: 12,
+            volume_id: "12AB-34CD".into(),
+            label: "".into(),
+            cluster_size: 512,
+            clusters: 9,
+            dirty: false,
+        };
+        let path = VolumePath::partition(DiskNo(0), 1);
+        let extent = Extent::between(4096, 12288).unwrap();
+        let of_type = |type_id: &str| {
+            let mut table = reading(extent).table.unwrap();
+            table.partitions[0].type_id = type_id.into();
+            let hardware = Hardware {
+                model: "".into(),
+                serial: None,
+                wwn: None,
+                size: ByteLen(16384),
+                sector: SectorSize::B512,
+                transport: "".into(),
+                removable: false,
+                shown_as: None,
+            };
+            let volumes = vec![Volume { path: path.clone(), extent, content: Content::Fat(fat.clone()) }];
+            let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: Some(table), volumes };
+            Inspection { disks: vec![disk], ..Inspection::default() }
+        };
+        let allowed = |inspection: &Inspection, places: &[(VolumePath, u64, usize)]| {
+            let patch = |(volume, at, len): &(VolumePath, u64, usize)| Patch {
+                volume: volume.clone(),
+                at: ByteOffset(*at),
+                bytes: vec![1; *len],
+            };
+            let patches = places.iter().map(patch).collect();
+            boot_repairs(BootRepairs { patches, ..BootRepairs::default() }, inspection).is_ok()
+        };
+        let (esp, other, whole) = (of_type("ef"), of_type("83"), VolumePath::whole(DiskNo(0)));
+        let on = |at, len| (path.clone(), at, len);
+        assert!(allowed(&esp, &[on(512, 512), on(1024, 7168)]));
+        assert!(!allowed(&esp, &[on(0, 512)]), "its boot sector");
+        assert!(!allowed(&esp, &[on(7680, 513)]), "behind its end");
+        assert!(!allowed(&esp, &[on(512, 512), on(1023, 2)]), "twice the same");
+        assert!(!allowed(&esp, &[on(512, 0)]), "nothing");
+        assert!(!allowed(&other, &[on(512, 512)]), "nobody's");
+        assert!(allowed(&other, &[(whole.clone(), 0, 512)]), "the table");
+        assert!(!allowed(&other, &[(whole, 512, 512)]), "behind the table");
+    }
+
+    #[test]
     fn a_coverage_stays_in_its_volume() {
         let of = |end| Coverage {
             method: CaptureMethod::UsedBlocks,
