@@ -77,6 +77,7 @@ fn golden(name: &str, run: &RunState, keys: &[Key]) {
 fn home() {
     golden("home-broken", &broken_run(), &[]);
     golden("home-good", &good_run(), &[]);
+    golden("home-unbootable", &unbootable_run(), &[]);
     golden("home-unfinished", &fenced_run(), &[]);
     golden("home-no-store", &no_store_run(), &[]);
     golden("home-locked", &locked_run(), &[]);
@@ -125,8 +126,7 @@ fn at_work() {
 
 #[test]
 fn outcomes() {
-    let show = |name: &str, job: JobKind, outcome: Outcome| {
-        let run = ended_run(job, outcome);
+    let show_run = |name: &str, job: JobKind, run: RunState| {
         for size in SIZES {
             let mut ui = joined(&working_run(job, false), size, look(size));
             update(&mut ui, &run, Input::Changed);
@@ -134,6 +134,7 @@ fn outcomes() {
             compare(name, &ui, &run);
         }
     };
+    let show = |name: &str, job: JobKind, outcome: Outcome| show_run(name, job, ended_run(job, outcome));
     let cost = Cost {
         read: ByteLen(3_100_000_000),
         shared: ByteLen(2_900_000_000),
@@ -170,6 +171,9 @@ fn outcomes() {
     show("outcome-full", JobKind::Snapshot, Outcome::Failed(full));
     show("outcome-rolled-back", JobKind::Rollback, Outcome::WroteBack(receipt()));
     show("outcome-undone", JobKind::Undo, Outcome::WroteBack(receipt()));
+    let broken =
+        RunState { last: ended_run(JobKind::Rollback, Outcome::WroteBack(receipt())).last, ..unbootable_run() };
+    show_run("outcome-unbootable", JobKind::Rollback, broken);
     let says = "the store is full: 0 B are free, at least 120 MB are needed";
     let advice = "nothing was written to the disks; make room on the save disk or bring another, then begin again";
     show("outcome-failed", JobKind::Rollback, Outcome::Failed(Failure::new(ExitCode::Failed, says, advice)));

@@ -45,7 +45,8 @@ holdfast inspect DISK.. [--store S] [--json] [--explain]
 
 Says what each installed system did last: how it ended, how far it came up,
 whether an installation was cut short, and (with --store) whether it changed
-since it was saved. Reads only. --explain shows the rules and the evidence.
+since it was saved; and whether its boot chain leads from the firmware to the
+first process. Reads only. --explain shows the rules and the evidence.
 ";
 const STORE: &str = "\
 holdfast store init S [--encrypt | --passphrase-file F | --key-file F]

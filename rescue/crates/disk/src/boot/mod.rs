@@ -35,13 +35,16 @@ const MOST_TEXT: u64 = 4 << 20;
 /// Most entries of a directory that are looked at.
 const MOST_ENTRIES: usize = 4096;
 
+/// Opens the file system of a volume.
+pub type Open<'a> = &'a dyn Fn(&Volume) -> Result<Rc<dyn FileSystem>, FsError>;
+
 /// What a chain is read from.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {
     /// The disks.
     pub inspection: &'a Inspection,
     /// Opens the file system of a volume.
-    pub open: &'a dyn Fn(&Volume) -> Result<Rc<dyn FileSystem>, FsError>,
+    pub open: Open<'a>,
     /// The bytes of a disk.
     pub disk: &'a dyn Fn(DiskNo) -> Option<Arc<dyn ReadAt>>,
 }
