@@ -78,6 +78,7 @@ fn home() {
     golden("home-broken", &broken_run(), &[]);
     golden("home-good", &good_run(), &[]);
     golden("home-unbootable", &unbootable_run(), &[]);
+    golden("evidence-unbootable", &unbootable_run(), &[Key::Char('e')]);
     golden("home-unfinished", &fenced_run(), &[]);
     golden("home-no-store", &no_store_run(), &[]);
     golden("home-locked", &locked_run(), &[]);

@@ -155,7 +155,9 @@ fn chains(ui: &Ui, report: &Report, columns: usize) -> Section {
         let says = format!("boot chain of {}: {}", boot.root, chain::sentence(boot));
         at_most(2, hanging("[!!] ", &says, ui.look.bad(), columns.min(READABLE)))
     });
-    Section { lines: lines.take(4).collect(), short: None, weight: 5 }
+    let lines: Vec<Line<'static>> = lines.take(4).collect();
+    let short = || vec![Line::styled("[!!] its boot chain is broken (press e)", ui.look.bad())];
+    Section { short: (!lines.is_empty()).then(short), lines, weight: 5 }
 }
 
 fn findings(ui: &Ui, report: &Report, columns: usize) -> Section {
