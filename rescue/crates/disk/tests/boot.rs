@@ -233,10 +233,61 @@ fn what_is_left() {
     assert_eq!(repairs.left.len(), 1, "{NO_ROOM}: {repairs:?}");
 }
 
+/// systemd-boot: entries of their own on the ESP, kernels beside them; and GRUB that reads such entries.
+#[test]
+fn entries_of_the_boot_loader_specification() {
+    use LinkPart::{Initramfs, Kernel, Loader, Menu, Root};
+    let entry = |root: &str| {
+        format!(
+            "title Debian\nversion 6.1.0-9-amd64\nlinux /deb/linux\ninitrd /deb/initrd\noptions root=UUID={root} ro\n"
+        )
+    };
+    let plain = |change: &dyn Fn(&boot_disk::Making)| {
+        Made::new(|m| {
+            ["shimx64.efi", "grubx64.efi", "mmx64.efi", "grub.cfg"].map(|f| m.drop_esp(&format!("EFI/debian/{f}")));
+            m.drop_fallback();
+            m.esp("EFI/systemd/systemd-bootx64.efi", &efi(false));
+            m.esp("loader/loader.conf", b"timeout 3\ndefault deb-*\n");
+            m.esp("loader/entries/deb-6.1.conf", entry(ROOT).as_bytes());
+            m.esp("loader/entries/zzz.conf", b"title other\nlinux /not/there\n");
+            m.esp("deb/linux", &boot_disk::kernel());
+            m.esp("deb/initrd", &initramfs());
+            change(m);
+        })
+    };
+    let state = |made: &Made| read(&made.bytes).1[0].state();
+    let whole = plain(&|m| m.drop_esp("loader/entries/zzz.conf"));
+    assert_eq!(state(&whole), LinkState::Ok, "{:#?}", read(&whole.bytes).1);
+    case("the fallback of systemd-boot", &whole, &[], &Then::Resolves(1));
+    // An entry that does not start by itself is told, and is not needed.
+    let other = plain(&|_| {});
+    let (_, chains, _) = read(&other.bytes);
+    let told: Vec<_> = broken(&chains).iter().map(|l| (l.part, l.needed)).collect();
+    assert_eq!((told, chains[0].state()), (vec![(Kernel, false)], LinkState::Ok));
+    let empty = plain(&|m| ["deb-6.1", "zzz"].iter().for_each(|e| m.drop_esp(&format!("loader/entries/{e}.conf"))));
+    let found = |made: &Made, part: LinkPart, words: &str| {
+        let (_, chains, _) = read(&made.bytes);
+        let found = broken(&chains);
+        assert!(found.iter().any(|l| l.needed && l.part == part && l.says.as_str().contains(words)), "{found:#?}");
+    };
+    found(&empty, Menu, "no entry");
+    found(&plain(&|m| m.drop_esp("deb/initrd")), Initramfs, "is missing");
+    found(&plain(&|m| m.esp("loader/entries/deb-6.1.conf", entry(OLD).as_bytes())), Root, "is not on these disks");
+    found(&plain(&|m| m.esp("EFI/systemd/systemd-bootx64.efi", &efi(false)[..600])), Loader, "is cut short");
+
+    let bls = Made::new(|m| {
+        m.boot("grub/grub.cfg", b"set default=0\ninsmod blscfg\nblscfg\n");
+        let entry =
+            format!("linux /vmlinuz-6.1.0-9-amd64\ninitrd /initrd.img-6.1.0-9-amd64\noptions root=UUID={ROOT} ro\n");
+        m.boot("loader/entries/a.conf", entry.as_bytes());
+    });
+    assert_eq!(state(&bls), LinkState::Ok, "{:#?}", read(&bls.bytes).1);
+}
+
 /// The other way from a firmware: sector 0, and what it goes on to.
 #[test]
 fn what_a_bios_starts() {
-    use LinkPart::{BootCode, Core};
+    use LinkPart::{BootCode, Core, LoaderConfig};
     let bios = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut made = Made::new(|_| {});
         made.add_bios();
@@ -247,7 +298,9 @@ fn what_a_bios_starts() {
         let (_, chains, _) = read(&made.bytes);
         chains[0].links.iter().filter(|l| l.way == Way::Bios).map(|l| (l.part, l.state)).collect()
     };
-    assert_eq!(links(&bios(&|_| {})), [(BootCode, LinkState::Ok), (Core, LinkState::Ok)]);
+    // Where the core looks for its menu is packed inside it.
+    let inside = (LoaderConfig, LinkState::NotChecked);
+    assert_eq!(links(&bios(&|_| {})), [(BootCode, LinkState::Ok), (Core, LinkState::Ok), inside]);
     let core = usize::try_from(boot_disk::CORE * 512).unwrap();
     case("core gone", &bios(&|b| b[core..core + 512].fill(0)), &[(Core, "is not at sector 40")], &Then::Stays);
     let hollow = bios(&|b| b[core + 512..core + 1024].fill(0));
@@ -256,8 +309,8 @@ fn what_a_bios_starts() {
     case("core nowhere", &elsewhere, &[(Core, "looks for GRUB's core")], &Then::Stays);
     // Boot code of somebody else is not understood, and a core within a file system may be one of its files.
     assert_eq!(links(&bios(&|b| b[380..400].fill(0x90))), [(BootCode, LinkState::NotChecked)]);
-    let inside = bios(&|b| b[core + 500..core + 508].copy_from_slice(&0x3000u64.to_le_bytes()));
-    assert_eq!(links(&inside), [(BootCode, LinkState::Ok), (Core, LinkState::NotChecked)]);
+    let listed = bios(&|b| b[core + 500..core + 508].copy_from_slice(&0x3000u64.to_le_bytes()));
+    assert_eq!(links(&listed), [(BootCode, LinkState::Ok), (Core, LinkState::NotChecked), inside]);
 }
 
 /// Whatever stands on the disk: no panic, and what is to be changed lies where it may.

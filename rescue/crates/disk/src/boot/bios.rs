@@ -62,7 +62,11 @@ impl Checker<'_> {
         let at = sector[CORE_SECTOR..CORE_SECTOR + 8].try_into().map(u64::from_le_bytes).unwrap_or(0);
         let core = (self.from.disk)(whole.disk()).ok_or_else(|| "the disk cannot be read".to_owned());
         match core.and_then(|bytes| self.core(&*bytes, Lba(at))) {
-            Ok((state, says)) => self.tell(told(LinkPart::Core), state, says, ""),
+            Ok((state, says)) => {
+                self.tell(told(LinkPart::Core), state, says, "");
+                let says = "what leads GRUB's core to its menu is packed inside it, and is not read";
+                self.tell(told(LinkPart::LoaderConfig), LinkState::NotChecked, says, "");
+            }
             Err(says) => self.tell(told(LinkPart::Core), LinkState::Broken, says, ADVICE),
         }
     }
@@ -101,10 +105,7 @@ impl Checker<'_> {
         if total == 512 {
             return Err("GRUB's core names no sectors of its own".to_owned());
         }
-        Ok((
-            LinkState::Ok,
-            format!("GRUB's core stands at sector {} ({total} bytes; what it looks for was not read)", at.0),
-        ))
+        Ok((LinkState::Ok, format!("GRUB's core stands at sector {} ({total} bytes)", at.0)))
     }
 
     /// A volume that a core lies on, and that is not its own.

@@ -176,9 +176,13 @@ impl Checker<'_> {
     fn program(&self, esp: &VolumePath, path: &str) -> EfiProgram {
         match self.file(esp, path) {
             Ok(Some(file)) => image::efi(&*file),
-            Ok(None) => EfiProgram { seen: Seen::Bad("is missing".into()), signed: false, shim: false },
-            Err(why) => EfiProgram { seen: Seen::Bad(format!("cannot be read: {why}")), signed: false, shim: false },
+            Ok(None) => EfiProgram { seen: Seen::Bad("is missing".into()), signed: false },
+            Err(why) => EfiProgram { seen: Seen::Bad(format!("cannot be read: {why}")), signed: false },
         }
+    }
+
+    fn is_shim(&self, esp: &VolumePath, path: &str, arch: &str) -> bool {
+        self.file(esp, path).is_ok_and(|file| file.is_some_and(|file| image::is_shim(&*file, arch)))
     }
 
     /// The lines beside GRUB that lead it to its menu. A signed GRUB knows nothing else; one that was made on the machine may have
@@ -316,6 +320,7 @@ impl Checker<'_> {
             self.tell(told(&path), LinkState::NotChecked, says, advice);
             self.remedy(copies(esp, vendor));
         }
+        let only = own.is_none() && !found.is_empty();
         for (arch, path) in found {
             let program = self.program(esp, &path);
             let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -324,7 +329,7 @@ impl Checker<'_> {
             let remedy = own.filter(|v| v.arch == arch).and_then(|v| copies(esp, v));
             let advice = "`holdfast repair-boot` copies the boot loader there again";
             match program.seen {
-                Seen::Good(_) if program.shim && !leads => {
+                Seen::Good(_) if !leads && self.is_shim(esp, &path, arch) => {
                     let says = format!("{path} is shim, and what it goes on to ({}) is not there", next[1]);
                     self.tell(told(&path), LinkState::Broken, says, advice);
                     self.remedy(remedy);
@@ -335,6 +340,11 @@ impl Checker<'_> {
                 }
                 seen => self.seen(told(&path), seen, ""),
             }
+        }
+        if only {
+            let told = Told { part: LinkPart::LoaderConfig, path: None, ..told("") };
+            let says = "what leads this boot loader to its menu is inside it or beside it, and is not read";
+            self.tell(told, LinkState::NotChecked, says, "");
         }
     }
 }

@@ -99,17 +99,15 @@ pub(super) struct EfiProgram {
     pub seen: Seen,
     /// It carries a signature.
     pub signed: bool,
-    /// It is shim: it goes on to a `grubx64.efi` beside itself.
-    pub shim: bool,
 }
 
 /// Most bytes of a program that are looked through for what names it.
 const MOST_PROGRAM: u64 = 8 << 20;
 
-/// Judges an EFI program (Microsoft "PE Format": headers, sections, the certificate table).
+/// Judges an EFI program by its headers (Microsoft "PE Format": headers, sections, the certificate table).
 pub(super) fn efi(file: &dyn ReadAt) -> EfiProgram {
-    let plain = |seen| EfiProgram { seen, signed: false, shim: false };
-    let bytes = match head(file, MOST_PROGRAM) {
+    let plain = |seen| EfiProgram { seen, signed: false };
+    let bytes = match head(file, 64 << 10) {
         Ok(bytes) => bytes,
         Err(why) => return plain(Seen::Bad(why)),
     };
@@ -117,15 +115,15 @@ pub(super) fn efi(file: &dyn ReadAt) -> EfiProgram {
         return plain(bad);
     }
     match pe(file, &bytes) {
-        Some((seen, signed)) => {
-            let names = |arch: &str| -> bool {
-                let name: Vec<u8> = format!("grub{arch}.efi").encode_utf16().flat_map(u16::to_le_bytes).collect();
-                bytes.windows(name.len()).any(|w| w == name)
-            };
-            EfiProgram { seen, signed, shim: super::esp::ARCHES.into_iter().any(names) }
-        }
+        Some((seen, signed)) => EfiProgram { seen, signed },
         None => plain(Seen::Bad("is no EFI program".into())),
     }
+}
+
+/// True where a program is shim: it names what it goes on to, a `grubx64.efi` beside itself. All of it is read.
+pub(super) fn is_shim(file: &dyn ReadAt, arch: &str) -> bool {
+    let name: Vec<u8> = format!("grub{arch}.efi").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    head(file, MOST_PROGRAM).is_ok_and(|bytes| bytes.windows(name.len()).any(|w| w == name))
 }
 
 fn pe(file: &dyn ReadAt, bytes: &[u8]) -> Option<(Seen, bool)> {
