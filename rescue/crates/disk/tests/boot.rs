@@ -215,6 +215,18 @@ fn everything_stale_at_once() {
     assert_eq!(repairs.left.len(), 2);
 }
 
+/// Two systems whose boot loaders have the same place on one ESP: which of them is meant cannot be told, and nothing is written.
+#[test]
+fn two_systems_on_one_esp() {
+    let mut made = Made::new(|m| m.stub(OLD, "/grub"));
+    made.add_second_system();
+    let (_, chains, repairs) = read(&made.bytes);
+    assert_eq!(chains.len(), 2, "{chains:#?}");
+    assert!(repairs.items.is_empty() && repairs.patches.is_empty(), "{repairs:?}");
+    assert!(repairs.left.iter().all(|l| l.says.as_str().contains("more than one system")), "{:?}", repairs.left);
+    assert_eq!(repairs.left.len(), 2, "{:?}", repairs.left);
+}
+
 /// A volume that was not unmounted is not written to, and an ESP without room is left as it is.
 #[test]
 fn what_is_left() {

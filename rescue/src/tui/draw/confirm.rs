@@ -79,6 +79,10 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     };
     out.extend(paragraph(&title, strong, 0, columns));
     out.extend(paragraph(plan.to_says.as_str(), plain, 2, columns));
+    let repairs = run.boot_repairs.as_ref().filter(|_| plan.action == Action::Repair);
+    for item in repairs.iter().flat_map(|r| r.items.iter().chain(&r.left)) {
+        out.extend(hanging(&format!("  {:<7} ", item.volume.to_string()), item.says.as_str(), plain, columns));
+    }
     for w in &plan.warnings {
         out.extend(hanging("[!!] ", w.as_str(), ui.look.bad(), columns));
     }

@@ -228,7 +228,8 @@ impl Walk<'_> {
             [0x5d, 0, 0, ..] => Ok(Part::Rest("an lzma archive")),
             [0x89, b'L', b'Z', b'O', ..] => Ok(Part::Rest("an lzo archive")),
             _ if first => Err(Seen::Bad("is no archive that a kernel unpacks".into())),
-            _ => Err(Seen::Bad(format!("holds something that is no archive from byte {at} on"))),
+            // A kernel says so, and goes on with what it had unpacked before.
+            _ => Err(Seen::Unsure(format!("holds something that is no archive from byte {at} on"))),
         }
     }
 

@@ -84,6 +84,11 @@ pub fn repairs(sources: Sources<'_>, systems: &[System]) -> BootRepairs {
     let mut by_volume: BTreeMap<VolumePath, Vec<Remedy>> = BTreeMap::new();
     for remedy in wanted {
         match &remedy {
+            Remedy::Write { volume, path, .. }
+                if conflicts.contains(&(volume.clone(), path.clone(), String::new())) =>
+            {
+                made.repairs.left.push(remedy.left("more than one system wants it to lead to its own menu"));
+            }
             Remedy::Uuid { volume, path, old, .. }
                 if conflicts.contains(&(volume.clone(), path.clone(), old.clone())) =>
             {
@@ -102,13 +107,16 @@ pub fn repairs(sources: Sources<'_>, systems: &[System]) -> BootRepairs {
     made.repairs
 }
 
-/// Where one old UUID has two new ones.
+/// Where one old UUID has two new ones; and, with none, files of which two texts are wanted.
 fn conflicts(wanted: &BTreeSet<Remedy>) -> BTreeSet<(VolumePath, String, String)> {
     let mut seen: BTreeMap<(VolumePath, String, String), &str> = BTreeMap::new();
     let mut conflicts = BTreeSet::new();
     for remedy in wanted {
-        let Remedy::Uuid { volume, path, old, new } = remedy else { continue };
-        let key = (volume.clone(), path.clone(), old.clone());
+        let (key, new) = match remedy {
+            Remedy::Uuid { volume, path, old, new } => ((volume.clone(), path.clone(), old.clone()), new),
+            Remedy::Write { volume, path, text } => ((volume.clone(), path.clone(), String::new()), text),
+            Remedy::Table { .. } | Remedy::Copy { .. } => continue,
+        };
         if seen.insert(key.clone(), new).is_some_and(|other| other != new) {
             conflicts.insert(key);
         }

@@ -206,6 +206,22 @@ impl Made {
         self.bytes[at..at + 0x20_0000].fill(0);
     }
 
+    /// Puts another Debian, with a menu of its own, into the last partition.
+    pub(crate) fn add_second_system(&mut self) {
+        let tree = self.dir.path().join("second");
+        fs::create_dir_all(tree.join("etc")).unwrap();
+        fs::create_dir_all(tree.join("boot/grub")).unwrap();
+        fs::write(tree.join("etc/os-release"), "PRETTY_NAME=\"Debian 13\"\nID=debian\n").unwrap();
+        fs::write(tree.join("etc/fstab"), "UUID=12AB-34CD /boot/efi vfat umask=0077 0 1\n").unwrap();
+        fs::write(tree.join("boot/grub/grub.cfg"), "menuentry 'x' {\n\tlinux /boot/vmlinuz\n}\n").unwrap();
+        let file = blank(self.dir.path(), "second.ext4", MORE.1);
+        let args = ["-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^has_journal", "-d", tree.to_str().unwrap()];
+        run("e2fsprogs", "mke2fs", &[&args[..], &[file.to_str().unwrap()]].concat(), "");
+        let at = usize::try_from(MORE.0).unwrap();
+        let second = fs::read(file).unwrap();
+        self.bytes[at..at + second.len()].copy_from_slice(&second);
+    }
+
     /// Puts the magic of a btrfs into the last partition.
     pub(crate) fn add_btrfs(&mut self) {
         let at = usize::try_from(MORE.0).unwrap() + 0x1_0040;

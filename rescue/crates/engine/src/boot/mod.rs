@@ -127,8 +127,10 @@ impl Repair<'_> {
                 format!("what stays broken: {}", says.join("; "))
             }
         };
-        let items: Vec<String> = self.repairs.items.iter().map(|i| format!("{}: {}", i.volume, i.says)).collect();
-        plan.to_says = DisplayText::new(&format!("{}. {left}", items.join(". ")));
+        let count = self.repairs.items.len();
+        let things =
+            if count == 1 { "one thing is put right".to_owned() } else { format!("{count} things are put right") };
+        plan.to_says = DisplayText::new(&format!("{things}; {left}"));
         Ok(plan)
     }
 
@@ -202,7 +204,7 @@ impl Repair<'_> {
         let with = Context { devices: &devices, parser: &parser, ..*cx };
         let machine = gather::machine(&report.inspection);
         let parent = pending::last_known(cx.store, &machine).map(|(id, _)| id);
-        let plan = snapshot::repaired(&report.inspection, &self.volumes, parent);
+        let plan = snapshot::repaired(&report.inspection, &self.volumes, tables(self.repairs, report), parent);
         let (to, manifest) = capture(&with, &plan, report, &self.more_table(), (1, 1))?;
         let making =
             Making { action: Action::Rollback, to, manifest: &manifest, set: Set::All, of: None, pending: &[] };

@@ -102,22 +102,26 @@ pub fn undo(inspection: &Inspection, plan: &RollbackPlan) -> SnapshotPlan {
 }
 
 /// Plans the snapshot that a repair of what starts the machine goes to: the volumes it writes, with what it puts right. All of them is
-/// read, as for the undo snapshot that follows.
-pub fn repaired(inspection: &Inspection, volumes: &BTreeSet<VolumePath>, parent: Option<SnapshotId>) -> SnapshotPlan {
+/// read, as for the undo snapshot that follows. `tables`: the disks whose tables change; of others none is saved, nor written.
+pub fn repaired(
+    inspection: &Inspection,
+    volumes: &BTreeSet<VolumePath>,
+    tables: BTreeSet<DiskNo>,
+    parent: Option<SnapshotId>,
+) -> SnapshotPlan {
     let capture = |v: &Volume| VolumeCapture {
         path: v.path.clone(),
         method: method(&v.content),
         why: "with what is put right".into(),
         against: Err("something of it is to be changed".into()),
     };
-    let disks: BTreeSet<DiskNo> = volumes.iter().map(VolumePath::disk).collect();
     SnapshotPlan {
         purpose: Purpose::Repair,
         parent,
         aside: None,
         volumes: volumes.iter().filter_map(|v| inspection.volume(v)).map(capture).collect(),
         left_out: Vec::new(),
-        tables: with_table(inspection, disks),
+        tables: with_table(inspection, tables),
         why: "what a repair of what starts the machine goes to".into(),
     }
 }
