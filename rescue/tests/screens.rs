@@ -9,6 +9,7 @@ use holdfast::tui::draw;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
+use model::boot::{BootRepair, BootRepairs};
 use model::command::{ExitCode, Failure, ImageFormat, PowerAction};
 use model::coverage::Comparison;
 use model::event::{CheckReport, Exported, ExportedImage, JobKind, Lost, Outcome};
@@ -103,6 +104,12 @@ fn timeline() {
 #[test]
 fn confirmation() {
     golden("confirm", &asking_run(Action::Rollback, true), &[]);
+    let mut repair = RunState { question: asking_run(Action::Repair, true).question, ..unbootable_run() };
+    let item = |says: &str| BootRepair { volume: VolumePath::partition(DiskNo(0), 1), path: None, says: says.into() };
+    let items =
+        vec![item("copies /EFI/debian/shimx64.efi to /EFI/BOOT/BOOTX64.EFI"), item("writes /EFI/debian/grub.cfg")];
+    repair.boot_repairs = Some(BootRepairs { items, ..BootRepairs::default() });
+    golden("confirm-repair", &repair, &[]);
     let typed = "rollback".chars().map(Key::Char).collect::<Vec<_>>();
     golden("confirm-typed", &asking_run(Action::Rollback, true), &typed);
     golden("confirm-wrong-word", &asking_run(Action::Rollback, true), &[Key::Char('y'), Key::Enter]);

@@ -96,6 +96,8 @@ fn the_forms_of_the_contract() {
         }))
     );
     assert!(matches!(parsed("undo a.img --store=s --yes"), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo));
+    let repair = parsed("repair-boot a.img --store s --plan");
+    assert!(matches!(repair, Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::BootRepair && !w.disks.is_empty()));
     assert_eq!(
         parsed("export latest -o a/b.QCOW2 --only d0/p2 --store s --json"),
         Ok(Invocation::Export(Export {

@@ -1,6 +1,6 @@
 //! Loader entries of the Boot Loader Specification (type #1), as systemd-boot and GRUB's `blscfg` read them.
 
-use super::entry::Entry;
+use super::entry::{Entry, MOST_INITRDS};
 
 /// Reads an entry: keys and values, a line each; `None` where it loads no kernel (an EFI program, say).
 pub(super) fn parse(text: &str) -> Option<Entry> {
@@ -11,7 +11,8 @@ pub(super) fn parse(text: &str) -> Option<Entry> {
     let kernel = (*all("linux").first()?).to_owned();
     let options = all("options").iter().flat_map(|v| v.split_whitespace()).map(str::to_owned).collect();
     // GRUB's own entries name several in one line.
-    let initrds: Vec<String> = all("initrd").iter().flat_map(|v| v.split_whitespace()).map(str::to_owned).collect();
+    let initrds: Vec<String> =
+        all("initrd").iter().flat_map(|v| v.split_whitespace()).map(str::to_owned).take(MOST_INITRDS).collect();
     let variable = |path: &String| path.contains('$');
     let elsewhere = variable(&kernel) || initrds.iter().any(variable);
     Some(Entry { search: None, kernel, options, initrds, elsewhere })

@@ -12,6 +12,9 @@ const INITRAMFS: &str = "make it anew (`update-initramfs -u -k VERSION`, `dracut
                          snapshot brings it back";
 const ELSEWHERE: &str = "if it is on a disk that was not named here, name that too";
 
+/// Most initial RAM file systems of an entry that are looked at.
+pub(super) const MOST_INITRDS: usize = 16;
+
 /// An entry of a menu.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Entry {

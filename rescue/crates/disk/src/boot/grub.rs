@@ -1,7 +1,7 @@
 //! GRUB's configuration, as far as it tells what is loaded from where: the lines that `grub-mkconfig` and `grub-install` write. It
 //! is a language with variables and conditions; what is not one of these lines is passed over, and nothing is concluded from it.
 
-use super::entry::Entry;
+use super::entry::{Entry, MOST_INITRDS};
 
 /// Most lines that are read.
 const MOST_LINES: usize = 50_000;
@@ -70,7 +70,8 @@ impl Reader {
             "linux" | "linux16" | "linuxefi" if words.len() > 1 => self.kernel(&words),
             "initrd" | "initrd16" | "initrdefi" => {
                 if let Some(entry) = &mut self.entry {
-                    for path in &words[1..] {
+                    let room = MOST_INITRDS.saturating_sub(entry.initrds.len());
+                    for path in words[1..].iter().take(room) {
                         entry.elsewhere |= is_elsewhere(path);
                         entry.initrds.push(path.clone());
                     }

@@ -21,6 +21,7 @@ pub use remedy::repairs;
 use crate::fs::{FileSystem, FsError};
 use image::Seen;
 use model::boot::{BootChain, BootLink, LinkPart, LinkState, Way};
+use model::files::LONGEST_PATH;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, FileKind, Inspection, ListedFile, Partition, System, TableKind, Volume};
 use model::ports::ReadAt;
@@ -32,6 +33,8 @@ use std::sync::Arc;
 
 /// The longest configuration that is read.
 const MOST_TEXT: u64 = 4 << 20;
+/// Longest sentence about a link.
+const MOST_SAYS: usize = 1000;
 /// Most entries of a directory that are looked at.
 const MOST_ENTRIES: usize = 4096;
 
@@ -111,8 +114,9 @@ impl<'a> Checker<'a> {
 
     fn tell(&mut self, told: Told, state: LinkState, says: impl AsRef<str>, advice: &str) {
         let Told { part, way, volume, path, needed } = told;
-        let path = path.map(|p| RawName(p.into_bytes()));
-        let says = DisplayText::new(says.as_ref());
+        // A name in a configuration may be of any length.
+        let path = path.filter(|p| p.len() <= LONGEST_PATH).map(|p| RawName(p.into_bytes()));
+        let says = DisplayText::new(&DisplayText::new(says.as_ref()).shortened(MOST_SAYS));
         self.links.push(BootLink {
             part,
             way,
