@@ -2,8 +2,8 @@
 
 use super::{Checker, Told};
 use model::boot::{LinkPart, LinkState, Way};
-use model::id::VolumePath;
-use model::inspection::{Content, GPT_ESP, Volume};
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{Content, Volume};
 use model::ports::ReadAt;
 use model::units::{ByteOffset, Extent, Lba};
 
@@ -24,27 +24,36 @@ const ADVICE: &str =
 impl Checker<'_> {
     /// True where sector 0 holds boot code, or nothing else is there to be started.
     pub(super) fn boots_by_bios(&self) -> bool {
-        let Some(disk) = self.from.inspection.disk(self.system.root.disk()) else { return false };
-        let Some(table) = &disk.table else { return false };
-        let esp = table.partitions.iter().any(|p| p.type_id == GPT_ESP || p.type_id == "ef");
+        let Some(disk) = self.from.inspection.disk(self.first_disk()).filter(|d| d.table.is_some()) else {
+            return false;
+        };
         let place = disk.volumes.iter().any(|v| v.content == Content::BiosBoot);
-        place || !esp || self.sector_zero().is_some_and(|s| s[..CODE].iter().any(|b| *b != 0))
+        let code = || self.sector_zero().is_some_and(|s| s[..CODE].iter().any(|b| *b != 0));
+        place || self.esps().is_empty() || code()
+    }
+
+    /// The disk that a BIOS most likely starts: that of the kernels.
+    fn first_disk(&self) -> DiskNo {
+        self.system.place("/boot").0.disk()
     }
 
     fn sector_zero(&self) -> Option<Vec<u8>> {
-        let bytes = (self.from.disk)(self.system.root.disk())?;
+        let bytes = (self.from.disk)(self.first_disk())?;
         bytes.read_vec(ByteOffset(0), 512).ok()
     }
 
     pub(super) fn bios(&mut self) {
-        let whole = VolumePath::whole(self.system.root.disk());
+        let whole = VolumePath::whole(self.first_disk());
         let told = |part| Told { part, way: Way::Bios, volume: whole.clone(), path: None, needed: true };
         let Some(sector) = self.sector_zero() else {
             self.tell(told(LinkPart::BootCode), LinkState::NotChecked, "sector 0 cannot be read", "");
             return;
         };
         if sector[..CODE].iter().all(|b| *b == 0) {
-            self.tell(told(LinkPart::BootCode), LinkState::Broken, "there is no boot code in sector 0", ADVICE);
+            // With more disks than one, another may start the machine.
+            let alone = self.from.inspection.disks.len() == 1;
+            let state = if alone { LinkState::Broken } else { LinkState::NotChecked };
+            self.tell(told(LinkPart::BootCode), state, "there is no boot code in sector 0", ADVICE);
             return;
         }
         if sector[510..] != [0x55, 0xaa] {
@@ -110,7 +119,7 @@ impl Checker<'_> {
 
     /// A volume that a core lies on, and that is not its own.
     fn in_the_way(&self, extent: Extent) -> Option<VolumePath> {
-        let disk = self.from.inspection.disk(self.system.root.disk())?;
+        let disk = self.from.inspection.disk(self.first_disk())?;
         let other = |v: &&Volume| v.content != Content::BiosBoot && v.extent.intersect(extent).is_some();
         disk.volumes.iter().find(other).map(|v| v.path.clone())
     }

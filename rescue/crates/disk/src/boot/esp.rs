@@ -57,7 +57,7 @@ impl Checker<'_> {
     }
 
     /// The system's EFI system partitions; those of its disk where it names none.
-    fn esps(&self) -> Vec<VolumePath> {
+    pub(super) fn esps(&self) -> Vec<VolumePath> {
         let fat = |v: &VolumePath| self.volume(v).is_some_and(|v| matches!(v.content, Content::Fat(_)));
         let own = self.system.boot.iter().map(|(_, v)| v).filter(|v| self.is_esp(v) || fat(v));
         let mut found: Vec<VolumePath> = own.cloned().collect();
@@ -74,11 +74,22 @@ impl Checker<'_> {
     fn esp(&mut self, esp: &VolumePath, bios: bool) -> Vec<Menu> {
         let told = |part, path: Option<String>| Told { part, way: Way::Uefi, volume: esp.clone(), path, needed: true };
         let Some(volume) = self.volume(esp) else { return Vec::new() };
+        if matches!(volume.content, Content::Fenced(_)) {
+            let says = "an unfinished rollback stands on the EFI system partition";
+            self.tell(told(LinkPart::Esp, None), LinkState::NotChecked, says, "finish or undo it first");
+            return Vec::new();
+        }
         if !matches!(volume.content, Content::Fat(_)) {
             let says = format!("the EFI system partition holds no FAT file system ({})", volume.kind());
             let advice = "a rollback to a snapshot of it writes it again; else make one (`mkfs.vfat`), give fstab its UUID, and run \
                           `grub-install`";
             self.tell(told(LinkPart::Esp, None), LinkState::Broken, says, advice);
+            return Vec::new();
+        }
+        // Directories that cannot be read are not empty ones.
+        if let Err(why) = self.fs(esp).and_then(|fs| fs.read_dir(b"/EFI", 1).map_err(|e| e.to_string())) {
+            let says = format!("the EFI system partition cannot be read: {why}");
+            self.tell(told(LinkPart::Esp, None), LinkState::NotChecked, says, "let `fsck.vfat` look at it");
             return Vec::new();
         }
         let vendors = self.vendors(esp);

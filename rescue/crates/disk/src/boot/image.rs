@@ -339,7 +339,7 @@ mod tests {
         // A zstd frame: no content size, a raw block of three bytes, the last.
         two.extend([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x19, 0, 0, 1, 2, 3]);
         assert_eq!(initramfs(&two), Seen::Good("is whole".into()));
-        for cut in [1, two.len() / 2, 130] {
+        for cut in [1, 5, two.len() - 150] {
             let short = two[..two.len() - cut].to_vec();
             assert!(matches!(initramfs(&short), Seen::Bad(why) if why.contains("cut short")), "{cut}");
         }

@@ -43,7 +43,8 @@ fn around(window: &Window, patch: &Patch, all: &[&Patch]) -> Result<(Vec<u8>, Ve
     let len = usize::try_from(end.saturating_sub(start)).map_err(|e| e.to_string())?;
     let now = window.read_vec(ByteOffset(start), len).map_err(|e| e.to_string())?;
     let mut then = now.clone();
-    for other in all {
+    let near = |p: &&&Patch| p.at.0 < end && p.at.0.saturating_add(p.bytes.len() as u64) > start;
+    for other in all.iter().filter(near) {
         for (at, byte) in (other.at.0..).zip(&other.bytes) {
             let place = at.checked_sub(start).and_then(|n| usize::try_from(n).ok()).and_then(|n| then.get_mut(n));
             place.into_iter().for_each(|place| *place = *byte);
