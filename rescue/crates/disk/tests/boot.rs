@@ -256,7 +256,9 @@ fn entries_of_the_boot_loader_specification() {
     };
     let plain = |change: &dyn Fn(&boot_disk::Making)| {
         Made::new(|m| {
-            ["shimx64.efi", "grubx64.efi", "mmx64.efi", "grub.cfg"].map(|f| m.drop_esp(&format!("EFI/debian/{f}")));
+            ["shimx64.efi", "grubx64.efi", "mmx64.efi", "grub.cfg"]
+                .iter()
+                .for_each(|f| m.drop_esp(&format!("EFI/debian/{f}")));
             m.drop_fallback();
             m.esp("EFI/systemd/systemd-bootx64.efi", &efi(false));
             m.esp("loader/loader.conf", b"timeout 3\ndefault deb-*\n");

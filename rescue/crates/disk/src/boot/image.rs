@@ -163,7 +163,7 @@ fn pe(file: &dyn ReadAt, bytes: &[u8]) -> Option<(Seen, bool)> {
 }
 
 /// Judges an initial RAM file system: archives and compressed archives one behind the other, zeros between them (kernel
-/// `init/initramfs.c`).
+/// `init/initramfs.c`). One that was cut off exactly between two of its archives looks whole.
 pub(super) fn initramfs(file: &dyn ReadAt) -> Seen {
     let size = file.size().0;
     let mut walk = Walk { file, steps: MOST_STEPS };
