@@ -73,6 +73,7 @@ const STEPS: &[Step] = &[
         Runs::Machine,
     ),
     step("consoles", "screen and serial line at once: one state, one decision", Runs::Machine),
+    long("prove", "a real Debian is proven to start, and broken in three ways it is not", Runs::Machine),
     long("memory", "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB", Runs::Machine),
     long(
         "crashes",

@@ -52,7 +52,7 @@ fn answered(ui: &mut Ui, run: &RunState, actions: &[Action]) -> RunState {
         let action = match a {
             Action::Submit(Command::PlanRollback { .. }) => plan::Action::Rollback,
             Action::Submit(Command::PlanBootRepair) => plan::Action::Repair,
-            Action::Submit(Command::PlanUndo) => plan::Action::Undo { of: IntentId(digest("intent")) },
+            Action::Submit(Command::PlanUndo { full: false }) => plan::Action::Undo { of: IntentId(digest("intent")) },
             Action::Submit(Command::PlanResume) => plan::Action::Resume { of: IntentId(digest("intent")) },
             Action::Submit(Command::Snapshot { .. }) => {
                 run.job = working_run(JobKind::Snapshot, false).job;
@@ -335,7 +335,7 @@ fn who_joins_late_is_not_told_old_news() {
 fn numbers_and_letters_do_what_they_say() {
     let run = broken_run();
     let good = SnapRef::Prefix(snapshot_id("three").to_string());
-    let back = Action::Submit(Command::PlanRollback { to: good.clone(), only: vec![] });
+    let back = Action::Submit(Command::PlanRollback { to: good.clone(), only: vec![], full: false });
     assert_eq!(press(&mut open(&run), &run, &[Key::Char('1')]), std::slice::from_ref(&back));
     assert_eq!(press(&mut open(&run), &run, &[Key::Enter]), std::slice::from_ref(&back));
     assert_eq!(press(&mut open(&run), &run, &[Key::Char('r'), Key::Enter]), [back]);
@@ -349,7 +349,10 @@ fn numbers_and_letters_do_what_they_say() {
         press(&mut open(&fenced_run()), &fenced_run(), &[Key::Char('1')]),
         [Action::Submit(Command::PlanResume)]
     );
-    assert_eq!(press(&mut open(&fenced_run()), &fenced_run(), &[Key::Char('2')]), [Action::Submit(Command::PlanUndo)]);
+    assert_eq!(
+        press(&mut open(&fenced_run()), &fenced_run(), &[Key::Char('2')]),
+        [Action::Submit(Command::PlanUndo { full: false })]
+    );
     let none = RunState::default();
     assert_eq!(press(&mut open(&none), &none, &[Key::Char('1')]), [Action::Submit(Command::Inspect)]);
 }
@@ -374,7 +377,10 @@ fn the_timeline_keeps_the_one_chosen() {
     run.store.as_mut().unwrap().snapshots.push(summary("six", 6, at(23, 7, 0), true, "Fine."));
     update(&mut ui, &run, Input::Changed);
     let want = SnapRef::Prefix(snapshot_id("four").to_string());
-    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [Action::Submit(Command::PlanRollback { to: want, only: vec![] })]);
+    assert_eq!(
+        press(&mut ui, &run, &[Key::Enter]),
+        [Action::Submit(Command::PlanRollback { to: want, only: vec![], full: false })]
+    );
 }
 
 #[test]
@@ -463,4 +469,37 @@ fn a_refusal_is_shown() {
     assert_eq!(ui.note.as_deref(), Some("A save is still running."));
     press(&mut ui, &run, &[Key::Down]);
     assert_eq!(ui.note, None);
+}
+
+/// A key asks for the plan that reads the other way; it approves nothing, and is no letter of the word.
+#[test]
+fn a_plan_is_asked_again_with_everything_read() {
+    let run = asking_run(plan::Action::Rollback, true);
+    let id = run.question.as_ref().unwrap().id;
+    let mut ui = open(&run);
+    let again = Action::Submit(Command::Reread { plan: id, full: true });
+    assert_eq!(press(&mut ui, &run, &[Key::Char('f')]), [again]);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('r'), Key::Char('f')]), []);
+    assert_eq!(ui.typed, "RF", "a letter among letters");
+    let run = asking_run(plan::Action::Resume { of: IntentId(digest("intent")) }, true);
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('f')]), []);
+    assert_eq!(ui.typed, "F", "FINISH begins with it, and saves nothing first");
+}
+
+/// Another machine's state takes another word.
+#[test]
+fn another_machines_state_has_a_word_of_its_own() {
+    let mut run = asking_run(plan::Action::Rollback, true);
+    let question = run.question.as_mut().unwrap();
+    question.plan.foreign = Some("web2".into());
+    let id = question.id;
+    let mut ui = open(&run);
+    let mut keys = typed("ROLLBACK");
+    keys.push(Key::Enter);
+    assert_eq!(press(&mut ui, &run, &keys), []);
+    let mut keys: Vec<Key> = std::iter::repeat_n(Key::Backspace, 8).chain(typed("ANOTHER")).collect();
+    keys.push(Key::Enter);
+    let approve = Action::Submit(Command::Answer { plan: id, approve: true });
+    assert_eq!(press(&mut ui, &run, &keys), [approve]);
 }

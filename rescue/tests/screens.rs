@@ -114,6 +114,14 @@ fn confirmation() {
     golden("confirm-typed", &asking_run(Action::Rollback, true), &typed);
     golden("confirm-wrong-word", &asking_run(Action::Rollback, true), &[Key::Char('y'), Key::Enter]);
     golden("confirm-refused", &asking_run(Action::Rollback, false), &[]);
+    let mut early = asking_run(Action::Rollback, true);
+    early.question.as_mut().unwrap().losses = None;
+    golden("confirm-early", &early, &[]);
+    let mut untold = asking_run(Action::Rollback, true);
+    let losses = untold.question.as_mut().unwrap().losses.as_mut().unwrap();
+    losses.differences = Err("the parser took too long and was ended".into());
+    golden("confirm-untold", &untold, &[]);
+    golden("confirm-losses", &asking_run(Action::Rollback, true), &[Key::PageDown]);
     golden("confirm-undo", &asking_run(Action::Undo { of: IntentId(digest("intent")) }, true), &[]);
 }
 
@@ -231,6 +239,7 @@ fn outcomes() {
         warnings: vec!["d0/p4 is not in the snapshot: zeros stand there".into()],
     };
     let exported = Exported { snapshot: snapshot_id("three"), images: vec![image] };
+    show("outcome-compared", JobKind::Compare, Outcome::Compared(Box::new(differences())));
     show("outcome-exported", JobKind::Export, Outcome::Exported(exported));
 }
 

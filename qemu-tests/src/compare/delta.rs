@@ -70,6 +70,27 @@ impl Delta {
     /// # Errors
     /// What the system says.
     pub(super) fn differing(&self, other: Option<&Self>) -> Result<u64> {
+        let mut blocks = 0;
+        let back = self.each_since(other, |_| {
+            blocks += 1;
+            Ok(())
+        })?;
+        Ok((blocks + back) * BLOCK as u64)
+    }
+
+    /// Puts the blocks in which this state differs from another, or from the base, into a file, one after the other; those that went
+    /// back to what the base has are left out.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn extract(&self, other: Option<&Self>, file: &Path) -> Result<()> {
+        let mut out = BufWriter::new(File::create(file)?);
+        self.each_since(other, |bytes| Ok(out.write_all(bytes)?))?;
+        Ok(out.flush()?)
+    }
+
+    /// Gives each block in which this state differs from another and from the base; counts those that went back to what the base has.
+    fn each_since(&self, other: Option<&Self>, mut with: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
         let mut before = BTreeMap::new();
         if let Some(other) = other {
             other.each(|at, bytes| {
@@ -77,15 +98,11 @@ impl Delta {
                 Ok(())
             })?;
         }
-        let mut blocks = 0;
-        self.each(|at, bytes| {
-            if before.remove(&at).is_none_or(|was| was != Sha256::digest(bytes)) {
-                blocks += 1;
-            }
-            Ok(())
+        self.each(|at, bytes| match before.remove(&at) {
+            Some(was) if was == Sha256::digest(bytes) => Ok(()),
+            _ => with(bytes),
         })?;
-        // What is left went back to what the base has.
-        Ok((blocks + before.len() as u64) * BLOCK as u64)
+        Ok(before.len() as u64)
     }
 
     fn each(&self, mut with: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {

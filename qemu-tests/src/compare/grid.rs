@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Bytes of a cell.
 const CELL: usize = 64 << 10;
 /// New cells are compressed together up to this many bytes, as they lie in a pack.
-const FRAME: usize = 2 << 20;
+const FRAME: usize = 4 << 20;
 /// zstd's.
 const LEVEL: i32 = 3;
 /// Bytes of a cell's name.

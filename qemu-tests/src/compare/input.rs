@@ -231,6 +231,16 @@ impl Input {
         }
     }
 
+    /// Puts the blocks that the last upgrade changed into a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn changed(&self, file: &Path) -> Result<()> {
+        let mut last = self.deltas.iter().rev().map(|path| Delta::open(path));
+        let after = last.next().ok_or("an input without upgrades")??;
+        after.extract(last.next().transpose()?.as_ref(), file)
+    }
+
     fn install(&mut self, scale: &Scale, dir: &Path) -> Result<()> {
         println!("input: installing a Debian into {} (minutes; its packages are downloaded)", scale.image);
         let image = self.pristine.with_extension("partial");

@@ -12,12 +12,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is measured besides, for ours alone: its files hashed; a capture that compares every byte, as after a crash; and the same
-/// bytes read from end to end (what is a hole in the image takes no reading).
+/// What is measured besides, for ours alone: its files hashed; a capture that compares every byte, as after a crash; the same
+/// bytes read from end to end (what is a hole in the image takes no reading); and what a repeat saves, had nobody to look for it.
 const ALONE: &[(Measure, &str)] = &[
     (Measure::Hash, "find $STORE -type f -print0 | xargs -0 sha256sum"),
     (Measure::Full, "exec $HOLDFAST snapshot $IMAGE --store $STORE --full --json"),
     (Measure::Disk, "exec dd if=$IMAGE of=/dev/null bs=4M status=none"),
+    (Measure::Bare, "exec zstd -q -3 -T2 -f $CHANGED -o $PRINTED/bare.zst"),
 ];
 
 /// Where a run takes place.
@@ -29,6 +30,8 @@ pub(super) struct Place {
     pub(super) store: PathBuf,
     printed: PathBuf,
     tree: PathBuf,
+    /// The blocks that the last upgrade changed.
+    changed: PathBuf,
     program: PathBuf,
 }
 
@@ -44,6 +47,7 @@ impl Place {
             store: at("store"),
             printed: at("printed"),
             tree: at("tree"),
+            changed: at("changed"),
             program: program.to_path_buf(),
             dir: dir.to_path_buf(),
         };
@@ -63,8 +67,10 @@ impl Place {
                 fs::remove_dir_all(folder)?;
             }
         }
-        if self.work.exists() {
-            fs::remove_file(&self.work)?;
+        for file in [&self.work, &self.changed] {
+            if file.exists() {
+                fs::remove_file(file)?;
+            }
         }
         Ok(())
     }
@@ -97,6 +103,7 @@ impl Place {
         }
         self.simple(contender, Measure::Check, contender.check, last, samples)?;
         if contender.package.is_none() {
+            input.changed(&self.changed)?;
             for (measure, line) in ALONE {
                 self.simple(contender, *measure, line, last, samples)?;
             }
@@ -240,6 +247,7 @@ impl Place {
         shell.args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.dir);
         shell.env("IMAGE", &self.work).env("TREE", &self.tree).env("STORE", &self.store).env("TAG", tag);
         shell.env("PRINTED", &self.printed).env("HOLDFAST", &self.program).env("XDG_STATE_HOME", &own);
+        shell.env("CHANGED", &self.changed);
         shell.env("RESTIC_REPOSITORY", &self.store).env("RESTIC_PASSWORD", "measured");
         shell.env("BORG_BASE_DIR", &own).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         shell

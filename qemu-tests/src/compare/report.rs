@@ -99,6 +99,7 @@ pub(super) fn contenders(scale: &Scale, facts: &Facts, samples: &Samples) -> Str
         &[SECONDS, ADDED, READ, ASKED, MEMORY, CPU],
     );
     said(&mut out, samples, repeat);
+    bare(&mut out, samples, repeat);
     section(
         &mut out,
         "Repeat, nothing changed",
@@ -150,6 +151,21 @@ fn said(out: &mut String, samples: &Samples, measure: Measure) {
              the program itself, the store, and what the assessment of the system looks at.\n"
         );
     }
+}
+
+/// What a repeat could take at the least, under its table.
+fn bare(out: &mut String, samples: &Samples, repeat: Measure) {
+    let (Some(bare), Some(peer)) = (samples.seconds(OURS, Measure::Bare), best(samples, repeat, Samples::seconds))
+    else {
+        return;
+    };
+    let _ = writeln!(
+        out,
+        "The blocks that differ, lying in one file, read, compressed with `zstd -3 -T2` and written, with nobody to look for them, name \
+         them or prove them: {} seconds. The fastest peer takes {:.1} times that.\n",
+        shown(bare),
+        peer / bare.median
+    );
 }
 
 /// Everything compared, beside the image read from end to end.

@@ -221,7 +221,7 @@ pub(super) fn section(record: &Record<Stored>) -> String {
         "{} roots of Debian 12 and {} of Debian 13, each installed for itself from the archive with packages by a fixed \
          seed, in an ext4 of its own: {:.0} MB in use in all. They are saved one after the other into one store of each \
          contender. No two are of the same machine, so nothing is known to be the same before it is read. `{GRID}`: what every \
-         volume's used cells of 64 KiB come to where each is kept once, in frames of 2 MiB by zstd's level 3, without any \
+         volume's used cells of 64 KiB come to where each is kept once, in frames of 4 MiB by zstd's level 3, without any \
          map or index: counted, not stored.\n",
         debian12.len(),
         debian13.len(),

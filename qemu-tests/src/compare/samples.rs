@@ -24,6 +24,8 @@ pub(super) enum Measure {
     Full,
     /// The image read from its first byte to its last.
     Disk,
+    /// The blocks that the last upgrade changed, as one file: read, compressed, written.
+    Bare,
     /// Back over the last upgrade.
     Rollback,
 }

@@ -4,12 +4,14 @@ mod disks;
 mod files;
 mod given;
 mod keeping;
+mod prove;
 mod room;
 mod values;
 
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
-pub use files::{Get, Ls};
+pub use files::{Diff, Get, Ls};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
+pub use prove::Prove;
 pub use room::{Copy, Prune, Repair};
 
 use given::Given;
@@ -57,6 +59,10 @@ pub enum Invocation {
     Ls(Ls),
     /// `get`.
     Get(Get),
+    /// `prove`.
+    Prove(Prove),
+    /// `diff`.
+    Diff(Diff),
     /// `forget`.
     Forget(Forget),
     /// `note`.
@@ -97,6 +103,8 @@ impl Invocation {
             Self::Export(e) => e.json,
             Self::Ls(l) => l.json,
             Self::Get(g) => g.json,
+            Self::Prove(p) => p.json,
+            Self::Diff(d) => d.json,
             Self::Forget(f) => f.json,
             Self::Note(n) => n.json,
             Self::Prune(p) => p.json,
@@ -108,9 +116,6 @@ impl Invocation {
         }
     }
 }
-
-/// Verbs of the design that a later version will have.
-const LATER: [&str; 1] = ["diff"];
 
 /// Reads the arguments.
 ///
@@ -132,13 +137,27 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "key" => &["store", "json", "out", "new-passphrase-file", "new-key-file", "label"],
         "snapshot" => &["store", "json", "full", "dry-run", "sign-with"],
         "auto" => &["store", "json", "policy", "dry-run", "sign-with"],
-        "rollback" => &["store", "json", "plan", "approve", "yes", "only", "sign-with", "require-signer"],
-        "undo" | "repair-boot" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
+        "rollback" => &[
+            "store",
+            "json",
+            "plan",
+            "approve",
+            "yes",
+            "only",
+            "full",
+            "foreign-machine",
+            "sign-with",
+            "require-signer",
+        ],
+        "undo" => &["store", "json", "plan", "approve", "yes", "full", "sign-with", "require-signer"],
+        "repair-boot" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
         "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
         "check" => &["store", "json", "read-data", "accept-head", "require-signer"],
         "export" => &["store", "json", "only", "out", "require-signer"],
         "ls" => &["store", "json", "require-signer"],
         "get" => &["store", "json", "out", "privileged", "require-signer"],
+        "prove" => &["store", "json", "timeout", "accel", "bus", "require-signer"],
+        "diff" => &["store", "json", "text", "require-signer"],
         "forget" => &[
             "store",
             "json",
@@ -165,7 +184,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "console" => &["engine"],
         "parser" => &[],
         "help" => &[],
-        later if LATER.contains(&later) => return Err(Usage(format!("`{later}` is not in this version"))),
         other => return Err(Usage(format!("there is no verb `{}`", DisplayText::new(other)))),
     };
     let given = given::collect(&mut parser, allowed, &verb)?;
@@ -208,6 +226,8 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "export" => Invocation::Export(disks::export(&given, store()?)?),
         "ls" => Invocation::Ls(files::ls(&given, store()?)?),
         "get" => Invocation::Get(files::get(&given, store()?)?),
+        "prove" => Invocation::Prove(prove::prove(&given, store()?)?),
+        "diff" => Invocation::Diff(files::diff(&given, store()?)?),
         "forget" => Invocation::Forget(keeping::forget(&given, store()?)?),
         "note" => Invocation::Note(keeping::note(&given, store()?)?),
         "prune" => Invocation::Prune(room::prune(&given, store()?)?),

@@ -1,6 +1,6 @@
-//! `holdfast ls` and `holdfast get`: files of a saved state.
+//! `holdfast ls`, `holdfast get` and `holdfast diff`: files of saved states.
 
-use super::args::{Get, Ls};
+use super::args::{Diff, Get, Ls};
 use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, human, json};
@@ -33,6 +33,17 @@ pub(super) fn get(args: &Get) -> Ended {
         Outcome::Got(got) => {
             session.answer(args.json, || json::got(&got), || human::files::got(&got))?;
             Ok(if got.damaged.count == 0 { ExitCode::Ok } else { ExitCode::Damage })
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(super) fn diff(args: &Diff) -> Ended {
+    let mut session = Session::start(&args.disks, Some(&args.store))?;
+    let command = Command::Compare { before: args.before.clone(), after: args.after.clone(), text: args.text };
+    match session.ask(command)? {
+        Outcome::Compared(found) => {
+            session.answer(args.json, || json::compared(&found), || human::differences::compared(&found))
         }
         other => Err(unexpected(&other)),
     }

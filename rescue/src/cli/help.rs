@@ -18,6 +18,10 @@ holdfast: what happened to this machine, and the way back
   holdfast ls         SNAP[:PATH] --store S    files of a saved state
   holdfast get        SNAP:PATH -o OUT --store S
                                         take them out
+  holdfast prove      SNAP --store S    start it in a virtual machine, and see
+                                        whether it comes up
+  holdfast diff       A B|now [DISK..] --store S
+                                        what differs between two states
   holdfast note       SNAP --store S    name a saved state, or keep it for good
   holdfast forget     --store S         forget saved states: named ones, or all
                                         that no rule keeps
@@ -108,23 +112,31 @@ counts as damage. `rollback`, `undo`, `resume`, `check` and `export` take it
 too.
 ";
 const ROLLBACK: &str = "\
-holdfast rollback SNAP DISK.. --store S [--only VOLUME,..]
-    [--plan | --approve PLANID | --yes] [--json]
+holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--full]
+    [--foreign-machine NAME] [--plan | --approve PLANID | --yes] [--json]
 
 Takes the disks back to a saved state. Without an approval it shows the plan
 and ends with exit code 4.
 --plan shows it and ends with 0; --approve PLANID carries out that plan and no
 other; --yes carries out whatever the plan is.
+The plan says what you would lose: what was written since, packages that go
+back, and how long it takes. With --approve and --yes that is not waited for.
 The present state is saved first: `holdfast undo` goes back to it. If it is cut
 off, `holdfast resume` or `holdfast undo` completes it.
+What is the same by the file systems' own records is not read; bytes written
+below a file system are not noticed then, and stay. --full reads everything in
+use: for a machine that somebody may have broken into.
+A snapshot of another machine, whose partitions these disks have, goes onto
+them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
 ";
 const UNDO: &str = "\
-holdfast undo DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+holdfast undo DISK.. --store S [--full] [--plan | --approve PLANID | --yes]
+    [--json]
 
 Goes back to what was before the last rollback of these disks, finished or not.
-Approval as for `rollback`.
+Approval and --full as for `rollback`.
 ";
 const RESUME: &str = "\
 holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
@@ -224,6 +236,26 @@ saved, and bytes that could not be read when they were (exit code 3). Free
 space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
 ";
+const PROVE: &str = "\
+holdfast prove SNAP --store S [--timeout SECONDS] [--accel tcg|kvm]
+    [--bus sata|virtio|nvme] [--json]
+
+Starts a saved state in a virtual machine (QEMU; Debian: packages
+qemu-system-x86 and, for systems that start on UEFI, ovmf) and notes in the
+store whether it came up: exit code 0 where it did, 3 where it did not, 4 where
+nothing tells. `snapshots` shows the last verdict.
+What counts is what the system itself writes to its journal or login record
+while it runs, not what appears on a screen. It may take --timeout seconds
+(600) and, where its root was mounted, a minute more for a shutdown.
+The machine has no network and sees nothing of this computer. What it writes is
+kept in memory and in a scratch file without a name (in $TMPDIR or /var/tmp),
+4 GB at most, and is gone afterwards.
+--accel kvm is far faster where it works; where /dev/kvm is there and
+kernels hang on it the verdict would be wrong, so it is not chosen unasked.
+--bus says how its disks are attached, where what was chosen is not known to
+its initial RAM file system.
+Ctrl-C ends the machine; nothing is noted then.
+";
 const LS: &str = "\
 holdfast ls SNAP[:PATH] --store S [--json]
 
@@ -246,6 +278,19 @@ of the system are left out, and said, without --privileged: with it, whoever
 made the saved file system decides what may run here with whose rights.
 What cannot be read is said, and left out or has zeros in it (exit code 3).
 Ctrl-C stops it and removes what was begun.
+";
+const DIFF: &str = "\
+holdfast diff A B --store S [--text] [--json]
+holdfast diff A now DISK.. --store S [--text] [--json]
+
+Tells what became of the files of saved state A in saved state B, or on the
+disks as they are now: packages (dpkg), what the machine starts from, how it is
+set up (below /etc), and everything else by directory, with the largest files.
+--text also shows which lines differ of text files in /boot and /etc that
+everybody on the machine may read.
+Files of ext2/3/4 are compared by all that is kept of them (number, times,
+size, owner), of FAT by name, size and time; content is not read. A volume that
+cannot be compared says why. Reads only.
 ";
 const NOTE: &str = "\
 holdfast note SNAP --label TEXT | --pin | --unpin --store S [--json]
@@ -316,8 +361,10 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("repair-boot") => REPAIR_BOOT,
         Some("check") => CHECK,
         Some("export") => EXPORT,
+        Some("prove") => PROVE,
         Some("ls") => LS,
         Some("get") => GET,
+        Some("diff") => DIFF,
         Some("note") => NOTE,
         Some("repair") => REPAIR,
         Some("copy") => COPY,
@@ -337,7 +384,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback undo resume repair-boot check repair copy export ls get note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback undo resume repair-boot check repair copy export prove ls get diff note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

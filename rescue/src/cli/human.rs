@@ -1,5 +1,6 @@
 //! The output for people. Text that came off a disk is [`model::text::DisplayText`] and safe to print.
 
+pub(super) mod differences;
 pub(super) mod files;
 mod upkeep;
 
@@ -9,13 +10,14 @@ use crate::tui::text::wrap;
 use crate::tui::{chain, words};
 use model::assessment::{Report, SystemReport};
 use model::boot::{BootChain, BootRepairs, LinkState};
-use model::event::{Exported, StoreView};
+use model::event::{Exported, Question, StoreView};
 use model::evidence::ClockTrust;
-use model::id::{PlanId, SnapshotId};
+use model::id::SnapshotId;
 use model::inspection::Severity;
 use model::note::Noted;
-use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
+use model::plan::{Action, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
+use model::proof::{Firmware, Proof, Verdict};
 use model::snapshot::{Cost, Receipt, VolumeRead};
 use model::upkeep::KeyLine;
 use std::fmt::Write;
@@ -69,6 +71,12 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
                 &mut out,
                 format_args!("  {:<8} {size:>8}  {what:<20} {}", v.path.to_string(), v.uuid().unwrap_or("")),
             );
+        }
+    }
+    if let Some(settings) = &i.firmware {
+        out.push_str("firmware, what it starts and in which order:\n");
+        for line in words::boot_entries(settings) {
+            paragraph(&mut out, "  ", &line);
         }
     }
     out
@@ -141,7 +149,7 @@ pub(super) fn snapshots(store: &StoreView) -> String {
         line_of(&mut out, format_args!("{id}  {taken:<16}  {state:<8}  {host:<12}  {}", words::snapshot(s)));
         let mut more: Vec<String> = s.label.iter().map(|label| format!("\"{label}\"")).collect();
         more.extend(s.pinned.then(|| "pinned".to_owned()));
-        more.extend(s.proven.iter().map(|how| format!("proven: {how}")));
+        more.extend(words::proof(s));
         more.extend(s.signers.iter().map(|signer| format!("signed by {}", signer.short(12))));
         if !more.is_empty() {
             line_of(&mut out, format_args!("{:width$}  {}", "", more.join(", "), width = id.len()));
@@ -230,8 +238,9 @@ pub(super) fn estimate(e: &SnapshotEstimate) -> String {
     out
 }
 
-/// A plan.
-pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
+/// A plan, and what it loses where that was waited for.
+pub(super) fn plan(question: &Question, losses: bool) -> String {
+    let (id, p) = (question.id, &question.plan);
     let mut out = String::new();
     let action = match p.action {
         Action::Rollback => "go back to",
@@ -256,11 +265,17 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
             );
         }
     }
+    for w in &p.firmware {
+        paragraph(&mut out, &format!("  {:<8} ", w.name), w.says.as_str());
+    }
     if !p.kept.is_empty() {
         out.push_str("left as it is:\n");
     }
     for (volume, why) in &p.kept {
         paragraph(&mut out, &format!("  {:<8} ", volume.to_string()), why.as_str());
+    }
+    if let Some(reads) = &p.reads {
+        paragraph(&mut out, "read and saved first: ", reads.says.as_str());
     }
     for c in &p.checks {
         let mark = if c.ok { "[ok] " } else { "[!!] not so: " };
@@ -268,6 +283,11 @@ pub(super) fn plan(id: PlanId, p: &RollbackPlan) -> String {
     }
     for w in &p.warnings {
         paragraph(&mut out, "warning: ", w.as_str());
+    }
+    if losses && p.is_usable() {
+        for said in crate::tui::differences::losses(question.losses.as_ref()) {
+            paragraph(&mut out, &said.head, &said.text);
+        }
     }
     line_of(&mut out, format_args!("plan {id}"));
     out
@@ -298,6 +318,34 @@ pub(super) fn boot_repairs(repairs: &BootRepairs) -> String {
 /// How a write-back ended.
 pub(super) fn wrote(r: &Receipt) -> String {
     format!("done: the disks hold snapshot {}; wrote {}, read back and compared {}\n", r.holds, r.written, r.verified)
+}
+
+/// `prove`.
+pub(super) fn proved(p: &Proof) -> String {
+    let verdict = match p.verdict {
+        Verdict::Proven => "proven",
+        Verdict::NotProven => "NOT PROVEN",
+        Verdict::Unknown => "not known",
+    };
+    let mut out = String::new();
+    let firmware = if p.firmware == Firmware::Uefi { "UEFI" } else { "a BIOS" };
+    paragraph(&mut out, &format!("{}: {verdict}: ", words::short(p.snapshot)), p.why.as_str());
+    line_of(
+        &mut out,
+        format_args!("in a virtual machine with {firmware}, after {}", words::duration(p.seconds.into())),
+    );
+    for w in &p.warnings {
+        paragraph(&mut out, "warning: ", w.as_str());
+    }
+    if p.verdict != Verdict::Proven {
+        for line in &p.last_lines {
+            line_of(&mut out, format_args!("  | {line}"));
+        }
+    }
+    if !p.recorded {
+        out.push_str("nothing was noted in the store\n");
+    }
+    out
 }
 
 /// `export`.

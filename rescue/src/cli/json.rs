@@ -1,21 +1,25 @@
 //! The output for programs. Every value has `"schema": 1`, and an answer `"warnings"` ([`super::session::Session::answer`]); docs/scripting.md says what stands in it and how it may change.
 
+mod differences;
 mod files;
 
+pub(super) use differences::compared;
 pub(super) use files::{got, listed};
 
 use crate::tui::{chain, words};
 use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::boot::{BootChain, BootLink, BootRepair, BootRepairs};
 use model::command::Failure;
-use model::event::{CheckReport, Exported, StoreView};
+use model::event::{CheckReport, Exported, Question, StoreView};
 use model::evidence::{Evidence, Stamp};
+use model::firmware::BootSettings;
 use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
 use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
+use model::proof::Proof;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
@@ -52,6 +56,23 @@ pub(super) fn report(report: &Report) -> Value {
         "systems": report.systems.iter().map(|s| system(report, s)).collect::<Vec<_>>(),
         "findings": i.findings.iter().map(finding).collect::<Vec<_>>(),
         "unfinished": unfinished.collect::<Vec<_>>(),
+        "firmware": i.firmware.as_ref().map(firmware),
+    })
+}
+
+fn firmware(settings: &BootSettings) -> Value {
+    let entries = settings.entries.iter().map(|e| {
+        let option = e.option.as_ref();
+        let told = option.ok();
+        json!({
+            "number": e.number, "attributes": e.attributes, "value": e.value, "active": told.map(|o| o.active),
+            "label": told.map(|o| &o.label), "partition": told.map(|o| &o.partition), "file": told.map(|o| &o.file),
+            "problem": option.err(),
+        })
+    });
+    json!({
+        "order": settings.order, "next": settings.next, "current": settings.current,
+        "os_indications": settings.os_indications, "entries": entries.collect::<Vec<_>>(),
     })
 }
 
@@ -176,7 +197,7 @@ pub(super) fn made(made: &Made) -> Value {
 /// `note`.
 pub(super) fn noted(id: SnapshotId, noted: &Noted) -> Value {
     json!({
-        "schema": SCHEMA, "snapshot": id, "label": noted.label, "pinned": noted.pinned, "proven": noted.proven,
+        "schema": SCHEMA, "snapshot": id, "label": noted.label, "pinned": noted.pinned, "proven": noted.proven, "unproven": noted.unproven,
     })
 }
 
@@ -280,6 +301,7 @@ fn summary(s: &SnapshotSummary) -> Value {
         "label": s.label,
         "pinned": s.pinned,
         "proven": s.proven,
+        "unproven": s.unproven,
         "signers": s.signers,
         "cost": cost(&s.cost),
     })
@@ -292,7 +314,7 @@ fn cost(c: &Cost) -> Value {
 /// `snapshot`.
 pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[VolumeRead], told: Option<&SnapshotEstimate>) -> Value {
     json!({
-        "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": compared(volumes),
+        "schema": SCHEMA, "snapshot": id, "cost": cost(c), "volumes": volumes_read(volumes),
         "estimate": told.map(room),
     })
 }
@@ -327,7 +349,7 @@ fn volume_read(v: &VolumeRead) -> serde_json::Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn compared(volumes: &[VolumeRead]) -> Vec<Value> {
+fn volumes_read(volumes: &[VolumeRead]) -> Vec<Value> {
     volumes.iter().map(|v| Value::Object(volume_read(v))).collect()
 }
 
@@ -354,7 +376,7 @@ pub(super) fn acted(acted: &Acted, dry_run: bool) -> Value {
         "snapshot": saved.map(|s| s.id),
         "skipped": save.is_none().then_some(why),
         "cost": saved.map(|s| cost(&s.cost)),
-        "volumes": saved.map_or(Vec::new(), |s| compared(&s.volumes)),
+        "volumes": saved.map_or(Vec::new(), |s| volumes_read(&s.volumes)),
         "forgotten": acted.forgotten,
         "pruned": acted.pruned,
         "trouble": acted.trouble.as_ref().map(ToString::to_string),
@@ -363,23 +385,24 @@ pub(super) fn acted(acted: &Acted, dry_run: bool) -> Value {
 
 /// A plan, and what became of it where it was carried out.
 /// `after`: the look at the disks that followed.
-pub(super) fn plan(id: PlanId, p: &RollbackPlan, done: Option<&Receipt>, after: Option<&Report>) -> Value {
+pub(super) fn plan(question: &Question, done: Option<&Receipt>, after: Option<&Report>) -> Value {
     let done = done.map(|r| {
         json!({ "intent": r.intent, "holds": r.holds, "written": r.written, "verified": r.verified, "ended": time(r.ended) })
     });
-    json!({ "schema": SCHEMA, "plan": plan_value(id, p), "done": done, "boot_chains": boot_chains(after) })
+    let losses = question.losses.as_ref().map(differences::losses);
+    json!({ "schema": SCHEMA, "plan": plan_value(question.id, &question.plan), "losses": losses, "done": done, "boot_chains": boot_chains(after) })
 }
 
 /// `repair-boot`: what is put right, by which plan, and what became of it.
 pub(super) fn boot_repairs(
     repairs: &BootRepairs,
-    planned: Option<(PlanId, &RollbackPlan)>,
+    planned: Option<&Question>,
     done: Option<&Receipt>,
     after: Option<&Report>,
 ) -> Value {
     let one = |r: &BootRepair| json!({ "volume": r.volume, "path": r.path.as_ref().map(model::text::RawName::display), "says": r.says });
     let mut value = match planned {
-        Some((id, p)) => plan(id, p, done, after),
+        Some(question) => plan(question, done, after),
         None => json!({ "schema": SCHEMA, "plan": null, "done": null, "boot_chains": null }),
     };
     if let Value::Object(fields) = &mut value {
@@ -423,6 +446,9 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "kept": kept.collect::<Vec<_>>(),
         "checks": p.checks,
         "warnings": p.warnings,
+        "foreign": p.foreign,
+        "firmware": p.firmware.iter().map(|w| json!({ "variable": w.name, "says": w.says })).collect::<Vec<_>>(),
+        "reads": p.reads.as_ref().map(|r| json!({ "everything": r.everything, "with": r.with, "says": r.says })),
     })
 }
 
@@ -438,6 +464,15 @@ pub(super) fn checked(c: &CheckReport, accepted: Option<&Option<DisplayText>>) -
         "lost": c.lost.iter().map(files::lost).collect::<Vec<_>>(),
         "unused": c.unused,
         "accepted": accepted.map(|differed| json!({ "differed": differed })),
+    })
+}
+
+/// `prove`.
+pub(super) fn proved(p: &Proof) -> Value {
+    json!({
+        "schema": SCHEMA, "snapshot": p.snapshot, "verdict": p.verdict, "why": p.why, "system": p.system, "boot": p.boot,
+        "firmware": p.firmware, "seconds": p.seconds, "written": p.written, "last_lines": p.last_lines,
+        "lacks": p.warnings, "recorded": p.recorded,
     })
 }
 

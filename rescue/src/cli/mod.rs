@@ -10,6 +10,7 @@ mod human;
 mod inspect;
 mod json;
 mod key;
+mod prove;
 mod roles;
 mod room;
 mod saving;
@@ -52,6 +53,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Export(e) => export::run(&e),
         Invocation::Ls(l) => files::ls(&l),
         Invocation::Get(g) => files::get(&g),
+        Invocation::Prove(p) => prove::run(&p),
+        Invocation::Diff(d) => files::diff(&d),
         Invocation::Forget(f) => forget::run(&f),
         Invocation::Note(n) => store::note(&n),
         Invocation::Prune(p) => room::prune(&p),

@@ -6,9 +6,7 @@ use crate::tui::words;
 use engine::parser::Child;
 use engine::{Config, Engine, Handle, Heads, StorePlace};
 use model::command::{Command, ExitCode, Failure};
-use model::event::{Event, Happening, Outcome, Progress};
-use model::id::PlanId;
-use model::plan::RollbackPlan;
+use model::event::{Event, Happening, Outcome, Progress, Question};
 use model::run_state::RunState;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -58,24 +56,24 @@ impl Session {
 
     /// Gives a command that asks nothing.
     pub(super) fn ask(&mut self, command: Command) -> Result<Outcome, Failure> {
-        self.command(command, &mut |_, _| None)
+        self.decided(command, &mut |_| None)
     }
 
-    /// Gives a command, shows how far it is, and waits for its end. A failure is an error; what was cancelled is one
+    /// Gives a command, answers its question, shows how far it is, and waits for its end. A failure is an error; what was cancelled is one
     /// too, with the exit code that says that it can be resumed.
-    pub(super) fn command(
+    pub(super) fn decided(
         &mut self,
         command: Command,
-        decide: &mut dyn FnMut(PlanId, &RollbackPlan) -> Option<bool>,
+        decide: &mut dyn FnMut(&Question) -> Option<bool>,
     ) -> Result<Outcome, Failure> {
-        self.command_telling(command, &mut |id, plan, _| decide(id, plan))
+        self.decided_told(command, &mut |question, _| decide(question))
     }
 
     /// The same; whoever decides is shown what was told so far, too.
-    pub(super) fn command_telling(
+    pub(super) fn decided_told(
         &mut self,
         command: Command,
-        decide: &mut dyn FnMut(PlanId, &RollbackPlan, &RunState) -> Option<bool>,
+        decide: &mut dyn FnMut(&Question, &RunState) -> Option<bool>,
     ) -> Result<Outcome, Failure> {
         let ended = Arc::new(AtomicBool::new(false));
         let watch = self.cancel_when_interrupted(ended.clone())?;
@@ -95,11 +93,11 @@ impl Session {
                     line.clear();
                     complain(&format!("warning: {}: {}", words::room(e), words::TIGHT));
                 }
-                Happening::DecisionNeeded(_) | Happening::Ended { .. } => line.clear(),
+                Happening::DecisionNeeded(_) | Happening::Losses(_) | Happening::Ended { .. } => line.clear(),
                 _ => {}
             }
         };
-        let outcome = self.handle.run(command, &mut each, &mut |id, plan| decide(id, plan, &run.borrow()));
+        let outcome = self.handle.run_told(command, &mut each, &mut |question| decide(question, &run.borrow()));
         line.clear();
         ended.store(true, Ordering::Relaxed);
         // It does nothing but wait and send: it cannot have panicked.

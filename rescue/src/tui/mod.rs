@@ -4,6 +4,7 @@
 //! is in the run state; what one remembers by itself is in [`state::Ui`].
 
 pub mod chain;
+pub mod differences;
 pub mod draw;
 pub mod keys;
 pub mod look;

@@ -107,7 +107,7 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
     if is_unfinished(run) {
         return vec![
             submit("Finish the rollback (shows the plan first)", Command::PlanResume),
-            submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo),
+            submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo { full: false }),
             show("Show what was found, and where", Screen::Evidence),
         ];
     }
@@ -135,9 +135,10 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
     let back = last_good(run).map(|good| {
         let to = SnapRef::Prefix(good.id.to_string());
         let says = format!("Go back to the last good state, {} (shows the plan first)", words::time(good.taken));
-        submit(says, Command::PlanRollback { to, only: Vec::new() })
+        submit(says, Command::PlanRollback { to, only: Vec::new(), full: false })
     });
-    let undo = can_undo(run).then(|| submit("Undo the last rollback (shows the plan first)", Command::PlanUndo));
+    let undo = can_undo(run)
+        .then(|| submit("Undo the last rollback (shows the plan first)", Command::PlanUndo { full: false }));
     match (back, undo) {
         (Some(back), Some(undo)) if is_broken(report) => steps.extend([back, undo]),
         (Some(back), None) if is_broken(report) => steps.extend([back, save]),
@@ -185,11 +186,12 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
         // What was gone back to was broken then already.
         Some(Outcome::WroteBack(_)) if run.report.as_ref().is_some_and(|r| repair(r).is_some()) => {
             let repair = run.report.as_ref().and_then(repair);
-            let undo = submit("Undo it (shows the plan first)", Command::PlanUndo);
+            let undo = submit("Undo it (shows the plan first)", Command::PlanUndo { full: false });
             repair.into_iter().chain([undo, home]).collect()
         }
+        Some(Outcome::Compared(_)) => vec![show("Back to the saved states", Screen::Timeline), home],
         Some(Outcome::WroteBack(_)) => {
-            vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo), home]
+            vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo { full: false }), home]
         }
         Some(Outcome::Failed(f)) if (f.code == ExitCode::Interrupted && !saving) || is_unfinished(run) => {
             unfinished(home)
@@ -199,6 +201,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             Outcome::Failed(_)
             | Outcome::Checked(_)
             | Outcome::Exported(_)
+            | Outcome::Proved(_)
             | Outcome::Listed(_)
             | Outcome::Got(_)
             | Outcome::Kept(_),
@@ -212,7 +215,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
 fn unfinished(home: Step) -> Vec<Step> {
     vec![
         submit("Finish it (shows the plan first)", Command::PlanResume),
-        submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo),
+        submit("Undo it: back to the state before (shows the plan first)", Command::PlanUndo { full: false }),
         home,
     ]
 }

@@ -22,9 +22,10 @@ const PASSPHRASE_MOST: usize = 1024;
 /// The word that stops a job that must not be stopped lightly.
 pub const STOP_WORD: &str = "STOP";
 
-/// The word that approves a plan.
-pub fn word(action: &plan::Action) -> &'static str {
-    match action {
+/// The word that approves a plan: another one where the snapshot is of another machine.
+pub fn word(plan: &plan::RollbackPlan) -> &'static str {
+    match plan.action {
+        _ if plan.foreign.is_some() => "ANOTHER",
         plan::Action::Rollback => "ROLLBACK",
         plan::Action::Repair => "REPAIR",
         plan::Action::Undo { .. } => "UNDO",
@@ -168,7 +169,7 @@ fn common(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Key::Char('p') => ui.show(Screen::Power),
         Key::Char('t') => ui.show(Screen::Timeline),
         Key::Char('s') => return submit(ui, run, Command::Snapshot { full: false }),
-        Key::Char('u') => return submit(ui, run, Command::PlanUndo),
+        Key::Char('u') => return submit(ui, run, Command::PlanUndo { full: false }),
         Key::Char('i') => return submit(ui, run, Command::Inspect),
         Key::Char('r') => {
             ui.snapshot = steps::last_good(run).map(|s| s.id);
@@ -271,7 +272,12 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
                 ui.note = Some("That snapshot is of another machine: its plan may be refused.".into());
             }
             let to = SnapRef::Prefix(chosen.id.to_string());
-            return submit(ui, run, Command::PlanRollback { to, only: Vec::new() });
+            return submit(ui, run, Command::PlanRollback { to, only: Vec::new(), full: false });
+        }
+        Key::Char('d') => {
+            let Some(chosen) = list.get(at) else { return Vec::new() };
+            let before = SnapRef::Prefix(chosen.id.to_string());
+            return submit(ui, run, Command::Compare { before, after: None, text: false });
         }
         _ => return common(ui, run, k),
     };
@@ -354,7 +360,7 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             return vec![Action::Submit(Command::Answer { plan: question.id, approve: false })];
         }
         Key::Enter if question.plan.is_usable() => {
-            let word = word(&question.plan.action);
+            let word = word(&question.plan);
             if ui.typed.eq_ignore_ascii_case(word) {
                 ui.typed.clear();
                 return vec![Action::Submit(Command::Answer { plan: question.id, approve: true })];
@@ -362,6 +368,11 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             ui.note = Some(format!("That is not the word. Type {word}, then Enter; or press Esc to leave."));
         }
         Key::Enter => ui.note = Some("This plan cannot be carried out; see the checks. Press Esc to leave.".into()),
+        // No word that approves a plan before which something is saved has an F in it.
+        Key::Char('f' | 'F') if ui.typed.is_empty() && question.plan.reads.is_some() => {
+            let full = question.plan.reads.as_ref().is_some_and(|r| !r.everything);
+            return vec![Action::Submit(Command::Reread { plan: question.id, full })];
+        }
         _ => typing(ui, run, k),
     }
     Vec::new()

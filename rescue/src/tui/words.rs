@@ -5,6 +5,7 @@ use model::command::Failure;
 use model::event::{JobKind, Lost};
 use model::evidence::EndKind;
 use model::files::LostPath;
+use model::firmware::{BootEntry, BootSettings, name_of};
 use model::id::SnapshotId;
 use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::SnapshotEstimate;
@@ -191,6 +192,12 @@ pub fn label(s: &SnapshotSummary) -> String {
     s.label.as_ref().map(|label| format!("\"{label}\" ")).unwrap_or_default()
 }
 
+/// What came of the last trial of a snapshot, where there was one.
+pub fn proof(s: &SnapshotSummary) -> Option<String> {
+    let proven = s.proven.iter().map(|how| format!("proven: {how}"));
+    proven.chain(s.unproven.iter().map(|why| format!("does not start: {why}"))).next()
+}
+
 /// Time to the minute; the clock of a machine without a battery says 1970, and then the time says nothing.
 pub fn time(t: model::ports::UnixMicros) -> String {
     let (y, mo, d, h, mi, _) = t.civil();
@@ -210,7 +217,9 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::BootRepair => "Putting right what starts the machine",
         JobKind::Check => "Checking the store",
         JobKind::Files => "Reading saved files",
+        JobKind::Compare => "Looking what changed",
         JobKind::Export => "Writing a saved state out as an image",
+        JobKind::Prove => "Starting a saved state in a virtual machine",
         JobKind::Upkeep => "Looking after the store",
     }
 }
@@ -226,7 +235,7 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
     let kind = match &v.content {
         Content::Fenced(_) => "UNFINISHED".to_owned(),
         Content::Damaged { kind, .. } => format!("DAMAGED {}", kind.name()),
-        Content::Recognised { name } => name.clone(),
+        Content::Recognised { name, .. } => name.clone(),
         Content::BiosBoot => "boot code".to_owned(),
         Content::Ext(_) | Content::Fat(_) | Content::Swap(_) | Content::Empty | Content::Unknown => v.kind().to_owned(),
     };
@@ -328,6 +337,26 @@ pub fn lost(lost: &Lost, most: usize) -> Vec<String> {
         out.push(format!("and maybe others: {why}"));
     }
     out
+}
+
+/// The firmware's boot entries in the order in which it tries them, then those that it does not; a line each.
+pub fn boot_entries(settings: &BootSettings) -> Vec<String> {
+    let ordered = settings.order.iter().filter_map(|n| settings.entry(*n));
+    let others = settings.entries.iter().filter(|e| !settings.order.contains(&e.number));
+    let line = |e: &BootEntry, tried: bool| {
+        let mut line = format!("{} {}", name_of(e.number), e.says());
+        let off = e.option.as_ref().is_ok_and(|o| !o.active);
+        for (so, says) in [
+            (off, ", switched off"),
+            (!tried, ", not in the order"),
+            (settings.next == Some(e.number), ", the next time first"),
+            (settings.current == Some(e.number), ", started now"),
+        ] {
+            line.push_str(if so { says } else { "" });
+        }
+        line
+    };
+    ordered.map(|e| line(e, true)).chain(others.map(|e| line(e, false))).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use holdfast::tui::update::update;
 use model::assessment::*;
 use model::boot::*;
 use model::command::{ExitCode, Failure};
+use model::differences::*;
 use model::event::*;
 use model::evidence::*;
 use model::id::*;
@@ -187,7 +188,7 @@ fn evidence(id: &str, path: Option<&str>, says: &str, fact: Fact) -> Evidence {
 
 pub(crate) fn report(assessment: Assessment) -> Report {
     Report {
-        inspection: Inspection { disks: vec![disk()], systems: vec![system()], findings: vec![] },
+        inspection: Inspection { disks: vec![disk()], systems: vec![system()], ..Inspection::default() },
         systems: vec![SystemReport {
             system: system(),
             assessment,
@@ -222,7 +223,7 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         machine: holdfast::tui::words::machine(&Inspection {
             disks: vec![disk()],
             systems: vec![system()],
-            findings: vec![],
+            ..Inspection::default()
         }),
         taken,
         system: Some("Debian GNU/Linux 12 (bookworm)".into()),
@@ -233,6 +234,7 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         label: None,
         pinned: false,
         proven: None,
+        unproven: None,
         signers: Vec::new(),
     }
 }
@@ -293,7 +295,7 @@ pub(crate) fn empty_run() -> RunState {
     };
     RunState {
         report: Some(Report {
-            inspection: Inspection { disks: vec![disk], systems: vec![], findings: vec![finding] },
+            inspection: Inspection { disks: vec![disk], findings: vec![finding], ..Inspection::default() },
             systems: vec![],
             boot: vec![],
         }),
@@ -420,8 +422,75 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
             warnings: vec![
                 "everything that was changed on / after 2026-11-21 23:59 is undone, files of users included".into(),
             ],
+            foreign: None,
+            firmware: Vec::new(),
+            reads: (!matches!(action, Action::Resume { .. })).then(|| UndoReads {
+                with: snapshot_id("three"),
+                everything: false,
+                against: vec![Ok(Against { doubt: None }), Err("its kind keeps no record of what changed".into())],
+                says:
+                    "what changed since snapshot 3f1c8a02, as the file systems tell it; bytes written below them are not noticed, and stay"
+                        .into(),
+            }),
         },
+        losses: Some(losses()),
     }
+}
+
+/// What a session of a day leaves, on the root and the EFI partition of [`disk`].
+pub(crate) fn differences() -> Differences {
+    let tally = |count, bytes| Tally { count, bytes: ByteLen(bytes) };
+    let difference = |path: &str, change: FileChange, before: Option<u64>, after: Option<u64>| Difference {
+        path: path.into(),
+        kind: FileKind::File,
+        change,
+        before: before.map(ByteLen),
+        after: after.map(ByteLen),
+        text: None,
+    };
+    let created = |count, bytes| Counts { created: tally(count, bytes), ..Counts::default() };
+    let group = |path: &str, counts| Group { path: path.into(), counts };
+    let package = |name: &str, change, before: Option<&str>, after: Option<&str>| PackageDifference {
+        name: name.into(),
+        change,
+        before: before.map(DisplayText::from),
+        after: after.map(DisplayText::from),
+    };
+    let changed = Counts { changed: tally(40, 9_000_000), changed_from: ByteLen(8_000_000), ..created(8, 2_100_000) };
+    let mut all = created(120, 340_000_000);
+    all.join(&changed);
+    let notable = vec![
+        difference("/etc/fstab", FileChange::Changed, Some(610), Some(640)),
+        difference("/etc/hosts", FileChange::Created, None, Some(91)),
+    ];
+    let root = FsDifferences {
+        counts: all,
+        notable,
+        groups: vec![group("/home/ann\u{1b}[2J", created(120, 340_000_000)), group("/usr", changed)],
+        largest: vec![difference("/home/ann/film.mkv", FileChange::Created, None, Some(300_000_000))],
+        packages: Some(Ok(PackageDifferences {
+            changes: vec![
+                package("hello", PackageChange::Installed, None, Some("2.10-3")),
+                package("libc6:amd64", PackageChange::Upgraded, Some("2.36-9"), Some("2.36-10")),
+            ],
+            count: 2,
+        })),
+        ..FsDifferences::none(ComparedBy::Records)
+    };
+    let esp = FsDifferences::none(ComparedBy::Bytes);
+    let volume = |at: &str, fs: &str, mount: &str, files| VolumeDifferences {
+        before: Some(path(at)),
+        after: Some(path(at)),
+        fs: fs.into(),
+        mount: Some(mount.into()),
+        files,
+    };
+    let volumes = vec![volume("d0/p2", "ext4", "/", Ok(root)), volume("d0/p1", "vfat", "/boot/efi", Ok(esp))];
+    Differences { before: snapshot_id("three"), after: None, volumes }
+}
+
+fn losses() -> Losses {
+    Losses { plan: PlanId(digest("plan")), differences: Ok(differences()), seconds: Some((95, 240)) }
 }
 
 pub(crate) fn asking_run(action: Action, ok: bool) -> RunState {

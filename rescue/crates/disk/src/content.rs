@@ -1,5 +1,6 @@
 //! What lies on a volume.
 
+mod luks;
 mod signature;
 
 use crate::fs::{FsError, ext4, fat};
@@ -98,7 +99,7 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
     let plain = |content| Ok(Probe { content, wrong: None });
     // A member of a mirror may look like the file system on it: writing to one leg alone would split it.
     if let Some(name) = signature::at_end(bytes.as_ref())? {
-        return plain(Content::Recognised { name: name.into() });
+        return plain(recognised(name));
     }
     let mut damaged = None;
     match ext4::identify(bytes) {
@@ -106,7 +107,7 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Ok(None) => {}
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(FsError::Incompatible(why)) => {
-            return Ok(Probe { content: Content::Recognised { name: "ext".into() }, wrong: Some(why) });
+            return Ok(Probe { content: recognised("ext"), wrong: Some(why) });
         }
         Err(FsError::Corrupt(why)) => {
             let backup = match backup_superblock(bytes) {
@@ -126,7 +127,8 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         return Ok(Probe { content: Content::Swap(info), wrong });
     }
     if let Some(name) = signature::at_start(bytes.as_ref())? {
-        return plain(Content::Recognised { name: name.into() });
+        let sealed = name == "luks" && luks::is_sealed(bytes.as_ref())?;
+        return plain(Content::Recognised { name: name.into(), sealed });
     }
     if let Some((kind, why)) = damaged {
         return plain(Content::Damaged { kind, why: DisplayText::new(&why) });
@@ -143,6 +145,10 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         return plain(Content::Damaged { kind: FsKind::Vfat, why: DisplayText::new(&why) });
     }
     plain(Content::Unknown)
+}
+
+fn recognised(name: &str) -> Content {
+    Content::Recognised { name: name.to_owned(), sealed: false }
 }
 
 fn is_empty(bytes: &dyn ReadAt) -> Result<bool, FsError> {

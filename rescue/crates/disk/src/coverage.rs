@@ -37,7 +37,7 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
         },
         Content::Fenced(_) => raw(size, "an unfinished rollback: captured raw"),
         Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),
-        Content::Recognised { name } => raw(size, &format!("{name} is not read by this version: captured raw")),
+        Content::Recognised { name, .. } => raw(size, &format!("{name} is not read by this version: captured raw")),
         Content::BiosBoot => raw(size, "boot loader"),
         Content::Empty => raw(size, "nothing known on it: captured raw"),
         Content::Unknown => raw(size, "unknown: captured raw"),

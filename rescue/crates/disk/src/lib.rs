@@ -15,6 +15,7 @@ pub mod fence;
 pub mod fs;
 mod inspect;
 pub mod io;
+pub mod load_option;
 pub mod swap;
 pub mod system;
 pub mod table;

@@ -80,7 +80,7 @@ fn signatures() {
     for (name, at, mark) in known {
         let bytes = with(size, &[(at, mark)]);
         let (content, findings) = identify(&bytes);
-        assert_eq!(content, Content::Recognised { name: name.into() });
+        assert_eq!(content, Content::Recognised { name: name.into(), sealed: false });
         assert_eq!(findings, []);
         assert_eq!(coverage::of(&content, bytes).method, CaptureMethod::Raw);
     }
@@ -104,7 +104,7 @@ fn a_mirror_is_not_taken_for_its_file_system() {
     sb[..8].copy_from_slice(&[0xfc, 0x4e, 0x2b, 0xa9, 1, 0, 0, 0]);
     sb[144..152].copy_from_slice(&sector.to_le_bytes());
     patch(&path, sector * 512, &sb);
-    assert_eq!(identify(&image(&path)).0, Content::Recognised { name: "md".into() });
+    assert_eq!(identify(&image(&path)).0, Content::Recognised { name: "md".into(), sealed: false });
     // Of an array that stood elsewhere: a leftover.
     sb[144] ^= 8;
     patch(&path, sector * 512, &sb);

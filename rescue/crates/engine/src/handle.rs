@@ -6,7 +6,7 @@ use crate::parser::Parser;
 use crate::store_place::StorePlace;
 use crate::worker;
 use model::command::{Command, ExitCode, Failure};
-use model::event::{Event, Happening, Outcome};
+use model::event::{Event, Happening, Outcome, Question};
 use model::id::PlanId;
 use model::plan::RollbackPlan;
 use model::ports::{Clock, Devices};
@@ -84,16 +84,29 @@ impl Handle {
         each: &mut dyn FnMut(&Event),
         decide: &mut dyn FnMut(PlanId, &RollbackPlan) -> Option<bool>,
     ) -> Outcome {
+        self.run_told(command, each, &mut |question| decide(question.id, &question.plan))
+    }
+
+    /// The same for whoever wants to know first what a plan loses: `decide` is asked again once that is told, where it gave no answer
+    /// before.
+    pub fn run_told(
+        &self,
+        command: Command,
+        each: &mut dyn FnMut(&Event),
+        decide: &mut dyn FnMut(&Question) -> Option<bool>,
+    ) -> Outcome {
         let events = self.subscribe();
         self.submit(command);
         let mut refusal = None;
+        let mut open: Option<Question> = None;
         for event in events {
             each(&event);
             match event.what {
                 Happening::Ended { outcome, .. } => return outcome,
-                Happening::DecisionNeeded(question) => {
-                    if let Some(approve) = decide(question.id, &question.plan) {
-                        self.submit(Command::Answer { plan: question.id, approve });
+                Happening::DecisionNeeded(question) => open = self.decided(*question, decide),
+                Happening::Losses(losses) => {
+                    if let Some(question) = open.take() {
+                        open = self.decided(Question { losses: Some(*losses), ..question }, decide);
                     }
                 }
                 Happening::Leaving(_) => break,
@@ -103,5 +116,16 @@ impl Handle {
         }
         let says = refusal.map_or_else(|| "the engine ended before the job did".to_owned(), |line| line.to_string());
         Outcome::Failed(Failure::new(ExitCode::Failed, says, "run it again; what was begun and cut off can be resumed"))
+    }
+
+    /// Gives the answer to a question, or the question back where there is none yet.
+    fn decided(&self, question: Question, decide: &mut dyn FnMut(&Question) -> Option<bool>) -> Option<Question> {
+        match decide(&question) {
+            Some(approve) => {
+                self.submit(Command::Answer { plan: question.id, approve });
+                None
+            }
+            None => Some(question),
+        }
     }
 }

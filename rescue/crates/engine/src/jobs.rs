@@ -1,25 +1,30 @@
 //! The jobs: each takes a fresh look, makes its plan, asks where it must, and runs.
 
+use crate::comparison::Planned;
 use crate::gather::{self, Since, VOLUME_HEAD};
 use crate::handle::Config;
-use crate::plan as plans;
 use crate::plan::disks::{Pair, pair};
+use crate::plan::elsewhere;
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
+use crate::plan::snapshot::reads;
 use crate::run::export::{Order, export};
 use crate::run::files;
 use crate::run::pending::{self, Unfinished};
+#[cfg(feature = "prove")]
+use crate::run::proof;
 use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
-use crate::worker::Desk;
-use crate::{saving, upkeep};
+use crate::worker::{Desk, Reply};
+use crate::{comparison, saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
-use model::event::{Happening, Outcome, Progress, Question, StoreView};
+use model::event::{Happening, Outcome, Progress, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
 use model::ports::{ReadAt, Window};
+use model::proof::Trial;
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::DisplayText;
 use model::units::ByteLen;
@@ -46,8 +51,8 @@ impl Jobs {
             Command::Snapshot { full } => saving::snapshot(self, *full, desk),
             Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
             Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
-            Command::PlanRollback { to, only } => self.rollback(to, only, desk),
-            Command::PlanUndo => self.undo(desk),
+            Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, desk),
+            Command::PlanUndo { full } => self.undo(*full, desk),
             Command::PlanResume => self.resume(desk),
             Command::PlanBootRepair => crate::boot::repair(self, desk),
             Command::Check { read_data } => upkeep::check(self, *read_data, desk),
@@ -60,8 +65,14 @@ impl Jobs {
             Command::GetFiles { snapshot, at, to, privileged } => {
                 self.get(&files::Order { snapshot, at, to, privileged: *privileged }, desk)
             }
+            Command::Prove { snapshot, trial } => self.prove(snapshot, trial, desk),
+            Command::Compare { before, after, text } => comparison::run(self, before, after.as_ref(), *text, desk),
             Command::Upkeep { what } => upkeep::run(self, what, desk),
-            Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => self.inspect(desk),
+            Command::Inspect
+            | Command::Answer { .. }
+            | Command::Reread { .. }
+            | Command::Cancel
+            | Command::Power(_) => self.inspect(desk),
         };
         self.stores.remember(&self.config, desk);
         match done {
@@ -107,7 +118,11 @@ impl Jobs {
             });
         };
         let disks = self.config.devices.disks();
-        let report = gather::report_by_step(&disks, &*self.config.parser, &since, &mut step);
+        let mut report = gather::report_by_step(&disks, &*self.config.parser, &since, &mut step);
+        match gather::boot_settings(&*self.config.devices, &*self.config.parser, &report.inspection) {
+            Ok(settings) => report.inspection.firmware = settings,
+            Err(why) => desk.log(&why),
+        }
         desk.tell(Happening::Report(Box::new(report.clone())));
         report
     }
@@ -183,12 +198,26 @@ impl Jobs {
         export(&self.context(&store, desk), order).map(Outcome::Exported)
     }
 
+    /// Needs no disk of this computer: looks at none.
+    #[cfg(feature = "prove")]
+    fn prove(&self, snapshot: &SnapRef, trial: &Trial, desk: &Desk) -> Done {
+        let store = self.store_to_write(desk)?;
+        let proof = proof::prove(&self.context(&store, desk), snapshot, trial)?;
+        Ok(Outcome::Proved(Box::new(proof)))
+    }
+
+    #[cfg(not(feature = "prove"))]
+    fn prove(&self, _: &SnapRef, _: &Trial, _: &Desk) -> Done {
+        let says = "this program was built without what proves a snapshot: the rescue has no virtual machines";
+        Err(Stop::failed(ExitCode::Refused, says, "run it on a management computer that the store is attached to"))
+    }
+
     fn get(&self, order: &files::Order<'_>, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         files::get(&store, &*self.config.parser, (&*self.config.clock, desk), order).map(Outcome::Got)
     }
 
-    fn rollback(&self, to: &SnapRef, only: &[VolumePath], desk: &Desk) -> Done {
+    fn rollback(&self, (to, only): (&SnapRef, &[VolumePath]), full: bool, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
@@ -205,11 +234,12 @@ impl Jobs {
         };
         let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+        let receipt = self.saved_first(&cx, planned, full, desk);
         self.ended(receipt, &store, desk)
     }
 
-    fn undo(&self, desk: &Desk) -> Done {
+    fn undo(&self, full: bool, desk: &Desk) -> Done {
         let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
@@ -229,7 +259,9 @@ impl Jobs {
                 pending: fences,
             };
             let plan = self.make(&cx, &report, &making)?;
-            let receipt = self.approved(&plan, desk, |plan| write_back::undo_unfinished(&cx, plan, &report, *id));
+            let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+            let receipt =
+                self.approved(&cx, planned, desk, |plan| write_back::undo_unfinished(&cx, plan, &report, *id));
             return self.ended(receipt, &store, desk);
         }
         let finished = pending::finished(&cx, &report.inspection)?;
@@ -243,7 +275,8 @@ impl Jobs {
             pending: &[],
         };
         let plan = self.make(&cx, &report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::write_back(&cx, plan, &report));
+        let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+        let receipt = self.saved_first(&cx, planned, full, desk);
         self.ended(receipt, &store, desk)
     }
 
@@ -272,22 +305,47 @@ impl Jobs {
             pending: fences,
         };
         let plan = self.make(cx, report, &making)?;
-        let receipt = self.approved(&plan, desk, |plan| write_back::resume(cx, plan, report, *id));
+        let planned = Planned { plan: &plan, manifest: &manifest, report };
+        let receipt = self.approved(cx, planned, desk, |plan| write_back::resume(cx, plan, report, *id));
         self.ended(receipt, cx.store, desk)
     }
 
-    /// Asks, and runs what was approved.
+    /// Asks about a plan before which the present is saved, as often as somebody wants that read otherwise; and runs what was approved.
+    fn saved_first(
+        &self,
+        cx: &Context<'_>,
+        planned: Planned<'_>,
+        mut full: bool,
+        desk: &Desk,
+    ) -> Done<Option<Receipt>> {
+        let Planned { plan, report, .. } = planned;
+        let base = pending::last_known(cx.store, &gather::machine(&report.inspection));
+        let mut plan = plan.clone();
+        loop {
+            plan.reads = Some(reads(report, &plan, base.as_ref().map(|(id, manifest)| (*id, manifest)), full));
+            match ask(cx, Planned { plan: &plan, ..planned }, desk)? {
+                Reply::Approved => return write_back::write_back(cx, &plan, report).map(Some),
+                Reply::Declined => return Ok(None),
+                Reply::Reread(everything) => full = everything,
+            }
+        }
+    }
+
+    /// Asks about a plan before which nothing is saved, and runs what was approved.
     pub(crate) fn approved(
         &self,
-        plan: &RollbackPlan,
+        cx: &Context<'_>,
+        planned: Planned<'_>,
         desk: &Desk,
         run: impl FnOnce(&RollbackPlan) -> Done<Receipt>,
     ) -> Done<Option<Receipt>> {
-        let (id, _) = plans::encode(plan);
-        match desk.ask(Question { id, plan: plan.clone() }) {
-            None => Err(Stop::Cancelled("stopped before anything was written".into())),
-            Some(false) => Ok(None),
-            Some(true) => run(plan).map(Some),
+        loop {
+            match ask(cx, planned, desk)? {
+                Reply::Approved => return run(planned.plan).map(Some),
+                Reply::Declined => return Ok(None),
+                // It compares every byte with the disk anyway.
+                Reply::Reread(_) => {}
+            }
         }
     }
 
@@ -304,7 +362,11 @@ impl Jobs {
     pub(crate) fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
         let inspection = &report.inspection;
         let pairs = pair(making.manifest, inspection, making.pending);
-        let facts = facts(cx, report, making.manifest, &pairs)?;
+        let mut facts = facts(cx, report, making.manifest, &pairs)?;
+        if making.action == Action::Rollback {
+            let from = (making.to, making.manifest);
+            facts.elsewhere = files::which(cx.store, cx.parser, from, &elsewhere::MARKS);
+        }
         let machine = gather::machine(inspection);
         let mut plan = plan(&Planning {
             action: making.action,
@@ -328,6 +390,11 @@ impl Jobs {
         }
         Ok(plan)
     }
+}
+
+fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Done<Reply> {
+    let reply = comparison::ask(cx, planned, desk);
+    reply.ok_or_else(|| Stop::Cancelled("stopped before anything was written".into()))
 }
 
 /// What a plan is made for.
@@ -361,6 +428,10 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
             // A volume that cannot be read has no digest: its plan is refused when its lease reads it again.
             if let Ok(head) = head {
                 facts.heads.insert(volume.path.clone(), Digest::of(&head));
+            }
+            let holders = cx.devices.holders(no, volume.extent);
+            if !holders.is_empty() {
+                facts.holders.insert(volume.path.clone(), holders);
             }
         }
         let saved = manifest.disks.iter().find(|d| d.no == pair.saved);

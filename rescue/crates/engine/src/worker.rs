@@ -19,6 +19,17 @@ use std::time::Duration;
 /// How often a job that waits for a decision looks whether it was cancelled.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// What somebody said to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Go ahead.
+    Approved,
+    /// Do not.
+    Declined,
+    /// Ask again, with an undo snapshot that reads everything, or what changed.
+    Reread(bool),
+}
+
 /// What the commands' thread and the job's thread share.
 pub(crate) struct Desk {
     hub: Arc<Hub>,
@@ -27,7 +38,7 @@ pub(crate) struct Desk {
     /// True while a job runs. Held while its end is told, so that whoever hears of the end can start the next.
     busy: Mutex<bool>,
     /// Whom the answer to the standing question goes to.
-    waiting: Mutex<Option<(PlanId, Sender<bool>)>>,
+    waiting: Mutex<Option<(PlanId, Sender<Reply>)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -47,7 +58,10 @@ fn attend(commands: &Receiver<Command>, desk: &Arc<Desk>, jobs: &Arc<Jobs>) {
     let mut running: Option<JoinHandle<()>> = None;
     for command in commands {
         match command {
-            Command::Answer { plan, approve } => desk.answer(plan, approve),
+            Command::Answer { plan, approve } => {
+                desk.answer(plan, if approve { Reply::Approved } else { Reply::Declined })
+            }
+            Command::Reread { plan, full } => desk.answer(plan, Reply::Reread(full)),
             Command::Cancel => desk.cancel(),
             Command::Power(action) => desk.leave(action),
             job => {
@@ -80,14 +94,18 @@ fn kind(command: &Command) -> JobKind {
         Command::Snapshot { .. } | Command::EstimateSnapshot { .. } => JobKind::Snapshot,
         Command::Auto { .. } => JobKind::Auto,
         Command::PlanRollback { .. } => JobKind::Rollback,
-        Command::PlanUndo => JobKind::Undo,
+        Command::PlanUndo { .. } => JobKind::Undo,
         Command::PlanResume => JobKind::Resume,
         Command::PlanBootRepair => JobKind::BootRepair,
         Command::Check { .. } => JobKind::Check,
         Command::Export { .. } => JobKind::Export,
+        Command::Prove { .. } => JobKind::Prove,
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,
+        Command::Compare { .. } => JobKind::Compare,
         Command::Upkeep { .. } => JobKind::Upkeep,
-        Command::Inspect | Command::Answer { .. } | Command::Cancel | Command::Power(_) => JobKind::Inspect,
+        Command::Inspect | Command::Answer { .. } | Command::Reread { .. } | Command::Cancel | Command::Power(_) => {
+            JobKind::Inspect
+        }
     }
 }
 
@@ -128,13 +146,15 @@ impl Desk {
         *busy = false;
     }
 
-    fn answer(&self, plan: PlanId, approve: bool) {
+    fn answer(&self, plan: PlanId, reply: Reply) {
         let mut waiting = lock(&self.waiting);
         match waiting.take() {
             Some((id, to)) if id == plan => {
                 // Told before the job goes on, so that nobody hears of writing before the decision.
-                self.hub.tell(Happening::Decided { plan, approved: approve });
-                let _ = to.send(approve);
+                if let Reply::Approved | Reply::Declined = reply {
+                    self.hub.tell(Happening::Decided { plan, approved: reply == Reply::Approved });
+                }
+                let _ = to.send(reply);
             }
             other => {
                 *waiting = other;
@@ -162,14 +182,15 @@ impl Desk {
         self.hub.tell(what);
     }
 
-    /// Asks and waits: true for go ahead, false for no, `None` where it was cancelled.
-    pub(crate) fn ask(&self, question: Question) -> Option<bool> {
+    /// Asks and waits; `None` where it was cancelled. Once it is asked, `meanwhile` is done.
+    pub(crate) fn ask(&self, question: Question, meanwhile: impl FnOnce()) -> Option<Reply> {
         let (sender, answer) = channel();
         *lock(&self.waiting) = Some((question.id, sender));
         self.hub.tell(Happening::DecisionNeeded(Box::new(question)));
+        meanwhile();
         loop {
             match answer.recv_timeout(GLANCE) {
-                Ok(approve) => return Some(approve),
+                Ok(reply) => return Some(reply),
                 Err(RecvTimeoutError::Timeout) if !self.cancelled() => {}
                 Err(_) => {
                     *lock(&self.waiting) = None;

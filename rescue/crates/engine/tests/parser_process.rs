@@ -7,10 +7,12 @@ use engine::{gather, link, machine};
 use model::command::Command;
 use model::event::Outcome;
 use model::id::DiskNo;
-use model::inspection::{Content, Volume};
-use model::units::Extent;
+use model::inspection::{Content, Hardware, Volume};
+use model::ports::{DiskSource, ReadAt};
+use model::units::{Extent, SectorSize};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Decode;
 use sys::process::Channel;
@@ -24,8 +26,9 @@ fn main() {
         std::process::exit(i32::from(serve()));
     }
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("a_process_answers_as_this_one_would", a_process_answers_as_this_one_would),
+        ("a_disk_is_handed_over_piece_by_piece", a_disk_is_handed_over_piece_by_piece),
         ("a_killed_process_costs_one_answer", a_killed_process_costs_one_answer),
         ("a_refused_record_is_no_death", a_refused_record_is_no_death),
         ("hostile_disks_are_survived", hostile_disks_are_survived),
@@ -58,9 +61,38 @@ fn a_process_answers_as_this_one_would() {
     for (_, volume) in there.inspection.volumes() {
         assert_eq!(child.coverage(volume), Local::new(disks.clone()).coverage(volume), "{}", volume.path);
     }
+    let entries = [model::firmware::Value(vec![1, 0, 0, 0, 4, 0, b'x', 0, 0, 0, 0x7f, 0xff, 4, 0]), Default::default()];
+    let options = child.load_options(&entries).unwrap();
+    assert_eq!(options, Local::new(disks.clone()).load_options(&entries).unwrap());
+    assert!(options[0].is_ok() && options[1].is_err(), "{options:?}");
     // Compressed bytes go through it too.
     let local = store::LocalDecoder;
     assert_eq!(child.frame(b"no zstd", 10).unwrap_err(), local.frame(b"no zstd", 10).unwrap_err());
+}
+
+fn a_disk_is_handed_over_piece_by_piece() {
+    let nothing = Child::start(&machine::open(&[]).unwrap()).unwrap();
+    let bytes = Arc::new(image::machine().then.clone());
+    let hardware = Hardware {
+        model: "handed".into(),
+        serial: None,
+        wwn: None,
+        size: bytes.size(),
+        sector: SectorSize::B512,
+        transport: "memory".into(),
+        removable: false,
+        shown_as: None,
+    };
+    // Two of them, so that one cannot be taken for the other.
+    let zeros = Arc::new(vec![0; bytes.len()]);
+    let disks = vec![
+        DiskSource { no: DiskNo(0), hardware: hardware.clone(), bytes: zeros },
+        DiskSource { no: DiskNo(1), hardware, bytes },
+    ];
+    let there = gather::report(&disks, &*nothing.over(disks.clone()).unwrap(), &|_| None);
+    let here = gather::report(&disks, &Local::new(disks.clone()), &|_| None);
+    assert_eq!(there, here);
+    assert_eq!(there.systems.len(), 1, "{:?}", there.inspection.findings);
 }
 
 fn a_killed_process_costs_one_answer() {

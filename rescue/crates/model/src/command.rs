@@ -3,6 +3,7 @@
 use crate::files::FilePath;
 use crate::id::{PlanId, SnapRef, VolumePath};
 use crate::policy::Manner;
+use crate::proof::Trial;
 use crate::text::{DisplayText, RawName};
 use crate::upkeep::Upkeep;
 use serde::{Deserialize, Serialize};
@@ -43,9 +44,14 @@ pub enum Command {
         to: SnapRef,
         /// Only these volumes; all of the boot set where empty.
         only: Vec<VolumePath>,
+        /// Read everything in use first, whatever the file systems say of it.
+        full: bool,
     },
     /// Work out the way back from the last write-back, and ask for approval.
-    PlanUndo,
+    PlanUndo {
+        /// As of [`Command::PlanRollback`].
+        full: bool,
+    },
     /// Work out the completion of a write-back that was cut off, and ask for approval.
     PlanResume,
     /// Work out what can be put right of what starts the machine, without a snapshot, and ask for approval.
@@ -56,6 +62,13 @@ pub enum Command {
         plan: PlanId,
         /// Go ahead, or not.
         approve: bool,
+    },
+    /// Ask a [`crate::event::Question`] again with a plan whose undo snapshot reads everything, or what changed.
+    Reread {
+        /// The plan as it was asked.
+        plan: PlanId,
+        /// Everything in use.
+        full: bool,
     },
     /// Check the store.
     Check {
@@ -91,6 +104,22 @@ pub enum Command {
         to: RawName,
         /// With what gives power: devices, set-user-ID and set-group-ID bits, capabilities.
         privileged: bool,
+    },
+    /// Start a snapshot in a virtual machine, and note in the store what came of it.
+    Prove {
+        /// Which snapshot.
+        snapshot: SnapRef,
+        /// How.
+        trial: Trial,
+    },
+    /// Tell what differs between two states of a machine.
+    Compare {
+        /// The earlier: a snapshot.
+        before: SnapRef,
+        /// The later: a snapshot, or the disks as they are now where `None`.
+        after: Option<SnapRef>,
+        /// Also which lines of text files differ, in places of note.
+        text: bool,
     },
     /// Look after the store.
     Upkeep {

@@ -3,10 +3,12 @@
 use crate::assessment::Report;
 use crate::boot::BootRepairs;
 use crate::command::{Failure, ImageFormat, PowerAction};
+use crate::differences::{Differences, Losses};
 use crate::files::{FileListing, Got, LostFiles};
 use crate::id::{PlanId, SnapshotId, VolumePath};
 use crate::plan::{RollbackPlan, SnapshotEstimate};
 use crate::policy::Acted;
+use crate::proof::Proof;
 use crate::run_state::RunState;
 use crate::snapshot::{Cost, Receipt, SnapshotSummary, VolumeRead};
 use crate::text::{DisplayText, RawName};
@@ -54,6 +56,8 @@ pub enum Happening {
     Snapshots(StoreView),
     /// A person must decide; the job waits.
     DecisionNeeded(Box<Question>),
+    /// What the plan that waits for a decision takes from whoever works with the machine now; told once, after the question.
+    Losses(Box<Losses>),
     /// Somebody decided.
     Decided {
         /// About which plan.
@@ -95,6 +99,10 @@ pub enum JobKind {
     Export,
     /// List files of a snapshot, or take them out.
     Files,
+    /// Start a snapshot in a virtual machine.
+    Prove,
+    /// Compare two states.
+    Compare,
     /// Look after the store.
     Upkeep,
 }
@@ -114,6 +122,8 @@ impl JobKind {
             Self::Check => "check",
             Self::Export => "export",
             Self::Files => "reading saved files",
+            Self::Prove => "prove",
+            Self::Compare => "comparing",
             Self::Upkeep => "work on the store",
         }
     }
@@ -178,6 +188,10 @@ pub enum Outcome {
     Listed(FileListing),
     /// Files of a snapshot were taken out.
     Got(Got),
+    /// A snapshot was started in a virtual machine; what came of that.
+    Proved(Box<Proof>),
+    /// Two states were compared.
+    Compared(Box<Differences>),
     /// Something was done with the store itself.
     Kept(Kept),
     /// A person said no; nothing was written.
@@ -276,4 +290,6 @@ pub struct Question {
     pub id: PlanId,
     /// The plan.
     pub plan: RollbackPlan,
+    /// What going there loses; `None` while that is being worked out. No part of the plan.
+    pub losses: Option<Losses>,
 }

@@ -1,5 +1,6 @@
 //! What was seen on the disks: tables, volumes, file systems, installed systems, and what is wrong with them.
 
+use crate::firmware::BootSettings;
 use crate::id::{Digest, DiskNo, IntentId, VolumePath};
 use crate::text::{DisplayText, RawName};
 use crate::units::{ByteLen, Extent, SectorSize};
@@ -153,6 +154,9 @@ pub enum Content {
     Recognised {
         /// Its name.
         name: String,
+        /// Its header says that the machine's TPM may open it: a token `systemd-tpm2` or `clevis` of LUKS2.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        sealed: bool,
     },
     /// The core image of a BIOS GRUB.
     BiosBoot,
@@ -351,6 +355,9 @@ pub struct Inspection {
     pub systems: Vec<System>,
     /// What is not as it should be.
     pub findings: Vec<Finding>,
+    /// What the firmware starts, where it has boot entries and they can be seen.
+    #[serde(default)]
+    pub firmware: Option<BootSettings>,
 }
 
 impl Inspection {

@@ -39,6 +39,11 @@ pub enum Says {
         /// By what.
         how: DisplayText,
     },
+    /// It was tried, and did not start.
+    Unproven {
+        /// What was seen.
+        why: DisplayText,
+    },
 }
 
 /// Everything that counts of the notes about one snapshot.
@@ -53,6 +58,9 @@ pub struct Noted {
     pub pinned: bool,
     /// How it was proven.
     pub proven: Option<DisplayText>,
+    /// Why it is not, where it was tried last without success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<DisplayText>,
 }
 
 impl Noted {
@@ -70,7 +78,8 @@ impl Noted {
             }
             Says::Pin => self.pinned = true,
             Says::Unpin => self.pinned = false,
-            Says::Proven { how } => self.proven = Some(how.clone()),
+            Says::Proven { how } => (self.proven, self.unproven) = (Some(how.clone()), None),
+            Says::Unproven { why } => (self.proven, self.unproven) = (None, Some(why.clone())),
         }
     }
 }
@@ -89,7 +98,7 @@ mod tests {
             noted.take(&says);
         }
         let proven = Some("boot".into());
-        let expected = Noted { label: Some("b".into()), automatic: false, pinned: true, proven };
+        let expected = Noted { label: Some("b".into()), automatic: false, pinned: true, proven, unproven: None };
         assert_eq!(noted, expected);
         assert!(noted.is_named());
         noted.take(&broken);
@@ -97,5 +106,7 @@ mod tests {
         noted.take(&label(""));
         noted.take(&Says::Unpin);
         assert_eq!(noted, Noted { proven: expected.proven, ..Noted::default() });
+        noted.take(&Says::Unproven { why: "it hung".into() });
+        assert_eq!(noted, Noted { unproven: Some("it hung".into()), ..Noted::default() }, "the last trial counts");
     }
 }

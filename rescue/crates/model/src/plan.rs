@@ -1,6 +1,7 @@
 //! Plans: values that say exactly what a run will read or write. Shown first, approved by their id, then run.
 
 use crate::coverage::CaptureMethod;
+use crate::firmware::VariableWrite;
 use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
 use crate::inspection::Hardware;
 use crate::snapshot::{MapRoot, Purpose, VolumeRead};
@@ -39,6 +40,9 @@ pub struct VolumeCapture {
     pub why: DisplayText,
     /// Whether the file system's records may tell what is as in the snapshot before, or why all of it must be read.
     pub against: Result<Against, DisplayText>,
+    /// What will be written over it afterwards: where that differs from the snapshot before, and where a fence will stand, the bytes
+    /// are read whatever the records say.
+    pub written: Option<MapRoot>,
 }
 
 /// How far the records of a file system may be believed.
@@ -109,6 +113,29 @@ pub struct RollbackPlan {
     pub checks: Vec<Check>,
     /// What a person must agree to beyond the plan itself.
     pub warnings: Vec<DisplayText>,
+    /// The machine that the snapshot is of, where that is another one than this: whoever approves must say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<DisplayText>,
+    /// Boot variables of the firmware that are written, in this order, once the volumes hold what they are to hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firmware: Vec<VariableWrite>,
+    /// What the undo snapshot reads; `None` where none is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<UndoReads>,
+}
+
+/// What the undo snapshot of a write-back reads. What is written over is read in any case, so that an undo restores it whatever the
+/// records of a file system say; the rest decides what the write-back can find to be different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoReads {
+    /// The snapshot that the disks are compared with.
+    pub with: SnapshotId,
+    /// Everything in use is read because that was asked for.
+    pub everything: bool,
+    /// Of each volume of the plan, in its order, what [`VolumeCapture::against`] says.
+    pub against: Vec<Result<Against, DisplayText>>,
+    /// Which it is, and what that means, for people.
+    pub says: DisplayText,
 }
 
 /// What a plan is for.

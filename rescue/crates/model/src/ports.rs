@@ -1,6 +1,7 @@
 //! The ports: how the pure parts of Holdfast meet disks, stores and clocks. `sys` and `store` implement them for real
 //! things, tests for simulated ones.
 
+use crate::firmware::Variable;
 use crate::id::{Digest, DiskNo};
 use crate::inspection::Hardware;
 use crate::text::DisplayText;
@@ -249,6 +250,43 @@ pub trait Devices: Send + Sync {
     /// # Errors
     /// See [`LeaseError`]; nothing was written in any of these cases.
     fn lease(&self, request: &LeaseRequest) -> Result<Box<dyn WriteLease>, LeaseError>;
+
+    /// What holds part of a disk now, a sentence each: mounts, swap in use, devices built on it. A lease of it would be refused.
+    fn holders(&self, _disk: DiskNo, _extent: Extent) -> Vec<DisplayText> {
+        Vec::new()
+    }
+
+    /// The boot variables of this computer; `None` where it has none (BIOS), or where an image is among the disks.
+    fn boot_variables(&self) -> Option<Arc<dyn BootVariables>> {
+        None
+    }
+
+    /// True where somebody named the disks: they may be another machine's, attached to this one.
+    fn are_named(&self) -> bool {
+        false
+    }
+}
+
+/// The boot variables of a UEFI firmware: `Boot####`, `BootOrder`, `BootNext`, `BootCurrent`, `OsIndications` of the vendor
+/// `EFI_GLOBAL_VARIABLE`. The firmware keeps a change once it has answered.
+pub trait BootVariables: Send + Sync {
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// What the system says; a variable that is longer than [`crate::firmware::MOST_VALUE`].
+    fn read_all(&self) -> io::Result<Vec<Variable>>;
+
+    /// Makes a variable hold something: `Boot####` or `BootOrder`, no other.
+    ///
+    /// # Errors
+    /// What the system says: the firmware may refuse, or have no room.
+    fn set(&self, variable: &Variable) -> io::Result<()>;
+
+    /// Removes one of those; absent already is no error.
+    ///
+    /// # Errors
+    /// As [`BootVariables::set`].
+    fn remove(&self, name: &str) -> io::Result<()>;
 }
 
 /// The name of an object in a store: lower-case components joined by `/`, for example `packs/3f/3fa4…`.

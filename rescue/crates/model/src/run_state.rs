@@ -83,6 +83,11 @@ impl RunState {
                 self.locked = false;
             }
             Happening::DecisionNeeded(q) => self.question = Some((**q).clone()),
+            Happening::Losses(losses) => {
+                if let Some(question) = self.question.as_mut().filter(|q| q.id == losses.plan) {
+                    question.losses = Some((**losses).clone());
+                }
+            }
             Happening::Decided { plan, .. } => {
                 if self.question.as_ref().is_some_and(|q| q.id == *plan) {
                     self.question = None;

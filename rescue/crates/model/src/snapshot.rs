@@ -2,6 +2,7 @@
 
 use crate::assessment::SystemReport;
 use crate::coverage::{CaptureMethod, Comparison};
+use crate::firmware::BootSettings;
 use crate::id::{Digest, DiskNo, IntentId, NodeId, SnapshotId, VolumePath};
 use crate::inspection::{Content, Hardware, Table};
 use crate::ports::UnixMicros;
@@ -220,6 +221,9 @@ pub struct Manifest<M = MapRoot> {
     pub disks: Vec<SavedDisk<M>>,
     /// The volumes.
     pub volumes: Vec<SavedVolume<M>>,
+    /// What the machine's firmware started; absent where it had no boot entries, or they were not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<BootSettings>,
     /// What it cost.
     pub cost: Cost,
 }
@@ -252,7 +256,8 @@ impl<M> Manifest<M> {
 
     /// The same with other maps, made in the order of [`Manifest::maps`].
     fn with_maps<N>(self, f: &mut impl FnMut(M) -> N) -> Manifest<N> {
-        let Self { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, cost } = self;
+        let Self { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, firmware, cost } =
+            self;
         let disk = |SavedDisk { no, hardware, table, table_map }, f: &mut dyn FnMut(M) -> N| SavedDisk {
             no,
             hardware,
@@ -265,7 +270,7 @@ impl<M> Manifest<M> {
             SavedVolume { path, extent, content, method, why, captured, unreadable, compared, state, map: f(map) }
         };
         let volumes = volumes.into_iter().map(|v| volume(v, f)).collect();
-        Manifest { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, cost }
+        Manifest { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, firmware, cost }
     }
 }
 
@@ -313,6 +318,7 @@ impl Manifest {
             label: None,
             pinned: false,
             proven: None,
+            unproven: None,
             signers: Vec::new(),
         }
     }
@@ -347,6 +353,9 @@ pub struct SnapshotSummary {
     pub pinned: bool,
     /// How it was proven that it can be restored, where it was.
     pub proven: Option<DisplayText>,
+    /// Why it is not, where it was tried last without success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<DisplayText>,
     /// Who signed it; every signature was verified.
     pub signers: Vec<SignerId>,
 }

@@ -179,6 +179,7 @@ fn manifest(map: MapRoot, len: u64) -> Manifest {
         systems: Vec::new(),
         disks: vec![SavedDisk { no: DiskNo(0), hardware, table: None, table_map: Some(map) }],
         volumes: Vec::new(),
+        firmware: None,
         cost: Cost::default(),
     }
 }

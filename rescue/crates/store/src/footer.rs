@@ -10,7 +10,7 @@ pub(crate) const MAX_FRAMES: usize = 4096;
 /// Most chunks of a pack.
 pub(crate) const MAX_CHUNKS: usize = 16_384;
 /// Most plain bytes of a frame: zstd makes a root file system 1 % smaller than in frames of half that size.
-pub(crate) const MAX_FRAME: u32 = 2 * 1024 * 1024;
+pub(crate) const MAX_FRAME: u32 = 4 * 1024 * 1024;
 /// What sealing adds to bytes at most: a nonce of 24 and a tag of 16.
 pub(crate) const MAX_SEAL: u32 = 40;
 

@@ -104,7 +104,7 @@ impl PackBuilder {
         self.footer.frames.is_empty()
     }
 
-    /// True where a frame of so many chunks and at most 2 MiB no longer belongs in it.
+    /// True where a frame of so many chunks and at most 4 MiB no longer belongs in it.
     pub(crate) fn is_full(&self, chunks: usize) -> bool {
         let (frames, there) = (self.footer.frames.len(), self.footer.chunks.len());
         self.bytes.len() >= PACK_TARGET || frames == MAX_FRAMES || there + chunks > MAX_CHUNKS

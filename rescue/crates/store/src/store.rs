@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// What is read at once of a pack that is only to be hashed.
 const PIECE: usize = 2 << 20;
 /// Plain bytes of frames kept: those of neighbouring slices lie mostly in the same ones.
-const FRAMES: usize = 8 << 20;
+const FRAMES: usize = 16 << 20;
 /// Most threads that compute at once.
 const MOST_THREADS: usize = 8;
 /// Map nodes kept.

@@ -1,7 +1,7 @@
 //! Saving: the caller reads disks and hands over runs of bytes, worker threads hash them and compress frames, one packer
 //! thread gathers frames and packs and builds the map in address order, one more puts the packs.
 //!
-//! Memory is bounded whatever the volume's size: 12 MiB of plain bytes are between the caller and the packs, with what they
+//! Memory is bounded whatever the volume's size: 24 MiB of plain bytes are between the caller and the packs, with what they
 //! were compressed to, and at most four packs of 16 MiB exist at once (data and nodes being filled, one waiting, one being
 //! put). Without threads the same parts are called one after the other.
 

@@ -186,7 +186,7 @@ fn its_packs_are_read_before_they_are_relied_on() {
 #[test]
 fn a_store_that_becomes_full_keeps_what_was_saved() {
     for threads in [0, 2] {
-        let objects = Arc::new(Memory::with_capacity(ByteLen(48 << 20)));
+        let objects = Arc::new(Memory::with_capacity(ByteLen(60 << 20)));
         let store = Store::init(objects.clone()).unwrap().with_threads(threads);
         let old = Volume::of(&[(0, fill(2, 77, 4 * MIB))]);
         let (first, _) = snapshot(&store, &old).unwrap();
@@ -203,8 +203,8 @@ fn a_store_that_becomes_full_keeps_what_was_saved() {
         drop(writer);
         let (_, aside) = store.newest_aside(&machine("a")).unwrap().unwrap();
         let saved = leaves(&store, aside.volumes[0].map).len() as u64 * LEAF;
-        // 48 MB, without the first snapshot, the reserve, what was under way and less than a leaf.
-        assert!((16 << 20..=36 << 20).contains(&saved), "{threads} threads: {saved}");
+        // 60 MB, without the first snapshot, the reserve, what was under way and less than a leaf.
+        assert!((16 << 20..=48 << 20).contains(&saved), "{threads} threads: {saved}");
         assert!(is_clean(&store));
 
         // Room is made with what is left, and the capture goes on; it is still too long for this place.

@@ -10,6 +10,7 @@ pub mod block;
 pub mod capacity;
 pub mod clock;
 pub mod device;
+pub mod efivars;
 pub mod module;
 pub mod mount;
 pub mod new_file;
@@ -17,6 +18,7 @@ pub mod new_tree;
 pub mod power;
 pub mod process;
 pub mod sandbox;
+pub mod scratch_file;
 pub mod signal;
 pub mod sysfs;
 #[cfg(feature = "trials")]

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// Number of the first inherited descriptor, after stdin, stdout and stderr.
 pub const FIRST_INHERITED: RawFd = 3;
 
+/// The user and the group that own nothing (`overflowuid`, `overflowgid`).
+const NOBODY: u32 = 65534;
+
 /// A program about to be started. It gets the descriptors named here and no others.
 #[derive(Debug)]
 pub struct Launch {
@@ -32,6 +35,7 @@ pub struct Launch {
     terminal: bool,
     die_with_parent: bool,
     apart: bool,
+    nobody: bool,
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
@@ -62,6 +66,7 @@ impl Launch {
             terminal: false,
             die_with_parent: false,
             apart: false,
+            nobody: false,
         })
     }
 
@@ -119,6 +124,13 @@ impl Launch {
         self
     }
 
+    /// Where this process is root's, gives up root before the program begins: it is that of the user and group that own nothing
+    /// (`nobody`, 65534 on Linux), in no other group.
+    pub fn as_nobody(mut self) -> Self {
+        self.nobody = nix::unistd::geteuid().is_root();
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -167,6 +179,7 @@ impl Launch {
             terminal: self.terminal,
             die_with_parent: self.die_with_parent,
             apart: self.apart,
+            nobody: self.nobody,
             parent: std::process::id(),
             failure: child_end.as_raw_fd(),
         };
@@ -202,6 +215,7 @@ struct Orders<'a> {
     terminal: bool,
     die_with_parent: bool,
     apart: bool,
+    nobody: bool,
     parent: u32,
     failure: RawFd,
 }
@@ -237,6 +251,12 @@ unsafe fn become_program(order: &Orders<'_>) -> ! {
         // Everything of Rust's is close-on-exec already; this is for what others may have left. Linux 5.11.
         let first = libc::c_uint::try_from(order.first_free).unwrap_or(3);
         libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        if order.nobody {
+            ok &= libc::setgroups(0, std::ptr::null()) == 0;
+            ok &= libc::setresgid(NOBODY, NOBODY, NOBODY) == 0;
+            ok &= libc::setresuid(NOBODY, NOBODY, NOBODY) == 0;
+        }
+        // After that: a change of users takes it back (kernel/cred.c, `commit_creds`).
         if order.die_with_parent {
             ok &= libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0;
             if u32::try_from(libc::getppid()).unwrap_or(0) != order.parent {

@@ -161,6 +161,12 @@ impl BlockDir {
         attribute(&device.join("serial"))
     }
 
+    /// Its kernel name, and the name that somebody gave it: `dm-0 (vg0-root)`, `md127 (raid1)`.
+    fn called(&self) -> String {
+        let given = self.attribute("dm/name").or_else(|| self.attribute("md/level"));
+        given.map_or_else(|| self.name(), |given| format!("{} ({given})", self.name()))
+    }
+
     /// How it is attached, by its place in the device tree.
     fn transport(&self) -> &'static str {
         let path = self.dir.to_string_lossy();
@@ -179,12 +185,19 @@ impl BlockDir {
 
     /// What holds the disk or any of its partitions: mounts, swap, devices built on it. In words, for people.
     pub fn holders(&self) -> Vec<String> {
+        self.holders_of(Extent::whole(self.size()))
+    }
+
+    /// The same of part of the disk: what holds the disk as a whole, or a partition that has bytes of that part.
+    pub fn holders_of(&self, part: Extent) -> Vec<String> {
         let mut devices = vec![self.clone()];
-        devices.extend(self.partitions().into_iter().map(|p| Self { dir: self.dir.join(p.name) }));
+        let within = self.partitions().into_iter().filter(|p| p.extent.intersect(part).is_some());
+        devices.extend(within.map(|p| Self { dir: self.dir.join(p.name) }));
         let mut out = Vec::new();
         for device in &devices {
             for holder in fs::read_dir(device.dir.join("holders")).into_iter().flatten().flatten() {
-                out.push(format!("{} is part of {}", device.name(), holder.file_name().to_string_lossy()));
+                let holder = Self { dir: Path::new("/sys/block").join(holder.file_name()) };
+                out.push(format!("{} is part of {}", device.name(), holder.called()));
             }
         }
         let numbers: Vec<(String, String)> = devices.iter().filter_map(|d| Some((d.number()?, d.name()))).collect();
@@ -241,6 +254,12 @@ pub fn disks() -> Vec<BlockDir> {
         .collect();
     names.sort_by_key(|n| (n.len(), n.clone()));
     names.iter().filter_map(|n| BlockDir::of_disk(n)).collect()
+}
+
+/// The kernel name of the loop device that is set up on a file.
+pub fn set_up_on(path: &Path) -> Option<String> {
+    let stands_on = |d: &BlockDir| d.attribute("loop/backing_file").is_some_and(|f| Path::new(&f) == path);
+    disks().into_iter().find(stands_on).map(|d| d.name())
 }
 
 /// The disk on which the file system of `path` lies, or would lie once it is made; `None` where it lies on none (tmpfs,

@@ -59,9 +59,14 @@ pub enum WriteBackTo {
         to: SnapRef,
         /// Only these volumes.
         only: Vec<VolumePath>,
+        /// Read everything in use first.
+        full: bool,
     },
     /// The state before the last write-back.
-    Undo,
+    Undo {
+        /// Read everything in use first.
+        full: bool,
+    },
     /// The end of a write-back that was cut off.
     Resume,
     /// What starts the machine, put right without a saved state.
@@ -92,6 +97,8 @@ pub struct WriteBack {
     pub store: StoreAt,
     /// How it is approved.
     pub approval: Approval,
+    /// `--foreign-machine NAME`: the snapshot is of that machine, which is another one, and that is meant.
+    pub foreign: Option<String>,
     /// For programs.
     pub json: bool,
 }
@@ -158,7 +165,7 @@ pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<Wr
         let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
         return Err(Usage(says.into()));
     }
-    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, json: given.json })
+    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, foreign: given.foreign.clone(), json: given.json })
 }
 
 fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {
@@ -168,9 +175,9 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             let Some(snapshot) = words.next() else {
                 return Err(Usage("`rollback` needs a snapshot, then the disks".into()));
             };
-            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone() }
+            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone(), full: given.full }
         }
-        "undo" => WriteBackTo::Undo,
+        "undo" => WriteBackTo::Undo { full: given.full },
         "repair-boot" => WriteBackTo::BootRepair,
         _ => WriteBackTo::Resume,
     };

@@ -4,7 +4,7 @@ use super::given::{Given, named};
 use super::{StoreAt, Usage};
 use model::files::FilePath;
 use model::id::{SnapRef, VolumePath};
-use model::text::RawName;
+use model::text::{DisplayText, RawName};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -37,6 +37,43 @@ pub struct Get {
     pub store: StoreAt,
     /// For programs.
     pub json: bool,
+}
+
+/// `diff A B|now [DISK..] --store S [--text] [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// The earlier state.
+    pub before: SnapRef,
+    /// The later; the disks as they are now where `None`.
+    pub after: Option<SnapRef>,
+    /// Devices or image files, where the later state is theirs.
+    pub disks: Vec<PathBuf>,
+    /// Also which lines of text files differ.
+    pub text: bool,
+    /// The store's directory.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
+pub(super) fn diff(given: &Given, store: StoreAt) -> Result<Diff, Usage> {
+    let [before, after, disks @ ..] = &given.words[..] else {
+        return Err(Usage("`diff` takes two states: A B, or A now DISK..".into()));
+    };
+    if before == "now" {
+        return Err(Usage("`now` is the later state: name it second".into()));
+    }
+    let after = if after == "now" { None } else { Some(named(after.clone())?) };
+    match (&after, disks) {
+        (None, []) => return Err(Usage("`diff A now` needs DISK".into())),
+        (Some(_), [disk, ..]) => {
+            let disk = DisplayText::new(&disk.to_string_lossy());
+            return Err(Usage(format!("`diff A B` takes no `{disk}`: disks follow `now`")));
+        }
+        _ => {}
+    }
+    let disks = disks.iter().map(PathBuf::from).collect();
+    Ok(Diff { before: named(before.clone())?, after, disks, text: given.text, store, json: given.json })
 }
 
 pub(super) fn ls(given: &Given, store: StoreAt) -> Result<Ls, Usage> {
@@ -90,6 +127,23 @@ mod tests {
     fn of(text: &str) -> Option<(SnapRef, At)> {
         let (snapshot, at) = place(&[text.into()], "ls").ok()?;
         Some((snapshot, at.map(|at| (at.volume.map(|v| v.to_string()), at.path.display().to_string()))))
+    }
+
+    #[test]
+    fn two_states_are_compared_the_later_may_be_now() {
+        let diff = |words: &str| {
+            let words = std::iter::once("diff").chain(words.split(' ')).chain(["--store", "s"]);
+            match super::super::parse(words.map(OsString::from)) {
+                Ok(super::super::Invocation::Diff(d)) => Some((d.before, d.after, d.disks.len(), d.text)),
+                _ => None,
+            }
+        };
+        assert_eq!(diff("latest now a b --text"), Some((SnapRef::Latest, None, 2, true)));
+        let abcd = SnapRef::Prefix("abcd".into());
+        assert_eq!(diff("abcd latest:good"), Some((abcd, Some(SnapRef::LatestGood), 0, false)));
+        for bad in ["latest", "latest now", "now latest", "latest abcd disk", "latest nowhere"] {
+            assert_eq!(diff(bad), None, "{bad}");
+        }
     }
 
     #[test]

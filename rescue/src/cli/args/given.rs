@@ -1,9 +1,10 @@
 //! What stands behind a verb, option by option.
 
 use super::keeping::{self, StoreAt, UnlockBy};
-use super::{Usage, values};
+use super::{Usage, prove, values};
 use lexopt::{Arg, Parser, ValueExt};
 use model::id::{PlanId, VolumePath};
+use model::proof::{Accelerator, Bus};
 use model::retention::KeepPolicy;
 use model::signer::SignerId;
 use model::text::DisplayText;
@@ -34,6 +35,7 @@ pub(super) struct Given {
     pub(super) pin: bool,
     pub(super) unpin: bool,
     pub(super) privileged: bool,
+    pub(super) text: bool,
     pub(super) json: bool,
     pub(super) explain: bool,
     pub(super) full: bool,
@@ -43,8 +45,12 @@ pub(super) struct Given {
     pub(super) yes: bool,
     pub(super) approve: Option<PlanId>,
     pub(super) only: Vec<VolumePath>,
+    pub(super) foreign: Option<String>,
     pub(super) out: Option<PathBuf>,
     pub(super) probe: Option<ProbeSize>,
+    pub(super) timeout: Option<u32>,
+    pub(super) accelerator: Option<Accelerator>,
+    pub(super) bus: Option<Bus>,
     pub(super) control: Option<i32>,
     pub(super) engine: Option<i32>,
     pub(super) help: bool,
@@ -125,6 +131,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "pin" => given.pin = true,
             "unpin" => given.unpin = true,
             "privileged" => given.privileged = true,
+            "text" => given.text = true,
             "encrypt" => given.encrypt = true,
             "json" => given.json = true,
             "explain" => given.explain = true,
@@ -139,8 +146,12 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
                     given.only.push(named(volume.into())?);
                 }
             }
+            "foreign-machine" => given.foreign = Some(parser.value()?.string()?),
             "out" => given.out = Some(parser.value()?.into()),
             "probe" => given.probe = Some(probe_size(parser)?),
+            "timeout" => given.timeout = Some(prove::timeout(&parser.value()?.string()?)?),
+            "accel" => given.accelerator = Some(prove::accelerator(&parser.value()?.string()?)?),
+            "bus" => given.bus = Some(prove::bus(&parser.value()?.string()?)?),
             "control" => given.control = Some(parser.value()?.parse()?),
             "engine" => given.engine = Some(parser.value()?.parse()?),
             _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),

@@ -2,6 +2,7 @@ use super::*;
 use model::command::ImageFormat;
 use model::id::{PlanId, SnapRef};
 use model::note::Says;
+use model::proof::{Accelerator, Bus, Trial};
 use model::retention::KeepPolicy;
 use model::units::ByteLen;
 use model::upkeep::Forgetting;
@@ -20,6 +21,26 @@ fn refused(line: &str) -> String {
         Err(Usage(says)) => says,
         Ok(i) => panic!("{line:?} gives {i:?}"),
     }
+}
+
+#[test]
+fn the_forms_of_a_trial() {
+    let trial = |timeout, accelerator, bus| Trial { timeout, accelerator, bus };
+    for (line, expected) in [
+        ("prove abcd --store s", trial(600, Accelerator::Tcg, None)),
+        ("prove abcd --store s --timeout 30 --bus nvme", trial(30, Accelerator::Tcg, Some(Bus::Nvme))),
+        ("prove abcd --store s --accel kvm --bus sata", trial(600, Accelerator::Kvm, Some(Bus::Sata))),
+    ] {
+        assert!(matches!(parsed(line), Ok(Invocation::Prove(p)) if p.trial == expected && !p.json), "{line}");
+    }
+    assert!(refused("prove --store s").contains("one snapshot"));
+    assert!(refused("prove abcd disk.img --store s").contains("no disk"));
+    assert!(refused("prove abcd").contains("--store"));
+    for bad in ["0", "-1", "1.5", "86401", "ten"] {
+        assert!(refused(&format!("prove abcd --store s --timeout={bad}")).contains("number of seconds"), "{bad}");
+    }
+    assert!(refused("prove abcd --store s --accel xen").contains("no accelerator xen"));
+    assert!(refused("prove abcd --store s --bus ide").contains("no bus ide"));
 }
 
 #[test]
@@ -87,15 +108,24 @@ fn the_forms_of_the_contract() {
         Ok(Invocation::WriteBack(WriteBack {
             to: WriteBackTo::Snapshot {
                 to: SnapRef::LatestGood,
-                only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()]
+                only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()],
+                full: false,
             },
             disks: vec!["a.img".into()],
             store: at("s"),
             approval: Approval::Plan(PlanId(id)),
+            foreign: None,
             json: false
         }))
     );
-    assert!(matches!(parsed("undo a.img --store=s --yes"), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo));
+    for (line, full) in [("undo a.img --store=s --yes", false), ("undo a.img --full --store=s --yes", true)] {
+        assert!(matches!(parsed(line), Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::Undo { full }));
+    }
+    let full = "rollback latest a.img --store=s --full";
+    assert!(
+        matches!(parsed(full), Ok(Invocation::WriteBack(w)) if matches!(w.to, WriteBackTo::Snapshot { full: true, .. }))
+    );
+    assert!(parsed("resume a.img --store=s --full").is_err(), "it takes no undo snapshot");
     let repair = parsed("repair-boot a.img --store s --plan");
     assert!(matches!(repair, Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::BootRepair && !w.disks.is_empty()));
     assert_eq!(
@@ -122,7 +152,7 @@ fn what_makes_no_sense_is_said() {
     for (line, says) in [
         ("", "a verb is missing"),
         ("frobnicate", "there is no verb `frobnicate`"),
-        ("diff a b --store s", "`diff` is not in this version"),
+        ("diff latest --store s", "`diff` takes two states: A B, or A now DISK.."),
         ("prune --store s extra", "`prune` takes no `extra`"),
         ("prune --store s --rewrite much", "much is no part of a hundred: 30% is"),
         ("copy --store s", "`copy` needs --to DIRECTORY, a store"),

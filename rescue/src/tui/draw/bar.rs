@@ -73,9 +73,14 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             ("p", "power"),
             ("?", "help"),
         ],
-        Screen::Timeline => {
-            &[("Enter", "plan going back"), ("s", "save now"), ("u", "undo last"), ("Esc", "back"), ("?", "help")]
-        }
+        Screen::Timeline => &[
+            ("Enter", "plan going back"),
+            ("d", "changes"),
+            ("s", "save now"),
+            ("u", "undo last"),
+            ("Esc", "back"),
+            ("?", "help"),
+        ],
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
         Screen::Confirm => &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on")],
         Screen::Progress if stopping => &[("Esc", "go on")],

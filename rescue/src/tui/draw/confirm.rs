@@ -1,6 +1,7 @@
 //! A plan in words, and the word that approves it.
 
 use super::{Page, scrolled};
+use crate::tui::differences;
 use crate::tui::state::Ui;
 use crate::tui::text::{cut, hanging, paragraph};
 use crate::tui::update::word;
@@ -25,8 +26,9 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let rule = Line::raw("─".repeat(columns));
     let lines = if question.plan.is_usable() {
-        let word = word(&question.plan.action);
+        let word = word(&question.plan);
         let does = match question.plan.action {
+            _ if question.plan.foreign.is_some() => "To put another machine's state here, type",
             Action::Rollback => "To go back, type",
             Action::Repair => "To put it right, type",
             Action::Undo { .. } => "To undo, type",
@@ -90,21 +92,32 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         out.extend(hanging("[!!] not so: ", &format!("{} ({})", c.what, c.says), ui.look.bad(), columns));
     }
     out.extend(written(ui, plan, columns));
+    if plan.is_usable() && plan.action != Action::Repair {
+        for said in differences::losses(question.losses.as_ref()) {
+            let style = if said.strong { strong } else { plain };
+            out.extend(hanging(&said.head, &said.text, style, columns));
+        }
+    }
     if !plan.kept.is_empty() {
         out.push(Line::styled("What is left as it is", strong));
         for (volume, why) in &plan.kept {
             out.extend(hanging(&format!("  {:<7} ", volume.to_string()), why.as_str(), plain, columns));
         }
     }
-    let then = match plan.action {
-        Action::Rollback | Action::Repair => {
-            "First the present state is saved, so that this can be undone. If the power fails meanwhile, it can be finished or undone after the next start."
-        }
-        Action::Undo { .. } | Action::Resume { .. } => {
-            "If the power fails meanwhile, it can be finished or undone after the next start."
-        }
+    let saved = plan.reads.as_ref().map(|reads| {
+        let key =
+            if reads.everything { "f reads only what changed" } else { "f reads everything, as after a break-in" };
+        format!("First the present state is saved, so that this can be undone: {} ({key}). ", reads.says)
+    });
+    let saved = match plan.action {
+        Action::Repair => Some("First the present state is saved, so that this can be undone. ".to_owned()),
+        _ => saved,
     };
-    out.extend(paragraph(then, plain, 0, columns));
+    let then = format!(
+        "{}If the power fails meanwhile, it can be finished or undone after the next start.",
+        saved.unwrap_or_default()
+    );
+    out.extend(paragraph(&then, plain, 0, columns));
     let passed = plan.checks.iter().filter(|c| c.ok);
     if passed.clone().next().is_some() {
         out.push(Line::styled("What was checked", strong));
@@ -129,6 +142,9 @@ fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
             let says = format!("the partition table is repaired: {why}");
             out.extend(hanging(&format!("  {:<7} ", disk.to_string()), &says, Style::new(), columns));
         }
+    }
+    for w in &plan.firmware {
+        out.extend(hanging(&format!("  {:<7} ", w.name), w.says.as_str(), Style::new(), columns));
     }
     out
 }

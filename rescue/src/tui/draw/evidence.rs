@@ -133,5 +133,11 @@ fn volumes(ui: &Ui, inspection: &Inspection, columns: usize) -> Vec<Line<'static
             out.extend(hanging(&format!("  {:<7} ", v.path.to_string()), &says, Style::new(), columns));
         }
     }
+    if let Some(settings) = &inspection.firmware {
+        heading(ui, &mut out, "What the firmware starts, in this order");
+        for line in words::boot_entries(settings) {
+            out.extend(paragraph(&line, Style::new(), 2, columns));
+        }
+    }
     out
 }

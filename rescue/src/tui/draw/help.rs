@@ -5,13 +5,14 @@ use crate::tui::text::{hanging, paragraph};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 15] = [
     ("1 2 3", "do what stands behind the number"),
     ("arrows", "choose, or read on (also k and j, PgUp and PgDn)"),
     ("Enter", "do what is chosen"),
     ("Esc, q", "back"),
     ("s", "save the present state; only reads this machine's disks"),
     ("r, t", "the saved states; Enter there shows the plan for going back"),
+    ("d", "among the saved states: what changed since the chosen one"),
     ("u", "the plan for undoing the last rollback"),
     ("i", "look at the disks again"),
     ("e", "why: what was found, and where"),

@@ -1,6 +1,7 @@
 //! How the last job ended, and what to do then.
 
 use super::{Section, fit, step_lines};
+use crate::tui::differences;
 use crate::tui::state::Ui;
 use crate::tui::text::{hanging, paragraph};
 use crate::tui::words::Mark;
@@ -10,6 +11,7 @@ use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
 use model::id::SnapshotId;
 use model::policy::Acted;
+use model::proof::Verdict;
 use model::run_state::RunState;
 use model::snapshot::{Cost, VolumeRead};
 use model::units::ByteLen;
@@ -86,6 +88,16 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 }
             }
         }
+        Outcome::Proved(proof) => {
+            let (heading, style) = match proof.verdict {
+                Verdict::Proven => ("PROVEN. The saved state starts.", look.good()),
+                Verdict::NotProven => ("NOT PROVEN. The saved state did not come up.", look.bad()),
+                Verdict::Unknown => ("NOT KNOWN. Nothing there tells how far it came.", look.unsure()),
+            };
+            out.extend(paragraph(heading, style, 0, columns));
+            out.push(Line::default());
+            out.extend(plain(&words::sentence(proof.why.as_str())));
+        }
         Outcome::Checked(report) => out.extend(checked(ui, report, columns)),
         Outcome::Cancelled(left) => {
             out.extend(paragraph("STOPPED, as you asked.", look.unsure(), 0, columns));
@@ -110,6 +122,18 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             if !steps::is_unfinished(run) && f.code == ExitCode::Refused {
                 out.extend(plain("Nothing was written to this machine's disks."));
             }
+        }
+        Outcome::Compared(d) => {
+            let says = format!(
+                "What changed since snapshot {}: {}.",
+                words::short(d.before),
+                differences::counts(&d.counts())
+            );
+            out.extend(paragraph(&says, look.strong(), 0, columns));
+            for said in differences::changes(d) {
+                out.extend(hanging(&said.head, &said.text, Style::new(), columns));
+            }
+            out.extend(plain("`holdfast diff` tells all of it."));
         }
         // The screens ask for neither yet.
         Outcome::Listed(_) => out.extend(plain("Saved files were listed.")),

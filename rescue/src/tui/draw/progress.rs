@@ -123,12 +123,17 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -
             look.good(),
             "The image would have to be begun again; the store is only read.",
         ),
+        JobKind::Prove => (
+            "Cutting the power now is safe for this machine: its disks are not touched.",
+            look.good(),
+            "The saved state would have to be started again; what its machine wrote is gone in any case.",
+        ),
         JobKind::Upkeep => (
             "Cutting the power now is safe for this machine: its disks are not touched.",
             look.good(),
             "The store stays whole; this would have to be begun again.",
         ),
-        JobKind::Inspect | JobKind::List | JobKind::Files | JobKind::Check => {
+        JobKind::Inspect | JobKind::List | JobKind::Files | JobKind::Compare | JobKind::Check => {
             ("Cutting the power now is safe: this only reads.", look.good(), "It would simply have to be begun again.")
         }
     }

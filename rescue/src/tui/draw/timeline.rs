@@ -92,7 +92,10 @@ fn detail(run: &RunState, s: &SnapshotSummary, at: usize, of: usize, columns: us
         (None, false) => "another machine".to_owned(),
     };
     let first = format!("{} of {of}: snapshot {} {}of {machine}", at + 1, words::short(s.id), words::label(s));
-    let size = format!("holds {}, took {} in the store", s.captured, s.cost.stored);
+    let mut size = format!("holds {}, took {} in the store", s.captured, s.cost.stored);
+    if let Some(proof) = words::proof(s) {
+        size.push_str(&format!("; {proof}"));
+    }
     let mut lines = vec![Line::raw(cut(&first, columns)), Line::raw(cut(&size, columns))];
     lines.extend(paragraph(&words::snapshot(s), Style::new(), 0, columns).into_iter().take(2));
     lines

@@ -1,9 +1,12 @@
 //! File systems: one trait to read them by, and the kinds that are read.
 
+mod differences;
 pub mod ext4;
 pub mod fat;
 mod losses;
 mod names;
+
+pub use differences::Two;
 
 use crate::guarded;
 use model::coverage::{Changes, Coverage};

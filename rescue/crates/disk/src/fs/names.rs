@@ -38,6 +38,13 @@ impl Names {
         self.put(number, parent, name);
     }
 
+    /// Adds a directory whose number nobody asks for; gives its place, or `None` where there are more than are followed.
+    pub(super) fn push(&mut self, parent: usize, name: &[u8]) -> Option<usize> {
+        let place = self.met.len();
+        self.put(u32::try_from(place).ok()?, parent, name);
+        (self.met.len() > place).then_some(place)
+    }
+
     fn put(&mut self, number: u32, parent: usize, name: &[u8]) {
         if self.known.contains(&number) {
             return;

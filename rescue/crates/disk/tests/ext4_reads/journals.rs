@@ -203,13 +203,13 @@ fn a_log_with_changes_that_nobody_asks_for_is_in_doubt() {
 }
 
 /// A file system the kernel has mounted; unmounted when dropped.
-struct Mount {
+pub(super) struct Mount {
     dir: tempfile::TempDir,
     mounted: bool,
 }
 
 impl Mount {
-    fn new(image: &Image, options: &str) -> Self {
+    pub(super) fn new(image: &Image, options: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("disk-ext4-mount-").tempdir().unwrap();
         said(
             tool("mount", "mount")
@@ -220,11 +220,11 @@ impl Mount {
         Self { dir, mounted: true }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn unmount(mut self) {
+    pub(super) fn unmount(mut self) {
         self.end().unwrap();
     }
 

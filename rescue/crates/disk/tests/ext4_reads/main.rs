@@ -5,6 +5,7 @@
 
 mod changes;
 mod cuts;
+mod differences;
 mod hostile;
 mod independent;
 mod journals;

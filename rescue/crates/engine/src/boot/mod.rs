@@ -12,6 +12,7 @@
 mod edit;
 mod patched;
 
+use crate::comparison::Planned;
 use crate::gather;
 use crate::jobs::{Done, Jobs, Making, stands};
 use crate::plan::rollback::Set;
@@ -60,8 +61,10 @@ pub(crate) fn repair(jobs: &Jobs, desk: &Desk) -> Done {
         return Ok(Outcome::Looked);
     }
     let repair = Repair { repairs: &repairs, volumes: volumes(&repairs, &report)? };
-    let plan = repair.plan(jobs, &cx, &report)?;
-    let receipt = jobs.approved(&plan, desk, |plan| repair.carry_out(jobs, &cx, &report, plan));
+    let manifest = repair.manifest(&cx, &report);
+    let plan = repair.plan(jobs, &cx, &report, &manifest)?;
+    let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
+    let receipt = jobs.approved(&cx, planned, desk, |plan| repair.carry_out(jobs, &cx, &report, plan));
     jobs.ended(receipt, &store, desk)
 }
 
@@ -102,10 +105,9 @@ fn tables(repairs: &BootRepairs, report: &Report) -> BTreeSet<DiskNo> {
 impl Repair<'_> {
     /// The plan that is shown: everything a write-back is checked for, and in the place of a snapshot's id and maps the digests of the
     /// bytes that change, so that its id says them.
-    fn plan(&self, jobs: &Jobs, cx: &Context<'_>, report: &Report) -> Done<RollbackPlan> {
-        let manifest = self.manifest(cx, report);
+    fn plan(&self, jobs: &Jobs, cx: &Context<'_>, report: &Report, manifest: &Manifest) -> Done<RollbackPlan> {
         let to = SnapshotId(self.digest(&|_| true));
-        let making = Making { action: Action::Repair, to, manifest: &manifest, set: Set::All, of: None, pending: &[] };
+        let making = Making { action: Action::Repair, to, manifest, set: Set::All, of: None, pending: &[] };
         let mut plan = jobs.make(cx, report, &making)?;
         for disk in report.inspection.disks.iter().filter(|d| tables(self.repairs, report).contains(&d.no)) {
             plan.tables.retain(|t| !matches!(t, TableRollback::Untouched { disk: no } if *no == disk.no));
@@ -170,6 +172,7 @@ impl Repair<'_> {
             systems: report.systems.clone(),
             disks: disks.iter().filter_map(disk).collect(),
             volumes: self.volumes.iter().filter_map(saved).collect(),
+            firmware: inspection.firmware.clone(),
             cost: Cost::default(),
         }
     }

@@ -3,10 +3,14 @@
 //! What is checked is what the engine relies on: ranges lie on their disk, volumes are ones there are, lists are bounded.
 //! Whether an ext4 is what it says it is cannot be checked here, nor does anything that writes depend on it.
 
-use super::{AboutFiles, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, Scene};
+use super::{AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, ReadOption, Scene};
 use disk::table::TableReading;
 use model::boot::{BootChain, BootRepair, BootRepairs};
 use model::coverage::{Changes, Comparison, Coverage};
+use model::differences::{
+    Difference, FileChange, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES,
+    TextChange,
+};
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
@@ -91,7 +95,7 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
         Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
         Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
         Content::Damaged { why, .. } => short(why.as_str()),
-        Content::Recognised { name } => name.len() <= 256,
+        Content::Recognised { name, .. } => name.len() <= 256,
         Content::BiosBoot | Content::Empty | Content::Unknown => true,
     };
     check(ok, || format!("what is on {path} makes no sense"))
@@ -254,6 +258,22 @@ pub(super) fn policy_error(error: PolicyError) -> Result<PolicyError, ParserErro
     Ok(error)
 }
 
+/// Boot entries: as many as were asked about, bounded, and on a partition that has a GUID's name.
+pub(super) fn load_options(options: Vec<ReadOption>, asked: usize) -> Result<Vec<ReadOption>, ParserError> {
+    check(options.len() == asked, || format!("{} boot entries for {asked}", options.len()))?;
+    for option in &options {
+        let text = match option {
+            Ok(o) => o.label.as_str().len() + o.file.as_ref().map_or(0, |f| f.as_str().len()),
+            Err(why) => why.as_str().len(),
+        };
+        check(text <= 2 * MOST_TEXT, || "a boot entry without end".to_owned())?;
+        let guid = |id: &String| id.len() == 36 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+        let partition = option.as_ref().ok().and_then(|o| o.partition.as_ref());
+        check(partition.is_none_or(guid), || "a partition with an id that is none".to_owned())?;
+    }
+    Ok(options)
+}
+
 /// What is lost: bounded, and no more of it than there is.
 pub(super) fn losses(files: LostFiles, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
     check(files.paths.len() <= MOST_PATHS, || format!("{} paths", files.paths.len()))?;
@@ -288,6 +308,57 @@ pub(super) fn files(told: OfFiles, ask: &AboutFiles, size: ByteLen) -> Result<Of
         _ => return refuse("it is about something else"),
     }
     Ok(told)
+}
+
+/// What differs: lists and texts that are bounded, paths that are paths.
+pub(super) fn differences(found: FsDifferences, asked: &Asked) -> Result<FsDifferences, ParserError> {
+    check(found.notable.len() <= MOST_NOTABLE && found.largest.len() <= MOST_LARGEST, || {
+        format!("{} and {} files", found.notable.len(), found.largest.len())
+    })?;
+    check(found.groups.len() <= MOST_GROUPS, || format!("{} groups", found.groups.len()))?;
+    let path = |path: &[u8]| path.len() <= LONGEST_PATH && path.starts_with(b"/");
+    let groups = found.groups.iter().all(|g| path(&g.path.0));
+    check(groups, || "a group that has no path".to_owned())?;
+    for d in found.notable.iter().chain(&found.largest) {
+        let from = match &d.change {
+            FileChange::Renamed { from } => path(&from.0),
+            _ => true,
+        };
+        check(path(&d.path.0) && from, || "a file that has no path".to_owned())?;
+        text(d, asked.text)?;
+    }
+    let remarks = &found.unseen.first;
+    check(remarks.len() <= MOST_PATHS, || format!("{} remarks", remarks.len()))?;
+    let short = remarks.iter().all(|(path, why)| path.0.len() <= LONGEST_PATH && why.as_str().len() <= MOST_TEXT);
+    check(short, || "a remark without end".to_owned())?;
+    match &found.packages {
+        None => {}
+        Some(_) if asked.packages.is_none() => return refuse("packages that were not asked for"),
+        Some(Err(why)) => check(why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned())?,
+        Some(Ok(packages)) => {
+            check(packages.changes.len() <= MOST_PACKAGES, || format!("{} packages", packages.changes.len()))?;
+            for p in &packages.changes {
+                let texts = [Some(&p.name), p.before.as_ref(), p.after.as_ref()];
+                let len: usize = texts.into_iter().flatten().map(|t| t.as_str().len()).sum();
+                check(len <= MOST_TEXT, || "a package without end".to_owned())?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn text(d: &Difference, asked: bool) -> Result<(), ParserError> {
+    let Some(told) = &d.text else { return Ok(()) };
+    check(asked, || "text that was not asked for".to_owned())?;
+    match told {
+        TextChange::Untold(why) => check(why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned()),
+        TextChange::Lines { hunks, .. } => {
+            let mut lines = hunks.iter().flat_map(|h| &h.lines);
+            let count = hunks.len().max(lines.clone().count());
+            check(count <= MOST_LINES, || format!("{count} lines"))?;
+            check(lines.all(|(_, line)| line.as_str().len() <= MOST_TEXT), || "a line without end".to_owned())
+        }
+    }
 }
 
 /// Something with a name: one that can stand in a directory, or none for the root.

@@ -2,9 +2,9 @@
 
 use super::role::CPU_SECONDS;
 use super::wire::{
-    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Request, decode_ranges, encode_ranges, give_patches,
+    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Request, decode_ranges, encode_ranges, give_patches,
 };
-use super::{AboutFiles, OfFiles, Parser, ParserError, SavedFs, Scene, checked};
+use super::{AboutFiles, Asked, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, State, checked};
 use crate::frame;
 use crate::machine::Opened;
 use disk::table::TableReading;
@@ -12,14 +12,16 @@ use model::boot::{BootChain, BootRepairs};
 use model::command::{ExitCode, Failure};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
+use model::differences::FsDifferences;
 use model::evidence::Evidence;
 use model::files::LostFiles;
+use model::firmware::Value;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
-use model::ports::ReadAt;
+use model::ports::{DiskSource, ReadAt};
 use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{Extent, ExtentSet};
 use std::io;
@@ -44,6 +46,36 @@ const COVERAGE: Duration = Duration::from_secs(1800);
 /// How often a parser may read a saved volume for one answer, and how much of a small one at least.
 const AGAIN: u64 = 2;
 const ALWAYS: u64 = 64 << 20;
+
+/// What is handed over while a question is answered: volumes and disks whose bytes may be asked for, and whether it is to go on.
+#[derive(Clone, Copy)]
+struct Handed<'a> {
+    volumes: &'a [&'a dyn ReadAt],
+    disks: &'a [DiskSource],
+    going: &'a dyn Fn() -> bool,
+}
+
+const NOTHING: Handed<'static> = Handed { volumes: &[], disks: &[], going: &|| true };
+
+impl<'a> Handed<'a> {
+    /// The sizes of all of it, in bytes.
+    fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.volumes.iter().map(|v| v.size().0).chain(self.disks.iter().map(|d| d.bytes.size().0))
+    }
+
+    fn bytes(&self, of: Of) -> Option<&'a dyn ReadAt> {
+        match of {
+            Of::Volume(nth) => self.volumes.get(usize::from(nth)).copied(),
+            Of::Disk(no) => self.disks.iter().find(|d| d.no == no).map(|d| &*d.bytes as &dyn ReadAt),
+        }
+    }
+}
+
+/// One volume, to the end.
+fn one<'a>(volume: &'a [&'a dyn ReadAt]) -> Handed<'a> {
+    Handed { volumes: volume, ..NOTHING }
+}
+
 /// Most processes that decode: beyond, a store's disk is what is waited for.
 const MOST_DECODERS: usize = 4;
 /// How long a process that was told to end may take before it is killed.
@@ -63,9 +95,12 @@ pub struct Child {
 }
 
 /// One of the processes, whether it runs or not.
+#[derive(Default)]
 struct Role {
     disks: Vec<Known>,
     descriptors: Vec<OwnedFd>,
+    /// Disks without a descriptor, whose bytes it asks for.
+    handed: Vec<DiskSource>,
     line: Mutex<Option<Line>>,
 }
 
@@ -88,16 +123,25 @@ impl Child {
         };
         let copies = opened.descriptors.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
         let descriptors = copies.map_err(|e| failed("no more descriptors can be had", e))?;
-        let known = opened.devices.disks().into_iter().map(|d| Known { no: d.no, hardware: d.hardware }).collect();
-        let looking = Role { disks: known, descriptors, line: Mutex::new(None) };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let without = || Role { disks: Vec::new(), descriptors: Vec::new(), line: Mutex::new(None) };
-        let decoding: Vec<Role> = (0..cores.min(MOST_DECODERS)).map(|_| without()).collect();
+        let known = opened
+            .devices
+            .disks()
+            .into_iter()
+            .map(|d| Known { no: d.no, hardware: d.hardware, handed: false })
+            .collect();
+        let parser = Self::new(Role::new(known, descriptors, Vec::new()));
         // Without disks there is a store to be read, and nothing to look at.
-        let first = decoding.first().filter(|_| looking.disks.is_empty()).unwrap_or(&looking);
+        let first = parser.decoding.first().filter(|_| parser.looking.disks.is_empty()).unwrap_or(&parser.looking);
         let line = first.launch().map_err(|e| failed("the parser cannot be started", e))?;
         *first.lock() = Some(line);
-        Ok(Self { looking, browsing: without(), decoding, turn: AtomicUsize::new(0) })
+        Ok(parser)
+    }
+
+    /// One whose processes are started when they are first asked.
+    fn new(looking: Role) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let decoding = (0..cores.min(MOST_DECODERS)).map(|_| Role::default()).collect();
+        Self { looking, browsing: Role::default(), decoding, turn: AtomicUsize::new(0) }
     }
 
     /// A process to decode with: an idle one that runs, an idle one, or the one whose turn it is.
@@ -112,7 +156,7 @@ impl Child {
 
     /// Asks something that is answered without plain bytes.
     fn look(&self, request: &Request) -> Result<Answer, ParserError> {
-        match self.looking.ask(request, &[], LOOK, None)? {
+        match self.looking.ask(request, &[], LOOK, NOTHING)? {
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             (answer, _) => Ok(answer),
         }
@@ -122,7 +166,7 @@ impl Child {
         if bytes.len() > MOST_BULK {
             return Err(DecodeError::bad(format!("{} bytes; the most is {MOST_BULK}", bytes.len())));
         }
-        match self.decoder().ask(request, bytes, DECODE, None) {
+        match self.decoder().ask(request, bytes, DECODE, NOTHING) {
             Ok((Answer::Undecodable { error }, _)) => Err(error),
             Ok((Answer::Failed { why }, _)) => Err(DecodeError::Bad { why }),
             Ok(answered) => Ok(answered),
@@ -137,6 +181,10 @@ impl Child {
 }
 
 impl Role {
+    fn new(disks: Vec<Known>, descriptors: Vec<OwnedFd>, handed: Vec<DiskSource>) -> Self {
+        Self { disks, descriptors, handed, line: Mutex::new(None) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Line>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,20 +198,20 @@ impl Role {
         }
         let mut line = Line { process: launch.spawn()?, socket, busy: Duration::ZERO };
         let hello = Request::Hello { disks: self.disks.clone() };
-        match line.ask(&hello, &[], START, None) {
+        match line.ask(&hello, &[], START, NOTHING) {
             Ok((Answer::Ready, _)) => Ok(line),
             Ok(_) => Err(io::Error::other("it said something else first")),
             Err(e) => Err(io::Error::other(line.end(&e))),
         }
     }
 
-    /// Asks, starting a process where none runs. It may ask back for bytes of `saved`.
+    /// Asks, starting a process where none runs. It may ask back for bytes of what is handed over.
     fn ask(
         &self,
         request: &Request,
         bulk: &[u8],
         most: Duration,
-        saved: Option<&dyn ReadAt>,
+        handed: Handed<'_>,
     ) -> Result<(Answer, Vec<u8>), ParserError> {
         let mut slot = self.lock();
         let mut line = match slot.take().filter(|l| l.busy < BUSY) {
@@ -171,7 +219,7 @@ impl Role {
             None => self.launch().map_err(|e| ParserError::new(format!("the parser cannot be started: {e}")))?,
         };
         let began = Instant::now();
-        match line.ask(request, bulk, most, saved) {
+        match line.ask(request, bulk, most, Handed { disks: &self.handed, ..handed }) {
             Ok(answered) => {
                 line.busy += began.elapsed();
                 *slot = Some(line);
@@ -204,24 +252,29 @@ impl Line {
         request: &Request,
         bulk: &[u8],
         most: Duration,
-        saved: Option<&dyn ReadAt>,
+        handed: Handed<'_>,
     ) -> io::Result<(Answer, Vec<u8>)> {
         self.socket.set_read_timeout(Some(most))?;
         self.socket.set_write_timeout(Some(most))?;
         self.send(request, bulk)?;
         // An honest parser reads part of a saved volume, some of it again.
-        let mut left = saved.map_or(0, |b| b.size().0.saturating_mul(AGAIN).saturating_add(ALWAYS));
+        let sizes = handed.sizes();
+        let mut left = sizes.map(|size| size.saturating_mul(AGAIN).saturating_add(ALWAYS)).fold(0, u64::saturating_add);
         loop {
             let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let (Answer::Wanted { at, len }, Some(saved)) = (&answer, saved) else { return Ok((answer, bytes)) };
+            let Answer::Wanted { of, at, len } = &answer else { return Ok((answer, bytes)) };
+            let Some(from) = handed.bytes(*of) else { return Ok((answer, bytes)) };
+            if !(handed.going)() {
+                return Err(io::Error::other("it was stopped"));
+            }
             let wanted = usize::try_from(*len).ok().filter(|l| (1..=MOST_PIECE).contains(l));
             let affordable = left.checked_sub(u64::from(*len));
             let (Some(wanted), Some(after)) = (wanted, affordable) else {
                 return Err(io::Error::other("it wants more of a saved volume than there is"));
             };
             left = after;
-            self.send(&Request::Bytes, &saved.read_vec(*at, wanted).unwrap_or_default())?;
+            self.send(&Request::Bytes, &from.read_vec(*at, wanted).unwrap_or_default())?;
         }
     }
 
@@ -293,7 +346,7 @@ impl Parser for Child {
 
     fn boot_repairs(&self, inspection: &Inspection) -> Result<BootRepairs, ParserError> {
         let request = Request::BootRepairs { inspection: inspection.clone() };
-        match self.looking.ask(&request, &[], LOOK, None)? {
+        match self.looking.ask(&request, &[], LOOK, NOTHING)? {
             (Answer::BootRepairs { repairs, lengths }, bytes) => match give_patches(repairs, &lengths, &bytes) {
                 Some(repairs) => checked::boot_repairs(repairs, inspection),
                 None => other(),
@@ -304,7 +357,7 @@ impl Parser for Child {
     }
 
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
-        match self.looking.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE, None)? {
+        match self.looking.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE, NOTHING)? {
             (Answer::Coverage { method, why, state }, bytes) => match decode_ranges(&bytes) {
                 Some(used) => checked::coverage(Coverage { method, why, used, state }, volume),
                 None => other(),
@@ -316,7 +369,7 @@ impl Parser for Child {
 
     fn cuts(&self, volume: &Volume) -> Cuts {
         let len = volume.extent.len();
-        let told = match self.looking.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE, None) {
+        let told = match self.looking.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE, NOTHING) {
             Ok((Answer::Cuts, bytes)) => Cuts::from_bytes(len, &bytes),
             _ => None,
         };
@@ -325,7 +378,7 @@ impl Parser for Child {
 
     fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         let request = Request::Changes { volume: volume.clone(), size: before.size() };
-        match self.looking.ask(&request, &[], COVERAGE, Some(&*before))? {
+        match self.looking.ask(&request, &[], COVERAGE, one(&[&*before]))? {
             (Answer::Changes { comparison, why }, bytes) => match decode_ranges(&bytes) {
                 Some(same) => checked::changes(Changes { comparison, why, same }, volume),
                 None => other(),
@@ -337,7 +390,7 @@ impl Parser for Child {
 
     fn policy(&self, text: &[u8]) -> Result<Result<Policy, PolicyError>, ParserError> {
         // Not by a process that has a disk.
-        match self.decoder().ask(&Request::Policy, text, DECODE, None)? {
+        match self.decoder().ask(&Request::Policy, text, DECODE, NOTHING)? {
             (Answer::Policy { read: Ok(policy) }, _) => checked::policy(*policy).map(Ok),
             (Answer::Policy { read: Err(e) }, _) => checked::policy_error(e).map(Err),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
@@ -345,9 +398,18 @@ impl Parser for Child {
         }
     }
 
+    fn load_options(&self, entries: &[Value]) -> Result<Vec<ReadOption>, ParserError> {
+        // Not by a process that has a disk.
+        match self.decoder().ask(&Request::LoadOptions { entries: entries.to_vec() }, &[], DECODE, NOTHING)? {
+            (Answer::LoadOptions { options }, _) => checked::load_options(options, entries.len()),
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
+        }
+    }
+
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
         let request = Request::Losses { content: content.clone(), size: saved.size() };
-        match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, Some(&*saved))? {
+        match self.browsing.ask(&request, &encode_ranges(lost), COVERAGE, one(&[&*saved]))? {
             (Answer::Losses { files }, _) => checked::losses(files, lost),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
@@ -357,15 +419,40 @@ impl Parser for Child {
     fn files(&self, saved: &SavedFs, ask: &AboutFiles) -> Result<OfFiles, ParserError> {
         let (content, size) = (saved.content.clone(), saved.bytes.size());
         let request = Request::Files { map: saved.map, content, size, about: ask.clone() };
-        match self.browsing.ask(&request, &[], LOOK, Some(&*saved.bytes))? {
+        match self.browsing.ask(&request, &[], LOOK, one(&[&*saved.bytes]))? {
             (Answer::Files { told }, _) => checked::files(told, ask, size),
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }
     }
 
+    fn differences(
+        &self,
+        before: &State,
+        after: &State,
+        asked: &Asked,
+        going: &dyn Fn() -> bool,
+    ) -> Result<FsDifferences, ParserError> {
+        let of = |state: &State| (state.content.clone(), state.bytes.size());
+        let request = Request::Differences { before: of(before), after: of(after), asked: asked.clone() };
+        let handed = Handed { volumes: &[&*before.bytes, &*after.bytes], disks: &[], going };
+        let answered = self.browsing.ask(&request, &[], COVERAGE, handed);
+        match answered {
+            Err(_) if !going() => Err(ParserError::new("it was stopped")),
+            Err(e) => Err(e),
+            Ok((Answer::Differences { found }, _)) => checked::differences(*found, asked),
+            Ok((Answer::Failed { why }, _)) => Err(ParserError { why }),
+            Ok(_) => other(),
+        }
+    }
+
     fn forget(&self) {
         self.looking.end();
+    }
+
+    fn over(&self, disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        let known = disks.iter().map(|d| Known { no: d.no, hardware: d.hardware.clone(), handed: true }).collect();
+        Ok(Box::new(Self::new(Role::new(known, Vec::new(), disks))))
     }
 }
 

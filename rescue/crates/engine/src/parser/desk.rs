@@ -1,19 +1,24 @@
 //! The answers themselves: what runs in the parser role, and in tests in this process.
 
-use super::{AboutFiles, MOST_LISTED, MOST_PIECES, OfFiles, Parser, ParserError, SavedFs, Scene, checked};
+use super::{
+    AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, Parser, ParserError, SavedFs, Scene, State, checked,
+};
 use crate::gather::look_for;
 use disk::boot::Sources;
-use disk::fs::{FileSystem, FsError};
+use disk::fs::{FileSystem, FsError, Two};
 use disk::table::TableReading;
+use infer::Packages;
 use model::boot::{BootChain, BootRepairs};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
+use model::differences::{ComparedBy, FsDifferences, PackageDifferences};
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::ports::{DiskSource, ReadAt, Window};
 use model::snapshot::MapRoot;
+use model::text::DisplayText;
 use model::units::{Extent, ExtentSet};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,6 +31,8 @@ type OpenFs = Rc<dyn FileSystem>;
 
 /// Most file systems kept open: each may hold a journal's blocks in memory.
 const MOST_OPEN: usize = 8;
+/// Most of dpkg's records that are read: it merges them after 250 (dpkg `lib/dpkg/dpkg.h`, `MAXUPDATES`).
+const MOST_RECORDS: usize = 1024;
 
 /// The disks, and the file systems opened on them so far.
 pub(super) struct Desk {
@@ -141,6 +148,58 @@ pub(super) fn losses(content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet
     disk::fs::losses(content, saved, lost).map_err(|e| ParserError::new(e.to_string()))
 }
 
+/// What differs between two states of a file system.
+pub(super) fn differences(
+    before: (&Content, Arc<dyn ReadAt>),
+    after: (&Content, Arc<dyn ReadAt>),
+    asked: &Asked,
+) -> Result<FsDifferences, ParserError> {
+    let failed = |e: FsError| ParserError::new(e.to_string());
+    let two = Two::open(before, after).map_err(failed)?;
+    let mut found = two.differences(&asked.notable, asked.text).map_err(failed)?;
+    found.packages = match &asked.packages {
+        Some(_) if found.by == ComparedBy::Untouched => Some(Ok(PackageDifferences::default())),
+        Some(directory) => packages(&two, &directory.0).transpose(),
+        None => None,
+    };
+    Ok(found)
+}
+
+/// What became of packages; `None` where neither state has any.
+fn packages(two: &Two, directory: &[u8]) -> Result<Option<PackageDifferences>, DisplayText> {
+    let of = |fs: &dyn FileSystem, which: &str| {
+        installed(fs, directory)
+            .map_err(|why| DisplayText::new(&format!("dpkg's database in the {which} state cannot be read: {why}")))
+    };
+    let (before, after) = (of(two.before(), "earlier")?, of(two.after(), "later")?);
+    match (before, after) {
+        (None, None) => Ok(None),
+        (Some(before), Some(after)) => Ok(Some(before.differences(&after))),
+        (Some(_), None) => Err("dpkg's database is not there in the later state".into()),
+        (None, Some(_)) => Err("dpkg's database is not there in the earlier state".into()),
+    }
+}
+
+/// The packages of a system, those in records that dpkg had no time to merge as they say.
+fn installed(fs: &dyn FileSystem, directory: &[u8]) -> Result<Option<Packages>, String> {
+    let at = |rest: &str| [directory, rest.as_bytes()].concat();
+    let unread = |e: FsError| e.to_string();
+    let Some(status) = fs.open(&at("/status")).map_err(unread)? else { return Ok(None) };
+    let mut packages = Packages::default();
+    packages.add_status(&*status)?;
+    let updates = fs.read_dir(&at("/updates"), MOST_RECORDS).map_err(unread)?;
+    let mut records: Vec<&[u8]> = updates.iter().map(|f| &f.name.0[..]).collect();
+    // dpkg's scratch has other names.
+    records.retain(|name| !name.is_empty() && name.iter().all(u8::is_ascii_digit));
+    records.sort_unstable();
+    for record in records {
+        if let Some(file) = fs.open(&[&at("/updates/")[..], record].concat()).map_err(unread)? {
+            packages.add_record(&*file)?;
+        }
+    }
+    Ok(Some(packages))
+}
+
 /// A parser in this process: for tests, and nothing a real target's bytes may reach.
 pub struct Local {
     disks: Vec<DiskSource>,
@@ -207,6 +266,21 @@ impl Parser for Local {
 
     fn losses(&self, content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
         checked::losses(losses(content, saved, lost)?, lost)
+    }
+
+    fn over(&self, disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        Ok(Box::new(Self::new(disks)))
+    }
+
+    fn differences(
+        &self,
+        before: &State,
+        after: &State,
+        asked: &Asked,
+        _going: &dyn Fn() -> bool,
+    ) -> Result<FsDifferences, ParserError> {
+        let of = |state: &State| state.bytes.clone();
+        checked::differences(differences((&before.content, of(before)), (&after.content, of(after)), asked)?, asked)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Bytes of a store, as the parser role sees them: the engine reads and proves them, and hands them over piece by piece.
 
 use super::role::{next, send};
-use super::wire::{Answer, MOST_PIECE, Request};
+use super::wire::{Answer, MOST_PIECE, Of, Request};
 use disk::io::ReadAhead;
+use model::id::DiskNo;
 use model::ports::{ReadAt, ReadError, check_range};
 use model::units::{ByteLen, ByteOffset};
 use std::io;
@@ -13,16 +14,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 const WINDOW: usize = 64 << 10;
 const WINDOWS: usize = 256;
 
-/// A saved volume: bytes that are asked for while a question is answered.
+/// A saved volume, or a disk without a descriptor: bytes that are asked for while a question is answered.
 pub(super) struct Handed {
     asking: Arc<Mutex<UnixStream>>,
+    of: Of,
     size: ByteLen,
 }
 
 impl Handed {
     /// Bytes that are asked for on this socket, `size` of them in all.
     pub(super) fn new(asking: Arc<Mutex<UnixStream>>, size: ByteLen) -> Self {
-        Self { asking, size }
+        Self { asking, of: Of::Volume(0), size }
+    }
+
+    /// The second of two.
+    pub(super) fn second(self) -> Self {
+        Self { of: Of::Volume(1), ..self }
+    }
+
+    /// The bytes of a disk.
+    pub(super) fn of_disk(asking: Arc<Mutex<UnixStream>>, size: ByteLen, disk: DiskNo) -> Self {
+        Self { asking, of: Of::Disk(disk), size }
     }
 
     /// The same, asked for in larger pieces.
@@ -33,7 +45,7 @@ impl Handed {
     fn piece(&self, at: ByteOffset, buf: &mut [u8]) -> io::Result<()> {
         let mut line = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let len = u32::try_from(buf.len()).map_err(io::Error::other)?;
-        send(&mut line, &Answer::Wanted { at, len }, &[])?;
+        send(&mut line, &Answer::Wanted { of: self.of, at, len }, &[])?;
         match next(&mut line)? {
             Some((Request::Bytes, bytes)) if bytes.len() == buf.len() => {
                 buf.copy_from_slice(&bytes);

@@ -19,12 +19,14 @@ use disk::table::TableReading;
 use model::boot::{BootChain, BootRepairs};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
+use model::differences::FsDifferences;
 use model::evidence::Evidence;
 use model::files::{FileId, Layout, LostFiles, Named};
+use model::firmware::{LoadOption, Value};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::policy::{Policy, PolicyError};
-use model::ports::ReadAt;
+use model::ports::{DiskSource, ReadAt};
 use model::snapshot::MapRoot;
 use model::text::{DisplayText, RawName};
 use model::units::{ByteOffset, Extent, ExtentSet};
@@ -97,6 +99,35 @@ pub enum OfFiles {
     Lies(Layout),
 }
 
+/// A boot entry, or why it is none.
+pub type ReadOption = Result<LoadOption, DisplayText>;
+
+/// Reads boot entries, each by itself.
+fn load_options(entries: &[Value]) -> Vec<ReadOption> {
+    let read = |entry: &Value| disk::load_option::read(&entry.0).map_err(|why| DisplayText::new(&why));
+    entries.iter().map(read).collect()
+}
+
+/// One of two states of a volume.
+#[derive(Clone)]
+pub struct State {
+    /// What is on it.
+    pub content: Content,
+    /// Its bytes, read from a store or a disk.
+    pub bytes: Arc<dyn ReadAt>,
+}
+
+/// What is asked of the difference between two states of a file system.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// What lies in or below these paths is told one by one: see [`disk::fs::Two::differences`].
+    pub notable: Vec<RawName>,
+    /// Of what is notable, which lines of text differ.
+    pub text: bool,
+    /// Where dpkg's database is: the directory with `status` in it.
+    pub packages: Option<RawName>,
+}
+
 /// Most entries of one answer.
 pub const MOST_LISTED: usize = 512;
 /// Most pieces of one answer.
@@ -148,6 +179,11 @@ pub trait Parser: store::Decode {
         Ok(Policy::parse(text))
     }
 
+    /// What boot entries of the firmware mean, in their order: whatever started there may have written them.
+    fn load_options(&self, entries: &[Value]) -> Result<Vec<ReadOption>, ParserError> {
+        Ok(load_options(entries))
+    }
+
     /// What lies in bytes of a saved volume that are lost; `saved` is read from a store, and fails where they are. See
     /// [`disk::fs::losses`].
     fn losses(&self, _content: &Content, _saved: Arc<dyn ReadAt>, _lost: &ExtentSet) -> Result<LostFiles, ParserError> {
@@ -159,6 +195,26 @@ pub trait Parser: store::Decode {
         Err(ParserError::new("nothing is there to look at saved files"))
     }
 
+    /// What differs between two states of a file system. Where `going` says no before it is told, it is not told.
+    fn differences(
+        &self,
+        _before: &State,
+        _after: &State,
+        _asked: &Asked,
+        _going: &dyn Fn() -> bool,
+    ) -> Result<FsDifferences, ParserError> {
+        Err(ParserError::new("nothing is there to compare saved files"))
+    }
+
     /// The disks may have changed: nothing remembered of them holds.
     fn forget(&self) {}
+
+    /// Another parser of this kind, for disks that no process can be given a descriptor of: their bytes are handed to it piece
+    /// by piece.
+    ///
+    /// # Errors
+    /// [`ParserError`] where there is none of this kind.
+    fn over(&self, _disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        Err(ParserError::new("nothing is there to look at other disks"))
+    }
 }

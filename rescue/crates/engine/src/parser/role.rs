@@ -7,7 +7,7 @@ use super::{ParserError, checked, desk};
 use crate::frame;
 use model::coverage::{Changes, Coverage};
 use model::policy::Policy;
-use model::ports::DiskSource;
+use model::ports::{DiskSource, ReadAt};
 use model::units::ByteLen;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -41,9 +41,9 @@ fn answer_all() -> io::Result<()> {
     let Some((Request::Hello { disks }, _)) = next(&mut socket)? else {
         return Err(io::Error::other("the first message must tell the disks"));
     };
-    let desk = Desk::new(inherited(&disks)?);
     // For what is asked back while a question is answered.
     let asking = Arc::new(Mutex::new(socket.try_clone()?));
+    let desk = Desk::new(sources(&disks, &asking)?);
     let sizes: Vec<_> = disks.iter().map(|d| (d.no, d.hardware.size.0)).collect();
     // From here on nothing can be opened, and the first hostile byte is still unread.
     enter(Limits { memory: MEMORY, cpu_seconds: CPU_SECONDS })?;
@@ -64,13 +64,20 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     format!("the parser stumbled over it: {}", text.unwrap_or("no word of why"))
 }
 
-fn inherited(disks: &[Known]) -> io::Result<Vec<DiskSource>> {
-    let source = |(at, known): (i32, &Known)| {
-        let fd: OwnedFd = take_inherited(FIRST_INHERITED + 1 + at)?;
-        let bytes = DiskBytes::from_descriptor(fd)?;
-        Ok(DiskSource { no: known.no, hardware: known.hardware.clone(), bytes: Arc::new(bytes) })
+/// The disks: those that were inherited, and those whose bytes are handed over.
+fn sources(disks: &[Known], asking: &Arc<Mutex<UnixStream>>) -> io::Result<Vec<DiskSource>> {
+    let mut next = FIRST_INHERITED + 1;
+    let source = |known: &Known| {
+        let bytes: Arc<dyn ReadAt> = if known.handed {
+            Handed::of_disk(asking.clone(), known.hardware.size, known.no).ahead()
+        } else {
+            let fd: OwnedFd = take_inherited(next)?;
+            next += 1;
+            Arc::new(DiskBytes::from_descriptor(fd)?)
+        };
+        Ok(DiskSource { no: known.no, hardware: known.hardware.clone(), bytes })
     };
-    (0..).zip(disks).map(source).collect()
+    disks.iter().map(source).collect()
 }
 
 pub(super) fn next(socket: &mut UnixStream) -> io::Result<Option<(Request, Vec<u8>)>> {
@@ -163,6 +170,16 @@ fn answer(
         Request::Files { map, content, size, about } => {
             let bytes = || Handed::new(asking.clone(), *size).ahead();
             or_failed(desk.files(*map, content, bytes, about).map(|told| Answer::Files { told }))
+        }
+        Request::LoadOptions { entries } => plain(Answer::LoadOptions { options: super::load_options(entries) }),
+        Request::Differences { before, after, asked } => {
+            let bytes = |size: ByteLen| Handed::new(asking.clone(), size);
+            let found = desk::differences(
+                (&before.0, bytes(before.1).ahead()),
+                (&after.0, bytes(after.1).second().ahead()),
+                asked,
+            );
+            or_failed(found.map(|found| Answer::Differences { found: Box::new(found) }))
         }
         Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {

@@ -1,12 +1,14 @@
 //! What is said between the engine and the parser role. Each message is a frame of JSON and a frame of plain bytes (a
 //! record or a frame on the way in, plain bytes or the ranges of a coverage on the way out; else empty).
 
-use super::{AboutFiles, OfFiles, Scene};
+use super::{AboutFiles, Asked, OfFiles, ReadOption, Scene};
 use disk::table::TableReading;
 use model::boot::{BootChain, BootRepairs};
 use model::coverage::{CaptureMethod, Comparison};
+use model::differences::FsDifferences;
 use model::evidence::Evidence;
 use model::files::LostFiles;
+use model::firmware::Value;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
@@ -27,11 +29,23 @@ pub(super) const MOST_BULK: usize = 128 << 20;
 /// Bytes of one range on the wire: start and length, little-endian.
 const RANGE: usize = 16;
 
-/// A disk as the parser is told of it; its descriptors follow in the same order, from number 4 on.
+/// A disk as the parser is told of it; the descriptors of those that have one follow in the same order, from number 4 on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) no: DiskNo,
     pub(super) hardware: Hardware,
+    /// It has no descriptor: its bytes are asked for while a question is answered ([`Answer::Wanted`]).
+    pub(super) handed: bool,
+}
+
+/// What is handed over while a question is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Of {
+    /// A volume of the question: the first, or the second where it has two.
+    Volume(u8),
+    /// A disk that the process has no descriptor of.
+    Disk(DiskNo),
 }
 
 /// A question.
@@ -88,6 +102,12 @@ pub(super) enum Request {
         size: ByteLen,
         about: AboutFiles,
     },
+    /// While it is answered, the parser asks for bytes of both states, each with what is on it and its size.
+    Differences {
+        before: (Content, ByteLen),
+        after: (Content, ByteLen),
+        asked: Asked,
+    },
     /// Bytes of a saved volume that were asked for; fewer where they cannot be had.
     Bytes,
     Statement,
@@ -100,6 +120,9 @@ pub(super) enum Request {
     },
     /// Its text is the plain bytes.
     Policy,
+    LoadOptions {
+        entries: Vec<Value>,
+    },
 }
 
 /// An answer.
@@ -135,8 +158,9 @@ pub(super) enum Answer {
     },
     /// They are the plain bytes.
     Cuts,
-    /// No answer yet: bytes of a saved volume are wanted, in a [`Request::Bytes`].
+    /// No answer yet: bytes of something that is handed over are wanted, in a [`Request::Bytes`].
     Wanted {
+        of: Of,
         at: ByteOffset,
         len: u32,
     },
@@ -150,6 +174,9 @@ pub(super) enum Answer {
     },
     Files {
         told: OfFiles,
+    },
+    Differences {
+        found: Box<FsDifferences>,
     },
     Statement {
         statement: Box<Statement>,
@@ -170,6 +197,9 @@ pub(super) enum Answer {
     Frame,
     Policy {
         read: Result<Box<Policy>, PolicyError>,
+    },
+    LoadOptions {
+        options: Vec<ReadOption>,
     },
     /// A record could not be decoded.
     Undecodable {

@@ -1,6 +1,8 @@
 //! Plans: pure functions from what is known to values that say exactly what a run will read or write.
 
 pub mod disks;
+pub mod elsewhere;
+pub mod firmware;
 pub mod policy;
 pub mod rollback;
 pub mod snapshot;

@@ -1,14 +1,17 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
 use super::disks::{Pair, same_machine, same_partitions};
+use super::elsewhere::{self, Mark};
+use super::firmware;
 use super::snapshot::mount_point;
 use disk::fence::FENCE_LEN;
+use model::firmware::VariableWrite;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
 use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume};
 use model::text::DisplayText;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which volumes of the snapshot are to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,10 @@ pub struct Facts {
     pub heads: BTreeMap<VolumePath, Digest>,
     /// For each disk of the snapshot that was found: whether the bytes of its saved table differ from those on the disk.
     pub tables: BTreeMap<DiskNo, bool>,
+    /// What holds each volume, where anything does.
+    pub holders: BTreeMap<VolumePath, Vec<DisplayText>>,
+    /// What the snapshot holds that has its other half elsewhere, and on which volume of it.
+    pub elsewhere: Vec<(VolumePath, Mark)>,
 }
 
 /// Everything a plan is made of. The same question gives the same plan.
@@ -59,7 +66,7 @@ pub struct Question<'a> {
 
 /// Makes the plan. What stands against it is in its checks.
 pub fn plan(question: &Question<'_>) -> RollbackPlan {
-    let mut made = Planner { q: question, checks: Vec::new(), warnings: Vec::new(), kept: Vec::new() };
+    let mut made = Planner { q: question, checks: Vec::new(), warnings: Vec::new(), kept: Vec::new(), foreign: None };
     let mut volumes: Vec<(u8, VolumeRollback)> = Vec::new();
     made.fences();
     for saved in &question.manifest.volumes {
@@ -70,12 +77,15 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     volumes.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.path.cmp(&y.path)));
     let volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
     made.apart(&volumes);
+    made.held(&volumes);
     made.machine(&volumes);
     made.state(&volumes);
     made.swap(&volumes);
+    made.elsewhere(&volumes);
     made.nothing_left_out(&volumes);
     let tables = made.tables(&volumes);
-    let Planner { checks, warnings, kept, .. } = made;
+    let firmware = made.firmware(&volumes);
+    let Planner { checks, warnings, kept, foreign, .. } = made;
     let summary = question.manifest.summary(question.to);
     let what = match (&summary.headline, &summary.system) {
         (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
@@ -90,6 +100,9 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         kept,
         checks,
         warnings,
+        foreign,
+        firmware,
+        reads: None,
     }
 }
 
@@ -98,6 +111,7 @@ struct Planner<'a> {
     checks: Vec<Check>,
     warnings: Vec<DisplayText>,
     kept: Vec<(VolumePath, DisplayText)>,
+    foreign: Option<DisplayText>,
 }
 
 impl<'a> Planner<'a> {
@@ -298,7 +312,23 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The snapshot is of this machine, or else every volume lies on a disk known again by its identity.
+    /// What is mounted, swapped to or part of another device is not written over. (A lease would be refused; that is told before anybody
+    /// approves.)
+    fn held(&mut self, volumes: &[VolumeRollback]) {
+        let held = volumes.iter().filter_map(|v| self.q.facts.holders.get(&v.path));
+        let says: BTreeSet<String> = held.flatten().map(ToString::to_string).collect();
+        match says.is_empty() {
+            true => self.check("nothing else uses what is written", true, "no mount, no swap, no device on it"),
+            false => {
+                let says = says.into_iter().collect::<Vec<_>>().join(", ");
+                let says = format!("{says}; unmount or stop that first");
+                self.check("nothing else uses what is written", false, says);
+            }
+        }
+    }
+
+    /// The snapshot is of this machine, or else every volume lies on a disk known again by its identity. Or whoever approves says
+    /// that it is meant to go to another machine (installed anew on the same partitions, say).
     fn machine(&mut self, volumes: &[VolumeRollback]) {
         let q = self.q;
         let name = |m: &Machine| m.hostname.as_ref().map_or("a machine without a name".to_owned(), ToString::to_string);
@@ -306,13 +336,28 @@ impl<'a> Planner<'a> {
         let unfinished = q.inspection.fences().any(|(_, f)| q.pending.contains(&f.intent));
         let same = unfinished || same_machine(q.manifest, q.machine, q.inspection);
         let by_disk = !volumes.is_empty() && volumes.iter().all(|v| self.same_content_or_fence(v));
+        let what = "the snapshot is of this machine";
         let says = match (same, by_disk) {
             (true, _) if unfinished => "its unfinished rollback stands on these disks".to_owned(),
             (true, _) => format!("{}, as in the snapshot", name(q.machine)),
             (false, true) => "its machine id differs, but these are the very volumes of the snapshot".to_owned(),
+            (false, false) if q.of.is_some() => {
+                "the rollback to another machine's snapshot is gone back from".to_owned()
+            }
+            (false, false) if q.action == Action::Rollback && !volumes.is_empty() => {
+                let then = &q.manifest.machine;
+                let id = || then.machine_id.as_ref().and_then(|id| id.get(..8)).unwrap_or("unknown").into();
+                self.foreign = Some(then.hostname.clone().unwrap_or_else(id));
+                self.warn(format!(
+                    "the snapshot is of {}, and this is {}: what is on these volumes is another machine's, and is written over",
+                    name(then),
+                    name(q.machine)
+                ));
+                return;
+            }
             (false, false) => format!("the snapshot is of {}, this is {}", name(&q.manifest.machine), name(q.machine)),
         };
-        self.check("the snapshot is of this machine", same || by_disk, says);
+        self.check(what, same || by_disk || q.of.is_some(), says);
         if !same && by_disk {
             self.warn(
                 "the machine id on the disk is not the one of the snapshot: the system was installed anew, or copied",
@@ -387,6 +432,24 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What dislikes going back is told.
+    fn elsewhere(&mut self, volumes: &[VolumeRollback]) {
+        let q = self.q;
+        if q.action != Action::Rollback {
+            return;
+        }
+        let goes_back = |path: &VolumePath| volumes.iter().any(|v| v.saved_as == *path);
+        let found: Vec<Mark> =
+            q.facts.elsewhere.iter().filter(|(path, _)| goes_back(path)).map(|(_, mark)| *mark).collect();
+        elsewhere::warnings(&found).iter().for_each(|says| self.warn(says));
+        let disks: BTreeSet<DiskNo> = volumes.iter().map(|v| v.path.disk()).collect();
+        if disks.iter().any(|disk| self.boots(volumes, *disk))
+            && let Some(says) = elsewhere::sealed(q.inspection)
+        {
+            self.warn(says);
+        }
+    }
+
     /// A named volume that the snapshot does not hold, or half a boot set, is told.
     fn nothing_left_out(&mut self, volumes: &[VolumeRollback]) {
         let q = self.q;
@@ -437,6 +500,28 @@ impl<'a> Planner<'a> {
             tables.push(self.table(saved, disk, volumes));
         }
         tables
+    }
+
+    /// The firmware's boot entries that start from what is written.
+    fn firmware(&mut self, volumes: &[VolumeRollback]) -> Vec<VariableWrite> {
+        let q = self.q;
+        let Some(now) = &q.inspection.firmware else { return Vec::new() };
+        match (q.of, &q.manifest.firmware) {
+            // An undo or a completion treats them as the write-back did.
+            (Some(of), _) => {
+                let (writes, left) = firmware::again(&of.firmware, now, matches!(q.action, Action::Undo { .. }));
+                left.iter().for_each(|says| self.warn(says));
+                writes
+            }
+            (None, Some(saved)) => {
+                let guid = |v: &VolumeRollback| {
+                    let table = self.saved_disk(v.saved_as.disk())?.table.as_ref()?;
+                    table.partitions.iter().find(|p| Some(p.number) == v.saved_as.number())?.guid.clone()
+                };
+                firmware::restored(saved, now, &volumes.iter().filter_map(guid).collect())
+            }
+            (None, None) => Vec::new(),
+        }
     }
 
     fn table(&mut self, saved: &SavedDisk, disk: &Disk, volumes: &[VolumeRollback]) -> TableRollback {

@@ -6,7 +6,7 @@ use model::assessment::{Confidence, Report, SystemReport, Termination};
 use model::coverage::CaptureMethod;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_STORE, Inspection, System, Volume};
-use model::plan::{Against, RollbackPlan, SnapshotPlan, VolumeCapture};
+use model::plan::{Against, RollbackPlan, SnapshotPlan, UndoReads, VolumeCapture, VolumeRollback};
 use model::snapshot::{Manifest, Purpose, SavedVolume};
 use model::text::DisplayText;
 use std::collections::BTreeSet;
@@ -56,7 +56,13 @@ pub fn keep(report: &Report, base: Base<'_>, aside: Option<Digest>, scope: &Scop
                     true => Err("everything was asked for".into()),
                     false => against(volume, report, base).map_err(DisplayText::from),
                 };
-                volumes.push(VolumeCapture { path: volume.path.clone(), method, why: DisplayText::new(&why), against });
+                volumes.push(VolumeCapture {
+                    path: volume.path.clone(),
+                    method,
+                    why: DisplayText::new(&why),
+                    against,
+                    written: None,
+                });
             }
             Err(why) => left_out.push((volume.path.clone(), DisplayText::new(why))),
         }
@@ -74,27 +80,67 @@ pub fn keep(report: &Report, base: Base<'_>, aside: Option<Digest>, scope: &Scop
     SnapshotPlan { purpose, parent, aside, volumes, left_out, tables, why }
 }
 
-/// Plans the undo snapshot of a rollback: exactly the volumes and tables it may write.
-///
-/// All of it is read, whatever the file systems say: what somebody wrote below them, to stay there, must be written over too.
-pub fn undo(inspection: &Inspection, plan: &RollbackPlan) -> SnapshotPlan {
-    let planned = plan.volumes.iter().filter_map(|v| inspection.volume(&v.path));
-    let capture = |v: &Volume| {
-        let method = method(&v.content);
-        VolumeCapture {
-            path: v.path.clone(),
-            method,
-            why: "what the rollback will write over".into(),
-            against: Err("a rollback must know every byte that differs".into()),
+/// What the undo snapshot of a write-back to `to` reads of these volumes. By default what any snapshot reads; `everything` in use where
+/// somebody wants that. `base` is what the disks were last known to hold.
+pub fn reads(report: &Report, plan: &RollbackPlan, base: Base<'_>, everything: bool) -> UndoReads {
+    let of = |v: &VolumeRollback| match (everything, report.inspection.volume(&v.path)) {
+        (true, _) => Err("everything was asked for".into()),
+        (false, Some(volume)) => against(volume, report, base).map_err(DisplayText::from),
+        (false, None) => Err("it is gone".into()),
+    };
+    let against: Vec<Result<Against, DisplayText>> = plan.volumes.iter().map(of).collect();
+    let why = || {
+        let mut told: Vec<String> = Vec::new();
+        for (volume, against) in plan.volumes.iter().zip(&against) {
+            let why = match against {
+                Ok(Against { doubt }) => {
+                    doubt.as_ref().map(|why| format!("of {} unless nobody wrote to it: {why}", volume.path))
+                }
+                Err(why) => Some(format!("of {}: {why}", volume.path)),
+            };
+            told.extend(why);
         }
+        told.join("; ")
+    };
+    // Nothing is believed: then the bytes are compared with what it goes back to, of which mostly little differs.
+    let with = base.map(|(id, _)| id).filter(|_| against.iter().any(Result::is_ok)).unwrap_or(plan.to);
+    let changed = format!(
+        "what changed since snapshot {}, as the file systems tell it; bytes written below them are not noticed, and stay",
+        with.0.short(8)
+    );
+    let says = match (everything, against.iter().any(Result::is_ok)) {
+        (true, _) => {
+            "everything in use is read, as was asked for; bytes written below the file systems go back too".to_owned()
+        }
+        (false, false) => format!("everything in use is read ({})", why()),
+        (false, true) if why().is_empty() => changed,
+        (false, true) => format!("{changed}. Everything is read {}", why()),
+    };
+    UndoReads { with, everything, against, says: DisplayText::new(&says) }
+}
+
+/// Plans the undo snapshot of a write-back: exactly the volumes and tables it may write.
+///
+/// What is written over is read whatever the file systems say: an undo restores it exactly, even where their records are wrong.
+pub fn undo(inspection: &Inspection, plan: &RollbackPlan) -> SnapshotPlan {
+    let not_told = || Err("the plan does not say what proves it unchanged".into());
+    let capture = |(at, v): (usize, &VolumeRollback)| {
+        let volume = inspection.volume(&v.path)?;
+        let against = plan.reads.as_ref().and_then(|r| r.against.get(at)).cloned();
+        Some(VolumeCapture {
+            path: v.path.clone(),
+            method: method(&volume.content),
+            why: "what the rollback may write over".into(),
+            against: against.unwrap_or_else(not_told),
+            written: Some(v.map),
+        })
     };
     let disks: BTreeSet<DiskNo> = plan.volumes.iter().map(|v| v.path.disk()).collect();
     SnapshotPlan {
         purpose: Purpose::Undo { before: plan.to },
-        // What it goes back to: mostly little differs, and what does not is hashed and no more.
-        parent: Some(plan.to),
+        parent: Some(plan.reads.as_ref().map_or(plan.to, |r| r.with)),
         aside: None,
-        volumes: planned.map(capture).collect(),
+        volumes: plan.volumes.iter().enumerate().filter_map(capture).collect(),
         left_out: Vec::new(),
         tables: with_table(inspection, disks),
         why: "taken before anything is written, so that the rollback can be undone".into(),
@@ -114,6 +160,7 @@ pub fn repaired(
         method: method(&v.content),
         why: "with what is put right".into(),
         against: Err("something of it is to be changed".into()),
+        written: None,
     };
     SnapshotPlan {
         purpose: Purpose::Repair,
@@ -236,7 +283,7 @@ fn choose(
         Content::Swap(_) => known("swap, its header only"),
         Content::BiosBoot if volume.extent.len().0 <= MOST_BIOS_BOOT => raw("the core of a BIOS boot loader"),
         Content::Damaged { kind, .. } => raw(&format!("a damaged {}", kind.name())),
-        Content::Recognised { name } if full || mounted.is_some() => raw(name),
+        Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")
         }

@@ -222,6 +222,7 @@ impl<'a> Capture<'a> {
             systems: self.report.systems.clone(),
             disks,
             volumes: self.volumes.clone(),
+            firmware: self.report.inspection.firmware.clone(),
             cost: Cost::default(),
         }
     }

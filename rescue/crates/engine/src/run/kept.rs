@@ -1,6 +1,7 @@
 //! What a capture takes over from what was saved before instead of reading it.
 
 use super::saved::Saved;
+use disk::fence::FENCE_LEN;
 use model::coverage::{Changes, Comparison};
 use model::id::SnapshotId;
 use model::ports::ReadAt;
@@ -9,7 +10,7 @@ use model::text::DisplayText;
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{CELL, Cell, LeafRef, Store};
+use store::{CELL, Cell, LeafRef, Store, StoreError};
 
 const CELL_LEN: u64 = CELL as u64;
 
@@ -164,6 +165,21 @@ impl<'a> Past<'a> {
     pub(crate) fn new(store: &'a Store, saved: &SavedVolume) -> Self {
         let bytes = Arc::new(Saved::new(store.clone(), saved.map, saved.extent.len()));
         Self { store, map: saved.map, bytes }
+    }
+
+    /// The part of `same` that a write-back to `wanted` leaves as it is: not where it writes, nor where its fence stands, unless
+    /// the volume `now` begins as it did.
+    ///
+    /// # Errors
+    /// [`StoreError`] where one of the maps cannot be read.
+    pub(crate) fn left_by(&self, wanted: MapRoot, same: &ExtentSet, now: &dyn ReadAt) -> Result<ExtentSet, StoreError> {
+        let differs = self.store.diff(self.map, wanted).map(|slice| slice.map(|s| s.extent));
+        let mut written: ExtentSet = differs.collect::<Result<_, _>>()?;
+        let head: ExtentSet = [Extent::whole(ByteLen(FENCE_LEN.0.min(now.size().0)))].into_iter().collect();
+        if !self.is_same(now, &head) {
+            written = written.union(&head);
+        }
+        Ok(same.iter().flat_map(|e| written.gaps(e).iter().collect::<Vec<_>>()).collect())
     }
 
     /// True where these bytes are the same there; what cannot be read is not.

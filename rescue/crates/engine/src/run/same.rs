@@ -6,17 +6,19 @@
 use super::saved::Saved;
 use super::target::{Target, go_on};
 use super::{Context, Meter, Stop, tables};
+use crate::gather::partitions;
 use crate::plan::disks::pair;
 use crate::plan::snapshot;
 use model::assessment::{Change, Report, SystemReport};
 use model::coverage::{Comparison, Coverage};
+use model::firmware::BootSettings;
 use model::id::{DiskNo, SnapshotId};
 use model::inspection::{Content, Volume};
 use model::plan::{SnapshotPlan, VolumeCapture};
 use model::ports::ReadAt;
 use model::snapshot::{Manifest, SavedVolume};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most that is read of volumes whose records prove nothing, all together: ESPs and boot loaders, not data.
 const MOST_READ: ByteLen = ByteLen(64 << 20);
@@ -42,6 +44,9 @@ pub(crate) fn same(
     }
     if let Err(why) = same_evidence(report, id, manifest) {
         return Ok(Err(why));
+    }
+    if !same_entries(report, manifest) {
+        return Ok(Err("the firmware's boot entries of its disks are others".to_owned()));
     }
     if plan.volumes.len() != manifest.volumes.len() {
         return Ok(Err("it holds other volumes than there are to save now".to_owned()));
@@ -73,6 +78,14 @@ fn same_evidence(report: &Report, id: SnapshotId, manifest: &Manifest) -> Same {
     let what = |s: &SystemReport| (s.system.clone(), s.evidence.clone());
     let (now, then) = (report.systems.iter().map(what), manifest.systems.iter().map(what));
     if now.eq(then) { Ok(()) } else { Err("what is known of its systems is not what was known then".to_owned()) }
+}
+
+/// Entries of other things come and go with what is plugged in, the rescue's own stick among it.
+fn same_entries(report: &Report, manifest: &Manifest) -> bool {
+    let Some(now) = &report.inspection.firmware else { return true };
+    let partitions = partitions(&report.inspection);
+    let of = |settings: &BootSettings| settings.of(&partitions).map(|e| e.value.clone()).collect::<BTreeSet<_>>();
+    of(now) == manifest.firmware.as_ref().map(of).unwrap_or_default()
 }
 
 fn same_tables(

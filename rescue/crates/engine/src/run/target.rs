@@ -12,7 +12,7 @@ use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::Volume;
 use model::plan::{Against, SnapshotPlan, VolumeCapture};
 use model::ports::{ReadAt, Window};
-use model::snapshot::{Manifest, SavedVolume};
+use model::snapshot::{Manifest, MapRoot, SavedVolume};
 use model::text::DisplayText;
 use model::units::{ByteLen, Extent};
 use std::sync::Arc;
@@ -73,7 +73,9 @@ impl<'a> Target<'a> {
         match &wanted.against {
             Err(why) => kept.compared.why = why.clone(),
             Ok(Against { doubt }) => match (plan.parent, parent) {
-                (Some(id), Some(past)) => self.compare(&mut kept, volume, doubt.as_ref(), (id, &past, &*now))?,
+                (Some(id), Some(past)) => {
+                    self.compare(&mut kept, volume, (doubt.as_ref(), wanted.written), (id, &past, &*now))?
+                }
                 _ => kept.compared.why = "the snapshot before was not signed with this key".into(),
             },
         }
@@ -118,7 +120,7 @@ impl<'a> Target<'a> {
         &self,
         kept: &mut Kept,
         volume: &Volume,
-        doubt: Option<&DisplayText>,
+        (doubt, written): (Option<&DisplayText>, Option<MapRoot>),
         (id, past, now): (SnapshotId, &Past<'_>, &dyn ReadAt),
     ) -> Result<(), Stop> {
         let before = Arc::new(Ahead::new(past.bytes.clone()));
@@ -135,7 +137,10 @@ impl<'a> Target<'a> {
             return Ok(());
         }
         (kept.compared.by, kept.compared.why) = (changes.comparison, changes.why.clone());
-        let (same, looked_at) = kept.proven(past, changes, now);
+        let (mut same, looked_at) = kept.proven(past, changes, now);
+        if let Some(wanted) = written {
+            same = past.left_by(wanted, &same, now)?;
+        }
         let taken = match kept.take_whole(id, past, &same) {
             Some(all) => all,
             None => kept.take(past, &same, || go_on(self.cx))?,

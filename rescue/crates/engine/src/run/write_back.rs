@@ -4,7 +4,7 @@
 //!  rollback    leases -> undo snapshot -> read all that will be written -> intent ─┐
 //!  undo of an unfinished one                                        new intent ─┤
 //!  resume                                                       its own intent ─┴─> carry_out
-//!  carry_out   fences -> payload -> tables -> the volumes' own heads in plan order -> receipt
+//!  carry_out   fences -> payload -> tables -> boot entries of the firmware -> the volumes' own heads in plan order -> receipt
 //! ```
 //!
 //! An error or a cut before the first fence leaves the disks as they were. After it, the fences say what is pending, and
@@ -13,7 +13,7 @@
 use super::capture::{MoreTable, capture};
 use super::leases::Leases;
 use super::payload::{Against, Done};
-use super::{Context, Meter, Stop, fences, payload, tables};
+use super::{Context, Meter, Stop, fences, firmware, payload, tables};
 use crate::plan::snapshot;
 use model::assessment::Report;
 use model::command::{ExitCode, Failure};
@@ -186,6 +186,8 @@ fn fenced_part(
         done.verified += part.verified;
         leases = Leases::take(cx, plan, false)?;
     }
+    // The fences still stand: a cut from here on is finished or undone like any other.
+    firmware::write(cx, &plan.firmware);
     for volume in &plan.volumes {
         let head = fences::wanted_head(cx, work.before.get(&volume.path).copied(), volume.map)?;
         done.written += fences::lower(leases.of(volume)?, volume, &head)?;

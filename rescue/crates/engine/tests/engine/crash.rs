@@ -45,7 +45,7 @@ pub(crate) fn record(before: Vec<u8>) -> Recorded {
         panic!("not saved")
     };
     let sim = Sim::new(before.clone());
-    must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: Vec::new() });
+    must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: Vec::new(), full: false });
     let store = store(&objects);
     let undo = store.intents().unwrap()[0].1.undo;
     let mut mask = vec![false; before.len()];
@@ -117,7 +117,7 @@ impl Recorded {
         self.is_then(&forward, case);
         self.reset();
         let back = Sim::new(image.to_vec());
-        must(&back, &self.objects, Command::PlanUndo);
+        must(&back, &self.objects, Command::PlanUndo { full: false });
         self.is_before(&back, case);
         let ways = [forward.ops(), back.ops()];
         // The undo's intent stays for whoever cuts it again.
@@ -230,7 +230,7 @@ fn cut_again() {
                 }
                 reset(&recorded.objects, &intents);
                 let sim = Sim::new(twice);
-                must(&sim, &recorded.objects, Command::PlanUndo);
+                must(&sim, &recorded.objects, Command::PlanUndo { full: false });
                 recorded.is_before(&sim, &case);
                 reset(&recorded.objects, &intents);
             }
@@ -250,7 +250,7 @@ fn cut_before_the_receipt() {
     recorded.is_then(&sim, "all written");
     let (outcome, _) = crate::sim::run(&sim, &recorded.objects, Command::PlanResume);
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
-    must(&sim, &recorded.objects, Command::PlanUndo);
+    must(&sim, &recorded.objects, Command::PlanUndo { full: false });
     recorded.is_before(&sim, "undone");
 }
 
@@ -259,7 +259,7 @@ fn cut_before_the_receipt() {
 fn a_fence_of_another_store_is_left_alone() {
     let recorded = record(machine().now.clone());
     let image = after_cut(&recorded.before, &recorded.ops, recorded.ops.len() / 2, Loss::All);
-    for command in [Command::PlanResume, Command::PlanUndo, Command::Snapshot { full: false }] {
+    for command in [Command::PlanResume, Command::PlanUndo { full: false }, Command::Snapshot { full: false }] {
         let sim = Sim::new(image.clone());
         let (outcome, _) = crate::sim::run(&sim, &Arc::new(Memory::new()), command);
         assert!(matches!(&outcome, Outcome::Failed(f) if f.code == model::command::ExitCode::Refused), "{outcome:?}");
@@ -274,7 +274,8 @@ fn a_cancelled_write_stays_resumable() {
     let sim = Sim::new(recorded.before.clone());
     let handle = crate::sim::engine(&sim, &recorded.objects);
     let canceller = handle.clone();
-    let command = Command::PlanRollback { to: SnapRef::Prefix(recorded.then.to_string()), only: Vec::new() };
+    let command =
+        Command::PlanRollback { to: SnapRef::Prefix(recorded.then.to_string()), only: Vec::new(), full: false };
     let outcome = handle.run(
         command,
         &mut |e| {

@@ -11,7 +11,8 @@ use model::id::SnapRef;
 #[test]
 fn every_call_fails_once() {
     let recorded = record(machine().now.clone());
-    let command = Command::PlanRollback { to: SnapRef::Prefix(recorded.then.to_string()), only: Vec::new() };
+    let command =
+        Command::PlanRollback { to: SnapRef::Prefix(recorded.then.to_string()), only: Vec::new(), full: false };
     let calls = {
         let sim = Sim::new(recorded.before.clone());
         must(&sim, &recorded.objects, command.clone());
@@ -44,7 +45,7 @@ fn every_call_fails_once() {
         if call % 2 == 0 {
             // The same cut, undone. The receipt of the way forward must not hide that fences stand.
             let back = Sim::new(bytes);
-            must(&back, &recorded.objects, Command::PlanUndo);
+            must(&back, &recorded.objects, Command::PlanUndo { full: false });
         }
     }
     assert!(before > 0 && interrupted > 5, "{before} before the fence, {interrupted} after it, of {calls} calls");
@@ -74,7 +75,8 @@ fn a_store_that_cannot_give_is_found_out_first() {
             objects.put(&name, &bytes).unwrap();
         }
         let sim = Sim::new(recorded.before.clone());
-        let command = Command::PlanRollback { to: SnapRef::Prefix(recorded.then.to_string()), only: Vec::new() };
+        let command =
+            Command::PlanRollback { to: SnapRef::Prefix(recorded.then.to_string()), only: Vec::new(), full: false };
         let (outcome, _) = run(&sim, &objects, command);
         match outcome {
             Outcome::Failed(_) => {

@@ -11,7 +11,7 @@ use model::snapshot::Purpose;
 use std::sync::Arc;
 use store::backend::Memory;
 
-const LATEST: Command = Command::PlanRollback { to: SnapRef::Latest, only: Vec::new() };
+const LATEST: Command = Command::PlanRollback { to: SnapRef::Latest, only: Vec::new(), full: false };
 
 fn saved(objects: &Arc<Memory>) -> SnapshotId {
     let sim = Sim::failing(machine().then.clone(), Fault::Lease);
@@ -59,13 +59,15 @@ fn there_and_back_again() {
     assert_eq!(store.manifest(undo).unwrap().purpose, Purpose::Undo { before: then });
 
     let rolled = sim.bytes();
-    let Outcome::WroteBack(receipt) = must(&sim, &objects, Command::PlanUndo) else { panic!("not undone") };
+    let Outcome::WroteBack(receipt) = must(&sim, &objects, Command::PlanUndo { full: false }) else {
+        panic!("not undone")
+    };
     assert_eq!(receipt.holds, undo);
     holds(&store, undo, &[1, 2, 3], &sim.bytes()).unwrap();
     assert_eq!(sim.bytes()[40 * 512..41 * 512], machine().now[40 * 512..41 * 512]);
 
     // The undo can be undone: it was a write-back like any other.
-    must(&sim, &objects, Command::PlanUndo);
+    must(&sim, &objects, Command::PlanUndo { full: false });
     holds(&store, then, &[1, 2, 3], &sim.bytes()).unwrap();
     assert_eq!(sim.bytes()[range(1)][..4096], rolled[range(1)][..4096]);
 }
@@ -78,7 +80,7 @@ fn what_was_taken_back_needs_no_reading() {
     let sim = Sim::new(machine().now.clone());
     must(&sim, &objects, Command::Snapshot { full: false });
     let to = SnapRef::Prefix(then.to_string());
-    must(&sim, &objects, Command::PlanRollback { to, only: Vec::new() });
+    must(&sim, &objects, Command::PlanRollback { to, only: Vec::new(), full: false });
     let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
     let compared = |n: u32| volumes.iter().find(|v| v.path.number() == Some(n)).unwrap().compared.clone();
     let root = compared(3);
@@ -122,7 +124,11 @@ fn home_goes_back_where_it_is_named() {
     let objects = Arc::new(Memory::new());
     let then = saved(&objects);
     let sim = Sim::new(machine().now.clone());
-    must(&sim, &objects, Command::PlanRollback { to: SnapRef::Latest, only: vec!["d0/p4".parse().unwrap()] });
+    must(
+        &sim,
+        &objects,
+        Command::PlanRollback { to: SnapRef::Latest, only: vec!["d0/p4".parse().unwrap()], full: false },
+    );
     let store = store(&objects);
     holds(&store, then, &[4], &sim.bytes()).unwrap();
     assert_eq!(sim.bytes()[range(3)], machine().now[range(3)], "root was not named");
@@ -146,6 +152,31 @@ fn a_changed_disk_is_refused_after_approval() {
     assert_eq!(failure.code, ExitCode::Refused, "{failure}");
     assert!(sim.ops().is_empty());
     assert_eq!(sim.bytes(), changed);
+}
+
+/// Whoever is asked may want everything read; that is another plan, and asked again.
+#[test]
+fn what_is_read_first_is_part_of_the_plan() {
+    let objects = Arc::new(Memory::new());
+    saved(&objects);
+    let sim = Sim::new(machine().now.clone());
+    let handle = crate::sim::engine(&sim, &objects);
+    let (asking, mut asked) = (handle.clone(), Vec::new());
+    let outcome = handle.run(LATEST, &mut |_| {}, &mut |id, plan| {
+        let reads = plan.reads.clone().unwrap();
+        asked.push((id, reads.everything));
+        match asked.len() {
+            n if n < 3 => {
+                asking.submit(Command::Reread { plan: id, full: n == 1 });
+                None
+            }
+            _ => Some(true),
+        }
+    });
+    assert!(matches!(outcome, Outcome::WroteBack(_)), "{outcome:?}");
+    assert_eq!(asked.iter().map(|(_, full)| *full).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(asked[0].0, asked[2].0, "the same plan");
+    assert_ne!(asked[0].0, asked[1].0);
 }
 
 #[test]
@@ -176,7 +207,7 @@ fn another_machine_is_refused() {
     // Another disk GUID in both headers makes it another disk.
     crate::sim::reguid(&mut bytes);
     let sim = Sim::new(bytes);
-    let command = Command::PlanRollback { to: SnapRef::Prefix(then.to_string()), only: Vec::new() };
+    let command = Command::PlanRollback { to: SnapRef::Prefix(then.to_string()), only: Vec::new(), full: false };
     let (outcome, _) = run(&sim, &objects, command);
     assert!(matches!(&outcome, Outcome::Failed(f) if f.code == ExitCode::Refused), "{outcome:?}");
     assert!(sim.ops().is_empty());
@@ -296,7 +327,7 @@ fn a_hibernation_image_does_not_survive() {
     assert!(plan.warnings.iter().any(|w| w.as_str().contains("hibernated")), "{:?}", plan.warnings);
     holds(&store(&objects), then, &[1, 2, 3, 5], &sim.bytes()).unwrap();
     assert_eq!(&sim.bytes()[header + 4086..header + 4096], b"SWAPSPACE2");
-    must(&sim, &objects, Command::PlanUndo);
+    must(&sim, &objects, Command::PlanUndo { full: false });
     assert_eq!(sim.bytes()[range(5)], bytes[range(5)], "the undo brings the sleep back, every byte of it");
 }
 

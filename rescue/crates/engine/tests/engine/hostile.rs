@@ -25,7 +25,7 @@ fn saved(objects: &Arc<Memory>) -> SnapshotId {
 }
 
 fn to(id: SnapshotId) -> Command {
-    Command::PlanRollback { to: SnapRef::Prefix(id.to_string()), only: Vec::new() }
+    Command::PlanRollback { to: SnapRef::Prefix(id.to_string()), only: Vec::new(), full: false }
 }
 
 /// A snapshot in the store that says something else than the one of that id.
@@ -73,12 +73,12 @@ fn a_lost_record_does_not_lead_to_an_older_one() {
     let then = saved(&objects);
     let sim = Sim::new(machine().now.clone());
     must(&sim, &objects, to(then));
-    must(&sim, &objects, Command::PlanUndo);
+    must(&sim, &objects, Command::PlanUndo { full: false });
     let last = store(&objects).intents().unwrap().pop().unwrap();
     let name = objects.list("snapshots").unwrap().into_iter().find(|n| n.as_str().ends_with(&last.1.undo.to_string()));
     objects.delete(&name.unwrap()).unwrap();
     let written = sim.ops().len();
-    let (outcome, _) = run(&sim, &objects, Command::PlanUndo);
+    let (outcome, _) = run(&sim, &objects, Command::PlanUndo { full: false });
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     assert_eq!(sim.ops().len(), written);
 }
@@ -95,8 +95,21 @@ fn another_machine_id_is_undone_too() {
     at.iter().for_each(|at| now[*at..at + 4].copy_from_slice(b"dead"));
     let sim = Sim::new(now.clone());
     must(&sim, &objects, to(then));
-    must(&sim, &objects, Command::PlanUndo);
+    must(&sim, &objects, Command::PlanUndo { full: false });
     assert_eq!(sim.bytes()[at[0]..at[0] + 32], now[at[0]..at[0] + 32]);
+}
+
+#[test]
+fn what_is_in_use_is_not_written() {
+    let desk = Desk::new(machine().now.clone());
+    let held = |path: &str| {
+        let holders = [(path.parse().unwrap(), vec!["sda3 is mounted on /srv".into()])].into_iter().collect();
+        desk.plan_with(Facts { holders, ..Facts::default() })
+    };
+    assert!(held("d0/p4").is_usable(), "another volume of the disk");
+    let plan = held("d0/p3");
+    let failed: Vec<&str> = plan.checks.iter().filter(|c| !c.ok).map(|c| c.says.as_str()).collect();
+    assert_eq!(failed, ["sda3 is mounted on /srv; unmount or stop that first"]);
 }
 
 struct Desk {
@@ -117,9 +130,11 @@ impl Desk {
     }
 
     fn plan(&self) -> RollbackPlan {
+        self.plan_with(Facts { tables: [(DiskNo(0), true)].into_iter().collect(), ..Facts::default() })
+    }
+
+    fn plan_with(&self, facts: Facts) -> RollbackPlan {
         let pairs = pair(&self.manifest, &self.inspection, &self.pending);
-        let mut facts = Facts::default();
-        facts.tables.insert(DiskNo(0), true);
         plan(&Question {
             action: self.action,
             to: SnapshotId(Digest::of(b"it")),
@@ -222,7 +237,12 @@ fn a_nameless_table_is_no_identity() {
 #[test]
 fn a_fenced_system_beside_another_is_the_same_machine() {
     let mut desk = Desk::new(machine().now.clone());
-    let ok = |desk: &Desk| desk.plan().checks.iter().find(|c| c.what.as_str().contains("of this machine")).unwrap().ok;
+    let ok = |desk: &Desk| {
+        let plan = desk.plan();
+        let found = plan.checks.iter().any(|c| c.ok && c.what.as_str().contains("of this machine"));
+        assert_ne!(found, plan.foreign.is_some(), "its own, or one that must be named");
+        found
+    };
     let mut second = desk.manifest.systems[0].clone();
     second.system.machine_id = Some("f".repeat(32));
     desk.inspection.systems[0].machine_id = second.system.machine_id.clone();

@@ -26,12 +26,12 @@ use store::{DecodeHere, LocalDecoder, Store};
 pub(crate) const SIZE: usize = 13 * MIB;
 
 /// A parser that is told what is in use and what is the same.
-struct Told {
-    local: Local,
-    used: ExtentSet,
-    same: ExtentSet,
+pub(crate) struct Told {
+    pub(crate) local: Local,
+    pub(crate) used: ExtentSet,
+    pub(crate) same: ExtentSet,
     /// Names the state: the hash of all bytes.
-    state: Digest,
+    pub(crate) state: Digest,
 }
 
 impl Parser for Told {

@@ -10,6 +10,7 @@ mod crash;
 mod export;
 mod faults;
 mod files;
+mod firmware;
 mod flow;
 #[path = "../../../disk/tests/host/mod.rs"]
 mod host;
@@ -18,6 +19,8 @@ mod image;
 mod increments;
 mod locked;
 mod looking;
+mod losses;
+mod quick;
 mod same;
 mod sessions;
 mod sim;

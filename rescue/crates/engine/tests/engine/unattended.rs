@@ -65,7 +65,7 @@ fn an_unfinished_rollback_is_left_alone() {
     must(&sim, &objects, Command::Snapshot { full: false });
     let now = Sim::failing(machine().now.clone(), Fault::Call(30));
     let handle = engine(&now, &objects);
-    let back = Command::PlanRollback { to: model::id::SnapRef::Latest, only: Vec::new() };
+    let back = Command::PlanRollback { to: model::id::SnapRef::Latest, only: Vec::new(), full: false };
     let outcome = handle.run(back, &mut |_| {}, &mut |_, _| Some(true));
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     let cut = Sim::failing(now.bytes(), Fault::Lease);

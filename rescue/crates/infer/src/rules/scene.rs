@@ -172,7 +172,7 @@ impl Scene {
     }
 
     pub(crate) fn unrecognised_root(&mut self) {
-        self.root = Content::Recognised { name: "btrfs".into() };
+        self.root = Content::Recognised { name: "btrfs".into(), sealed: false };
         self.rebuild();
     }
 

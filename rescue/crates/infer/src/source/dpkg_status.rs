@@ -104,6 +104,18 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     found
 }
 
+/// Gives every package of a `status` file or a record to `take`, reading at most `most` bytes.
+///
+/// # Errors
+/// [`ReadError`] where it cannot be read whole.
+pub(super) fn packages_of(file: &dyn ReadAt, most: u64, take: &mut dyn FnMut(PackageState)) -> Result<(), ReadError> {
+    each_stanza(file, most, &mut |stanza| {
+        if let Some(package) = stanza.state() {
+            take(package);
+        }
+    })
+}
+
 /// Reads one record. Files that are not named by a number are dpkg's scratch and say nothing.
 pub(super) fn parse_record(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     let name = origin.path.as_ref().and_then(|p| p.0.rsplit(|b| *b == b'/').next().map(<[u8]>::to_vec));

@@ -4,6 +4,7 @@ mod apt_history;
 pub(crate) mod boot_files;
 mod bytes;
 mod dpkg_log;
+mod dpkg_packages;
 mod dpkg_status;
 mod journal;
 mod leftovers;
@@ -18,6 +19,7 @@ use model::inspection::ListedFile;
 use model::ports::{ReadAt, UnixMicros};
 use model::text::DisplayText;
 
+pub use dpkg_packages::Packages;
 pub(crate) use dpkg_status::at_rest;
 pub use volume::volume_facts;
 

@@ -113,6 +113,7 @@ mod tests {
             systems: Vec::new(),
             disks: Vec::new(),
             volumes: vec![volume],
+            firmware: None,
             cost: Default::default(),
         }
     }

@@ -36,9 +36,9 @@ impl Listing {
     /// The lines of a timeline, in order.
     pub fn summaries(&self) -> Vec<SnapshotSummary> {
         let line = |(id, manifest): &(SnapshotId, Manifest)| {
-            let Noted { label, pinned, proven, .. } = self.notes.get(id).cloned().unwrap_or_default();
+            let Noted { label, pinned, proven, unproven, .. } = self.notes.get(id).cloned().unwrap_or_default();
             let signers = self.signers.get(id).cloned().unwrap_or_default();
-            SnapshotSummary { label, pinned, proven, signers, ..manifest.summary(*id) }
+            SnapshotSummary { label, pinned, proven, unproven, signers, ..manifest.summary(*id) }
         };
         self.snapshots.iter().map(line).collect()
     }

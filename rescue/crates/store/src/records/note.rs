@@ -18,7 +18,7 @@ fn kind(says: &Says) -> u8 {
     match says {
         Says::Label { .. } => 0,
         Says::Pin | Says::Unpin => 1,
-        Says::Proven { .. } => 2,
+        Says::Proven { .. } | Says::Unproven { .. } => 2,
     }
 }
 

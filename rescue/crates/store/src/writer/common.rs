@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Plain bytes between the caller and the packs.
-const UNDER_WAY: usize = 12 << 20;
+const UNDER_WAY: usize = 24 << 20;
 /// The level at which a run begins, and stays where it has no threads.
 pub(crate) const LEVEL: i32 = 3;
 /// Where the destination is slower than the workers, compressing harder makes the run faster: up to this.

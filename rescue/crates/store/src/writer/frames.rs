@@ -8,6 +8,9 @@ use model::id::Digest;
 /// Most chunks of a frame: with what each costs besides its bytes, the frames being gathered must fit the room there is.
 const MOST_CHUNKS: usize = 4096;
 
+/// Most plain bytes of a frame that does not get smaller by being large, and is read whole for one chunk of it.
+const SMALL_FRAME: usize = 1 << 20;
+
 /// What goes together into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -24,6 +27,14 @@ impl Lane {
         match self {
             Self::Data | Self::Noise => Kind::Data,
             Self::Nodes => Kind::Node,
+        }
+    }
+
+    /// Most plain bytes of its frames.
+    fn most(self) -> usize {
+        match self {
+            Self::Data => big(MAX_FRAME),
+            Self::Noise | Self::Nodes => SMALL_FRAME,
         }
     }
 }
@@ -56,7 +67,7 @@ impl Drafts {
     /// Adds a chunk; gives the frame before it where both do not fit into one.
     pub(super) fn add(&mut self, lane: Lane, id: Digest, bytes: &[u8]) -> Option<Draft> {
         let draft = self.0.iter_mut().find(|d| d.lane == lane)?;
-        let fits = draft.len + bytes.len() <= big(MAX_FRAME) && draft.chunks.len() < MOST_CHUNKS;
+        let fits = draft.len + bytes.len() <= lane.most() && draft.chunks.len() < MOST_CHUNKS;
         let full = (!fits).then(|| std::mem::replace(draft, Draft::new(lane)));
         draft.plain.extend_from_slice(bytes);
         draft.len += bytes.len();

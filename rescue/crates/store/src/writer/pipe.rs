@@ -17,9 +17,6 @@ use std::time::Duration;
 /// How often whoever waits for an answer is asked whether to go on.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Full packs that wait to be put. A disk that does not answer for a second is common; the workers have something to do meanwhile.
-const WAITING: usize = 3;
-
 /// The way to the packer, and the number of what is sent next.
 pub(super) struct Pipe {
     way: Way,
@@ -147,7 +144,7 @@ impl Pipe {
 fn threads(store: &Store, common: &Arc<Common>, workers: usize) -> Result<Way, StoreError> {
     let (jobs, job_queue) = channel();
     let (events, event_queue) = channel();
-    let (packs, pack_queue) = sync_channel(WAITING);
+    let (packs, pack_queue) = sync_channel(1);
     let mut threads = Vec::new();
     let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<(), StoreError> {
         let thread = Builder::new().name(name.to_owned()).spawn(body);

@@ -7,8 +7,9 @@ use model::text::DisplayText;
 use model::units::ByteLen;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is not looked up yet may be new; more of it than this is not counted. Half of the reserve is there for the rest.
-const MOST_UNKNOWN: u64 = 8 << 20;
+/// What is not looked up yet may be new; more of it than this is not counted. Half of the reserve is there for the rest of what can be
+/// under way.
+const MOST_UNKNOWN: u64 = 20 << 20;
 /// Footers, nodes above the leaves.
 const BESIDES: u64 = 1 << 20;
 

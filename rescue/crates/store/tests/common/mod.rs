@@ -193,6 +193,7 @@ pub(crate) fn manifest(machine: Machine, map: MapRoot) -> Manifest {
             state: None,
             map,
         }],
+        firmware: None,
         cost: Cost::default(),
     }
 }

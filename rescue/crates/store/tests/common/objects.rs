@@ -41,6 +41,9 @@ pub(crate) fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         kept: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
+        foreign: None,
+        firmware: Vec::new(),
+        reads: None,
     };
     Intent { format: 1, plan, undo, begun: UnixMicros(7) }
 }

@@ -181,9 +181,8 @@ fn image(no: DiskNo, path: &Path, id: (u64, u64), leases: &mut Leases) -> Result
     if let Err(Errno::EAGAIN | Errno::EACCES) = fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
         return Err(in_use(no, "another program has locked the image file; is a virtual machine running from it?"));
     }
-    let stands_on = |d: &sysfs::BlockDir| d.attribute("loop/backing_file").is_some_and(|f| Path::new(&f) == path);
-    if let Some(device) = sysfs::disks().into_iter().find(stands_on) {
-        return Err(in_use(no, format!("{} is set up on the image file", device.name())));
+    if let Some(device) = sysfs::set_up_on(path) {
+        return Err(in_use(no, format!("{device} is set up on the image file")));
     }
     let file = Arc::new(file);
     leases.shared = Arc::downgrade(&file);

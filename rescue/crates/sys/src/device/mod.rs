@@ -9,12 +9,13 @@ mod reader;
 
 pub use reader::DiskBytes;
 
+use crate::efivars::EfiVars;
 use crate::{block, sysfs};
 use model::id::DiskNo;
 use model::inspection::Hardware;
-use model::ports::{Devices, DiskSource, LeaseError, LeaseRequest, WriteLease};
+use model::ports::{BootVariables, Devices, DiskSource, LeaseError, LeaseRequest, WriteLease};
 use model::text::DisplayText;
-use model::units::SectorSize;
+use model::units::{Extent, SectorSize};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -100,6 +101,9 @@ struct Opened {
 pub struct Machine {
     disks: Vec<Opened>,
     problems: Vec<DeviceError>,
+    /// Not where an image is among the disks.
+    firmware: Option<EfiVars>,
+    named: bool,
 }
 
 impl Machine {
@@ -109,12 +113,16 @@ impl Machine {
     /// # Errors
     /// [`DeviceError`], for the first that cannot be opened.
     pub fn open(paths: &[PathBuf]) -> Result<Self, DeviceError> {
-        let mut machine = Self { disks: Vec::new(), problems: Vec::new() };
+        let mut machine = Self { disks: Vec::new(), problems: Vec::new(), firmware: None, named: true };
         if paths.len() > MOST_DISKS {
             return Err(DeviceError::TooMany { count: paths.len(), most: MOST_DISKS });
         }
         for path in paths {
             machine.add(path)?;
+        }
+        let block = |d: &Opened| matches!(d.place, Place::Block { .. });
+        if !machine.disks.is_empty() && machine.disks.iter().all(block) {
+            machine.firmware = EfiVars::of_this_computer();
         }
         Ok(machine)
     }
@@ -122,7 +130,8 @@ impl Machine {
     /// Opens every real disk of this computer (see [`sysfs::BlockDir::is_real_disk`]) that `skip` does not name, for
     /// looking only. Disks that cannot be opened are told by [`Machine::problems`].
     pub fn discover(skip: impl Fn(&Candidate) -> bool) -> Self {
-        let mut machine = Self { disks: Vec::new(), problems: Vec::new() };
+        let firmware = EfiVars::of_this_computer();
+        let mut machine = Self { disks: Vec::new(), problems: Vec::new(), firmware, named: false };
         for dir in sysfs::disks().into_iter().filter(sysfs::BlockDir::is_real_disk) {
             let hardware = dir.hardware(dir.size(), SectorSize::B512);
             if skip(&Candidate { name: dir.name(), hardware }) {
@@ -208,6 +217,27 @@ impl Devices for Machine {
         let gone = LeaseError::Gone { disk: request.disk };
         let disk = self.disks.iter().find(|d| d.no == request.disk).ok_or(gone)?;
         lease::give(disk, &self.disks, request).map(|l| Box::new(l) as Box<dyn WriteLease>)
+    }
+
+    fn holders(&self, disk: DiskNo, extent: Extent) -> Vec<DisplayText> {
+        let Some(disk) = self.disks.iter().find(|d| d.no == disk) else { return Vec::new() };
+        let held = match &disk.place {
+            Place::Block { rdev, .. } => {
+                sysfs::BlockDir::of_device(*rdev).map(|dir| dir.disk().holders_of(extent)).unwrap_or_default()
+            }
+            Place::Image { path, .. } => {
+                sysfs::set_up_on(path).map(|name| format!("{name} is set up on it")).into_iter().collect()
+            }
+        };
+        held.iter().map(|says| DisplayText::new(says)).collect()
+    }
+
+    fn boot_variables(&self) -> Option<Arc<dyn BootVariables>> {
+        self.firmware.clone().map(|vars| Arc::new(vars) as Arc<dyn BootVariables>)
+    }
+
+    fn are_named(&self) -> bool {
+        self.named
     }
 }
 

@@ -160,6 +160,18 @@ impl Inode {
         Some(i64::from(le32(&self.bytes, 0xc).cast_signed()) + (i64::from(extra & 3) << 32))
     }
 
+    /// What tells it from every other inode that ever had its number, where that is kept: the number, `i_generation`, which is
+    /// random, and when it was made (`i_crtime`).
+    pub(super) fn identity(&self) -> Option<[u64; 3]> {
+        let generation = le32(&self.bytes, 0x64);
+        let made = if self.bytes.len() > 128 && self.extra_end() >= 0x98 {
+            u64::from(le32(&self.bytes, 0x90)) << 32 | u64::from(le32(&self.bytes, 0x94))
+        } else {
+            0
+        };
+        ((generation, made) != (0, 0)).then(|| [u64::from(self.number), u64::from(generation), made])
+    }
+
     /// Its data may be written without a trace in it: somebody made it unchangeable for all but those who write below the
     /// file system (`ldlinux.sys` is such a file), its data goes through the journal, or it is an attribute of another inode.
     pub(super) fn is_peculiar(&self) -> bool {

@@ -8,6 +8,7 @@
 
 mod browse;
 mod changes;
+mod compare;
 mod cuts;
 mod dir;
 mod file;

@@ -14,29 +14,29 @@ const MOST_VOLUMES: usize = 4096;
 
 /// An image to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// The disk or volume it is of.
-    pub(super) of: VolumePath,
-    pub(super) size: ByteLen,
+    pub(crate) of: VolumePath,
+    pub(crate) size: ByteLen,
     /// In rising order of place, none over another, all within the size.
-    pub(super) parts: Vec<Part>,
-    pub(super) unreadable: ExtentSet,
-    pub(super) left_out: Vec<VolumePath>,
-    pub(super) warnings: Vec<DisplayText>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) unreadable: ExtentSet,
+    pub(crate) left_out: Vec<VolumePath>,
+    pub(crate) warnings: Vec<DisplayText>,
 }
 
 /// Bytes of a map that stand together in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) map: MapRoot,
+pub(crate) struct Part {
+    pub(crate) map: MapRoot,
     /// Which bytes of the map.
-    pub(super) within: Extent,
+    pub(crate) within: Extent,
     /// Where the first of them stands in the image.
-    pub(super) at: u64,
+    pub(crate) at: u64,
 }
 
 /// The images of a snapshot: of every disk, or of the one disk or volume wanted.
-pub(super) fn layouts(id: SnapshotId, manifest: &Manifest, only: Option<&VolumePath>) -> Result<Vec<Layout>, Stop> {
+pub(crate) fn layouts(id: SnapshotId, manifest: &Manifest, only: Option<&VolumePath>) -> Result<Vec<Layout>, Stop> {
     let Some(wanted) = only else {
         let all: Vec<Layout> = manifest.disks.iter().map(|d| whole(manifest, d)).collect::<Result<_, _>>()?;
         return if all.is_empty() { Err(absent(id, manifest, None)) } else { Ok(all) };
@@ -241,6 +241,7 @@ mod tests {
             systems: vec![],
             disks: vec![SavedDisk { no: DiskNo(0), hardware, table: Some(table), table_map: Some(map(0)) }],
             volumes: vec![volume(1, 100, 300), volume(5, 510, 900)],
+            firmware: None,
             cost: Cost::default(),
         }
     }

@@ -5,7 +5,7 @@
 //! neither a disk of a target nor a file of its user.
 
 mod content;
-mod layout;
+pub(crate) mod layout;
 mod qcow2;
 mod raw;
 

@@ -7,6 +7,7 @@ pub(crate) use get::{Order, get};
 use super::Stop;
 use super::saved::Saved;
 use crate::parser::{AboutFiles, MOST_LISTED, OfFiles, Parser, ParserError, SavedFs};
+use crate::plan::elsewhere::Mark;
 use model::command::ExitCode;
 use model::files::{FileId, FileListing, FilePath, FoundFiles, Layout, ListedVolume, Named};
 use model::id::{SnapRef, SnapshotId, VolumePath};
@@ -34,6 +35,21 @@ pub(crate) fn list(
     let (snapshot, manifest) = store.find(snapshot, None)?;
     let found = at.map(|at| found(&Place::of(store, parser, (snapshot, &manifest), at)?)).transpose()?;
     Ok(FileListing { snapshot, volumes: volumes(&manifest), found })
+}
+
+/// Which of these paths the first system in a snapshot has, and on which volumes. What cannot be read is not told: who goes there is.
+pub(crate) fn which(
+    store: &Store,
+    parser: &dyn Parser,
+    (snapshot, manifest): (SnapshotId, &Manifest),
+    marks: &[Mark],
+) -> Vec<(VolumePath, Mark)> {
+    let has = |mark: &Mark| {
+        let at = FilePath { volume: None, path: RawName(mark.path.as_bytes().to_vec()) };
+        let place = Place::of(store, parser, (snapshot, manifest), &at).ok()?;
+        place.top().is_ok().then_some((place.volume, *mark))
+    };
+    marks.iter().filter_map(has).collect()
 }
 
 fn found(place: &Place<'_>) -> Result<FoundFiles, Stop> {

@@ -1,0 +1,137 @@
+//! What differs between two states of a file system.
+//!
+//! By their records where both are of one ext file system ([`super::ext4`] knows which inodes are as they were), else by what
+//! both show under the same names. Content is not read, but of text files whose lines are asked for.
+
+mod by_names;
+mod gather;
+mod text;
+mod walk;
+
+pub(super) use walk::{Facts, Pair, Side, Visit};
+
+use super::ext4::Ext4;
+use super::fat::Fat;
+use super::{FileSystem, FsError};
+use crate::guarded;
+use by_names::ByNames;
+use gather::Gather;
+use model::differences::{ComparedBy, FsDifferences};
+use model::inspection::Content;
+use model::ports::ReadAt;
+use model::text::RawName;
+use std::sync::Arc;
+use walk::walk;
+
+/// Two states of a volume, opened.
+pub struct Two {
+    before: State,
+    after: State,
+}
+
+enum State {
+    Ext(Ext4),
+    Fat(Fat),
+}
+
+impl State {
+    fn open(content: &Content, bytes: Arc<dyn ReadAt>) -> Result<Self, FsError> {
+        match content {
+            Content::Ext(_) => Ext4::load(bytes).map(Self::Ext),
+            Content::Fat(_) => Fat::load(bytes).map(Self::Fat),
+            _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
+        }
+    }
+
+    fn fs(&self) -> &dyn FileSystem {
+        match self {
+            Self::Ext(fs) => fs,
+            Self::Fat(fs) => fs,
+        }
+    }
+
+    /// Why what is read may not be what the installed system would see.
+    fn doubt(&self) -> Option<&str> {
+        match self {
+            Self::Ext(fs) => fs.doubt(),
+            Self::Fat(_) => None,
+        }
+    }
+}
+
+impl Two {
+    /// Opens both; `bytes` are the windows of the volume in the earlier state and in the later.
+    ///
+    /// # Errors
+    /// As [`super::open`]; the text says of which it is.
+    pub fn open(before: (&Content, Arc<dyn ReadAt>), after: (&Content, Arc<dyn ReadAt>)) -> Result<Self, FsError> {
+        let open = |(content, bytes): (&Content, Arc<dyn ReadAt>), which: &str| {
+            let opened = guarded(|| State::open(content, bytes))
+                .unwrap_or_else(|| Err(FsError::Corrupt("its records do not hold together".to_owned())));
+            opened.map_err(|e| FsError::Corrupt(format!("in the {which} state: {e}")))
+        };
+        Ok(Self { before: open(before, "earlier")?, after: open(after, "later")? })
+    }
+
+    /// The earlier state.
+    pub fn before(&self) -> &dyn FileSystem {
+        self.before.fs()
+    }
+
+    /// The later state.
+    pub fn after(&self) -> &dyn FileSystem {
+        self.after.fs()
+    }
+
+    /// Everything that differs. What lies in or below one of `notable` (paths without a slash at their end; empty: everything) is
+    /// told one by one; with `text` also which lines of it differ, where it is text that everybody on the machine may read.
+    ///
+    /// # Errors
+    /// [`FsError::Corrupt`] where one of them does not hold together at all.
+    pub fn differences(&self, notable: &[RawName], text: bool) -> Result<FsDifferences, FsError> {
+        guarded(|| self.compare(notable, text))
+            .ok_or_else(|| FsError::Corrupt("its records do not hold together".to_owned()))
+    }
+
+    fn compare(&self, notable: &[RawName], text: bool) -> FsDifferences {
+        let mut gather = Gather::new(notable);
+        for (state, which) in [(&self.before, "earlier"), (&self.after, "later")] {
+            if let Some(doubt) = state.doubt() {
+                gather.unseen(b"", &format!("in the {which} state: {doubt}"));
+            }
+        }
+        let by = self.walk(&mut gather);
+        let mut found = gather.finish(by);
+        if text {
+            text::add(self.before(), self.after(), &mut found.notable);
+        }
+        found
+    }
+
+    fn walk(&self, gather: &mut Gather<'_>) -> ComparedBy {
+        if let (State::Ext(before), State::Ext(after)) = (&self.before, &self.after) {
+            if before.is_untouched(after) {
+                return ComparedBy::Untouched;
+            }
+            match before.pair(after) {
+                Ok(Some(pair)) => {
+                    if after.is_in_use() {
+                        let why = "it was not unmounted: what was being written in files when it was cut off may differ \
+                                   without a trace in their records";
+                        gather.unseen(b"", why);
+                    }
+                    walk(&pair, gather);
+                    return ComparedBy::Records;
+                }
+                Ok(None) => {}
+                Err(e) => gather.unseen(b"", &format!("its inodes cannot be compared: {e}")),
+            }
+        }
+        let ext = matches!((&self.before, &self.after), (State::Ext(_), State::Ext(_)));
+        match ByNames::new(self.before(), self.after(), ext) {
+            Ok(pair) => walk(&pair, gather),
+            Err(e) => gather.unseen(b"/", &e.to_string()),
+        }
+        ComparedBy::Names
+    }
+}
