@@ -17,7 +17,7 @@ fn session(m: &Machine, does: impl FnOnce(&Path)) -> BTreeMap<String, String> {
     let at = m.path("mounted");
     fs::create_dir_all(&at).unwrap();
     let (disk, place) = (m.arg("disk.img"), at.to_str().unwrap());
-    let options = format!("loop,offset={},sizelimit={},noatime", 9 * MIB, 48 * MIB);
+    let options = format!("rw,loop,offset={},sizelimit={},noatime", 9 * MIB, 48 * MIB);
     tool("mount", "mount", &["-t", "ext4", "-o", &options, &disk, place]);
     does(&at);
     let packages = packages(&at);

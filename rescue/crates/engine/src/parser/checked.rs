@@ -488,6 +488,34 @@ mod tests {
     }
 
     #[test]
+    fn differences_are_bounded_and_what_was_asked_for() {
+        use model::differences::{ComparedBy, Hunk, LineMark, PackageDifferences};
+        let difference = |path: &str, text: Option<TextChange>| Difference {
+            path: path.into(),
+            kind: FileKind::File,
+            change: FileChange::Created,
+            before: None,
+            after: None,
+            text,
+        };
+        let of = |list: Vec<Difference>| FsDifferences { notable: list, ..FsDifferences::none(ComparedBy::Records) };
+        let (asked, text) = (Asked::default(), Asked { text: true, ..Asked::default() });
+        let lines = |n: usize| {
+            let hunks = vec![Hunk { before: 1, after: 1, lines: vec![(LineMark::After, "x".into()); n] }];
+            Some(TextChange::Lines { hunks, more: false })
+        };
+        assert!(differences(of(vec![difference("/a", None)]), &asked).is_ok());
+        assert!(differences(of(vec![difference("a", None)]), &asked).is_err());
+        assert!(differences(of(vec![difference("/a", None); MOST_NOTABLE + 1]), &asked).is_err());
+        assert!(differences(of(vec![difference("/a", lines(1))]), &asked).is_err());
+        assert!(differences(of(vec![difference("/a", lines(MOST_LINES))]), &text).is_ok());
+        assert!(differences(of(vec![difference("/a", lines(MOST_LINES + 1))]), &text).is_err());
+        let packages = FsDifferences { packages: Some(Ok(PackageDifferences::default())), ..of(Vec::new()) };
+        assert!(differences(packages.clone(), &asked).is_err());
+        assert!(differences(packages, &Asked { packages: Some("/x".into()), ..asked }).is_ok());
+    }
+
+    #[test]
     fn a_policy_is_one_that_can_be_written() {
         assert!(policy(Policy::default()).is_ok());
         assert!(policy(Policy { wait: 0, ..Policy::default() }).is_err());

@@ -73,7 +73,7 @@ impl<'a> Handed<'a> {
 
 /// One volume, to the end.
 fn one<'a>(volume: &'a [&'a dyn ReadAt]) -> Handed<'a> {
-    Handed { volumes: volume, ..NOTHING }
+    Handed { volumes: volume, disks: &[], going: &|| true }
 }
 
 /// Most processes that decode: beyond, a store's disk is what is waited for.

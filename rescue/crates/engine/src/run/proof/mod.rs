@@ -71,6 +71,11 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
     let disks = Disks { manifest: &manifest, overlays: layouts.iter().map(disk).collect() };
     tell(cx, format!("looking at snapshot {}", id.0.short(8)));
     let report = disks.look(cx)?;
+    if let Some(why) = trouble.first() {
+        let says = format!("the store does not give all of snapshot {} back: {why}", id.0.short(8));
+        let advice = "nothing was started; `holdfast check` says what is lost, `holdfast repair` mends what can be had";
+        return Err(Stop::failed(ExitCode::Damage, says, advice));
+    }
     if report.systems.is_empty() {
         let says = format!("no installed system is found in snapshot {}", id.0.short(8));
         return Err(Stop::failed(ExitCode::Refused, says, "nothing would tell that it started: nothing was started"));
@@ -86,11 +91,12 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
     let (loader, before) = (loader.as_ref(), &before);
     let started = Started { program, machine: &machine, loader, disks: &disks, room: &room, before };
     let Watched { seen, mut end, seconds, last_lines } = watch(cx, trial, &started)?;
+    let mut warnings: Vec<DisplayText> = layouts.into_iter().flat_map(|l| l.warnings).collect();
     if let Some(why) = trouble.first() {
+        warnings.push(DisplayText::new(&format!("the store does not give all of it back: {why}")));
         end = End::Store(why);
     }
     let (verdict, why) = before.judge(&seen, &end);
-    let warnings: Vec<DisplayText> = layouts.into_iter().flat_map(|l| l.warnings).collect();
     let mut proof = Proof {
         snapshot: id,
         verdict,

@@ -170,7 +170,8 @@ impl Heard {
     fn listen(&self, mut from: impl Read) {
         let mut kept = Vec::new();
         let _ = from.by_ref().take(MOST_SAID).read_to_end(&mut kept);
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = String::from_utf8_lossy(&kept).into_owned();
+        let lines = String::from_utf8_lossy(&kept).lines().map(str::trim).collect::<Vec<_>>().join("; ");
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = lines;
         // The rest is taken too, so that it does not wait for us.
         let _ = io::copy(&mut from, &mut io::sink());
     }
