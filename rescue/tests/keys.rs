@@ -55,6 +55,7 @@ fn answered(ui: &mut Ui, run: &RunState, actions: &[Action]) -> RunState {
         let action = match a {
             Action::Submit(Command::PlanRollback { .. }) => plan::Action::Rollback,
             Action::Submit(Command::PlanRestore { .. }) => plan::Action::Restore { over: None },
+            Action::Submit(Command::PlanBootRepair) => plan::Action::Repair,
             Action::Submit(Command::PlanUndo { full: false }) => plan::Action::Undo { of: IntentId(digest("intent")) },
             Action::Submit(Command::PlanResume) => plan::Action::Resume { of: IntentId(digest("intent")) },
             Action::Submit(Command::Snapshot { .. }) => {
@@ -85,6 +86,8 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         asking_run(plan::Action::Undo { of: IntentId(digest("intent")) }, true),
         asking_run(plan::Action::Resume { of: IntentId(digest("intent")) }, true),
         asking_run(plan::Action::Rollback, false),
+        asking_run(plan::Action::Repair, true),
+        unbootable_run(),
         working_run(JobKind::Snapshot, false),
         working_run(JobKind::Rollback, false),
         working_run(JobKind::Rollback, true),
@@ -141,8 +144,8 @@ fn nothing_destructive_within_two_keys() {
             }
         }
     }
-    // 17 states, 11 ways to see each, 109 keys.
-    assert_eq!(tried, 17 * 11 * 109 * 109);
+    // 19 states, 11 ways to see each, 109 keys.
+    assert_eq!(tried, 19 * 11 * 109 * 109);
 }
 
 /// What is done by itself is stopped by any key, on any screen and in a window of any size, and by nothing else.
@@ -203,6 +206,22 @@ fn a_locked_store_is_opened_by_what_is_typed() {
     press(&mut ui, &run, &[Key::Char('1'), Key::Char('x')]);
     update(&mut ui, &good_run(), Input::Changed);
     assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
+}
+
+/// A broken boot chain is the first thing to do, by a plan and a word of its own.
+#[test]
+fn what_keeps_a_machine_from_starting_is_offered_first() {
+    let run = unbootable_run();
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('1')]), [Action::Submit(Command::PlanBootRepair)]);
+    let run = asking_run(plan::Action::Repair, true);
+    let mut ui = open(&run);
+    press(&mut ui, &run, &typed("ROLLBACK"));
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), []);
+    let mut ui = open(&run);
+    press(&mut ui, &run, &typed("repair"));
+    let plan = question(plan::Action::Repair, true).id;
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [Action::Submit(Command::Answer { plan, approve: true })]);
 }
 
 #[test]

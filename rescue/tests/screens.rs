@@ -9,6 +9,7 @@ use holdfast::tui::draw;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
+use model::boot::{BootRepair, BootRepairs};
 use model::command::{ExitCode, Failure, ImageFormat, PowerAction};
 use model::coverage::Comparison;
 use model::event::{CheckReport, Exported, ExportedImage, JobKind, Lost, Outcome};
@@ -77,6 +78,8 @@ fn golden(name: &str, run: &RunState, keys: &[Key]) {
 fn home() {
     golden("home-broken", &broken_run(), &[]);
     golden("home-good", &good_run(), &[]);
+    golden("home-unbootable", &unbootable_run(), &[]);
+    golden("evidence-unbootable", &unbootable_run(), &[Key::Char('e')]);
     golden("home-unfinished", &fenced_run(), &[]);
     golden("home-no-store", &no_store_run(), &[]);
     golden("home-locked", &locked_run(), &[]);
@@ -101,6 +104,12 @@ fn timeline() {
 #[test]
 fn confirmation() {
     golden("confirm", &asking_run(Action::Rollback, true), &[]);
+    let mut repair = RunState { question: asking_run(Action::Repair, true).question, ..unbootable_run() };
+    let item = |says: &str| BootRepair { volume: VolumePath::partition(DiskNo(0), 1), path: None, says: says.into() };
+    let items =
+        vec![item("copies /EFI/debian/shimx64.efi to /EFI/BOOT/BOOTX64.EFI"), item("writes /EFI/debian/grub.cfg")];
+    repair.boot_repairs = Some(BootRepairs { items, ..BootRepairs::default() });
+    golden("confirm-repair", &repair, &[]);
     let typed = "rollback".chars().map(Key::Char).collect::<Vec<_>>();
     golden("confirm-typed", &asking_run(Action::Rollback, true), &typed);
     golden("confirm-wrong-word", &asking_run(Action::Rollback, true), &[Key::Char('y'), Key::Enter]);
@@ -133,8 +142,7 @@ fn at_work() {
 
 #[test]
 fn outcomes() {
-    let show = |name: &str, job: JobKind, outcome: Outcome| {
-        let run = ended_run(job, outcome);
+    let show_run = |name: &str, job: JobKind, run: RunState| {
         for size in SIZES {
             let mut ui = joined(&working_run(job, false), size, look(size));
             update(&mut ui, &run, Input::Changed);
@@ -142,6 +150,7 @@ fn outcomes() {
             compare(name, &ui, &run);
         }
     };
+    let show = |name: &str, job: JobKind, outcome: Outcome| show_run(name, job, ended_run(job, outcome));
     let cost = Cost {
         read: ByteLen(3_100_000_000),
         shared: ByteLen(2_900_000_000),
@@ -178,6 +187,9 @@ fn outcomes() {
     show("outcome-full", JobKind::Snapshot, Outcome::Failed(full));
     show("outcome-rolled-back", JobKind::Rollback, Outcome::WroteBack(receipt()));
     show("outcome-undone", JobKind::Undo, Outcome::WroteBack(receipt()));
+    let broken =
+        RunState { last: ended_run(JobKind::Rollback, Outcome::WroteBack(receipt())).last, ..unbootable_run() };
+    show_run("outcome-unbootable", JobKind::Rollback, broken);
     let says = "the store is full: 0 B are free, at least 120 MB are needed";
     let advice = "nothing was written to the disks; make room on the save disk or bring another, then begin again";
     show("outcome-failed", JobKind::Rollback, Outcome::Failed(Failure::new(ExitCode::Failed, says, advice)));

@@ -49,7 +49,7 @@ pub enum Invocation {
     Auto(Auto),
     /// `snapshots`.
     Snapshots(StoreOnly),
-    /// `rollback`, `restore`, `undo` or `resume`.
+    /// `rollback`, `restore`, `undo`, `resume` or `repair-boot`.
     WriteBack(WriteBack),
     /// `check`.
     Check(Check),
@@ -151,6 +151,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         ],
         "restore" => &["store", "json", "plan", "approve", "yes", "disk", "overwrite", "new-ids", "require-signer"],
         "undo" => &["store", "json", "plan", "approve", "yes", "full", "sign-with", "require-signer"],
+        "repair-boot" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
         "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
         "check" => &["store", "json", "read-data", "accept-head", "require-signer"],
         "export" => &["store", "json", "only", "out", "require-signer"],
@@ -237,7 +238,9 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         }
         "copy" => Invocation::Copy(room::copy(&given, store()?)?),
         "repair" => Invocation::Repair(room::repair(&given, store()?)?),
-        "rollback" | "restore" | "undo" | "resume" => Invocation::WriteBack(disks::write_back(verb, &given, store()?)?),
+        "rollback" | "restore" | "undo" | "resume" | "repair-boot" => {
+            Invocation::WriteBack(disks::write_back(verb, &given, store()?)?)
+        }
         "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),
         "engine" => Invocation::Engine(disks::engine(&given, at, disks)?),
         "console" => {

@@ -12,6 +12,8 @@ holdfast: what happened to this machine, and the way back
   holdfast restore    SNAP DISK.. --store S    put it onto new, empty disks
   holdfast undo       DISK.. --store S  go back to before the last rollback
   holdfast resume     DISK.. --store S  finish a rollback that was cut off
+  holdfast repair-boot DISK.. --store S  put right what starts the machine,
+                                        without a saved state
   holdfast export     SNAP -o FILE.img|FILE.qcow2 --store S
                                         a saved state as a disk image
   holdfast ls         SNAP[:PATH] --store S    files of a saved state
@@ -48,7 +50,8 @@ holdfast inspect DISK.. [--store S] [--json] [--explain]
 
 Says what each installed system did last: how it ended, how far it came up,
 whether an installation was cut short, and (with --store) whether it changed
-since it was saved. Reads only. --explain shows the rules and the evidence.
+since it was saved; and whether its boot chain leads from the firmware to the
+first process. Reads only. --explain shows the rules and the evidence.
 ";
 const STORE: &str = "\
 holdfast store init S [--encrypt | --passphrase-file F | --key-file F]
@@ -160,6 +163,19 @@ const RESUME: &str = "\
 holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
 
 Finishes a rollback (or an undo) that was cut off. Approval as for `rollback`.
+";
+const REPAIR_BOOT: &str = "\
+holdfast repair-boot DISK.. --store S [--plan | --approve PLANID | --yes]
+    [--json]
+
+Follows the boot chain of each installed system (as `inspect` does) and puts
+right what can be without a saved state: the boot loader where UEFI firmware
+finds it by itself; the lines on the EFI system partition that lead GRUB to
+its menu; ids of volumes that are not there any more, in these lines, in
+GRUB's menu and in fstab; the first copy of a GPT. It shows what it would do
+first; approval as for `rollback`.
+The volumes it writes are saved before and with what is put right: `holdfast
+undo` goes back, and `holdfast resume` finishes it where it was cut off.
 ";
 const CHECK: &str = "\
 holdfast check --store S [--read-data] [--accept-head] [--json]
@@ -364,6 +380,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("restore") => RESTORE,
         Some("undo") => UNDO,
         Some("resume") => RESUME,
+        Some("repair-boot") => REPAIR_BOOT,
         Some("check") => CHECK,
         Some("export") => EXPORT,
         Some("prove") => PROVE,
@@ -389,7 +406,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume check repair copy export prove ls get diff note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume repair-boot check repair copy export prove ls get diff note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

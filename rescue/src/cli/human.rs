@@ -7,8 +7,9 @@ mod upkeep;
 pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};
 
 use crate::tui::text::wrap;
-use crate::tui::words;
+use crate::tui::{chain, words};
 use model::assessment::{Report, SystemReport};
+use model::boot::{BootChain, BootRepairs, LinkState};
 use model::event::{Exported, Question, StoreView};
 use model::evidence::ClockTrust;
 use model::id::SnapshotId;
@@ -50,7 +51,7 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
         out.push_str("No installed system was found.\n");
     }
     for s in &report.systems {
-        system(&mut out, s, explain);
+        system(&mut out, s, chain::of(report, &s.system.root), explain);
     }
     for f in i.findings.iter().filter(|f| explain || f.severity > Severity::Note) {
         let word = match f.severity {
@@ -81,7 +82,7 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
     out
 }
 
-fn system(out: &mut String, s: &SystemReport, explain: bool) {
+fn system(out: &mut String, s: &SystemReport, boot: Option<&BootChain>, explain: bool) {
     let host = s.system.hostname.as_ref().map(|h| format!(" on \"{h}\"")).unwrap_or_default();
     line_of(out, format_args!("{}{host}, {}", s.system.name, s.system.root));
     paragraph(out, "  ", s.assessment.headline.as_str());
@@ -97,6 +98,9 @@ fn system(out: &mut String, s: &SystemReport, explain: bool) {
                 line_of(out, format_args!("        {word} {id}"));
             }
         }
+    }
+    if let Some(boot) = boot {
+        chain_of(out, boot, explain);
     }
     if explain {
         out.push_str("  Evidence\n");
@@ -115,6 +119,24 @@ fn system(out: &mut String, s: &SystemReport, explain: bool) {
         }
     }
     out.push('\n');
+}
+
+/// A boot chain: how it stands, what is broken, and with `all` every link.
+fn chain_of(out: &mut String, boot: &BootChain, all: bool) {
+    let head = format!("  {:<14} {} ", "Boot chain", chain::mark(boot.state()).shown());
+    paragraph(out, &head, &chain::sentence(boot));
+    for link in boot.links.iter().filter(|l| all || l.state == LinkState::Broken) {
+        let advice = if link.advice.as_str().is_empty() { String::new() } else { format!("; {}", link.advice) };
+        let head = format!("        {} ", chain::mark(link.state).shown());
+        paragraph(out, &head, &format!("{}{advice}", chain::link(link)));
+    }
+}
+
+/// What came of the boot chains.
+pub(super) fn chains(boot: &[BootChain]) -> String {
+    let mut out = String::new();
+    boot.iter().filter(|b| !b.links.is_empty()).for_each(|b| chain_of(&mut out, b, false));
+    out
 }
 
 /// `snapshots`.
@@ -225,8 +247,12 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
         Action::Restore { .. } => "put onto other disks:",
         Action::Undo { .. } => "undo: go back to",
         Action::Resume { .. } => "finish what was cut off: go to",
+        // What it does stands before it, one by one.
+        Action::Repair => "",
     };
-    paragraph(&mut out, "", &format!("{action} snapshot {}: {}", words::short(p.to), p.to_says));
+    if p.action != Action::Repair {
+        paragraph(&mut out, "", &format!("{action} snapshot {}: {}", words::short(p.to), p.to_says));
+    }
     for d in &p.disks {
         let h = &d.hardware;
         let serial = h.serial.as_ref().map(|s| format!(", serial number {s}")).unwrap_or_default();
@@ -277,6 +303,28 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
         }
     }
     line_of(&mut out, format_args!("plan {id}"));
+    out
+}
+
+/// What can be put right of what starts the machine, and what not.
+pub(super) fn boot_repairs(repairs: &BootRepairs) -> String {
+    let mut out = String::new();
+    if repairs.items.is_empty() {
+        out.push_str("there is nothing that can be put right without a saved state\n");
+    } else {
+        out.push_str("put right:\n");
+    }
+    for item in &repairs.items {
+        paragraph(&mut out, &format!("  {:<8} ", item.volume.to_string()), item.says.as_str());
+    }
+    for left in &repairs.left {
+        paragraph(&mut out, &format!("  {:<8} ", left.volume.to_string()), left.says.as_str());
+    }
+    for chain in repairs.after.iter().filter(|c| !c.links.is_empty()) {
+        let head = if repairs.items.is_empty() { "as it is" } else { "after it" };
+        let head = format!("{head}, {}: {} ", chain.root, chain::mark(chain.state()).shown());
+        paragraph(&mut out, &head, &chain::sentence(chain));
+    }
     out
 }
 

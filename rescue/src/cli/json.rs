@@ -6,8 +6,9 @@ mod files;
 pub(super) use differences::compared;
 pub(super) use files::{got, listed};
 
-use crate::tui::words;
+use crate::tui::{chain, words};
 use model::assessment::{Assessment, Facet, Report, SystemReport};
+use model::boot::{BootChain, BootLink, BootRepair, BootRepairs};
 use model::command::Failure;
 use model::event::{CheckReport, Exported, Question, StoreView};
 use model::evidence::{Evidence, Stamp};
@@ -52,7 +53,7 @@ pub(super) fn report(report: &Report) -> Value {
     json!({
         "schema": SCHEMA,
         "disks": i.disks.iter().map(|d| disk(i, d)).collect::<Vec<_>>(),
-        "systems": report.systems.iter().map(|s| system(i, s)).collect::<Vec<_>>(),
+        "systems": report.systems.iter().map(|s| system(report, s)).collect::<Vec<_>>(),
         "findings": i.findings.iter().map(finding).collect::<Vec<_>>(),
         "unfinished": unfinished.collect::<Vec<_>>(),
         "firmware": i.firmware.as_ref().map(firmware),
@@ -111,7 +112,8 @@ fn volume(inspection: &Inspection, v: &Volume) -> Value {
     })
 }
 
-fn system(inspection: &Inspection, s: &SystemReport) -> Value {
+fn system(report: &Report, s: &SystemReport) -> Value {
+    let inspection = &report.inspection;
     let at = |(mount, volume): &(String, VolumePath)| json!({ "mount": mount, "volume": volume });
     json!({
         "name": s.system.name,
@@ -122,8 +124,25 @@ fn system(inspection: &Inspection, s: &SystemReport) -> Value {
         "boot": s.system.boot.iter().map(at).collect::<Vec<_>>(),
         "other": s.system.other.iter().map(at).collect::<Vec<_>>(),
         "assessment": assessment(&s.assessment),
+        "boot_chain": chain::of(report, &s.system.root).map(boot_chain),
         "evidence": s.evidence.iter().map(evidence).collect::<Vec<_>>(),
     })
+}
+
+/// A boot chain, link by link.
+pub(super) fn boot_chain(chain: &BootChain) -> Value {
+    let link = |l: &BootLink| {
+        json!({
+            "part": l.part, "way": l.way, "volume": l.volume, "path": l.path.as_ref().map(model::text::RawName::display),
+            "state": l.state, "needed": l.needed, "says": l.says, "advice": l.advice, "repairable": l.repairable,
+        })
+    };
+    json!({ "root": chain.root, "state": chain.state(), "links": chain.links.iter().map(link).collect::<Vec<_>>() })
+}
+
+/// The boot chains of a look at the disks that followed something that was written.
+fn boot_chains(report: Option<&Report>) -> Value {
+    json!(report.map(|r| r.boot.iter().filter(|b| !b.links.is_empty()).map(boot_chain).collect::<Vec<_>>()))
 }
 
 /// A facet: its value, what else belongs to it, how sure, by which rule, and the evidence.
@@ -262,14 +281,15 @@ pub(super) fn snapshots(store: &StoreView) -> Value {
 }
 
 fn summary(s: &SnapshotSummary) -> Value {
-    let before = match s.purpose {
-        Purpose::Undo { before } => Some(before),
-        Purpose::Keep => None,
+    let (purpose, before) = match s.purpose {
+        Purpose::Undo { before } => ("undo", Some(before)),
+        Purpose::Repair => ("repair", None),
+        Purpose::Keep => ("keep", None),
     };
     json!({
         "id": s.id,
         "counter": s.counter,
-        "purpose": if before.is_some() { "undo" } else { "keep" },
+        "purpose": purpose,
         "before": before,
         "machine": { "machine_id": s.machine.machine_id, "hostname": s.machine.hostname, "disks": s.machine.disks },
         "taken": time(s.taken),
@@ -364,18 +384,42 @@ pub(super) fn acted(acted: &Acted, dry_run: bool) -> Value {
 }
 
 /// A plan, and what became of it where it was carried out.
-pub(super) fn plan(question: &Question, done: Option<&Receipt>) -> Value {
+/// `after`: the look at the disks that followed.
+pub(super) fn plan(question: &Question, done: Option<&Receipt>, after: Option<&Report>) -> Value {
     let done = done.map(|r| {
         json!({ "intent": r.intent, "holds": r.holds, "written": r.written, "verified": r.verified, "ended": time(r.ended) })
     });
     let losses = question.losses.as_ref().map(differences::losses);
-    json!({ "schema": SCHEMA, "plan": plan_value(question.id, &question.plan), "losses": losses, "done": done })
+    json!({ "schema": SCHEMA, "plan": plan_value(question.id, &question.plan), "losses": losses, "done": done, "boot_chains": boot_chains(after) })
+}
+
+/// `repair-boot`: what is put right, by which plan, and what became of it.
+pub(super) fn boot_repairs(
+    repairs: &BootRepairs,
+    planned: Option<&Question>,
+    done: Option<&Receipt>,
+    after: Option<&Report>,
+) -> Value {
+    let one = |r: &BootRepair| json!({ "volume": r.volume, "path": r.path.as_ref().map(model::text::RawName::display), "says": r.says });
+    let mut value = match planned {
+        Some(question) => plan(question, done, after),
+        None => json!({ "schema": SCHEMA, "plan": null, "done": null, "boot_chains": null }),
+    };
+    if let Value::Object(fields) = &mut value {
+        let all = |list: &[BootRepair]| json!(list.iter().map(one).collect::<Vec<_>>());
+        fields.insert("repairs".into(), all(&repairs.items));
+        fields.insert("left".into(), all(&repairs.left));
+        let expected = repairs.after.iter().filter(|c| !c.links.is_empty()).map(boot_chain);
+        fields.insert("expected".into(), json!(expected.collect::<Vec<_>>()));
+    }
+    value
 }
 
 fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
     let (action, of) = match p.action {
         Action::Rollback => ("rollback", None),
         Action::Restore { over } => ("restore", over),
+        Action::Repair => ("repair", None),
         Action::Undo { of } => ("undo", Some(of)),
         Action::Resume { of } => ("resume", Some(of)),
     };

@@ -10,6 +10,7 @@ use model::event::{Event, Happening, Outcome, Progress, Question};
 use model::ports::Devices;
 use model::run_state::RunState;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,11 +86,21 @@ impl Session {
         command: Command,
         decide: &mut dyn FnMut(&Question) -> Option<bool>,
     ) -> Result<Outcome, Failure> {
+        self.decided_told(command, &mut |question, _| decide(question))
+    }
+
+    /// The same; whoever decides is shown what was told so far, too.
+    pub(super) fn decided_told(
+        &mut self,
+        command: Command,
+        decide: &mut dyn FnMut(&Question, &RunState) -> Option<bool>,
+    ) -> Result<Outcome, Failure> {
         let ended = Arc::new(AtomicBool::new(false));
         let watch = self.cancel_when_interrupted(ended.clone())?;
         let mut line = ProgressLine::new();
-        let run = &mut self.run;
+        let run = RefCell::new(&mut self.run);
         let mut each = |event: &Event| {
+            let mut run = run.borrow_mut();
             let told = run.warnings.len();
             run.apply(event);
             for warning in &run.warnings[told.min(run.warnings.len())..] {
@@ -106,7 +117,7 @@ impl Session {
                 _ => {}
             }
         };
-        let outcome = self.handle.run_told(command, &mut each, decide);
+        let outcome = self.handle.run_told(command, &mut each, &mut |question| decide(question, &run.borrow()));
         line.clear();
         ended.store(true, Ordering::Relaxed);
         // It does nothing but wait and send: it cannot have panicked.

@@ -1,9 +1,10 @@
-//! `holdfast rollback`, `restore`, `undo` and `resume`: a plan, its approval, its execution.
+//! `holdfast rollback`, `restore`, `undo`, `resume` and `repair-boot`: a plan, its approval, its execution.
 
 use super::args::{Approval, WriteBack, WriteBackTo};
 use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, complain, human, json, print};
+use model::boot::LinkState;
 use model::command::{Command, ExitCode, Onto};
 use model::event::{Outcome, Question};
 use model::id::{DiskNo, PlanId};
@@ -24,6 +25,7 @@ pub(super) fn run(args: &WriteBack) -> Ended {
         },
         WriteBackTo::Undo { full } => Command::PlanUndo { full: *full },
         WriteBackTo::Resume => Command::PlanResume,
+        WriteBackTo::BootRepair => return repair_boot(args),
     };
     let mut session = Session::start(&args.disks, Some(&args.store))?;
     let mut asked: Option<Question> = None;
@@ -41,15 +43,58 @@ pub(super) fn run(args: &WriteBack) -> Ended {
     })?;
     match (outcome, asked) {
         (Outcome::WroteBack(receipt), Some(question)) => {
-            session.answer(args.json, || json::plan(&question, Some(&receipt)), || human::wrote(&receipt))
+            let after = session.run.report.as_ref();
+            let boot = after.map_or(&[][..], |r| &r.boot);
+            let said = || human::wrote(&receipt) + &human::chains(boot);
+            session.answer(args.json, || json::plan(&question, Some(&receipt), after), said)
         }
         (Outcome::Declined, Some(question)) => {
             if args.json {
-                session.answer(true, || json::plan(&question, None), String::new)?;
+                session.answer(true, || json::plan(&question, None, None), String::new)?;
             }
             declined(args, question.id, &question.plan)
         }
         (other, _) => Err(unexpected(&other)),
+    }
+}
+
+/// `repair-boot`: what can be put right is told first; where that is nothing, there is no plan.
+fn repair_boot(args: &WriteBack) -> Ended {
+    let mut session = Session::start(&args.disks, Some(&args.store))?;
+    let mut asked: Option<Question> = None;
+    let mut shown = true;
+    let outcome = session.decided_told(Command::PlanBootRepair, &mut |question, run| {
+        asked = Some(question.clone());
+        if !args.json {
+            // Shown before anything is done; where that fails, nothing is.
+            let what = run.boot_repairs.as_ref().map(human::boot_repairs).unwrap_or_default();
+            shown = print(&(what + &human::plan(question, false))).is_ok();
+        }
+        Some(shown && approves(args, question.id, &question.plan))
+    })?;
+    let repairs = session.run.boot_repairs.clone().unwrap_or_default();
+    let after = session.run.report.as_ref();
+    let planned = asked.as_ref();
+    match (&outcome, planned) {
+        (Outcome::WroteBack(receipt), Some(_)) => {
+            let boot = after.map_or(&[][..], |r| &r.boot);
+            let said = || human::wrote(receipt) + &human::chains(boot);
+            session.answer(args.json, || json::boot_repairs(&repairs, planned, Some(receipt), after), said)
+        }
+        (Outcome::Declined, Some(question)) => {
+            if args.json {
+                session.answer(true, || json::boot_repairs(&repairs, planned, None, None), String::new)?;
+            }
+            declined(args, question.id, &question.plan)
+        }
+        (Outcome::Looked, None) => {
+            let said = || human::boot_repairs(&repairs);
+            session.answer(args.json, || json::boot_repairs(&repairs, None, None, None), said)?;
+            // Something is broken all the same: that is told like any other damage.
+            let broken = repairs.after.iter().any(|c| c.state() == LinkState::Broken);
+            Ok(if broken { ExitCode::Damage } else { ExitCode::Ok })
+        }
+        (other, _) => Err(unexpected(other)),
     }
 }
 

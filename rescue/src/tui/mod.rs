@@ -3,6 +3,7 @@
 //! [`update::update`] decides, [`draw::draw`] shows, both pure; only [`runtime`] touches a terminal. What the front ends share
 //! is in the run state; what one remembers by itself is in [`state::Ui`].
 
+pub mod chain;
 pub mod differences;
 pub mod draw;
 pub mod keys;

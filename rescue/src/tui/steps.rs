@@ -4,6 +4,7 @@
 use super::state::Screen;
 use super::words;
 use model::assessment::{Assessment, Change, Report};
+use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
 use model::id::{DiskNo, SnapRef, SnapshotId};
@@ -182,11 +183,22 @@ pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
         (Some(back), None) => steps.extend([save, back]),
         (None, None) => steps.push(save),
     }
+    if let Some(repair) = repair(report) {
+        steps.insert(0, repair);
+        steps.truncate(2);
+    }
     steps.push(all(store));
     if steps.len() < 3 {
         steps.push(way_out(may_leave));
     }
     steps
+}
+
+/// Where something that is broken in what starts the machine may be put right without a saved state.
+fn repair(report: &Report) -> Option<Step> {
+    let mendable = report.boot.iter().flat_map(BootChain::broken).any(|link| link.repairable);
+    let says = "Put right what keeps it from starting (shows the plan first)";
+    mendable.then(|| submit(says, Command::PlanBootRepair))
 }
 
 fn all(store: &StoreView) -> Step {
@@ -207,6 +219,12 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             vec![home, show("Show the saved states", Screen::Timeline), start]
         }
         Some(Outcome::WroteBack(_)) if matches!(run.last, Some((JobKind::Restore, _))) => vec![start, home],
+        // What was gone back to was broken then already.
+        Some(Outcome::WroteBack(_)) if run.report.as_ref().is_some_and(|r| repair(r).is_some()) => {
+            let repair = run.report.as_ref().and_then(repair);
+            let undo = submit("Undo it (shows the plan first)", Command::PlanUndo { full: false });
+            repair.into_iter().chain([undo, home]).collect()
+        }
         Some(Outcome::Compared(_)) => vec![show("Back to the saved states", Screen::Timeline), home],
         Some(Outcome::WroteBack(_)) => {
             vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo { full: false }), home]

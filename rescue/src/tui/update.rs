@@ -28,6 +28,7 @@ pub fn word(plan: &plan::RollbackPlan) -> &'static str {
         _ if plan.foreign.is_some() => "ANOTHER",
         plan::Action::Rollback => "ROLLBACK",
         plan::Action::Restore { .. } => "RESTORE",
+        plan::Action::Repair => "REPAIR",
         plan::Action::Undo { .. } => "UNDO",
         plan::Action::Resume { .. } => "FINISH",
     }

@@ -168,6 +168,7 @@ pub fn short(id: SnapshotId) -> String {
 pub fn state(s: &SnapshotSummary) -> (Mark, &'static str) {
     match s.purpose {
         Purpose::Undo { .. } => (Mark::Plain, "undo"),
+        Purpose::Repair => (Mark::Plain, "repair"),
         Purpose::Keep if s.good => (Mark::Good, "good"),
         Purpose::Keep => (Mark::Bad, "not good"),
     }
@@ -177,6 +178,7 @@ pub fn state(s: &SnapshotSummary) -> (Mark, &'static str) {
 pub fn snapshot(s: &SnapshotSummary) -> String {
     match s.purpose {
         Purpose::Undo { before } => format!("the state before going to snapshot {}", short(before)),
+        Purpose::Repair => "what a repair of what starts the machine went to".into(),
         Purpose::Keep => match (&s.headline, &s.system) {
             (Some(h), _) => h.to_string(),
             (None, Some(system)) => system.to_string(),
@@ -213,6 +215,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Restore => "Putting a saved state onto other disks",
         JobKind::Undo => "Undoing the last rollback",
         JobKind::Resume => "Finishing the rollback that was cut off",
+        JobKind::BootRepair => "Putting right what starts the machine",
         JobKind::Check => "Checking the store",
         JobKind::Files => "Reading saved files",
         JobKind::Compare => "Looking what changed",

@@ -5,6 +5,7 @@ use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Ui};
 use holdfast::tui::update::update;
 use model::assessment::*;
+use model::boot::*;
 use model::command::{ExitCode, Failure};
 use model::differences::*;
 use model::event::*;
@@ -208,6 +209,7 @@ pub(crate) fn report(assessment: Assessment) -> Report {
                 ),
             ],
         }],
+        boot: vec![],
     }
 }
 
@@ -295,6 +297,7 @@ pub(crate) fn empty_run() -> RunState {
         report: Some(Report {
             inspection: Inspection { disks: vec![disk], findings: vec![finding], ..Inspection::default() },
             systems: vec![],
+            boot: vec![],
         }),
         store: Some(store()),
         ..RunState::default()
@@ -311,6 +314,29 @@ pub(crate) fn fenced_run() -> RunState {
     });
     report.systems.clear();
     report.inspection.systems.clear();
+    run
+}
+
+/// A system that shut down in order, and whose boot loader looks for its menu where there is none.
+pub(crate) fn unbootable_run() -> RunState {
+    let mut run = good_run();
+    let link = |part, state, says: &str, repairable| BootLink {
+        part,
+        way: Way::Uefi,
+        volume: path("d0/p1"),
+        path: Some(RawName::from("/EFI/debian/grub.cfg")),
+        state,
+        needed: true,
+        says: says.into(),
+        advice: "`holdfast repair-boot` puts the right one in".into(),
+        repairable,
+    };
+    let says = "/EFI/debian/grub.cfg looks for the menu on the volume 0f3e1d2c-0000-4222-8333-444455556666, which is not on these disks";
+    let links = vec![
+        link(LinkPart::Esp, LinkState::Ok, "the EFI system partition is there, and is a FAT", false),
+        link(LinkPart::LoaderConfig, LinkState::Broken, says, true),
+    ];
+    run.report.as_mut().unwrap().boot = vec![BootChain { root: path("d0/p2"), links }];
     run
 }
 
@@ -348,6 +374,9 @@ pub(crate) fn hostile_run() -> RunState {
         s.taken = UnixMicros(i64::MIN);
     }
     store.damage = vec![DisplayText::new(&nasty); 5];
+    let mut boot = unbootable_run().report.unwrap().boot;
+    boot[0].links[1].says = DisplayText::new(&nasty);
+    run.report.as_mut().unwrap().boot = vec![boot[0].clone(); 50];
     run.log = std::iter::repeat_n(DisplayText::new(&nasty), 500).collect();
     run.last = Some((JobKind::Check, Outcome::Failed(Failure::new(ExitCode::Failed, &nasty, &nasty))));
     run

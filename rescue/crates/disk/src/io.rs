@@ -73,6 +73,26 @@ impl Overlay {
         self.blocks.keys().copied()
     }
 
+    /// The bytes that differ from what lies below, in whole blocks, joined where they touch, in rising order.
+    ///
+    /// # Errors
+    /// [`ReadError`] where what lies below cannot be read.
+    pub fn differences(&self) -> Result<Vec<(ByteOffset, Vec<u8>)>, ReadError> {
+        let mut out: Vec<(ByteOffset, Vec<u8>)> = Vec::new();
+        for (no, block) in &self.blocks {
+            let start = no * self.block as u64;
+            let there = usize::try_from(self.size().0 - start).unwrap_or(usize::MAX).min(self.block);
+            if self.inner.read_vec(ByteOffset(start), there)? == block[..there] {
+                continue;
+            }
+            match out.last_mut() {
+                Some((at, bytes)) if at.0 + bytes.len() as u64 == start => bytes.extend_from_slice(&block[..there]),
+                _ => out.push((ByteOffset(start), block[..there].to_vec())),
+            }
+        }
+        Ok(out)
+    }
+
     /// The block that holds byte `at`, and the place within it.
     fn locate(&self, at: u64) -> (u64, usize) {
         let block = self.block as u64;
@@ -149,8 +169,18 @@ const STREAM_CALLS: u64 = 8_000_000;
 impl Stream {
     /// A stream over `bytes` that keeps at most `most` bytes of writes.
     pub fn new(bytes: Arc<dyn ReadAt>, most: ByteLen) -> Self {
-        let end = bytes.size().0;
-        Self { over: Overlay::new(bytes, 512, most), at: 0, end, calls: STREAM_CALLS, cache: None }
+        Self::over(Overlay::new(bytes, 512, most))
+    }
+
+    /// A stream over an overlay that may have been written to already.
+    pub fn over(over: Overlay) -> Self {
+        let end = over.size().0;
+        Self { over, at: 0, end, calls: STREAM_CALLS, cache: None }
+    }
+
+    /// The overlay, with all that was written.
+    pub fn into_overlay(self) -> Overlay {
+        self.over
     }
 
     fn spend(&mut self, len: usize) -> std::io::Result<usize> {
@@ -294,5 +324,16 @@ mod tests {
         assert!(matches!(o.write(ByteOffset(50), &[1]), Err(OverlayError::Full { most: 20 })));
         assert_eq!(o.changed().collect::<Vec<_>>(), [0, 1]);
         assert_eq!(o.held(), ByteLen(20));
+    }
+
+    #[test]
+    fn an_overlay_tells_what_differs() {
+        let mut o = Overlay::new(Arc::new(vec![0u8; 25]), 10, ByteLen(100));
+        for (at, byte) in [(3, 0), (19, 1), (24, 2)] {
+            o.write(ByteOffset(at), &[byte]).unwrap();
+        }
+        let differences = o.differences().unwrap();
+        let [(at, bytes)] = differences.as_slice() else { panic!("{differences:?}") };
+        assert_eq!((at.0, bytes.len(), bytes[9], bytes[14]), (10, 15, 1, 2), "what was written as it was is none");
     }
 }

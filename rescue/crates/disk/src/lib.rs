@@ -8,6 +8,7 @@
 //! [`coverage::of`]) can be called one by one, each in a process of its own.
 
 mod bits;
+pub mod boot;
 pub mod content;
 pub mod coverage;
 pub mod fence;

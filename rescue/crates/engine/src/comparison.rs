@@ -13,7 +13,7 @@ use model::differences::{Differences, Losses};
 use model::event::{Happening, Outcome, Question};
 use model::id::{Digest, PlanId, SnapRef};
 use model::inspection::{Content, Volume};
-use model::plan::{RollbackPlan, VolumeRollback};
+use model::plan::{Action, RollbackPlan, VolumeRollback};
 use model::ports::{ReadAt, Window};
 use model::snapshot::Manifest;
 use model::units::{ByteLen, ByteOffset, Extent};
@@ -74,6 +74,10 @@ pub(crate) fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Option
     };
     let nothing = Losses { plan: id, differences: Err(why.into()), seconds: None };
     let question = Question { id, plan: planned.plan.clone(), losses: (!usable).then_some(nothing) };
+    // What a repair changes is told with it, and is no state to go to.
+    if planned.plan.action == Action::Repair {
+        return desk.ask(question, || {});
+    }
     let answered = AtomicBool::new(false);
     let going = || !answered.load(Ordering::Relaxed) && !desk.cancelled();
     thread::scope(|scope| {

@@ -57,6 +57,7 @@ impl Jobs {
             }
             Command::PlanUndo { full } => self.undo(*full, desk),
             Command::PlanResume => self.resume(desk),
+            Command::PlanBootRepair => crate::boot::repair(self, desk),
             Command::Check { read_data } => upkeep::check(self, *read_data, desk),
             Command::Export { snapshot, only, to, format } => {
                 self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
@@ -230,8 +231,8 @@ impl Jobs {
         let (to, manifest) = store.find(to, Some(&machine))?;
         let set = match (only, manifest.purpose) {
             ([], Purpose::Keep) => Set::Boot,
-            // An undo snapshot, named by its id, holds what was written over and nothing else.
-            ([], Purpose::Undo { .. }) => Set::All,
+            // An undo snapshot, named by its id, holds what was written over and nothing else; that of a repair likewise.
+            ([], Purpose::Undo { .. } | Purpose::Repair) => Set::All,
             (only, _) => Set::Only(only),
         };
         let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
@@ -365,7 +366,7 @@ impl Jobs {
     }
 
     /// Makes a plan: reads what it needs to know of the disks, and lays the snapshot against them.
-    fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
+    pub(crate) fn make(&self, cx: &Context<'_>, report: &Report, making: &Making<'_>) -> Done<RollbackPlan> {
         let inspection = &report.inspection;
         let pairs = pair(making.manifest, inspection, making.pending);
         let mut facts = facts(cx, report, making.manifest, &pairs)?;
@@ -410,13 +411,13 @@ fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Done<Reply> {
 }
 
 /// What a plan is made for.
-struct Making<'a> {
-    action: Action,
-    to: SnapshotId,
-    manifest: &'a Manifest,
-    set: Set<'a>,
-    of: Option<&'a RollbackPlan>,
-    pending: &'a [IntentId],
+pub(crate) struct Making<'a> {
+    pub(crate) action: Action,
+    pub(crate) to: SnapshotId,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) set: Set<'a>,
+    pub(crate) of: Option<&'a RollbackPlan>,
+    pub(crate) pending: &'a [IntentId],
 }
 
 pub(crate) fn stands(unfinished: &Unfinished) -> Stop {

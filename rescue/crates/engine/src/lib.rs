@@ -8,6 +8,7 @@
 //!
 //! **Architecture invariant.** Only [`run`] takes a lease, and only for an approved plan.
 
+mod boot;
 mod comparison;
 mod frame;
 pub mod gather;

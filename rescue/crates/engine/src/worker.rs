@@ -97,6 +97,7 @@ fn kind(command: &Command) -> JobKind {
         Command::PlanRestore { .. } => JobKind::Restore,
         Command::PlanUndo { .. } => JobKind::Undo,
         Command::PlanResume => JobKind::Resume,
+        Command::PlanBootRepair => JobKind::BootRepair,
         Command::Check { .. } => JobKind::Check,
         Command::Export { .. } => JobKind::Export,
         Command::Prove { .. } => JobKind::Prove,

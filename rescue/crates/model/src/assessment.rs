@@ -1,5 +1,6 @@
 //! What the evidence supports: four facets, each with its value, how sure, and the evidence for and against.
 
+use crate::boot::BootChain;
 use crate::evidence::{EndKind, Evidence, EvidenceId, PackageState};
 use crate::id::SnapshotId;
 use crate::inspection::{Inspection, System};
@@ -144,4 +145,6 @@ pub struct Report {
     pub inspection: Inspection,
     /// Each installed system with what happened to it, in the order of `inspection.systems`.
     pub systems: Vec<SystemReport>,
+    /// The boot chain of each, as far as it could be looked at.
+    pub boot: Vec<BootChain>,
 }

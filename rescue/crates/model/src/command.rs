@@ -65,6 +65,8 @@ pub enum Command {
     },
     /// Work out the completion of a write-back that was cut off, and ask for approval.
     PlanResume,
+    /// Work out what can be put right of what starts the machine, without a snapshot, and ask for approval.
+    PlanBootRepair,
     /// Answer a [`crate::event::Question`]. The first answer counts.
     Answer {
         /// The plan the answer is about.

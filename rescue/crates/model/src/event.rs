@@ -1,6 +1,7 @@
 //! What the engine tells its front ends.
 
 use crate::assessment::Report;
+use crate::boot::BootRepairs;
 use crate::command::{Failure, ImageFormat, PowerAction};
 use crate::differences::{Differences, Losses};
 use crate::files::{FileListing, Got, LostFiles};
@@ -47,6 +48,8 @@ pub enum Happening {
     Report(Box<Report>),
     /// What the snapshot that begins will read, and how much room it may need: told before anything is saved.
     Estimate(Box<SnapshotEstimate>),
+    /// What can be put right of what starts the machine, without the bytes themselves: told before a decision is asked for.
+    BootRepairs(Box<BootRepairs>),
     /// The store is encrypted, and nothing was given yet that opens it.
     Locked,
     /// The store was listed.
@@ -90,6 +93,8 @@ pub enum JobKind {
     Undo,
     /// Finish a write-back.
     Resume,
+    /// Put right what starts the machine.
+    BootRepair,
     /// Check the store.
     Check,
     /// Write a snapshot out as disk images.
@@ -116,6 +121,7 @@ impl JobKind {
             Self::Restore => "restore",
             Self::Undo => "undo",
             Self::Resume => "resume",
+            Self::BootRepair => "repair-boot",
             Self::Check => "check",
             Self::Export => "export",
             Self::Files => "reading saved files",

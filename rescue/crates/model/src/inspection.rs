@@ -315,6 +315,20 @@ pub struct System {
 }
 
 impl System {
+    /// The volume a path of the system lies on, and the path inside it (empty for a mount point itself): the longest mount point
+    /// whose components begin the path.
+    pub fn place<'a>(&self, path: &'a str) -> (&VolumePath, &'a str) {
+        let inside = |mount: &str| -> Option<&'a str> {
+            let mount = mount.trim_end_matches('/');
+            let rest = path.strip_prefix(mount).filter(|_| mount.starts_with('/'))?;
+            (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+        };
+        let mounts = self.boot.iter().chain(&self.other);
+        let longest =
+            mounts.filter_map(|(mount, volume)| Some((mount.len(), volume, inside(mount)?))).max_by_key(|m| m.0);
+        longest.map_or((&self.root, path), |(_, volume, inside)| (volume, inside))
+    }
+
     /// True for a volume of it: root, of the boot set, or another that fstab names.
     pub fn uses(&self, volume: &VolumePath) -> bool {
         self.root == *volume || self.boot.iter().chain(&self.other).any(|(_, v)| v == volume)

@@ -3,6 +3,7 @@
 //! Nothing here opens, reads or writes anything. Every other crate depends on this one; it depends on none of them.
 
 pub mod assessment;
+pub mod boot;
 pub mod command;
 pub mod coverage;
 pub mod cuts;

@@ -153,6 +153,9 @@ pub enum Action {
         /// A restore onto the same disks that was cut off, and whose place this one takes.
         over: Option<IntentId>,
     },
+    /// Put right what keeps a machine from starting, without a snapshot. [`RollbackPlan::to`] and the maps are digests of the bytes
+    /// that change: once it is approved the volumes are saved with them, and what is carried out and recorded is a rollback to that.
+    Repair,
     /// Go back to what was before a write-back, finished or not.
     Undo {
         /// The write-back to be undone.

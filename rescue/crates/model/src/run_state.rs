@@ -1,6 +1,7 @@
 //! The state of a run, folded from its events: what every front end shows.
 
 use crate::assessment::Report;
+use crate::boot::BootRepairs;
 use crate::command::PowerAction;
 use crate::event::{Event, Happening, JobKind, Outcome, Progress, Question, StoreView, Waiting};
 use crate::plan::SnapshotEstimate;
@@ -24,6 +25,8 @@ pub struct RunState {
     pub estimate: Option<SnapshotEstimate>,
     /// The last look at the disks.
     pub report: Option<Report>,
+    /// What the last repair of what starts the machine found that can be put right.
+    pub boot_repairs: Option<BootRepairs>,
     /// The store, where there is one.
     pub store: Option<StoreView>,
     /// There is a store, encrypted, and nobody opened it yet.
@@ -73,6 +76,7 @@ impl RunState {
             }
             Happening::Estimate(e) => self.estimate = Some((**e).clone()),
             Happening::Report(r) => self.report = Some((**r).clone()),
+            Happening::BootRepairs(r) => self.boot_repairs = Some((**r).clone()),
             Happening::Locked => self.locked = true,
             Happening::Snapshots(s) => {
                 self.store = Some(s.clone());

@@ -79,6 +79,9 @@ pub enum Purpose {
         /// The snapshot the rollback went to.
         before: SnapshotId,
     },
+    /// Made by a repair of what starts the machine: the volumes it writes, with what it puts right. That repair goes to it, and
+    /// nothing else does by itself.
+    Repair,
 }
 
 /// A disk as it was.

@@ -81,6 +81,8 @@ pub enum WriteBackTo {
     },
     /// The end of a write-back that was cut off.
     Resume,
+    /// What starts the machine, put right without a saved state.
+    BootRepair,
 }
 
 /// How it is approved.
@@ -96,7 +98,7 @@ pub enum Approval {
     Yes,
 }
 
-/// `rollback`, `restore`, `undo`, `resume`
+/// `rollback`, `restore`, `undo`, `resume`, `repair-boot`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteBack {
     /// What is to be written.
@@ -166,7 +168,7 @@ pub(super) fn some(verb: &str, disks: Vec<PathBuf>) -> Result<Vec<PathBuf>, Usag
     if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
 }
 
-/// `rollback`, `restore`, `undo` or `resume`.
+/// `rollback`, `restore`, `undo`, `resume` or `repair-boot`.
 pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<WriteBack, Usage> {
     let (to, disks) = write_back_to(verb, given)?;
     let approval = approval(given)?;
@@ -203,6 +205,7 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             return Ok((WriteBackTo::Disks { to, saved, overwrite, new_ids }, disks));
         }
         "undo" => WriteBackTo::Undo { full: given.full },
+        "repair-boot" => WriteBackTo::BootRepair,
         _ => WriteBackTo::Resume,
     };
     Ok((to, words.map(PathBuf::from).collect()))

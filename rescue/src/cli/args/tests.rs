@@ -156,6 +156,8 @@ fn the_forms_of_the_contract() {
         matches!(parsed(full), Ok(Invocation::WriteBack(w)) if matches!(w.to, WriteBackTo::Snapshot { full: true, .. }))
     );
     assert!(parsed("resume a.img --store=s --full").is_err(), "it takes no undo snapshot");
+    let repair = parsed("repair-boot a.img --store s --plan");
+    assert!(matches!(repair, Ok(Invocation::WriteBack(w)) if w.to == WriteBackTo::BootRepair && !w.disks.is_empty()));
     assert_eq!(
         parsed("export latest -o a/b.QCOW2 --only d0/p2 --store s --json"),
         Ok(Invocation::Export(Export {

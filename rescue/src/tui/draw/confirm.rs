@@ -31,6 +31,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             _ if question.plan.foreign.is_some() => "To put another machine's state here, type",
             Action::Rollback => "To go back, type",
             Action::Restore { .. } => "To write these disks, type",
+            Action::Repair => "To put it right, type",
             Action::Undo { .. } => "To undo, type",
             Action::Resume { .. } => "To finish, type",
         };
@@ -72,11 +73,20 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     let title = match plan.action {
         Action::Rollback => "Go back to",
         Action::Restore { .. } => "Put onto other disks:",
+        Action::Repair => "Put right what starts the machine",
         Action::Undo { .. } => "Undo the last rollback: go back to",
         Action::Resume { .. } => "Finish the rollback that was cut off: go to",
     };
-    out.extend(paragraph(&format!("{title} snapshot {}", crate::tui::words::short(plan.to)), strong, 0, columns));
+    let title = match plan.action {
+        Action::Repair => title.to_owned(),
+        _ => format!("{title} snapshot {}", crate::tui::words::short(plan.to)),
+    };
+    out.extend(paragraph(&title, strong, 0, columns));
     out.extend(paragraph(plan.to_says.as_str(), plain, 2, columns));
+    let repairs = run.boot_repairs.as_ref().filter(|_| plan.action == Action::Repair);
+    for item in repairs.iter().flat_map(|r| r.items.iter().chain(&r.left)) {
+        out.extend(hanging(&format!("  {:<7} ", item.volume.to_string()), item.says.as_str(), plain, columns));
+    }
     for w in &plan.warnings {
         out.extend(hanging("[!!] ", w.as_str(), ui.look.bad(), columns));
     }
@@ -84,7 +94,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         out.extend(hanging("[!!] not so: ", &format!("{} ({})", c.what, c.says), ui.look.bad(), columns));
     }
     out.extend(written(ui, plan, columns));
-    if plan.is_usable() {
+    if plan.is_usable() && plan.action != Action::Repair {
         for said in differences::losses(question.losses.as_ref()) {
             let style = if said.strong { strong } else { plain };
             out.extend(hanging(&said.head, &said.text, style, columns));
@@ -101,6 +111,10 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
             if reads.everything { "f reads only what changed" } else { "f reads everything, as after a break-in" };
         format!("First the present state is saved, so that this can be undone: {} ({key}). ", reads.says)
     });
+    let saved = match plan.action {
+        Action::Repair => Some("First the present state is saved, so that this can be undone. ".to_owned()),
+        _ => saved,
+    };
     let then = match plan.disks.is_empty() {
         true => "If the power fails meanwhile, it can be finished or undone after the next start.",
         false => "This cannot be undone. If the power fails meanwhile, it can be finished after the next start.",

@@ -2,8 +2,8 @@
 
 use crate::tui::state::Ui;
 use crate::tui::text::{hanging, paragraph};
-use crate::tui::words;
-use model::assessment::SystemReport;
+use crate::tui::{chain, words};
+use model::assessment::{Report, SystemReport};
 use model::evidence::{ClockTrust, Evidence};
 use model::inspection::{Inspection, Severity};
 use model::run_state::RunState;
@@ -18,7 +18,10 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     };
     let mut out = Vec::new();
     match report.systems.get(ui.system).or(report.systems.first()) {
-        Some(system) => out.extend(system_lines(ui, system, columns)),
+        Some(system) => {
+            out.extend(system_lines(ui, system, columns));
+            out.extend(chain_lines(ui, report, system, columns));
+        }
         None => out.extend(paragraph("No installed system was found.", ui.look.strong(), 0, columns)),
     }
     out.extend(findings(ui, &report.inspection, columns));
@@ -54,6 +57,21 @@ fn system_lines(ui: &Ui, system: &SystemReport, columns: usize) -> Vec<Line<'sta
         }
         if f.evidence_for.is_empty() && f.evidence_against.is_empty() {
             out.push(Line::raw("  no evidence either way"));
+        }
+    }
+    out
+}
+
+/// What starts it, link by link.
+fn chain_lines(ui: &Ui, report: &Report, system: &SystemReport, columns: usize) -> Vec<Line<'static>> {
+    let Some(boot) = chain::of(report, &system.system.root) else { return Vec::new() };
+    let mut out = vec![Line::default()];
+    out.extend(paragraph(&format!("Boot chain: {}", chain::sentence(boot)), ui.look.strong(), 0, columns));
+    for link in &boot.links {
+        let head = format!("  {} ", chain::mark(link.state).shown());
+        out.extend(hanging(&head, &chain::link(link), Style::new(), columns));
+        if !link.advice.as_str().is_empty() {
+            out.extend(hanging("       ", link.advice.as_str(), Style::new(), columns));
         }
     }
     out

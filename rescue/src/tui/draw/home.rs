@@ -4,8 +4,9 @@ use super::{READABLE, Section, disk, fit, step_lines};
 use crate::tui::state::Ui;
 use crate::tui::text::{at_most, cut, field, hanging, paragraph};
 use crate::tui::words::Mark;
-use crate::tui::{steps, words};
+use crate::tui::{chain, steps, words};
 use model::assessment::{Report, SystemReport};
+use model::boot::LinkState;
 use model::event::{JobKind, Waiting};
 use model::inspection::{Finding, Severity};
 use model::run_state::RunState;
@@ -40,6 +41,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
                 let lines = hanging("[!!] ", says, ui.look.unsure(), columns.min(READABLE));
                 sections.push(Section { lines, short: None, weight: 5 });
             }
+            sections.push(chains(ui, report, columns));
             sections.push(findings(ui, report, columns));
             sections.push(disks(ui, report, columns, usize::from(area.height)));
         }
@@ -144,6 +146,18 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
         ])
     });
     vec![name, headline, Section { lines: facets.collect(), short: None, weight: 7 }]
+}
+
+/// Broken boot chains: what a start would run into.
+fn chains(ui: &Ui, report: &Report, columns: usize) -> Section {
+    let broken = report.boot.iter().filter(|b| b.state() == LinkState::Broken);
+    let lines = broken.flat_map(|boot| {
+        let says = format!("boot chain of {}: {}", boot.root, chain::sentence(boot));
+        at_most(2, hanging("[!!] ", &says, ui.look.bad(), columns.min(READABLE)))
+    });
+    let lines: Vec<Line<'static>> = lines.take(4).collect();
+    let short = || vec![Line::styled("[!!] its boot chain is broken (press e)", ui.look.bad())];
+    Section { short: (!lines.is_empty()).then(short), lines, weight: 5 }
 }
 
 fn findings(ui: &Ui, report: &Report, columns: usize) -> Section {

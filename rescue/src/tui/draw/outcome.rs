@@ -4,7 +4,9 @@ use super::{Section, fit, step_lines};
 use crate::tui::differences;
 use crate::tui::state::Ui;
 use crate::tui::text::{hanging, paragraph};
-use crate::tui::{steps, words};
+use crate::tui::words::Mark;
+use crate::tui::{chain, steps, words};
+use model::boot::BootChain;
 use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
 use model::id::SnapshotId;
@@ -62,6 +64,7 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 JobKind::Undo => "DONE. The machine is as it was before.",
                 JobKind::Resume => "DONE. The rollback is finished.",
                 JobKind::Restore => "DONE. The disks hold the saved state.",
+                JobKind::BootRepair => "DONE. What starts the machine is put right.",
                 _ => "DONE. The machine is back at the saved state.",
             };
             out.extend(paragraph(says, look.good(), 0, columns));
@@ -74,6 +77,7 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             if !matches!(job, JobKind::Undo | JobKind::Restore) {
                 out.extend(plain("The state before is kept: this can be undone at any time."));
             }
+            out.extend(chains(ui, run, columns));
         }
         Outcome::Exported(exported) => {
             out.extend(paragraph("DONE. The saved state is written out.", look.good(), 0, columns));
@@ -140,6 +144,25 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
         Outcome::Looked => out.extend(plain("The disks were looked at.")),
     }
     out
+}
+
+/// Whether what starts the machine leads on, link by link, as the disks are now.
+fn chains(ui: &Ui, run: &RunState, columns: usize) -> Vec<Line<'static>> {
+    let followed = run.report.iter().flat_map(|r| &r.boot).filter(|b| !b.links.is_empty());
+    let line = |boot| {
+        let (mark, style) = match chain::mark(boot) {
+            Mark::Bad => (Mark::Bad, ui.look.bad()),
+            Mark::Good => (Mark::Good, ui.look.good()),
+            other => (other, ui.look.unsure()),
+        };
+        (mark.shown(), style)
+    };
+    followed
+        .flat_map(|boot: &BootChain| {
+            let (mark, style) = line(boot.state());
+            hanging(&format!("{mark} "), &format!("Its boot chain: {}.", chain::sentence(boot)), style, columns)
+        })
+        .collect()
 }
 
 fn saved(id: SnapshotId, cost: &Cost, volumes: &[VolumeRead], columns: usize) -> Vec<Line<'static>> {

@@ -4,25 +4,27 @@ use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Inspection, TableKind, Volume};
 use model::text::DisplayText;
 
+/// Why a source means nothing where no volume has its name.
+pub(crate) const NOT_HERE: &str = "there is no such volume on these disks";
 /// The most lines that are read.
 const MOST_LINES: usize = 1000;
 
 /// A line that names something on a disk (or something that cannot be told: `source` is `None`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// What it names; `None` for what lies on no disk of ours: network, tmpfs, a bind, a file.
     pub source: Option<Source>,
     /// The source as written, safe to show.
     pub shown: DisplayText,
     /// Where it is mounted, or `swap`.
     pub target: String,
-    /// The system starts without it (`nofail`, `noauto`).
+    /// The system starts without it (`nofail`, `noauto`, mounted when it is first used).
     pub optional: bool,
 }
 
 /// How a volume is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Uuid(String),
     Label(String),
     PartUuid(String),
@@ -34,7 +36,7 @@ pub(super) enum Source {
 }
 
 /// Reads an fstab. What makes no sense is skipped, as mount(8) does.
-pub(super) fn parse(text: &str) -> Vec<Line> {
+pub(crate) fn parse(text: &str) -> Vec<Line> {
     text.lines().take(MOST_LINES).filter_map(line).collect()
 }
 
@@ -49,7 +51,8 @@ fn line(text: &str) -> Option<Line> {
     let has = |wanted: &str| options.split(',').any(|o| o == wanted);
     let target = if kind == "swap" { "swap".into() } else { normal(&file)? };
     let source = if has("bind") || has("rbind") { None } else { source(&spec) };
-    Some(Line { source, shown: DisplayText::new(&spec), target, optional: has("nofail") || has("noauto") })
+    let optional = has("nofail") || has("noauto") || has("x-systemd.automount");
+    Some(Line { source, shown: DisplayText::new(&spec), target, optional })
 }
 
 /// Space, tab, newline and backslash are written as three octal digits.
@@ -89,7 +92,8 @@ fn normal(path: &str) -> Option<String> {
     Some(format!("/{}", parts.join("/")))
 }
 
-fn source(spec: &str) -> Option<Source> {
+/// What a source, or `root=` on a kernel's command line, names; `None` for what lies on no disk of ours.
+pub(crate) fn source(spec: &str) -> Option<Source> {
     let unquoted = |v: &str| v.trim_matches('"').to_owned();
     // udev writes odd bytes of a label as \xNN in the names of its links.
     let linked = |v: &str| decode(v, "\\x", 2, 16);
@@ -139,7 +143,7 @@ fn node(name: &str) -> Option<Option<u32>> {
 }
 
 /// The volume a source means, or why none: not here, or not certain. Of several with one name, the one on the root's disk is meant.
-pub(super) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePath) -> Result<VolumePath, &'static str> {
+pub(crate) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePath) -> Result<VolumePath, &'static str> {
     let named: Vec<&Volume> = match source {
         Source::Opaque => return Err("what that names cannot be told"),
         Source::Node(number) => {
@@ -158,7 +162,7 @@ pub(super) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePat
         Source::PartLabel(label) => volumes(inspection, |i, v| part_name(i, v) == Some(label.as_str())),
     };
     match named.as_slice() {
-        [] => Err("there is no such volume on these disks"),
+        [] => Err(NOT_HERE),
         [one] => Ok(one.path.clone()),
         several => {
             let near: Vec<&&Volume> = several.iter().filter(|v| v.path.disk() == root.disk()).collect();

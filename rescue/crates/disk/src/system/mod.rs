@@ -1,6 +1,6 @@
 //! Installed systems: an ext volume with an `/etc` that says so, and the volumes its fstab names.
 
-mod fstab;
+pub(crate) mod fstab;
 mod release;
 
 use crate::fs::{self, FileSystem, FsError};

@@ -11,7 +11,7 @@ use gpt::partition::{Partition as Entry, file_read_partitions};
 use model::inspection::Partition;
 use model::ports::ReadAt;
 use model::text::DisplayText;
-use model::units::{ByteLen, Extent, Lba, SectorSize};
+use model::units::{ByteLen, ByteOffset, Extent, Lba, SectorSize};
 use std::io::Cursor;
 
 /// Attribute bit 2: legacy BIOS bootable (UEFI specification, table 5.8).
@@ -135,6 +135,29 @@ fn decode(header: &Header, array: &[u8]) -> Option<Vec<(u32, Entry)>> {
     let header = Header { part_start: 0, part_size: 128, crc32_parts: crc32(&compact), ..header.clone() };
     let entries = guarded(|| file_read_partitions(&mut Cursor::new(compact), &header, LogicalBlockSize::Lb512).ok())??;
     Some(entries.into_iter().filter(|(_, e)| e.is_used()).collect())
+}
+
+/// The first copy of a table, made from the second: its header at sector 1, its entries from sector 2 on (UEFI specification,
+/// section 5.3.2). `None` where the second does not leave room for that.
+pub(super) fn first_copy(bytes: &dyn ReadAt, sector: SectorSize) -> Option<Vec<(ByteOffset, Vec<u8>)>> {
+    let found = Found::look(bytes, sector);
+    let backup = found.backup.ok()?;
+    let [header_at, entries_at] = backup.raw.as_slice() else { return None };
+    let entries = bytes.read_vec(entries_at.start(), entries_at.len().to_usize()?).ok()?;
+    let mut header = bytes.read_vec(header_at.start(), header_at.len().to_usize()?).ok()?;
+    let free = 2 + entries.len() as u64 / u64::from(sector.0);
+    if backup.header.current_lba == 1 || backup.header.first_usable < free {
+        return None;
+    }
+    let len = usize::try_from(u32::from_le_bytes(header.get(12..16)?.try_into().ok()?)).ok()?;
+    header[24..32].copy_from_slice(&1u64.to_le_bytes());
+    header[32..40].copy_from_slice(&found.backup_at.0.to_le_bytes());
+    header[72..80].copy_from_slice(&2u64.to_le_bytes());
+    header[16..20].fill(0);
+    let crc = crc32(header.get(..len)?);
+    header[16..20].copy_from_slice(&crc.to_le_bytes());
+    let at = |lba| Lba(lba).to_bytes(sector);
+    Some(vec![(at(1)?, header), (at(2)?, entries)])
 }
 
 impl Copy {

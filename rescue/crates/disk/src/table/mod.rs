@@ -11,7 +11,7 @@ use gpt::{Bad, Copy, Found};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, GPT_BIOS_BOOT, Partition, Severity, Table, TableKind};
 use model::ports::ReadAt;
-use model::units::{ByteLen, Extent, ExtentSet, Lba, SectorSize};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet, Lba, SectorSize};
 use std::sync::Arc;
 
 /// What was read of a disk's partition table.
@@ -50,6 +50,32 @@ pub fn read(disk: DiskNo, sector: SectorSize, bytes: &Arc<dyn ReadAt>) -> TableR
         _ => reader.by_nothing(head.as_ref()),
     };
     TableReading { table, volumes, findings: reader.findings }
+}
+
+/// The bytes that make the first copy of a GPT good again, from the second: its header, its entries, and the table in sector 0
+/// that announces it, where that is lost. `None` where the second copy is not good either, or leaves no room.
+pub fn first_copy(bytes: &dyn ReadAt, sector: SectorSize) -> Option<Vec<(ByteOffset, Vec<u8>)>> {
+    let other = if sector == SectorSize::B4096 { SectorSize::B512 } else { SectorSize::B4096 };
+    let (sector, mut pieces) =
+        [sector, other].into_iter().find_map(|sector| Some((sector, gpt::first_copy(bytes, sector)?)))?;
+    let mut first = bytes.read_vec(ByteOffset(0), 512).ok()?;
+    if !announces_gpt(&first) {
+        // One partition of type EE over all of it (UEFI specification, section 5.2.3); the boot code before it stays.
+        let sectors = u32::try_from(bytes.size().0 / u64::from(sector.0) - 1).unwrap_or(u32::MAX);
+        first[446..].fill(0);
+        first[446..454].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff]);
+        first[454..458].copy_from_slice(&1u32.to_le_bytes());
+        first[458..462].copy_from_slice(&sectors.to_le_bytes());
+        first[510..].copy_from_slice(&[0x55, 0xaa]);
+        pieces.insert(0, (ByteOffset(0), first));
+    }
+    Some(pieces)
+}
+
+/// True where sector 0 tells firmware and kernel of a GPT.
+pub(crate) fn announces_gpt(first: &[u8]) -> bool {
+    let entry = |n: usize| first.get(446 + n * 16 + 4) == Some(&0xee);
+    first.get(510..512) == Some(&[0x55, 0xaa]) && (0..4).any(entry)
 }
 
 type Volumes = Vec<(VolumePath, Extent, Option<Content>)>;

@@ -4,7 +4,6 @@ use crate::parser::{ParserError, Scene};
 use disk::fs::FileSystem;
 use infer::{Look, Want};
 use model::evidence::{Evidence, EvidenceId, Fact, Origin};
-use model::id::VolumePath;
 use model::inspection::{Content, FileKind, ListedFile, Volume};
 use model::ports::{ReadAt, Window};
 use model::text::{DisplayText, RawName};
@@ -22,11 +21,11 @@ pub(crate) type Open<'a> = &'a dyn Fn(&Volume) -> Result<Rc<dyn FileSystem>, Par
 
 /// The evidence of one want: of the newest files that its pattern names, or that there are none.
 pub(crate) fn look_for(scene: &Scene, want: &Want, open: Open<'_>) -> Vec<Evidence> {
-    let (volume, inside) = place(scene, want.pattern);
+    let (volume, inside) = scene.system.place(want.pattern);
     let mount = &want.pattern.as_bytes()[..want.pattern.len() - inside.len()];
     let full = |path: &[u8]| [mount, path].concat();
     let origin = |path: Option<Vec<u8>>| Origin { volume: volume.clone(), path: path.map(RawName), range: None };
-    let Some(volume) = scene.volumes.iter().find(|v| v.path == volume) else { return Vec::new() };
+    let Some(volume) = scene.volumes.iter().find(|v| v.path == *volume) else { return Vec::new() };
     // Damage of the volume itself is told as a finding, once, and not again by every want.
     if !matches!(volume.content, Content::Ext(_) | Content::Fat(_)) {
         return Vec::new();
@@ -101,22 +100,6 @@ fn unreadable(origin: Origin, why: &str) -> Evidence {
         fact: Fact::Unreadable { why: why.into() },
         says: DisplayText::new(&says),
         time: None,
-    }
-}
-
-/// The volume a path of the system lies on, and the path inside it (empty for a mount point itself): the longest mount point
-/// whose components begin the pattern.
-fn place<'a>(scene: &Scene, pattern: &'a str) -> (VolumePath, &'a str) {
-    let mounts = scene.system.boot.iter().chain(&scene.system.other);
-    let inside = |mount: &str| -> Option<&'a str> {
-        let mount = mount.trim_end_matches('/');
-        let rest = pattern.strip_prefix(mount).filter(|_| mount.starts_with('/'))?;
-        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
-    };
-    let longest = mounts.filter_map(|(mount, volume)| Some((mount.len(), volume, inside(mount)?))).max_by_key(|m| m.0);
-    match longest {
-        Some((_, volume, inside)) => (volume.clone(), inside),
-        None => (scene.system.root.clone(), pattern),
     }
 }
 
@@ -204,7 +187,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::id::DiskNo;
+    use model::id::{DiskNo, VolumePath};
     use model::inspection::System;
 
     #[test]
@@ -236,7 +219,6 @@ mod tests {
             boot: vec![("/boot".into(), volume(3)), ("/boot/efi".into(), volume(1))],
             other: vec![("none".into(), volume(4)), ("/var".into(), volume(5))],
         };
-        let scene = Scene { system, volumes: Vec::new() };
         for (pattern, number, inside) in [
             ("/etc/fstab", 2, "/etc/fstab"),
             ("/boot/vmlinuz-*", 3, "/vmlinuz-*"),
@@ -245,7 +227,7 @@ mod tests {
             ("/var/log/wtmp", 5, "/log/wtmp"),
             ("/boot", 3, ""),
         ] {
-            assert_eq!(place(&scene, pattern), (volume(number), inside), "{pattern}");
+            assert_eq!(system.place(pattern), (&volume(number), inside), "{pattern}");
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) use look_for::look_for;
 use crate::parser::{Parser, ParserError, Scene};
 use infer::Baseline;
 use model::assessment::{Report, SystemReport};
+use model::boot::BootChain;
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Disk, Finding, Inspection, Severity, System, Volume};
@@ -163,8 +164,24 @@ pub(crate) fn report_by_step(
         let evidence = evidence(system, &inspection, parser, &mut findings, step);
         reports.push(judged(system, &inspection, evidence, since.as_ref()));
     }
+    let boot = inspection.systems.iter().map(|system| boot(system, &inspection, parser, &mut findings, step)).collect();
     inspection.findings.extend(findings);
-    Report { inspection, systems: reports }
+    Report { inspection, systems: reports, boot }
+}
+
+/// The boot chain of a system.
+fn boot(
+    system: &System,
+    inspection: &Inspection,
+    parser: &dyn Parser,
+    findings: &mut Vec<Finding>,
+    step: Step<'_>,
+) -> BootChain {
+    step(&format!("following the boot chain of {}", system.root), 1, 1);
+    parser.boot(inspection, system).unwrap_or_else(|e| {
+        findings.push(unanswered(system.root.clone(), "its boot chain could not be followed", &e));
+        BootChain { root: system.root.clone(), links: Vec::new() }
+    })
 }
 
 /// What a report says once it is compared with another snapshot, of disks that nobody wrote to since: they are not read again.
@@ -172,7 +189,7 @@ pub(crate) fn compared(report: &Report, since: Option<&Since>) -> Report {
     let inspection = report.inspection.clone();
     let again = |s: &SystemReport| judged(&s.system, &inspection, s.evidence.clone(), since);
     let systems = report.systems.iter().map(again).collect();
-    Report { inspection, systems }
+    Report { inspection, systems, boot: report.boot.clone() }
 }
 
 fn judged(system: &System, inspection: &Inspection, evidence: Vec<Evidence>, since: Option<&Since>) -> SystemReport {

@@ -1,11 +1,14 @@
 //! The parser in a process of its own.
 
 use super::role::CPU_SECONDS;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Request, decode_ranges, encode_ranges};
+use super::wire::{
+    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Request, decode_ranges, encode_ranges, give_patches,
+};
 use super::{AboutFiles, Asked, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, State, checked};
 use crate::frame;
 use crate::machine::Opened;
 use disk::table::TableReading;
+use model::boot::{BootChain, BootRepairs};
 use model::command::{ExitCode, Failure};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
@@ -331,6 +334,25 @@ impl Parser for Child {
     fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
         match self.look(&Request::Evidence { scene: scene.clone(), want })? {
             Answer::Evidence { evidence } => checked::evidence(evidence, scene),
+            _ => other(),
+        }
+    }
+
+    fn boot(&self, inspection: &Inspection, system: &System) -> Result<BootChain, ParserError> {
+        match self.look(&Request::Boot { inspection: inspection.clone(), system: system.clone() })? {
+            Answer::Boot { chain } => checked::boot(chain, inspection, system),
+            _ => other(),
+        }
+    }
+
+    fn boot_repairs(&self, inspection: &Inspection) -> Result<BootRepairs, ParserError> {
+        let request = Request::BootRepairs { inspection: inspection.clone() };
+        match self.looking.ask(&request, &[], LOOK, NOTHING)? {
+            (Answer::BootRepairs { repairs, lengths }, bytes) => match give_patches(repairs, &lengths, &bytes) {
+                Some(repairs) => checked::boot_repairs(repairs, inspection),
+                None => other(),
+            },
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }
     }

@@ -4,9 +4,11 @@ use super::{
     AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, Parser, ParserError, SavedFs, Scene, State, checked,
 };
 use crate::gather::look_for;
+use disk::boot::Sources;
 use disk::fs::{FileSystem, FsError, Two};
 use disk::table::TableReading;
 use infer::Packages;
+use model::boot::{BootChain, BootRepairs};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::differences::{ComparedBy, FsDifferences, PackageDifferences};
@@ -74,6 +76,20 @@ impl Desk {
     pub(super) fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
         let want = infer::wants().get(want).ok_or_else(|| ParserError::new(format!("there is no want {want}")))?;
         Ok(look_for(scene, want, &|volume| self.file_system(volume)))
+    }
+
+    pub(super) fn boot(&self, inspection: &Inspection, system: &System) -> BootChain {
+        self.with_sources(inspection, |sources| disk::boot::check(sources, system))
+    }
+
+    pub(super) fn boot_repairs(&self, inspection: &Inspection) -> BootRepairs {
+        self.with_sources(inspection, |sources| disk::boot::repairs(sources, &inspection.systems))
+    }
+
+    fn with_sources<T>(&self, inspection: &Inspection, ask: impl FnOnce(Sources<'_>) -> T) -> T {
+        let open = |volume: &Volume| self.file_system(volume).map_err(|e| FsError::Incompatible(e.why.to_string()));
+        let disk = |no: DiskNo| self.disk(no).ok().map(|d| d.bytes.clone());
+        ask(Sources { inspection, open: &open, disk: &disk })
     }
 
     pub(super) fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
@@ -227,6 +243,14 @@ impl Parser for Local {
 
     fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
         checked::evidence(self.desk().evidence(scene, want)?, scene)
+    }
+
+    fn boot(&self, inspection: &Inspection, system: &System) -> Result<BootChain, ParserError> {
+        checked::boot(self.desk().boot(inspection, system), inspection, system)
+    }
+
+    fn boot_repairs(&self, inspection: &Inspection) -> Result<BootRepairs, ParserError> {
+        checked::boot_repairs(self.desk().boot_repairs(inspection), inspection)
     }
 
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {

@@ -16,6 +16,7 @@ pub use desk::Local;
 pub use role::serve;
 
 use disk::table::TableReading;
+use model::boot::{BootChain, BootRepairs};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::differences::FsDifferences;
@@ -149,6 +150,16 @@ pub trait Parser: store::Decode {
 
     /// The evidence of one of [`infer::wants`], by its place in that list.
     fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError>;
+
+    /// The boot chain of a system: see [`disk::boot`]. One without links was not looked at.
+    fn boot(&self, _inspection: &Inspection, system: &System) -> Result<BootChain, ParserError> {
+        Ok(BootChain { root: system.root.clone(), links: Vec::new() })
+    }
+
+    /// What of the boot chains of an inspection's systems can be put right, and which bytes would change.
+    fn boot_repairs(&self, _inspection: &Inspection) -> Result<BootRepairs, ParserError> {
+        Ok(BootRepairs::default())
+    }
 
     /// Which bytes of a volume are worth saving.
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError>;

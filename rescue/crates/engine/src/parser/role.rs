@@ -2,7 +2,7 @@
 
 use super::desk::Desk;
 use super::handed::Handed;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, decode_ranges, encode_ranges};
+use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, decode_ranges, encode_ranges, take_patches};
 use super::{ParserError, checked, desk};
 use crate::frame;
 use model::coverage::{Changes, Coverage};
@@ -119,6 +119,15 @@ fn answer(
         }
         Request::Evidence { scene, want } => {
             or_failed(desk.evidence(scene, *want).map(|evidence| Answer::Evidence { evidence }))
+        }
+        Request::Boot { inspection, system } => plain(Answer::Boot { chain: desk.boot(inspection, system) }),
+        Request::BootRepairs { inspection } => {
+            let mut repairs = desk.boot_repairs(inspection);
+            let (lengths, bytes) = take_patches(&mut repairs);
+            match bytes.len() <= MOST_BULK {
+                true => (Answer::BootRepairs { repairs, lengths }, bytes),
+                false => plain(Answer::Failed { why: format!("{} bytes would change", bytes.len()).as_str().into() }),
+            }
         }
         Request::Coverage { volume } => match desk.coverage(volume) {
             Ok(coverage) => {

@@ -3,6 +3,7 @@
 
 use super::{AboutFiles, Asked, OfFiles, ReadOption, Scene};
 use disk::table::TableReading;
+use model::boot::{BootChain, BootRepairs};
 use model::coverage::{CaptureMethod, Comparison};
 use model::differences::FsDifferences;
 use model::evidence::Evidence;
@@ -69,6 +70,13 @@ pub(super) enum Request {
     Evidence {
         scene: Scene,
         want: usize,
+    },
+    Boot {
+        inspection: Inspection,
+        system: System,
+    },
+    BootRepairs {
+        inspection: Inspection,
     },
     Coverage {
         volume: Volume,
@@ -139,6 +147,14 @@ pub(super) enum Answer {
     },
     Evidence {
         evidence: Vec<Evidence>,
+    },
+    Boot {
+        chain: BootChain,
+    },
+    /// What its patches put down is the plain bytes, one behind the other; each says how long it is.
+    BootRepairs {
+        repairs: BootRepairs,
+        lengths: Vec<u32>,
     },
     /// The ranges are the plain bytes.
     Coverage {
@@ -222,6 +238,31 @@ impl From<Reading> for TableReading {
     fn from(r: Reading) -> Self {
         Self { table: r.table, volumes: r.volumes, findings: r.findings }
     }
+}
+
+/// Takes the bytes of the patches out: they and their lengths.
+pub(super) fn take_patches(repairs: &mut BootRepairs) -> (Vec<u32>, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let mut take = |patch: &mut model::boot::Patch| {
+        let taken = std::mem::take(&mut patch.bytes);
+        bytes.extend_from_slice(&taken);
+        u32::try_from(taken.len()).unwrap_or(u32::MAX)
+    };
+    let lengths = repairs.patches.iter_mut().map(&mut take).collect();
+    (lengths, bytes)
+}
+
+/// Puts them back; `None` where they do not fit each other.
+pub(super) fn give_patches(mut repairs: BootRepairs, lengths: &[u32], mut bytes: &[u8]) -> Option<BootRepairs> {
+    if lengths.len() != repairs.patches.len() {
+        return None;
+    }
+    for (patch, len) in repairs.patches.iter_mut().zip(lengths) {
+        let (own, rest) = bytes.split_at_checked(usize::try_from(*len).ok()?)?;
+        patch.bytes = own.to_vec();
+        bytes = rest;
+    }
+    bytes.is_empty().then_some(repairs)
 }
 
 /// Ranges as plain bytes.

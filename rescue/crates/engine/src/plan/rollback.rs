@@ -543,7 +543,7 @@ impl<'a> Planner<'a> {
                 // of the snapshot gone to through its volumes.
                 let then = |d: DiskNo| match q.action {
                     Action::Undo { .. } => d == saved.no,
-                    Action::Rollback | Action::Restore { .. } | Action::Resume { .. } => {
+                    Action::Rollback | Action::Restore { .. } | Action::Repair | Action::Resume { .. } => {
                         of.volumes.iter().any(|v| v.path.disk() == d && v.saved_as.disk() == saved.no)
                     }
                 };

@@ -147,6 +147,32 @@ pub fn undo(inspection: &Inspection, plan: &RollbackPlan) -> SnapshotPlan {
     }
 }
 
+/// Plans the snapshot that a repair of what starts the machine goes to: the volumes it writes, with what it puts right. All of them is
+/// read, as for the undo snapshot that follows. `tables`: the disks whose tables change; of others none is saved, nor written.
+pub fn repaired(
+    inspection: &Inspection,
+    volumes: &BTreeSet<VolumePath>,
+    tables: BTreeSet<DiskNo>,
+    parent: Option<SnapshotId>,
+) -> SnapshotPlan {
+    let capture = |v: &Volume| VolumeCapture {
+        path: v.path.clone(),
+        method: method(&v.content),
+        why: "with what is put right".into(),
+        against: Err("something of it is to be changed".into()),
+        written: None,
+    };
+    SnapshotPlan {
+        purpose: Purpose::Repair,
+        parent,
+        aside: None,
+        volumes: volumes.iter().filter_map(|v| inspection.volume(v)).map(capture).collect(),
+        left_out: Vec::new(),
+        tables: with_table(inspection, tables),
+        why: "what a repair of what starts the machine goes to".into(),
+    }
+}
+
 fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
     let has = |no: &DiskNo| inspection.disk(*no).is_some_and(|d| d.table.is_some());
     disks.into_iter().filter(has).collect()

@@ -129,7 +129,11 @@ fn report(sim: &Sim, bytes: &[u8]) -> Report {
     assert!(matches!(content, Content::Ext(_)));
     let volumes = vec![Volume { path, extent, content }];
     let disk = Disk { no: DiskNo(0), hardware: sim.hardware.clone(), head: Digest([0; 32]), table: None, volumes };
-    Report { inspection: Inspection { disks: vec![disk], ..Inspection::default() }, systems: Vec::new() }
+    Report {
+        inspection: Inspection { disks: vec![disk], ..Inspection::default() },
+        systems: Vec::new(),
+        boot: Vec::new(),
+    }
 }
 
 /// A machine with that disk, and what is done with it.

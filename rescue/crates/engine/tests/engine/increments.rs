@@ -73,7 +73,11 @@ pub(crate) fn report(sim: &Sim) -> Report {
     assert!(matches!(content, Content::Ext(_)));
     let volumes = vec![Volume { path, extent, content }];
     let disk = Disk { no: DiskNo(0), hardware: sim.hardware.clone(), head: Digest([0; 32]), table: None, volumes };
-    Report { inspection: Inspection { disks: vec![disk], ..Inspection::default() }, systems: Vec::new() }
+    Report {
+        inspection: Inspection { disks: vec![disk], ..Inspection::default() },
+        systems: Vec::new(),
+        boot: Vec::new(),
+    }
 }
 
 pub(crate) fn save(

@@ -2,12 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod asides;
+mod boot;
+#[path = "../../../disk/tests/boot_disk/mod.rs"]
+#[allow(dead_code, reason = "each test file uses its part")]
+mod boot_disk;
 mod crash;
 mod export;
 mod faults;
 mod files;
 mod firmware;
 mod flow;
+#[path = "../../../disk/tests/host/mod.rs"]
+mod host;
 mod hostile;
 mod image;
 mod increments;

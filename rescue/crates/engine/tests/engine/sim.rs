@@ -299,6 +299,9 @@ impl Parser for Hasty {
     fn coverage(&self, volume: &Volume) -> Result<model::coverage::Coverage, ParserError> {
         self.0.coverage(volume)
     }
+    fn boot_repairs(&self, inspection: &Inspection) -> Result<model::boot::BootRepairs, ParserError> {
+        self.0.boot_repairs(inspection)
+    }
     fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<model::coverage::Changes, ParserError> {
         self.0.changes(volume, before)
     }

@@ -17,7 +17,7 @@ use model::files::{Attributes, FileId, Layout, LostFiles, Named};
 use model::inspection::{FatInfo, FileKind, ListedFile};
 use model::ports::ReadAt;
 use model::text::RawName;
-use model::units::{ByteLen, ByteOffset, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -84,6 +84,13 @@ impl Fat {
             .ok_or_else(|| FsError::Corrupt("there is no FAT boot sector".into()))?;
         let files = files::Files::new(bytes.clone(), &boot.geometry);
         Ok(Self { bytes, boot, files })
+    }
+
+    /// Where on the volume the entry of what stands at `path` lies, and, of a directory, its first cluster.
+    pub(crate) fn places(&self, path: &[u8]) -> Result<Option<(ByteOffset, Option<Extent>)>, FsError> {
+        let Some(At::Entry(entry)) = self.files.find(path)? else { return Ok(None) };
+        let first = entry.directory.then(|| self.boot.geometry.cluster(entry.cluster)).flatten();
+        Ok(Some((entry.at, first)))
     }
 }
 

@@ -70,7 +70,7 @@ fn report(kind: TableKind, types: &[&str], parts: &[(BootPart, &str)]) -> Report
     };
     let inspection = Inspection { disks: vec![disk], systems: vec![system.clone()], findings: vec![], firmware: None };
     let assessment = infer::assess(&system, &inspection, &evidence, None);
-    Report { inspection, systems: vec![SystemReport { system, assessment, evidence }] }
+    Report { inspection, systems: vec![SystemReport { system, assessment, evidence }], boot: Vec::new() }
 }
 
 const BIOS_BOOT: &str = model::inspection::GPT_BIOS_BOOT;

@@ -65,7 +65,7 @@ fn report(evidence: Vec<Evidence>) -> Report {
     };
     let inspection = Inspection { systems: vec![system.clone()], ..Inspection::default() };
     let assessment = infer::assess(&system, &inspection, &evidence, None);
-    Report { inspection, systems: vec![SystemReport { system, assessment, evidence }] }
+    Report { inspection, systems: vec![SystemReport { system, assessment, evidence }], boot: Vec::new() }
 }
 
 fn of(evidence: Vec<Evidence>) -> Before {
