@@ -145,7 +145,7 @@ fn escape(session: &mut Session, title: &str) -> Result<()> {
 
 /// The number of the plan shown.
 fn plan(screen: &str) -> Option<&str> {
-    screen.lines().find_map(|l| l.trim().strip_prefix("Plan "))
+    screen.lines().find_map(|l| Some(l.trim().split_once(" - plan ")?.1))
 }
 
 /// The two consoles differ by a row in height; all that is said is the same.

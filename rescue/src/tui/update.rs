@@ -314,11 +314,13 @@ fn moved(ui: &Ui, run: &RunState, k: Key, letters: bool) -> Option<usize> {
     let page = draw::page(ui, run)?;
     let most = page.lines.len().saturating_sub(page.height);
     let at = ui.scroll.min(most);
+    // In the last row stands how much more there is.
+    let whole = page.height.saturating_sub(1).max(1);
     let to = match k {
         Key::Up => at.saturating_sub(1),
         Key::Down => at + 1,
-        Key::PageUp => at.saturating_sub(page.height.max(1)),
-        Key::PageDown => at + page.height.max(1),
+        Key::PageUp => at.saturating_sub(whole),
+        Key::PageDown => at + whole,
         Key::End => most,
         _ => 0,
     };

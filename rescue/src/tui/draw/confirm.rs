@@ -81,7 +81,8 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         Action::Repair => title.to_owned(),
         _ => format!("{title} snapshot {}", crate::tui::words::short(plan.to)),
     };
-    out.extend(paragraph(&title, strong, 0, columns));
+    // Of several consoles each shows which plan it is about.
+    out.extend(paragraph(&format!("{title} - plan {}", question.id.0.short(12)), strong, 0, columns));
     out.extend(paragraph(plan.to_says.as_str(), plain, 2, columns));
     let repairs = run.boot_repairs.as_ref().filter(|_| plan.action == Action::Repair);
     for item in repairs.iter().flat_map(|r| r.items.iter().chain(&r.left)) {
@@ -129,7 +130,6 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
             out.extend(hanging("  [ok] ", &says, plain, columns));
         }
     }
-    out.extend(paragraph(&format!("Plan {}", question.id.0.short(12)), plain, 0, columns));
     out
 }
 

@@ -6,29 +6,35 @@ use crate::layout::PACK_RESERVE;
 use model::text::DisplayText;
 use model::units::ByteLen;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is not looked up yet may be new; more of it than this is not counted. Half of the reserve is there for the rest of what can be
-/// under way.
-const MOST_UNKNOWN: u64 = 20 << 20;
-/// Footers, nodes above the leaves.
-const BESIDES: u64 = 1 << 20;
+/// Footers, nodes above the leaves, and what a caller hands over before it looks again.
+const BESIDES: u64 = 2 << 20;
 
 /// Counts bytes from when they are found to be new until they are put.
 pub(super) struct Stock {
     /// Plain bytes of new chunks in frames that are in no pack yet: data, nodes.
     data: AtomicU64,
     nodes: AtomicU64,
+    packs: Mutex<Packs>,
+}
+
+/// Both change at once when a pack was put: whoever looks in between would count its room twice, or not at all.
+struct Packs {
     /// Frames as stored, in packs that are not put yet.
-    packed: AtomicU64,
+    waiting: u64,
     /// Free after the last pack was put; the greatest number where that is not known.
-    free: AtomicU64,
+    free: u64,
 }
 
 impl Stock {
     pub(super) fn new(free: Option<ByteLen>) -> Self {
-        let none = || AtomicU64::new(0);
-        let free = AtomicU64::new(free.map_or(u64::MAX, |f| f.0));
-        Self { data: none(), nodes: none(), packed: none(), free }
+        let packs = Packs { waiting: 0, free: free.map_or(u64::MAX, |f| f.0) };
+        Self { data: AtomicU64::new(0), nodes: AtomicU64::new(0), packs: Mutex::new(packs) }
+    }
+
+    fn packs(&self) -> MutexGuard<'_, Packs> {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn plain(&self, data: bool) -> &AtomicU64 {
@@ -47,22 +53,25 @@ impl Stock {
 
     /// A frame of that length as stored goes into a pack.
     pub(super) fn packed(&self, stored: usize) {
-        self.packed.fetch_add(stored as u64, Ordering::Relaxed);
+        self.packs().waiting += stored as u64;
     }
 
     /// A pack with so many bytes of frames was put, and so much is free now.
     pub(super) fn put(&self, frames: u64, free: Option<ByteLen>) {
-        self.packed.fetch_sub(frames, Ordering::Relaxed);
-        self.free.store(free.map_or(u64::MAX, |f| f.0), Ordering::Relaxed);
+        let mut packs = self.packs();
+        packs.waiting = packs.waiting.saturating_sub(frames);
+        packs.free = free.map_or(u64::MAX, |f| f.0);
     }
 
     /// Fails where what is certain to be stored, and what may be, takes the room that is left. `under_way` is what is between the
     /// caller and the packs. While nothing new was found nothing is refused: it needs no room.
     pub(super) fn check(&self, under_way: u64) -> Result<(), StoreError> {
         let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        let (free, data) = (of(&self.free), of(&self.data));
-        let certain = data.saturating_add(of(&self.nodes)).saturating_add(of(&self.packed));
-        let unknown = under_way.saturating_sub(data).min(MOST_UNKNOWN);
+        let data = of(&self.data);
+        let Packs { waiting, free } = *self.packs();
+        let certain = data.saturating_add(of(&self.nodes)).saturating_add(waiting);
+        // What is not looked up yet may be new.
+        let unknown = under_way.saturating_sub(data);
         let needed = [unknown, BESIDES, PACK_RESERVE].into_iter().fold(certain, u64::saturating_add);
         match certain > 0 && free < needed {
             true => Err(full(ByteLen(free), ByteLen(PACK_RESERVE))),
@@ -85,12 +94,12 @@ mod tests {
 
     #[test]
     fn room_is_left_for_what_is_under_way() {
-        let stock = Stock::new(Some(ByteLen(40 * MIB)));
+        let stock = Stock::new(Some(ByteLen(41 * MIB)));
         assert!(stock.check(0).is_ok());
         stock.gathered(10 << 20, true);
         assert!(stock.check(10 * MIB).is_ok());
         stock.gathered(21 << 20, true);
-        assert!(stock.check(31 * MIB).is_ok(), "31 MiB, and 9 besides");
+        assert!(stock.check(31 * MIB).is_ok(), "31 MiB, and 10 besides");
         assert!(stock.check(32 * MIB).is_err(), "one more that may be new");
         // Compressed it is less.
         stock.framed(31 << 20, true);
