@@ -161,6 +161,21 @@ fn a_session_is_believed_where_its_end_left_a_trace() {
     assert_eq!(told(&goes_on), Comparison::Content);
     let older = ends_at(&commit(&commit(&commit(&replayed, 20, 6), 21, 7), 1, 8), 21);
     assert_eq!(told(&older), Comparison::Metadata);
+    // The session went round the log: copies of blocks come first, of a transaction that began at its end.
+    let round = |next: u8| {
+        let stale = ends_at(&commit(&patched(&ended, journal + 0x18, &[0, 0, 0, next]), 20, 6), 21);
+        let copies = patched(&stale, blocks(&ended, "<8>")[1] * BLOCK, &[7; 2 * 4096]);
+        commit(&commit(&copies, 3, 7), 4, 8)
+    };
+    assert_eq!(told(&round(9)), Comparison::Metadata);
+    assert_eq!(told(&round(10)), Comparison::Content);
+    // It was longer than the one before: what is called the end lies in the middle of it.
+    let longer = |next: u8| {
+        let stale = ends_at(&patched(&ended, journal + 0x18, &[0, 0, 0, next]), 3);
+        (1..=4).fold(stale, |image, block| commit(&image, usize::from(block), block + 4))
+    };
+    assert_eq!(told(&longer(9)), Comparison::Metadata);
+    assert_eq!(told(&longer(10)), Comparison::Content);
 }
 
 #[test]

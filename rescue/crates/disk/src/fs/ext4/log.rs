@@ -510,13 +510,30 @@ impl Log {
             Some(head) => self.commit_before(head, most)?,
             None => None,
         };
-        // Kernels before 6.4 begin at the first block again with each mount, and leave the end as they found it.
-        match self.header(self.first)? {
-            Some((_, sequence)) if before_end.is_none_or(|end| !not_before(end.sequence, sequence)) => {
-                Ok(self.walk(self.first, sequence, most)?.newest.or(before_end))
+        // Kernels before 6.4 begin at the first block again with each mount, and leave the end as they found it: it may lie in the middle of
+        // what they wrote.
+        let from_first = match self.first_header(most)? {
+            Some((at, sequence)) => self.walk(at, sequence, most)?.newest,
+            None => None,
+        };
+        let from_first = from_first.filter(|newest| !not_before(newest.sequence, self.sequence));
+        Ok(match (before_end, from_first) {
+            (Some(end), Some(first)) if not_before(end.sequence, first.sequence) => Some(end),
+            (end, first) => first.or(end),
+        })
+    }
+
+    /// The first block of the log's area that is no copy of another block, and its transaction: where a session goes round the log,
+    /// copies of a transaction that began at its end come first. They are at most as many as a descriptor block names (a tag takes eight
+    /// bytes at least), and none is taken for anything else, since a magic number in them is blanked.
+    fn first_header(&mut self, most: u32) -> Result<Option<(u32, u32)>, FsError> {
+        let tags = u32::try_from(self.reader.block_len() / 8).unwrap_or(u32::MAX);
+        for at in (self.first..self.last).take(usize::try_from(tags.min(most)).unwrap_or(usize::MAX)) {
+            if let Some((_, sequence)) = self.header(at)? {
+                return Ok(Some((at, sequence)));
             }
-            _ => Ok(before_end),
         }
+        Ok(None)
     }
 
     /// Where the log ended when it was last emptied, by a kernel that says so.
