@@ -123,8 +123,7 @@ impl Breakage {
 }
 
 /// The wait for it is cut short: 90 seconds are the rule.
-const NO_SUCH_DISK: &str =
-    "UUID=00000000-0000-4000-8000-000000000000 /srv ext4 x-systemd.device-timeout=20 0 2\n";
+const NO_SUCH_DISK: &str = "UUID=00000000-0000-4000-8000-000000000000 /srv ext4 x-systemd.device-timeout=20 0 2\n";
 
 /// A target's disk as a raw image, and where its volumes lie.
 #[derive(Debug, Clone)]

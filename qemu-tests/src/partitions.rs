@@ -1,7 +1,7 @@
 //! The partitions of an image, and the target's disk with sectors of another size.
 
-use crate::machine::run;
 use crate::Result;
+use crate::machine::run;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
@@ -63,7 +63,8 @@ impl Partitions {
                 name: text(&p["name"]),
             })
         };
-        let all: Option<Vec<Partition>> = table["partitions"].as_array().map(|all| all.iter().filter_map(partition).collect());
+        let all: Option<Vec<Partition>> =
+            table["partitions"].as_array().map(|all| all.iter().filter_map(partition).collect());
         match (text(&table["id"]), all) {
             (Some(disk), Some(all)) if !all.is_empty() => Ok(Self { disk, all }),
             _ => Err(format!("sfdisk tells of no partitions: {told}").into()),

@@ -27,10 +27,7 @@ impl Patch {
     /// Where they are not, or cannot be read.
     pub fn between(from: &Path, to: &Path) -> Result<Self> {
         let mut blocks = Vec::new();
-        differing(&File::open(from)?, &File::open(to)?, &mut |at, _, bytes| {
-            blocks.push((at, bytes.to_vec()));
-            Ok(())
-        })?;
+        differing(&File::open(from)?, &File::open(to)?, &mut |at, bytes| blocks.push((at, bytes.to_vec())))?;
         Ok(Self { blocks })
     }
 
@@ -84,17 +81,25 @@ impl Patch {
         let mut out: Vec<Range<u64>> = Vec::new();
         for (at, bytes) in &self.blocks {
             let end = at + bytes.len() as u64;
+            let full = out.len() == most;
             match out.last_mut() {
                 Some(last) if last.end == *at => last.end = end,
-                _ if out.len() == most => break,
+                _ if full => break,
                 _ => out.push(*at..end),
             }
         }
         out
     }
 
+    /// Without the blocks of which that is said, by where they lie and what stands there.
+    #[must_use]
+    pub fn without(mut self, said: impl Fn(u64, &[u8]) -> bool) -> Self {
+        self.blocks.retain(|(at, bytes)| !said(*at, bytes));
+        self
+    }
+
     /// What stands at a place in the later image, where that differs.
-    fn at(&self, at: u64) -> Option<&[u8]> {
+    pub fn at(&self, at: u64) -> Option<&[u8]> {
         let found = self.blocks.binary_search_by_key(&at, |(at, _)| *at).ok()?;
         self.blocks.get(found).map(|(_, bytes)| bytes.as_slice())
     }
@@ -135,8 +140,8 @@ impl Patch {
     }
 }
 
-/// Tells of each block that two images of the same length do not share: where it lies, and what stands there in each.
-fn differing(a: &File, b: &File, told: &mut dyn FnMut(u64, &[u8], &[u8]) -> Result<()>) -> Result<()> {
+/// Tells of each block that two images of the same length do not share: where it lies, and what stands there in the second.
+fn differing(a: &File, b: &File, told: &mut dyn FnMut(u64, &[u8])) -> Result<()> {
     let len = a.metadata()?.len();
     if b.metadata()?.len() != len {
         return Err(format!("one image has {len} bytes, the other {}", b.metadata()?.len()).into());
@@ -150,10 +155,11 @@ fn differing(a: &File, b: &File, told: &mut dyn FnMut(u64, &[u8], &[u8]) -> Resu
         a.read_exact_at(&mut left[..piece], at)?;
         b.read_exact_at(&mut right[..piece], at)?;
         if left[..piece] != right[..piece] {
-            let blocks = left[..piece].chunks(usize::try_from(BLOCK)?).zip(right[..piece].chunks(usize::try_from(BLOCK)?));
+            let blocks =
+                left[..piece].chunks(usize::try_from(BLOCK)?).zip(right[..piece].chunks(usize::try_from(BLOCK)?));
             for (i, (x, y)) in (0_u64..).zip(blocks) {
                 if x != y {
-                    told(at + i * BLOCK, x, y)?;
+                    told(at + i * BLOCK, y);
                 }
             }
         }
@@ -202,6 +208,9 @@ mod tests {
         patch.keep(&file("patch")).unwrap();
         assert_eq!(Patch::kept(&file("patch")).unwrap(), patch);
         assert!(patch.missed(&file("base"), &file("later")).unwrap().is_empty());
+        assert_eq!(patch.at(3 * PIECE).map(|b| &b[..3]), Some(&b"TWO"[..]));
+        let left = patch.clone().without(|at, bytes| at > 4 * PIECE && bytes.ends_with(b"end"));
+        assert_eq!((left.len(), left.at(3 * PIECE)), (4096, patch.at(3 * PIECE)));
         // Something else altogether, with a block where neither has one.
         image("other", &[(2 * PIECE, b"stray"), (5 * PIECE + 4093, b"end")]);
         let missed = patch.missed(&file("base"), &file("other")).unwrap();

@@ -218,7 +218,8 @@ fn plan(session: &mut Session, breakage: Breakage, home: &str) -> Result<String>
 /// It comes up all the way, from the firmware and the disk that are meant, and everything of it is in order.
 fn comes_up(parts: &Parts, firmware: Firmware, sector: u32) -> Result<()> {
     let mut guest = Guest::login(parts.start()?)?;
-    let up = "systemctl is-system-running --wait >/dev/null; journalctl -q -b -o cat _PID=1 | grep 'Startup finished in'";
+    let up =
+        "systemctl is-system-running --wait >/dev/null; journalctl -q -b -o cat _PID=1 | grep 'Startup finished in'";
     guest.run(up, BOOT)?;
     let audit = guest.run("dpkg --audit", COMMAND)?;
     if !audit.trim().is_empty() {
@@ -227,7 +228,12 @@ fn comes_up(parts: &Parts, firmware: Firmware, sector: u32) -> Result<()> {
     guest.run("dpkg --verify libc6 hello && hello >/dev/null && ls /var/lib/dpkg/updates | (! grep .)", COMMAND)?;
     guest.run("mountpoint -q /boot/efi && test -s /boot/efi/EFI/BOOT/BOOTX64.EFI", COMMAND)?;
     let not = if firmware == Firmware::Bios { "! " } else { "" };
-    guest.run(&format!("test {not}-d /sys/firmware/efi && test \"$(cat /sys/block/vda/queue/logical_block_size)\" = {sector}"), COMMAND)?;
+    guest.run(
+        &format!(
+            "test {not}-d /sys/firmware/efi && test \"$(cat /sys/block/vda/queue/logical_block_size)\" = {sector}"
+        ),
+        COMMAND,
+    )?;
     guest.poweroff()
 }
 

@@ -13,6 +13,7 @@ use qemu_tests::rescue::{self, Session};
 use qemu_tests::{Result, large, target};
 use serde_json::Value;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -47,6 +48,8 @@ pub(crate) struct Bench {
     begun: Patch,
     /// What an uncut rollback changes.
     after: Patch,
+    /// What of the target's root was free before the rollback, as ranges of the disk.
+    free: Vec<Range<u64>>,
     partitions: Partitions,
 }
 
@@ -56,13 +59,15 @@ impl Bench {
         // What a run that was killed left mounted.
         let _ = Command::new("umount").arg(folder.join("store")).stderr(Stdio::null()).status();
         let base = target::debian(say)?;
-        let own = [include_str!("bench.rs"), include_str!("point.rs")].map(|text| model::id::Digest::of(text.as_bytes()));
+        let own =
+            [include_str!("bench.rs"), include_str!("point.rs")].map(|text| model::id::Digest::of(text.as_bytes()));
         let made_of = format!("{} {} {} {}", rescue::fingerprint(image)?, target::recipe()?, own[0], own[1]);
         let mut bench = Self {
             folder: folder.to_path_buf(),
             holdfast: image_builder::programs::build_one("holdfast", "holdfast")?,
             begun: Patch::default(),
             after: Patch::default(),
+            free: Vec::new(),
             partitions: Partitions::of(&base)?,
         };
         if let Some(record) = Record::kept(folder).filter(|r| r.made_of == made_of) {
@@ -72,6 +77,7 @@ impl Bench {
             }
             bench.begun = Patch::kept(&bench.file("begun.patch"))?;
             bench.after = Patch::kept(&bench.file("after.patch"))?;
+            bench.free = free(&Target::new(&bench.file("prior.img"), 512, &base)?)?;
             say("going on with what an earlier run made");
             return Ok((bench, record));
         }
@@ -103,7 +109,8 @@ impl Bench {
     }
 
     fn make(&mut self, base: &Path, image: &Path, say: &mut dyn FnMut(&str)) -> Result<Uncut> {
-        let (disk, stick, good, prior) = (self.disk(), self.file("stick.img"), self.file("good.img"), self.file("prior.img"));
+        let (disk, stick, good, prior) =
+            (self.disk(), self.file("stick.img"), self.file("good.img"), self.file("prior.img"));
         copy(base, &disk)?;
         copy(image, &stick)?;
         File::options().write(true).open(&stick)?.set_len(STICK)?;
@@ -118,7 +125,8 @@ impl Bench {
         copy(&disk, &good)?;
         say("it writes its ledger anew and loses its kernel; its ESP and the second copy of its table are overwritten");
         let mut guest = Guest::login(self.target("second").start()?)?;
-        guest.run(&format!("{LEDGER} && apt-get -q -y install /opt/packages/install/*.deb"), Duration::from_secs(300))?;
+        guest
+            .run(&format!("{LEDGER} && apt-get -q -y install /opt/packages/install/*.deb"), Duration::from_secs(300))?;
         guest.run("rm /boot/vmlinuz-* && sync", Duration::from_secs(60))?;
         guest.poweroff()?;
         let broken = Target::new(&disk, 512, base)?;
@@ -126,6 +134,7 @@ impl Bench {
         let len = fs::metadata(&disk)?.len();
         broken.zero(len - 33 * 512, 33 * 512)?;
         copy(&disk, &prior)?;
+        self.free = free(&Target::new(&prior, 512, base)?)?;
 
         say("the rescue is brought to its first write, and halted there");
         let mut session = Session::start(&self.rescued("begin"))?;
@@ -192,15 +201,16 @@ impl Bench {
     fn holds_what_was_saved(&self, good: &Path, like: &Path) -> Result<()> {
         let (now, then) = (Target::new(&self.disk(), 512, like)?, Target::new(good, 512, like)?);
         now.check()?;
-        let root = now.root();
-        let mut free: Vec<_> = large::free(&then.root_volume())?.into_iter().map(|r| root.start + r.start..root.start + r.end).collect();
+        let mut free = free(&then)?;
         let others = self.partitions.all.iter().filter(|p| ![1, 2, 3].contains(&p.number));
         free.extend(others.map(|p| p.start..p.start + p.len));
         let differs = Patch::between(good, &self.disk())?.places(usize::MAX);
-        let within = |place: &std::ops::Range<u64>| free.iter().any(|f| f.start <= place.start && place.end <= f.end);
+        let within = |place: &Range<u64>| free.iter().any(|f| f.start <= place.start && place.end <= f.end);
         match differs.iter().flat_map(|place| blocks(place.clone())).find(|block| !within(block)) {
             None => Ok(()),
-            Some(block) => Err(format!("after a rollback the disk is not what was saved, at byte {}", block.start).into()),
+            Some(block) => {
+                Err(format!("after a rollback the disk is not what was saved, at byte {}", block.start).into())
+            }
         }
     }
 
@@ -261,7 +271,15 @@ impl Bench {
             return Ok(());
         }
         let mut machine = self.target("refuses").firmware(firmware).with(&["-snapshot"]).start()?;
-        let says = ["Linux version", "login: ", "a rollback is not finished", "no such device", "No bootable", "failed to load", "Interactive Shell"];
+        let says = [
+            "Linux version",
+            "login: ",
+            "a rollback is not finished",
+            "no such device",
+            "No bootable",
+            "failed to load",
+            "Interactive Shell",
+        ];
         match machine.console.expect_any(&says, REFUSAL)? {
             (0 | 1, _) => Err(format!("on {firmware:?} a kernel starts, with fences on {fenced:?}").into()),
             (said, _) => {
@@ -331,13 +349,17 @@ impl Bench {
         self.is(way)
     }
 
-    /// Every byte is what it is to be.
+    /// Every byte is what it is to be. Undone, what was free before may hold what the rollback wrote there, and nothing else.
     fn is(&self, way: Way) -> Result<()> {
-        let wanted = match way {
-            Way::Finish => &self.after,
-            Way::Undo => &Patch::default(),
-        };
-        wanted.missed(&self.file("prior.img"), &self.disk()).and_then(same)
+        let (prior, disk) = (self.file("prior.img"), self.disk());
+        match way {
+            Way::Finish => self.after.missed(&prior, &disk).and_then(same),
+            Way::Undo => {
+                let was_free = |at| self.free.iter().any(|f| f.start <= at && at + 4096 <= f.end);
+                let free = |at, now: &[u8]| was_free(at) && self.after.at(at) == Some(now);
+                same(Patch::between(&prior, &disk)?.without(free))
+            }
+        }
     }
 
     /// Keeps what went wrong; the images stay as it left them.
@@ -346,15 +368,23 @@ impl Bench {
     }
 }
 
+/// What is free of a target's root, as ranges of its disk, by the file system's own tools.
+fn free(target: &Target) -> Result<Vec<Range<u64>>> {
+    let start = target.root().start;
+    Ok(large::free(&target.root_volume())?.into_iter().map(|r| start + r.start..start + r.end).collect())
+}
+
 /// Nothing differs.
 fn same(missed: Patch) -> Result<()> {
     match missed.is_empty() {
         true => Ok(()),
-        false => Err(format!("{} bytes are not what they are to be, first at {:?}", missed.len(), missed.places(4)).into()),
+        false => {
+            Err(format!("{} bytes are not what they are to be, first at {:?}", missed.len(), missed.places(4)).into())
+        }
     }
 }
 
-fn blocks(place: std::ops::Range<u64>) -> impl Iterator<Item = std::ops::Range<u64>> {
+fn blocks(place: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     place.step_by(4096).map(|at| at..at + 4096)
 }
 
@@ -385,6 +415,8 @@ fn wait_for(machine: &mut Machine, every: Duration, enough: &mut dyn FnMut(Writt
 
 /// The store on a stick's image, mounted through a loop device.
 struct Store {
+    mounted: PathBuf,
+    /// Where it lies on it (docs/boot-contract.md).
     at: PathBuf,
     held: bool,
 }
@@ -392,24 +424,26 @@ struct Store {
 impl Store {
     fn mount(stick: &Path, at: &Path) -> Result<Self> {
         let partitions = Partitions::of(stick)?;
-        let store = partitions.all.iter().find(|p| p.kind.eq_ignore_ascii_case(GPT_STORE)).ok_or("the stick has no store")?;
+        let store =
+            partitions.all.iter().find(|p| p.kind.eq_ignore_ascii_case(GPT_STORE)).ok_or("the stick has no store")?;
         fs::create_dir_all(at)?;
         let options = format!("loop,offset={},sizelimit={}", store.start, store.len);
-        run(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(stick).arg(at))
-            .map_err(|e| format!("{e}; this scenario mounts the stick's store through a loop device: run it as root"))?;
-        Ok(Self { at: at.to_path_buf(), held: true })
+        run(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(stick).arg(at)).map_err(|e| {
+            format!("{e}; this scenario mounts the stick's store through a loop device: run it as root")
+        })?;
+        Ok(Self { mounted: at.to_path_buf(), at: at.join("holdfast"), held: true })
     }
 
     fn unmount(mut self) -> Result<()> {
         self.held = false;
-        run(Command::new("umount").arg(&self.at))
+        run(Command::new("umount").arg(&self.mounted))
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
         if self.held {
-            let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
+            let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
         }
     }
 }

@@ -79,9 +79,11 @@ pub fn bare_disk(run: &RunState) -> Result<&Disk, String> {
     }
     match bare.as_slice() {
         [one] => Ok(one),
-        [] => Err("No disk here is empty or without a partition table. One that holds something is written over on the \
+        [] => {
+            Err("No disk here is empty or without a partition table. One that holds something is written over on the \
                    command line only."
-            .into()),
+                .into())
+        }
         many => {
             let names: Vec<String> = many.iter().map(|d| d.no.to_string()).collect();
             Err(format!("{} are {are}: attach only the one that is meant.", names.join(" and ")))
