@@ -2,7 +2,8 @@
 //! 4096 bytes. Each time it is shown that it does not start (or the rescue says what is broken, where a start proves nothing), it is taken
 //! back by keystrokes over the serial line, and then comes up: login prompt, journal, packages, file systems.
 //!
-//! `HOLDFAST_BREAKAGES="bios-512-kernel uefi-4096-esp"` does only these.
+//! `HOLDFAST_BREAKAGES="bios-512-kernel uefi-4096-esp"` does only these. The good machines stay in `target/qemu/breakages` until all was
+//! done.
 
 use qemu_tests::breakage::{Breakage, Start, Target};
 use qemu_tests::guest::{BOOT, Guest};
@@ -20,7 +21,7 @@ const MACHINES: [(Firmware, u32, &[Breakage]); 3] = [
     (Firmware::Bios, 512, &Breakage::ALL),
     (Firmware::Uefi, 512, &Breakage::ALL),
     // On a BIOS, GRUB starts from no disk with such sectors (`with_large_sectors`).
-    (Firmware::Uefi, 4096, &[Breakage::Esp, Breakage::Table, Breakage::Kernel]),
+    (Firmware::Uefi, 4096, &[Breakage::Esp, Breakage::Table, Breakage::BothTables, Breakage::Kernel]),
 ];
 
 /// How long a broken machine may take to say so.
@@ -31,7 +32,8 @@ const COMMAND: Duration = Duration::from_secs(180);
 fn main() -> Result<()> {
     let began = Instant::now();
     let mut say = |text: &str| println!("[{:>4} s] {text}", began.elapsed().as_secs());
-    let folder = workspace::scratch("breakages")?;
+    let folder = workspace::cache()?.join("breakages");
+    fs::create_dir_all(&folder)?;
     let image = rescue::image()?;
     let only = std::env::var("HOLDFAST_BREAKAGES").ok();
     let only: Option<Vec<&str>> = only.as_deref().map(|names| names.split_whitespace().collect());
@@ -47,7 +49,9 @@ fn main() -> Result<()> {
             machine.broken_and_taken_back(breakage, &mut say)?;
             done += 1;
         }
-        machine.forget()?;
+    }
+    if only.is_none() {
+        fs::remove_dir_all(&folder)?;
     }
     if only.is_some_and(|o| o.len() != done) {
         return Err(format!("{done} cases were done: not as many as were named").into());
@@ -82,8 +86,14 @@ impl<'a> Machine<'a> {
     ) -> Result<Self> {
         let like = target::debian(say)?;
         let file = |what: &str| folder.join(format!("{firmware:?}-{sector}-{what}").to_lowercase());
-        let stick = rescue::stick(image, &file("stick.qcow2"))?;
-        let machine = Self { folder, firmware, sector, good: file("good.img"), like, stick };
+        let machine = Self { folder, firmware, sector, good: file("good.img"), like, stick: file("stick.qcow2") };
+        let (kept, made_of) = (file("made-of"), format!("{} {}", rescue::fingerprint(image)?, target::recipe()?));
+        if fs::read_to_string(&kept).is_ok_and(|k| k == made_of) {
+            say(&format!("{firmware:?}, sectors of {sector} bytes: as an earlier run made it"));
+            return Ok(machine);
+        }
+        let _ = fs::remove_file(&kept);
+        rescue::stick(image, &machine.stick)?;
         match sector {
             512 => copy(&machine.like, &machine.good)?,
             _ => with_large_sectors(&machine.like, folder, &machine.good)?,
@@ -96,6 +106,7 @@ impl<'a> Machine<'a> {
         must(&session.screen(), &["[ok] shut down in order"])?;
         session.snapshot()?;
         session.poweroff()?;
+        fs::write(kept, made_of)?;
         Ok(machine)
     }
 
@@ -155,12 +166,6 @@ impl<'a> Machine<'a> {
         say(&format!("{case}: it comes up, and is whole"));
         fs::remove_file(disk)?;
         Ok(fs::remove_file(stick)?)
-    }
-
-    /// Removes its images.
-    fn forget(self) -> Result<()> {
-        fs::remove_file(self.good)?;
-        Ok(fs::remove_file(self.stick)?)
     }
 }
 
