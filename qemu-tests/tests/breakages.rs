@@ -1,5 +1,5 @@
-//! A real Debian, saved by the rescue while it was good, is broken in seven ways: on a BIOS and on UEFI, on disks with sectors of 512 and of
-//! 4096 bytes. Each time it is shown that it does not start (or the rescue says what is broken, where a start proves nothing), it is taken
+//! A real Debian, saved by the rescue while it was good, is broken in seven ways: on a BIOS and on UEFI, on disks with sectors of 512 and
+//! of 4096 bytes. Each time it is shown that it does not start (or the rescue says what is broken, where a start proves nothing), it is taken
 //! back by keystrokes over the serial line, and then comes up: login prompt, journal, packages, file systems.
 //!
 //! `HOLDFAST_BREAKAGES="bios-512-kernel uefi-4096-esp"` does only these. The good machines stay in `target/qemu/breakages` until all was

@@ -73,7 +73,10 @@ impl Bench {
         if let Some(record) = Record::kept(folder).filter(|r| r.made_of == made_of) {
             if let Ok(found) = fs::read_to_string(bench.file("found.txt")) {
                 let folder = folder.display();
-                return Err(format!("a cut of an earlier run went wrong; its images are in {folder}, remove that to begin anew:\n{found}").into());
+                return Err(format!(
+                    "a cut of an earlier run went wrong; its images are in {folder}, remove that to begin anew:\n{found}"
+                )
+                .into());
             }
             bench.begun = Patch::kept(&bench.file("begun.patch"))?;
             bench.after = Patch::kept(&bench.file("after.patch"))?;

@@ -3,8 +3,8 @@
 //! what is pending and both ways out are offered; one of them is gone, in turn, by the program on this computer, and one time in twenty by
 //! keystrokes in the rescue itself. After that every byte of the disk is what an uncut rollback leaves, or what was there before.
 //!
-//! The rescue is started and brought to its first write once; its state is kept, so that each cut begins there. What was made and which cuts
-//! are done stays in `target/qemu/cuts`: a run that was interrupted goes on. A cut after which anything was wrong stays too, and fails
+//! The rescue is started and brought to its first write once; its state is kept, so that each cut begins there. What was made and which
+//! cuts are done stays in `target/qemu/cuts`: a run that was interrupted goes on. A cut after which anything was wrong stays too, and fails
 //! every run until that folder is removed. After all 200 it is.
 
 mod bench;

@@ -107,10 +107,9 @@ fn replaced(run: &RunState, report: &Report) -> Option<Step> {
     let one_machine = kept.iter().all(|s| s.machine.is(&newest.machine));
     let to = kept.iter().find(|s| s.good).unwrap_or(newest);
     let (at, no) = (words::time(to.taken), disk.no);
-    let says = match disk.volumes.iter().all(|v| v.content == Content::Empty) {
-        true => format!("Put the state of {at} onto the empty disk {no} (shows the plan first)"),
-        false => format!("Put the state of {at} onto {no}, which has no partition table (shows the plan first)"),
-    };
+    // At a glance: the plan knows more.
+    let shows = if disk.volumes.iter().all(|v| v.content == Content::Empty) { "looks empty" } else { "has no table" };
+    let says = format!("Put the state of {at} onto {no}, which {shows} (plan first)");
     one_machine.then(|| submit(says, onto(to.id, disk)))
 }
 
