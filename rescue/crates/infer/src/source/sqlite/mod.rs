@@ -197,6 +197,7 @@ impl<'a> Database<'a> {
 /// The columns that a `CREATE TABLE` names, and whether each is the number of its row (`INTEGER PRIMARY KEY`). `None` for what has
 /// none to read here: tables without row numbers, and such as are made of a `SELECT`.
 fn columns(sql: &str) -> Option<Vec<(String, bool)>> {
+    let sql = without_comments(sql);
     let (from, to) = (sql.find('(')?, sql.rfind(')')?);
     let (list, rest) = (sql.get(from + 1..to)?, sql.get(to + 1..)?);
     if rest.to_ascii_uppercase().contains("WITHOUT") {
@@ -231,6 +232,27 @@ fn columns(sql: &str) -> Option<Vec<(String, bool)>> {
             .then(|| (name.to_owned(), is_number))
     };
     Some(parts.iter().filter_map(column).collect())
+}
+
+/// SQLite keeps the text of a schema as it was written, comments too.
+fn without_comments(sql: &str) -> String {
+    let (mut plain, mut rest) = (String::with_capacity(sql.len()), sql);
+    while let Some(at) = rest.find(['-', '/', '\'', '"']) {
+        let (before, from) = rest.split_at(at);
+        plain.push_str(before);
+        let quote = from.chars().next().unwrap_or_default();
+        let (len, kept) = match quote {
+            '\'' | '"' => (from[1..].find(quote).map_or(from.len(), |end| end + 2), true),
+            _ if from.starts_with("--") => (from.find('\n').unwrap_or(from.len()), false),
+            _ if from.starts_with("/*") => (from.find("*/").map_or(from.len(), |end| end + 2), false),
+            _ => (1, true),
+        };
+        let (part, after) = from.split_at(len);
+        plain.push_str(if kept { part } else { " " });
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
 }
 
 #[cfg(test)]

@@ -149,6 +149,9 @@ fn columns_are_told() {
     );
     let packages = "CREATE TABLE IF NOT EXISTS 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL)";
     assert_eq!(names(packages), Some(vec!["hnumtrue".to_owned(), "blobfalse".to_owned()]));
+    let commented = "CREATE TABLE t (\n a INTEGER PRIMARY KEY, -- the, (first\n b TEXT, /* not, this */ \"c--d\" TEXT, d DEFAULT '/*'\n)";
+    let told = ["atrue", "bfalse", "c--dfalse", "dfalse"].map(str::to_owned);
+    assert_eq!(names(commented), Some(told.to_vec()));
     assert_eq!(names("CREATE TABLE t (a, b) WITHOUT ROWID"), None);
     assert_eq!(names("CREATE TABLE t"), None);
 }
