@@ -41,6 +41,8 @@ pub enum Source {
     PacmanPackage,
     /// apk's database.
     ApkInstalled,
+    /// apk's log.
+    ApkLog,
     /// Any text log: looked at for runs of NUL bytes.
     TextLog,
     /// A directory in which package managers leave files when they are cut off (listing).
@@ -169,6 +171,7 @@ static WANTS: &[Want] = &[
     several(list(Source::PacmanPackage, "/var/lib/pacman/local/*", 16), 24),
     read(Source::ApkInstalled, "/lib/apk/db/installed", APK_INSTALLED),
     read(Source::ApkInstalled, "/usr/lib/apk/db/installed", APK_INSTALLED),
+    tail(Source::ApkLog, "/var/log/apk.log", LOG_TAIL),
     tail(Source::TextLog, "/var/log/apt/term.log", LOG_TAIL),
     tail(Source::TextLog, "/var/log/syslog", LOG_TAIL),
     tail(Source::TextLog, "/var/log/kern.log", LOG_TAIL),

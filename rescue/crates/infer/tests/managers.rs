@@ -6,8 +6,8 @@
 
 mod common;
 
-use common::{HostFile, at};
-use infer::{Files, Look, Want, absent, assess, combine, parse, parse_database, parse_listing, wants};
+use common::{Dice, HostFile, at};
+use infer::{Files, Look, Source, Want, absent, assess, combine, parse, parse_database, parse_listing, wants};
 use model::assessment::Assessment;
 use model::assessment::Confidence::{self, Certain, Likely};
 use model::assessment::Installation::{self, Broken, Idle, Interrupted};
@@ -21,6 +21,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A history, laid out as files.
 struct History(tempfile::TempDir);
@@ -193,43 +194,86 @@ fn dnfs_history_is_what_its_tables_say() {
     assert_eq!(named.unwrap(), ["one", "three", "two"]);
 }
 
+#[test]
+fn apks_database_is_what_apk_says() {
+    for end in ["ended", "upgraded", "killed-after", "killed-before", "failed"] {
+        let history = History::of(&format!("apk-{end}"));
+        let wanted = history.oracle().iter().filter(|line| line.contains("[installed]")).count();
+        let found = history.evidence().into_iter().find_map(|e| match e.fact {
+            Fact::Packages { manager: PackageManager::Apk, installed, broken } => Some((installed, broken)),
+            _ => None,
+        });
+        let (installed, broken) = found.unwrap();
+        assert_eq!(installed, u32::try_from(wanted).ok(), "{end}");
+        assert_eq!(
+            broken.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
+            if end == "failed" { vec!["two"] } else { vec![] }
+        );
+    }
+}
+
+/// What was done, in words, what the software facet must say, and by which rule.
+type Wanted = (&'static str, &'static str, Installation, Confidence, &'static str);
+
+const WANTED: &[Wanted] = &[
+    ("rpm-ended", "three packages installed", Idle, Likely, "other-in-order"),
+    ("rpm-upgraded", "one upgraded, one erased", Idle, Likely, "other-in-order"),
+    // Without a history of transactions: what it did not come to, nobody can tell.
+    ("rpm-killed-before", "killed before the first file of an upgrade", Idle, Likely, "other-in-order"),
+    ("rpm-killed-after", "killed in the script after unpacking", Broken, Likely, "packages-not-in-order"),
+    ("rpm-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
+    ("dnf-ended", "three packages installed", Idle, Likely, "other-in-order"),
+    ("dnf-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    ("dnf-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
+    ("dnf-killed-after", "killed in the script after unpacking", Interrupted, Certain, "transaction-cut-off"),
+    ("dnf-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
+    // `rpm -qa` names one package twice.
+    ("dnf-killed-then-mended", "killed, then another upgrade that ended", Broken, Likely, "packages-not-in-order"),
+    ("zypper-ended", "three packages installed", Idle, Likely, "other-in-order"),
+    ("zypper-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    // zypper saw it, and wrote that it failed.
+    ("zypper-killed-after", "its rpm killed in the script after unpacking", Broken, Likely, "packages-not-in-order"),
+    ("zypper-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
+    ("pacman-ended", "two packages installed", Idle, Likely, "other-in-order"),
+    ("pacman-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    ("pacman-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "lock-left"),
+    ("pacman-killed-after", "killed in the script after unpacking", Interrupted, Likely, "lock-left"),
+    ("apk-ended", "two packages installed", Idle, Likely, "other-in-order"),
+    ("apk-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    ("apk-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
+    ("apk-killed-after", "killed in the script after unpacking", Interrupted, Likely, "transaction-cut-off"),
+    ("apk-failed", "a script after unpacking failed", Broken, Likely, "packages-not-in-order"),
+];
+
 /// What the real histories come to.
 #[test]
 fn the_verdicts() {
-    let wanted: &[(&str, Installation, Confidence, &str)] = &[
-        ("rpm-ended", Idle, Likely, "other-in-order"),
-        ("rpm-upgraded", Idle, Likely, "other-in-order"),
-        // Without a history of transactions: what it did not come to, nobody can tell.
-        ("rpm-killed-before", Idle, Likely, "other-in-order"),
-        ("rpm-killed-after", Broken, Likely, "packages-not-in-order"),
-        ("rpm-failed", Idle, Likely, "other-in-order"),
-        ("dnf-ended", Idle, Likely, "other-in-order"),
-        ("dnf-upgraded", Idle, Likely, "other-in-order"),
-        ("dnf-killed-before", Interrupted, Likely, "transaction-cut-off"),
-        ("dnf-killed-after", Interrupted, Certain, "transaction-cut-off"),
-        ("dnf-failed", Idle, Likely, "other-in-order"),
-        // The upgrade after it ended in order, and one package still is there twice, as `rpm -qa` says.
-        ("dnf-killed-then-mended", Broken, Likely, "packages-not-in-order"),
-        ("zypper-ended", Idle, Likely, "other-in-order"),
-        ("zypper-upgraded", Idle, Likely, "other-in-order"),
-        // rpm was killed; zypper saw it, and wrote that it failed.
-        ("zypper-killed-after", Broken, Likely, "packages-not-in-order"),
-        ("zypper-failed", Idle, Likely, "other-in-order"),
-        ("pacman-ended", Idle, Likely, "other-in-order"),
-        ("pacman-upgraded", Idle, Likely, "other-in-order"),
-        ("pacman-killed-before", Interrupted, Likely, "lock-left"),
-        ("pacman-killed-after", Interrupted, Likely, "lock-left"),
-    ];
-    let wrong: Vec<String> = wanted
+    let told = |name: &str| {
+        let told = History::of(name).assessed();
+        (told.installation.value, told.installation.confidence, told.installation.rule)
+    };
+    let wrong: Vec<String> = WANTED
         .iter()
-        .filter_map(|(name, value, confidence, rule)| {
-            let told = History::of(name).assessed();
-            let f = &told.installation;
-            (f.value != *value || f.confidence != *confidence || f.rule != *rule)
-                .then(|| format!("{name}: {:?} {:?} {} ({})", f.value, f.confidence, f.rule, told.headline))
+        .filter_map(|(name, _, value, confidence, rule)| {
+            let told = told(name);
+            (told != (*value, *confidence, (*rule).to_owned())).then(|| format!("{name}: {told:?}"))
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The table of histories in docs/evidence.md is the one that is tested here.
+#[test]
+fn the_table_in_the_docs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/evidence.md");
+    let docs = fs::read_to_string(path).unwrap();
+    let lower = |text: String| text.to_lowercase();
+    for (name, done, value, confidence, rule) in WANTED {
+        let manager = name.split('-').next().unwrap();
+        let told = (lower(format!("{value:?}")), lower(format!("{confidence:?}")));
+        let line = format!("| {manager} | {done} | {} | {} | `{rule}` |", told.0, told.1);
+        assert!(docs.lines().any(|l| l == line), "docs/evidence.md lacks\n{line}");
+    }
 }
 
 /// A database of another kind is named.
@@ -238,6 +282,42 @@ fn other_databases_are_recognised() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("Packages.db");
     fs::write(&path, b"RpmP\0\0\0\0\0\0\0\0\0\0\0\0").unwrap();
-    let found = parse(infer::Source::RpmOther, &at("/var/lib/rpm/Packages.db"), &HostFile::open(&path));
+    let found = parse(Source::RpmOther, &at("/var/lib/rpm/Packages.db"), &HostFile::open(&path));
     assert!(found[0].says.as_str().contains("ndb") && matches!(found[0].fact, Fact::Unreadable { .. }), "{found:?}");
+}
+
+/// Whatever is done to their files, every parser comes to an end, soon, and tells no more than it may.
+#[test]
+fn damage_is_survived() {
+    let mut dice = Dice(7);
+    for (name, database) in
+        [("dnf-killed-after", "var/lib/dnf/history.sqlite"), ("rpm-killed-after", "usr/lib/sysimage/rpm/rpmdb.sqlite")]
+    {
+        let history = History::of(name);
+        let read = |suffix: &str| fs::read(history.path(&format!("{database}{suffix}"))).unwrap_or_default();
+        let (whole, wal) = (read(""), read("-wal"));
+        assert!(!whole.is_empty() && !wal.is_empty());
+        for round in 0..120 {
+            let (mut database, mut log) = (whole.clone(), wal.clone());
+            let torn = if round % 2 == 0 { &mut database } else { &mut log };
+            for _ in 0..dice.below(30) {
+                let at = dice.below(torn.len());
+                torn[at] = dice.roll().to_le_bytes()[0];
+            }
+            torn.truncate(torn.len() - dice.below(2) * dice.below(torn.len()));
+            for source in [Source::RpmDatabase, Source::DnfHistory, Source::Wtmpdb] {
+                // The log as a journal, too, and the other way round.
+                let (wal, journal) = if round % 7 == 0 { (None, Some(&log)) } else { (Some(&log), None) };
+                let files = Files {
+                    database: &database,
+                    wal: wal.map(|f| f as &dyn ReadAt),
+                    journal: journal.map(|f| f as &dyn ReadAt),
+                };
+                let began = Instant::now();
+                let evidence = parse_database(source, &at("/x"), files);
+                assert!(began.elapsed() < Duration::from_secs(5), "{name}: {source:?} took {:?}", began.elapsed());
+                assert!(evidence.len() <= 4 && serde_json::to_string(&evidence).unwrap().len() < 1 << 18, "{name}");
+            }
+        }
+    }
 }

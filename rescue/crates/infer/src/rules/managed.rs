@@ -46,12 +46,15 @@ pub(super) fn transaction_cut_off(case: &Case<'_>) -> Said {
     let confidence = match managed.manager {
         PackageManager::Dnf if traces => Certain,
         PackageManager::Dnf => Likely,
-        // A log's last lines may be what a power cut lost; and zypper writes none where there was nothing to do.
         _ if traces => Likely,
+        // It writes no line where there was nothing to do.
         PackageManager::Zypper if open && recent_enough(newest.time, case.newest_boot().map(|b| b.first.0 - ZONE)) => {
             Likely
         }
-        _ => Weak,
+        PackageManager::Zypper => Weak,
+        // The last lines of a log may be what a power cut lost.
+        _ if open => Weak,
+        _ => Likely,
     };
     Some(Vote::new(Interrupted, confidence, with(&managed, std::iter::once(newest.id.clone()).chain(left))))
 }

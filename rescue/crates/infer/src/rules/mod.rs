@@ -213,7 +213,7 @@ static RULES: &[Rule] = &[
     },
     Rule {
         name: "transaction-cut-off",
-        doc: "The newest transaction in the history of dnf, zypper or pacman has no end and did not fail. Certain where dnf's \
+        doc: "The newest transaction in the history of dnf, zypper, pacman or apk has no end and did not fail. Certain where dnf's \
               own database says so and packages or files of it were left half done; a log's end alone says less.",
         judge: Judge::Installation(managed::transaction_cut_off),
     },

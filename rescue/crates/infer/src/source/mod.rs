@@ -1,6 +1,6 @@
 //! Evidence parsers, one file each.
 
-mod apk_database;
+mod apk;
 mod apt_history;
 pub(crate) mod boot_files;
 mod bytes;
@@ -48,7 +48,8 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::ZyppHistory => zypp_history::parse(origin, file),
         Source::PacmanLog => pacman::parse_log(origin, file),
         Source::PacmanLock => pacman::parse_lock(origin),
-        Source::ApkInstalled => apk_database::parse(origin, file),
+        Source::ApkInstalled => apk::parse(origin, file),
+        Source::ApkLog => apk::parse_log(origin, file),
         Source::Kernel
         | Source::Initramfs
         | Source::ModulesDep
