@@ -67,10 +67,15 @@ pub(crate) struct Planned<'a> {
 pub(crate) fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Option<Reply> {
     let (id, _) = plans::encode(planned.plan);
     // Of disks that are written whole nothing is kept, and what they hold is in the plan.
-    let usable = planned.plan.is_usable() && planned.plan.disks.is_empty();
-    let why = match planned.plan.is_usable() {
-        true => "nothing of what these disks hold is kept",
-        false => "this plan cannot be carried out",
+    let composed = planned.plan.composed.is_some();
+    let usable = planned.plan.is_usable() && planned.plan.disks.is_empty() && !composed;
+    let why = match (planned.plan.is_usable(), planned.plan.action) {
+        (false, _) => "this plan cannot be carried out",
+        (true, Action::Put) => "nothing but what is put in its place changes",
+        (true, _) if composed => {
+            "it is not worked out where paths are kept; `holdfast diff SNAP now` tells what differs, and what is kept of it stays"
+        }
+        (true, _) => "nothing of what these disks hold is kept",
     };
     let nothing = Losses { plan: id, differences: Err(why.into()), seconds: None };
     let question = Question { id, plan: planned.plan.clone(), losses: (!usable).then_some(nothing) };

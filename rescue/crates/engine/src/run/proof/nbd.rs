@@ -4,7 +4,7 @@
 //! speaks on the other end may be taken over by what runs in the machine: every length and place is checked, nothing is
 //! kept of one request for the next, and what makes no sense ends the connection.
 
-use super::overlay::Overlay;
+use crate::run::overlay::Overlay;
 use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset};
 use std::io::{self, Read, Write};
