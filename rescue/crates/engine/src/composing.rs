@@ -56,6 +56,22 @@ struct Composing<'a> {
     taken: bool,
 }
 
+/// As [`keep`], with those of the paths that can be kept. Where none can, the plan says why of the first.
+pub(crate) fn keep_some(
+    jobs: &Jobs,
+    cx: &Context<'_>,
+    planned: Planned<'_>,
+    paths: &[RawName],
+    desk: &Desk,
+) -> Done<Option<Receipt>> {
+    keep(jobs, cx, planned, possible(cx, planned, paths), desk)
+}
+
+fn possible(cx: &Context<'_>, planned: Planned<'_>, paths: &[RawName]) -> Vec<RawName> {
+    let all: Vec<RawName> = paths.iter().filter(|p| held(cx, planned, p).is_ok()).cloned().collect();
+    if all.is_empty() { paths.iter().take(1).cloned().collect() } else { all }
+}
+
 /// Asks about a rollback that keeps paths, as often as somebody wants other paths kept, and runs what was approved.
 pub(crate) fn keep(
     jobs: &Jobs,
@@ -74,7 +90,7 @@ pub(crate) fn keep(
             Reply::Declined => return Ok(None),
             // All that is in use is read anyway.
             Reply::Reread(_) => {}
-            Reply::Keep(others) => paths = others,
+            Reply::Keep(others) => paths = possible(cx, planned, &others),
         }
     }
 }

@@ -347,7 +347,7 @@ impl Jobs {
                 Reply::Declined => return Ok(None),
                 Reply::Reread(everything) => full = everything,
                 Reply::Keep(paths) if plan.action == Action::Rollback => {
-                    return composing::keep(self, cx, planned, paths, desk);
+                    return composing::keep_some(self, cx, planned, &paths, desk);
                 }
                 Reply::Keep(_) => {}
             }

@@ -97,7 +97,8 @@ pub enum Command {
         /// Everything in use.
         full: bool,
     },
-    /// Ask a [`crate::event::Question`] about a rollback again with a plan that keeps these paths as they are now; none where empty.
+    /// Ask a [`crate::event::Question`] about a rollback again with a plan that keeps those of these paths that can be kept as they are
+    /// now; none where empty.
     Keep {
         /// The plan as it was asked.
         plan: PlanId,
