@@ -242,8 +242,9 @@ fn warn(cx: &Context<'_>, planned: Planned<'_>, paths: &[ComposedPath], warnings
     let within = |mark: &&Mark| {
         paths.iter().any(|p| files::below(mark.path.as_bytes(), &String::from_utf8_lossy(&p.path.0)).is_some())
     };
-    let (stay, go): (Vec<&Mark>, Vec<&Mark>) = found.iter().partition(within);
-    let (go, stay): (Vec<Mark>, Vec<Mark>) = (go.into_iter().copied().collect(), stay.into_iter().copied().collect());
+    let holds = |mark: &&Mark| paths.iter().any(|p| files::below(&p.path.0, mark.path).is_some());
+    let go: Vec<Mark> = found.iter().filter(|mark| !within(mark)).copied().collect();
+    let stay: Vec<Mark> = found.iter().filter(|mark| within(mark) || holds(mark)).copied().collect();
     let before: Vec<DisplayText> = elsewhere::warnings(&found).iter().map(|w| DisplayText::new(w)).collect();
     let after: Vec<DisplayText> = elsewhere::warnings(&go).iter().map(|w| DisplayText::new(w)).collect();
     warnings.retain(|w| !before.contains(w) || after.contains(w));
@@ -447,7 +448,7 @@ fn present(
         let volume = inspection.volume(path)?;
         let own = paths.iter().filter(|p| p.volume == *path);
         let mut asked = id.0.to_string().into_bytes();
-        own.clone().for_each(|p| asked.extend([&[0], &p.path.0[..]].concat()));
+        own.clone().for_each(|p| asked.extend([&b"\0"[..], &p.path.0].concat()));
         let digest = Digest::of(&asked);
         let more = own.map(|p| takes(p).0).fold(0, u64::saturating_add);
         Some(SavedVolume {

@@ -15,6 +15,8 @@ const FSCONFIG_SET_FLAG: libc::c_long = 0;
 const FSCONFIG_SET_STRING: libc::c_long = 1;
 const FSCONFIG_CMD_CREATE: libc::c_long = 6;
 const FSMOUNT_CLOEXEC: libc::c_long = 1;
+/// An argument that is not used.
+const NONE: libc::c_long = 0;
 /// Set-user-ID bits, device nodes and programs on it mean nothing, and reading does not change it.
 const INERT: libc::c_long = 0x2 | 0x4 | 0x8 | 0x10;
 
@@ -55,7 +57,7 @@ fn configure(context: &OwnedFd, command: libc::c_long, name: Option<&CStr>, valu
     let pointer = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
     // SAFETY: fsconfig(2) reads two strings that end in NUL, or none.
     let done = unsafe {
-        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, pointer(name), pointer(value), 0 as libc::c_long)
+        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, pointer(name), pointer(value), NONE)
     };
     if done == 0 {
         return Ok(());

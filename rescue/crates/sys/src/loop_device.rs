@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-mod ioctl {
+mod raw {
     nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, super::Config);
 }
@@ -19,7 +19,8 @@ const TRIES: u32 = 16;
 
 /// `struct loop_config`, with `struct loop_info64` within it.
 #[repr(C)]
-struct Config {
+#[derive(Debug)]
+pub struct Config {
     fd: u32,
     block_size: u32,
     device: [u64; 3],
@@ -52,7 +53,7 @@ impl LoopDevice {
         let mut last = io::Error::from(io::ErrorKind::ResourceBusy);
         for _ in 0..TRIES {
             // SAFETY: takes no argument and gives a number.
-            let number = unsafe { ioctl::loop_ctl_get_free(control.as_raw_fd()) };
+            let number = unsafe { raw::loop_ctl_get_free(control.as_raw_fd()) };
             let number = number.map_err(|e| told("no loop device is free", e.into()))?;
             let path = PathBuf::from(format!("/dev/loop{number}"));
             let device = OpenOptions::new().read(true).write(true).open(&path);
@@ -72,7 +73,7 @@ impl LoopDevice {
                 reserved: [0; 8],
             };
             // SAFETY: reads one `struct loop_config` of a live local, whose layout is the kernel's (304 bytes, tested).
-            match unsafe { ioctl::loop_configure(device.as_raw_fd(), &raw const config) } {
+            match unsafe { raw::loop_configure(device.as_raw_fd(), &raw const config) } {
                 Ok(_) => return Ok(Self { path, _device: device }),
                 Err(Errno::EBUSY) => {}
                 Err(e) => {

@@ -95,8 +95,9 @@ impl Serving {
 
 /// Tells the kernel that this thread is needed to write memory out.
 fn flushes() {
+    let (yes, none): (libc::c_ulong, libc::c_ulong) = (1, 0);
     // SAFETY: it takes integers. Where the kernel does not know it, or it is not for us, nothing is different.
-    unsafe { libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) };
+    unsafe { libc::prctl(PR_SET_IO_FLUSHER, yes, none, none, none) };
 }
 
 fn answer(mut device: &File, served: &dyn Served) {

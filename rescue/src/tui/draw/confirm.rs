@@ -82,7 +82,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     };
     let title = match plan.action {
         Action::Repair => title.to_owned(),
-        _ => format!("{title} snapshot {}", crate::tui::words::short(plan.to)),
+        _ => format!("{title} snapshot {}", words::short(plan.to)),
     };
     // Of several consoles each shows which plan it is about.
     out.extend(paragraph(&format!("{title} - plan {}", question.id.0.short(12)), strong, 0, columns));

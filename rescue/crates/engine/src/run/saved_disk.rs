@@ -70,11 +70,6 @@ impl ReadAt for SavedDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(feature = "prove")]
-    use crate::run::{
-        overlay::{Overlay, Room},
-        proof::nbd,
-    };
     use model::id::{Digest, DiskNo, NodeId, VolumePath};
     use model::snapshot::MapRoot;
     use model::units::{Extent, ExtentSet};
@@ -148,6 +143,8 @@ mod tests {
     #[cfg(feature = "prove")]
     #[test]
     fn qemu_sees_what_was_saved() {
+        use crate::run::overlay::{Overlay, Room};
+        use crate::run::proof::nbd;
         use std::os::unix::net::UnixListener;
         use std::process::Command;
         let (disk, expected) = made();

@@ -3,7 +3,6 @@
 //! is no directory is walked through (openat2(2)).
 
 use super::{Dir, NewEntry, checked, time};
-use model::units::ByteLen;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc;
@@ -18,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-mod ioctl {
+mod raw {
     // Declared with a long, and an int is what the kernel reads and writes.
     nix::ioctl_read!(fs_ioc_getflags, b'f', 1, nix::libc::c_long);
     nix::ioctl_write_ptr!(fs_ioc_setflags, b'f', 2, nix::libc::c_long);
@@ -42,11 +41,11 @@ pub(super) fn set_flags(fd: impl AsFd, flags: u32) -> io::Result<()> {
     let fd = fd.as_fd().as_raw_fd();
     let mut now: libc::c_long = 0;
     // SAFETY: writes one long (an int of it) to a live local.
-    unsafe { ioctl::fs_ioc_getflags(fd, &raw mut now) }?;
+    unsafe { raw::fs_ioc_getflags(fd, &raw mut now) }?;
     let wanted = (now & !libc::c_long::from(FLAGS)) | libc::c_long::from(flags & FLAGS);
     if wanted != now {
         // SAFETY: reads one long of a live local.
-        unsafe { ioctl::fs_ioc_setflags(fd, &raw const wanted) }?;
+        unsafe { raw::fs_ioc_setflags(fd, &raw const wanted) }?;
     }
     Ok(())
 }
@@ -149,12 +148,6 @@ impl Dir {
     /// What the system says.
     pub fn sync_all(&self) -> io::Result<()> {
         Ok(nix::unistd::syncfs(&self.0)?)
-    }
-
-    /// Bytes left on its file system, where that can be known.
-    pub fn left(&self) -> Option<ByteLen> {
-        let stat = nix::sys::statvfs::fstatvfs(&self.0).ok()?;
-        stat.blocks_available().checked_mul(stat.fragment_size()).map(ByteLen)
     }
 }
 

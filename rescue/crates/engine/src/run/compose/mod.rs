@@ -223,7 +223,7 @@ fn put(cx: &Context<'_>, order: &Order<'_>, root: &Remote, piece: &Piece) -> Res
     let place = Place::of(cx.store, cx.parser, order.source, &at)?;
     let phase = format!("composing {shown}");
     let meter = Meter::start(cx.observer, cx.clock, phase, order.steps, ByteLen::ZERO, false);
-    let got = copy(&place, &top, (into, name), (cx.observer, meter))?;
+    let got = copy(&place, &top, (into, name.as_slice()), (cx.observer, meter))?;
     whole(&got, &shown)?;
     for (dir, marks) in way.iter().rev() {
         if let Some(marks) = marks {

@@ -45,7 +45,7 @@ pub(super) fn save(
         let volume = Volume { path: path.clone(), extent, content };
         let coverage = parser.coverage(&volume).map_err(unseen)?;
         if coverage.method != CaptureMethod::UsedBlocks {
-            return Err(broken(made, &coverage.why));
+            return Err(broken(made, coverage.why.as_str()));
         }
         let changed = made.overlay.changed();
         parts.push(Part { path, coverage, same: changed.gaps(extent) });
@@ -106,8 +106,8 @@ fn holds_together(content: &Content, made: &Made) -> Result<(), Stop> {
     }
 }
 
-fn broken(made: &Made, why: impl AsRef<str>) -> Stop {
-    let says = format!("the composed {} does not hold together: {}", made.base, why.as_ref());
+fn broken(made: &Made, why: &str) -> Stop {
+    let says = format!("the composed {} does not hold together: {}", made.base, why);
     Stop::failed(ExitCode::Damage, says, "")
 }
 

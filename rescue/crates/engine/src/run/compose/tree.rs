@@ -115,7 +115,7 @@ impl Mounted {
         // Ctrl-C is for whoever runs the job, who ends it in order.
         let launch = Launch::own().arg("composer")?.apart().die_with_parent();
         let process = launch.inherit(theirs.into()).inherit(serving.descriptor()?).spawn()?;
-        let mut line = Line { process, socket, serving: serving };
+        let mut line = Line { process, socket, serving };
         line.answer()?;
         let served: Arc<dyn Served> = Arc::new(Bytes(overlay));
         line.serving.answer(&served, THREADS)?;

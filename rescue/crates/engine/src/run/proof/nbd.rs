@@ -79,7 +79,7 @@ fn u32_of(from: &mut impl Read) -> io::Result<u32> {
 ///
 /// # Errors
 /// What the socket says; [`io::ErrorKind::InvalidData`] where the other end does not keep to the protocol.
-pub(super) fn serve(line: &mut (impl Read + Write), name: &str, disk: &Overlay) -> io::Result<()> {
+pub(in crate::run) fn serve(line: &mut (impl Read + Write), name: &str, disk: &Overlay) -> io::Result<()> {
     if !negotiate(line, name, disk.size())? {
         return Ok(());
     }
