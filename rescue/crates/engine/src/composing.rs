@@ -123,6 +123,7 @@ pub(crate) fn put(jobs: &Jobs, from: &SnapRef, at: &[FilePath], desk: &Desk) -> 
     plan.kept.iter_mut().for_each(|(_, why)| *why = "nothing is put there".into());
     let says: Vec<String> = paths.iter().map(|p| p.path.display().to_string()).collect();
     plan.to_says = DisplayText::new(&format!("{} as it was, into what is there now", says.join(", ")));
+    plan.checks.push(possible_here());
     plan.checks.extend(against);
     plan.composed = Some(Composition { of: None, with: Some(id), room: room(&paths), paths });
     plan.reads = Some(everything(&cx, &report, &plan));
@@ -181,6 +182,12 @@ fn takes(path: &ComposedPath) -> ByteLen {
     ByteLen(path.bytes.0.saturating_add(path.files.saturating_mul(BESIDES)))
 }
 
+fn possible_here() -> Check {
+    let can = sys::served_file::can_be_mounted();
+    let says = can.as_ref().map_or_else(ToString::to_string, |()| "root, with FUSE and the loop driver".to_owned());
+    Check { what: "a state can be composed here".into(), ok: can.is_ok(), says: DisplayText::new(&says) }
+}
+
 fn check(path: &RawName, what: &str, says: impl AsRef<str>) -> Check {
     let what = DisplayText::new(&format!("{} {what}", path.display()));
     Check { what, ok: false, says: DisplayText::new(says.as_ref()) }
@@ -214,6 +221,7 @@ fn kept<'a>(cx: &Context<'_>, planned: Planned<'a>, wanted: &[RawName]) -> Compo
         volume.at_most.0 = more.fold(volume.at_most.0, u64::saturating_add);
     }
     warn(cx, planned, &paths, &mut plan.warnings);
+    plan.checks.push(possible_here());
     plan.checks.extend(failed);
     plan.composed = Some(Composition { of: Some(plan.to), with: None, room: room(&paths), paths });
     plan.reads = Some(everything(cx, planned.report, &plan));

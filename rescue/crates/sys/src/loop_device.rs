@@ -12,6 +12,8 @@ mod raw {
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, super::Config);
 }
 
+/// What gives out free devices.
+pub(crate) const CONTROL: &str = "/dev/loop-control";
 /// It lets go of its file when nobody has it open or mounted any more.
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// How often a device is looked for: others may take the one that was free.
@@ -48,8 +50,8 @@ impl LoopDevice {
     /// What the system says: there is no loop driver, or no device of it is free.
     pub fn over(file: impl AsFd) -> io::Result<Self> {
         let told = |what: &str, e: io::Error| io::Error::new(e.kind(), format!("{what}: {e}"));
-        let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control");
-        let control = control.map_err(|e| told("/dev/loop-control cannot be opened", e))?;
+        let control = OpenOptions::new().read(true).write(true).open(CONTROL);
+        let control = control.map_err(|e| told(&format!("{CONTROL} cannot be opened"), e))?;
         let mut last = io::Error::from(io::ErrorKind::ResourceBusy);
         for _ in 0..TRIES {
             // SAFETY: takes no argument and gives a number.

@@ -43,6 +43,20 @@ pub trait Served: Send + Sync {
 #[derive(Debug)]
 pub struct Serving(Arc<File>);
 
+/// Whether this process can make a block device of such a file, and mount it.
+///
+/// # Errors
+/// Why not: it is not root's, or a driver is not there.
+pub fn can_be_mounted() -> io::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(io::Error::other("only root can mount, and this is not root"));
+    }
+    Serving::open()?;
+    let control = OpenOptions::new().read(true).write(true).open(crate::loop_device::CONTROL);
+    control.map_err(|e| io::Error::new(e.kind(), format!("{} cannot be opened: {e}", crate::loop_device::CONTROL)))?;
+    Ok(())
+}
+
 /// Node ids: the root's is the protocol's.
 const ROOT: u64 = 1;
 const FILE: u64 = 2;

@@ -164,11 +164,13 @@ impl Overlay {
     }
 
     /// How often it was written to: what has the same number was not.
+    #[cfg(feature = "prove")]
     pub(super) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }
 
     /// Bytes of it that were written, by whole pages.
+    #[cfg(feature = "prove")]
     pub(super) fn written(&self) -> ByteLen {
         ByteLen(lock(&self.pages).len() as u64 * PAGE as u64)
     }
