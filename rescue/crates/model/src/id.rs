@@ -17,6 +17,13 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of bytes that lie in several pieces.
+    pub fn of_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut hash = Sha256::new();
+        pieces.for_each(|piece| hash.update(piece));
+        Self(hash.finalize().into())
+    }
+
     /// The first `n` hexadecimal digits, for people.
     pub fn short(&self, n: usize) -> String {
         let mut s = self.to_string();

@@ -4,6 +4,7 @@
 use crate::error::StoreError;
 use crate::layout::{CELL, LEAF, big, small};
 use crate::node::LeafSlice;
+use crate::pieces::Pieces;
 use model::id::Digest;
 use sha2::{Digest as _, Sha256};
 
@@ -67,8 +68,15 @@ pub(crate) fn leaf_content<'a>(cells: impl Iterator<Item = (&'a CellRuns, Option
 }
 
 /// The hash of a cell's used bytes; `None` where all of them are zero.
-pub(crate) fn cell_hash(bytes: &[u8]) -> Option<Digest> {
-    (!is_zero(bytes)).then(|| Digest(*blake3::hash(bytes).as_bytes()))
+pub(crate) fn cell_hash(bytes: &Pieces) -> Option<Digest> {
+    let hash = || {
+        let mut hash = blake3::Hasher::new();
+        for piece in bytes.iter() {
+            hash.update(piece);
+        }
+        Digest(*hash.finalize().as_bytes())
+    };
+    (!bytes.iter().all(is_zero)).then(hash)
 }
 
 /// True where all bytes are zero; in steps of a size the compiler turns into wide loads.

@@ -4,6 +4,7 @@ use crate::decode::DecodeError;
 use crate::error::StoreError;
 use crate::layout::{MAX_RECORD, big, small};
 use crate::pack::Encoding;
+use crate::pieces::Pieces;
 use std::sync::LazyLock;
 
 /// Bytes of a sample taken to guess whether a chunk can be compressed.
@@ -77,14 +78,16 @@ impl Squeezer {
 
 /// True where compressing is most likely a waste of time: samples all over `bytes` look like noise. (The mean of their
 /// order-0 entropies: compressed files and encrypted ones are above [`NOISE`], all else is well below.)
-pub(crate) fn looks_incompressible(bytes: &[u8]) -> bool {
+pub(crate) fn looks_incompressible(bytes: &Pieces) -> bool {
     if bytes.len() < SAMPLE * SAMPLES {
         return false;
     }
     let step = (bytes.len() - SAMPLE) / (SAMPLES - 1);
     let (mut bits, mut left) = (0.0, SAMPLES);
     for n in 0..SAMPLES {
-        bits += entropy(&bytes[n * step..n * step + SAMPLE]);
+        let mut sample = [0; SAMPLE];
+        bytes.copy_to(n * step, &mut sample);
+        bits += entropy(&sample);
         left -= 1;
         // Nothing has more than eight bits a byte: mostly two or three samples decide.
         if bits + 8.0 * count(left) <= NOISE * count(SAMPLES) {
@@ -142,10 +145,10 @@ mod tests {
 
     #[test]
     fn noise_is_told_from_all_else() {
-        assert!(looks_incompressible(&noise(65_536)));
-        assert!(looks_incompressible(&Squeezer::new().unwrap().squeeze(numbers(), 9).unwrap().1));
+        assert!(looks_incompressible(&noise(65_536).into()));
+        assert!(looks_incompressible(&Squeezer::new().unwrap().squeeze(numbers(), 9).unwrap().1.into()));
         for plain in [vec![7; 65_536], numbers(), b"#!/bin/sh\nexec true\n".repeat(1000), noise(4064)] {
-            assert!(!looks_incompressible(&plain), "{:?}", &plain[..20]);
+            assert!(!looks_incompressible(&plain.clone().into()), "{:?}", &plain[..20]);
         }
     }
 

@@ -21,6 +21,7 @@ mod worker;
 use crate::error::StoreError;
 use crate::layout::{MAX_VOLUME, pack_name};
 use crate::locate::{Source, Trust};
+use crate::pieces::{Bytes, Pieces};
 use crate::records::{Hold, maps};
 use crate::store::Store;
 use common::Common;
@@ -117,9 +118,10 @@ impl Writer {
     /// # Errors
     /// [`StoreError::Misuse`] where the rules are broken; [`StoreError::Full`], [`StoreError::Io`] where anything handed
     /// over before could not be stored: the writer is of no more use then.
-    pub fn write(&mut self, at: ByteOffset, bytes: Vec<u8>) -> Result<(), StoreError> {
+    pub fn write(&mut self, at: ByteOffset, bytes: impl Into<Pieces>) -> Result<(), StoreError> {
+        let bytes = bytes.into();
         let len = bytes.len() as u64;
-        self.cut(|volume| volume.write(at.0, bytes))?;
+        self.cut(|volume| volume.write(at.0, &bytes))?;
         self.common.read.fetch_add(len, Ordering::Relaxed);
         Ok(())
     }
@@ -129,7 +131,8 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::write`].
-    pub fn chunk(&mut self, runs: &[Extent], bytes: Vec<u8>) -> Result<(), StoreError> {
+    pub fn chunk(&mut self, runs: &[Extent], bytes: impl Into<Pieces>) -> Result<(), StoreError> {
+        let bytes = bytes.into();
         let len = bytes.len() as u64;
         self.cut(|volume| volume.chunk(runs, bytes))?;
         self.common.read.fetch_add(len, Ordering::Relaxed);
@@ -176,7 +179,7 @@ impl Writer {
         for slice in extent.into_iter().flat_map(|extent| leaf.slices(extent)) {
             // These bytes become part of what is signed.
             leaf.believe(&self.store)?;
-            let bytes = self.store.read(&slice)?;
+            let bytes = self.store.read(&slice)?.into();
             self.cut(|volume| volume.slice(slice.extent.start().0, &bytes, slice.content))?;
         }
         Ok(())
@@ -187,7 +190,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::keep`]; nothing was taken where the map does not have all of them.
-    pub fn known(&mut self, parent: MapRoot, at: ByteOffset, bytes: &[u8]) -> Result<(), StoreError> {
+    pub fn known(&mut self, parent: MapRoot, at: ByteOffset, bytes: &Bytes) -> Result<(), StoreError> {
         let bad = || StoreError::damaged(format!("there are not all of {} bytes at {at} in a map", bytes.len()));
         let extent = Extent::new(at, ByteLen(bytes.len() as u64)).ok_or_else(bad)?;
         let mut slices = Vec::new();
@@ -202,7 +205,7 @@ impl Writer {
         }
         for slice in slices {
             let own = within(bytes, at, slice.extent).ok_or_else(bad)?;
-            self.cut(|volume| volume.slice(slice.extent.start().0, own, slice.content))?;
+            self.cut(|volume| volume.slice(slice.extent.start().0, &own, slice.content))?;
         }
         self.looked_at(extent.len());
         Ok(())
@@ -377,9 +380,11 @@ impl Writer {
 }
 
 /// The part of bytes at an address that lies in `extent`.
-fn within(bytes: &[u8], at: ByteOffset, extent: Extent) -> Option<&[u8]> {
+fn within(bytes: &Bytes, at: ByteOffset, extent: Extent) -> Option<Pieces> {
     let from = usize::try_from(extent.start().0.checked_sub(at.0)?).ok()?;
-    bytes.get(from..from.checked_add(extent.len().to_usize()?)?)
+    let mut pieces = Pieces::default();
+    pieces.push(bytes.part(from..from.checked_add(extent.len().to_usize()?)?)?);
+    Some(pieces)
 }
 
 impl Drop for Writer {

@@ -252,7 +252,7 @@ proptest! {
                         writer.chunk(&[run], bytes[from..to].to_vec()).unwrap();
                         handed += to - from;
                     } else {
-                        writer.known(parent, ByteOffset(place), &bytes[from..to]).unwrap();
+                        writer.known(parent, ByteOffset(place), &bytes[from..to].to_vec().into()).unwrap();
                     }
                     from = to;
                 }
@@ -264,7 +264,7 @@ proptest! {
         prop_assert!(new <= handed as u64, "{} bytes of {}", new, handed);
         let again = save(&mut writer, &now, &[]).unwrap();
         prop_assert_eq!((root.content, root.height), (again.content, again.height));
-        let refused = writer.known(parent, ByteOffset(1 << 50), b"no");
+        let refused = writer.known(parent, ByteOffset(1 << 50), &b"no".to_vec().into());
         prop_assert!(matches!(refused, Err(StoreError::Damaged { .. })), "nothing is there");
         writer.finish(manifest(machine("a"), root)).unwrap();
         prop_assert_eq!(&load(&store, root).unwrap(), &now);

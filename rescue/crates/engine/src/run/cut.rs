@@ -2,6 +2,7 @@
 
 use model::cuts::Cuts;
 use model::units::{ByteLen, ByteOffset, Extent};
+use store::{Bytes, Pieces};
 
 /// No chunk is longer (docs/store-format.md, "Chunks and frames").
 const MOST: u64 = 512 << 10;
@@ -18,7 +19,7 @@ pub(crate) struct Chunk {
     /// Where they lie: rising, not touching.
     pub(crate) runs: Vec<Extent>,
     /// The bytes of all runs, one after the other.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Pieces,
     /// Where the next chunk begins.
     end: u64,
 }
@@ -35,24 +36,23 @@ impl<'a> Cutter<'a> {
     pub(crate) fn add<E>(
         &mut self,
         at: ByteOffset,
-        bytes: &[u8],
+        bytes: &Bytes,
         each: &mut dyn FnMut(Chunk) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (mut at, mut rest) = (at.0, bytes);
-        while !rest.is_empty() {
+        let (mut at, mut done) = (at.0, 0);
+        while done < bytes.len() {
             if self.open.as_ref().is_some_and(|open| at >= open.end) {
                 self.close(each)?;
             }
             let open = self.open.get_or_insert_with(|| {
                 let end = self.cuts.after(at).min(at.saturating_add(MOST));
-                let room = usize::try_from(end.saturating_sub(at)).unwrap_or(0);
-                Chunk { runs: Vec::new(), bytes: Vec::with_capacity(room), end }
+                Chunk { runs: Vec::new(), bytes: Pieces::default(), end }
             });
             let room = usize::try_from(open.end.saturating_sub(at)).unwrap_or(usize::MAX).max(1);
-            let (part, after) = rest.split_at(room.min(rest.len()));
-            open.push(at, part);
+            let Some(part) = bytes.part(done..bytes.len().min(done.saturating_add(room))) else { break };
             at += part.len() as u64;
-            rest = after;
+            done += part.len();
+            open.push(at - part.len() as u64, part);
         }
         Ok(())
     }
@@ -62,17 +62,12 @@ impl<'a> Cutter<'a> {
     /// # Errors
     /// That of `each`.
     pub(crate) fn close<E>(&mut self, each: &mut dyn FnMut(Chunk) -> Result<(), E>) -> Result<(), E> {
-        let Some(mut chunk) = self.open.take() else { return Ok(()) };
-        // Of a hole in it there may be room left, which is nobody's.
-        if chunk.bytes.len() < chunk.bytes.capacity() / 2 {
-            chunk.bytes.shrink_to_fit();
-        }
-        each(chunk)
+        self.open.take().map_or(Ok(()), each)
     }
 }
 
 impl Chunk {
-    fn push(&mut self, at: u64, part: &[u8]) {
+    fn push(&mut self, at: u64, part: Bytes) {
         let grown = self.runs.last().filter(|r| r.end().0 == at).copied();
         let start = grown.map_or(at, |r| r.start().0);
         if grown.is_some() {
@@ -81,7 +76,7 @@ impl Chunk {
         let len = ByteLen(at - start + part.len() as u64);
         // What was read of a volume ends within it, and so within 64 bits.
         self.runs.extend(Extent::new(ByteOffset(start), len));
-        self.bytes.extend_from_slice(part);
+        self.bytes.push(part);
     }
 }
 
@@ -97,7 +92,7 @@ mod tests {
             Ok::<(), ()>(())
         };
         for (at, bytes) in pieces {
-            cutter.add(ByteOffset(*at), bytes, &mut each).unwrap();
+            cutter.add(ByteOffset(*at), &bytes.clone().into(), &mut each).unwrap();
         }
         cutter.close(&mut each).unwrap();
         chunks
@@ -138,7 +133,7 @@ mod tests {
                 prop_assert!(chunk.runs.last().unwrap().end().0 <= cuts.after(first).max(first + 1) || first >= 400 << 10);
                 prop_assert!(chunk.runs.windows(2).all(|w| w[0].end() < w[1].start()));
                 let places = chunk.runs.iter().flat_map(|r| r.start().0..r.end().0);
-                there.extend(places.zip(chunk.bytes.iter().copied()));
+                there.extend(places.zip(chunk.bytes.iter().flatten().copied()));
             }
             let wanted: Vec<(u64, u8)> = given.iter().flat_map(|(at, b)| (*at..).zip(b.iter().copied())).collect();
             prop_assert_eq!(there, wanted);

@@ -127,10 +127,14 @@ impl Told<'_> {
             let (start, end) = (e.start().0, e.end().0.div_ceil(CELL_LEN) * CELL_LEN);
             Extent::between(start - start % CELL_LEN, end).unwrap_or(e)
         };
+        let part = |extent: Extent| {
+            let from = usize::try_from(extent.start().0.checked_sub(at.0)?).ok()?;
+            bytes.part(from..from.checked_add(extent.len().to_usize()?)?)
+        };
         let piece = |(fate, extent): (Fate, Extent)| match fate {
             Fate::Same => Some(Piece::Same(cells(extent), extent.len())),
-            Fate::Known => Some(Piece::Known(extent.start(), bytes.part(at, extent)?)),
-            Fate::New => Some(Piece::Bytes(extent.start(), bytes.part(at, extent)?)),
+            Fate::Known => Some(Piece::Known(extent.start(), part(extent)?)),
+            Fate::New => Some(Piece::Bytes(extent.start(), part(extent)?)),
         };
         parts.into_iter().filter_map(piece).collect()
     }
@@ -169,7 +173,7 @@ mod tests {
 
     /// Pieces of a leaf that was read: each run its own.
     fn read(disk: &[u8], runs: &[(u64, u64)]) -> Vec<Piece> {
-        let pool = Pool::new(disk.len());
+        let pool = Pool::new(disk.len(), 1);
         let mut memory = pool.take();
         memory.part(0..disk.len()).unwrap().copy_from_slice(disk);
         let extents = runs.iter().map(|(start, end)| Extent::between(*start, *end).unwrap());

@@ -2,13 +2,13 @@
 //! taken because it is known.
 
 use super::known::Known;
-use super::memory::{Bytes, Memory, Pool};
+use super::memory::{Memory, Pool};
 use model::ports::{ReadAt, ReadError};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use store::LEAF;
+use store::{Bytes, LEAF};
 
 /// One read: a window of the volume, aligned to its own length so that whole cells of the store come in one piece.
 const WINDOW: u64 = MEMORY as u64;
@@ -20,6 +20,9 @@ const BRIDGE: u64 = 64 << 10;
 const READERS: usize = 4;
 /// Windows, or leaves to be compared, that each reader has ready.
 const AHEAD: usize = 1;
+/// Windows in memory, until their bytes lie in frames. More than the four readers hold (each two leaves of four windows) with
+/// what the cutters hold (a chunk and a cell here, a cell in the store: two windows each): whoever's turn it is gets one.
+const WINDOWS: usize = 48;
 /// Sectors that may fail one by one within a window; after that the rest of it is given up, for each may take a dying disk
 /// many seconds.
 const MOST_BAD: u32 = 256;
@@ -75,7 +78,7 @@ pub(crate) struct Reading<'a> {
 /// The first of `take`.
 pub(crate) fn read_used<E>(reading: Reading<'_>, mut take: impl FnMut(Piece) -> Result<(), E>) -> Result<(), E> {
     let enough = &AtomicBool::new(false);
-    let pool = &Pool::new(MEMORY);
+    let pool = &Pool::new(MEMORY, WINDOWS);
     std::thread::scope(|scope| {
         // Each reads every fourth window; in turn they give all of them. A reader owns its sender: its end is the end of them.
         let readers: Vec<Receiver<Vec<Piece>>> = (0..READERS)

@@ -98,7 +98,7 @@ mod tests {
             let mut writer = store.writer().unwrap();
             writer.begin(ByteLen(1 << 20));
             for (start, end) in *runs {
-                let bytes = (*start..*end).map(|at| byte(map, at)).collect();
+                let bytes: Vec<u8> = (*start..*end).map(|at| byte(map, at)).collect();
                 writer.write(ByteOffset(*start as u64), bytes).unwrap();
             }
             maps.push(writer.end().unwrap());

@@ -4,7 +4,6 @@ use super::capture::Capture;
 use super::cut::{Chunk, Cutter};
 use super::kept::Kept;
 use super::known::Known;
-use super::memory::Bytes;
 use super::reader::{Piece, Reading, read_used};
 use super::stopped;
 use super::target::go_on;
@@ -14,7 +13,7 @@ use model::ports::ReadAt;
 use model::snapshot::MapRoot;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::sync::Arc;
-use store::StoreError;
+use store::{Bytes, StoreError};
 
 /// Where the bytes of a volume or a table come from.
 pub(super) struct Source {

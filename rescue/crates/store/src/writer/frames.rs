@@ -3,6 +3,7 @@
 use crate::footer::MAX_FRAME;
 use crate::layout::{big, small};
 use crate::pack::Kind;
+use crate::pieces::Pieces;
 use model::id::Digest;
 
 /// Most chunks of a frame: with what each costs besides its bytes, the frames being gathered must fit the room there is.
@@ -65,11 +66,15 @@ impl Default for Drafts {
 
 impl Drafts {
     /// Adds a chunk; gives the frame before it where both do not fit into one.
-    pub(super) fn add(&mut self, lane: Lane, id: Digest, bytes: &[u8]) -> Option<Draft> {
+    pub(super) fn add(&mut self, lane: Lane, id: Digest, bytes: &Pieces) -> Option<Draft> {
         let draft = self.0.iter_mut().find(|d| d.lane == lane)?;
         let fits = draft.len + bytes.len() <= lane.most() && draft.chunks.len() < MOST_CHUNKS;
         let full = (!fits).then(|| std::mem::replace(draft, Draft::new(lane)));
-        draft.plain.extend_from_slice(bytes);
+        // All at once: what grows step by step is copied at each.
+        if draft.plain.capacity() == 0 {
+            draft.plain.reserve_exact(lane.most());
+        }
+        bytes.iter().for_each(|piece| draft.plain.extend_from_slice(piece));
         draft.len += bytes.len();
         draft.chunks.push((id, small(bytes.len()), lane.kind()));
         full

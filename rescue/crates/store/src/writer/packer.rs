@@ -13,6 +13,7 @@ use crate::leaf::LeafBuilder;
 use crate::map::SliceContent;
 use crate::node::Node;
 use crate::pack::{Encoding, Kind, PackBuilder};
+use crate::pieces::Pieces;
 use crate::seal::{self, Seal};
 use crate::store::Store;
 use model::id::{ChunkId, Digest, NodeId};
@@ -155,7 +156,7 @@ impl Packer {
                 done
             }
             Event::Kept { cut, .. } => self.kept(cut),
-            Event::Carried { id, bytes, node, .. } => self.carried(id, &bytes, node),
+            Event::Carried { id, bytes, node, .. } => self.carried(id, &bytes.into(), node),
             // Whoever asked may be gone: then nobody needs the answer.
             Event::CutShort { reply, .. } => {
                 let _ = reply.send(self.cut_short());
@@ -264,7 +265,7 @@ impl Packer {
         }
     }
 
-    fn carried(&mut self, id: Digest, bytes: &[u8], node: bool) -> Result<(), StoreError> {
+    fn carried(&mut self, id: Digest, bytes: &Pieces, node: bool) -> Result<(), StoreError> {
         let lane = match node {
             true => Lane::Nodes,
             false if looks_incompressible(bytes) => Lane::Noise,
@@ -316,7 +317,7 @@ impl Packer {
         let plain = node.encode();
         let id = self.store.seal().name(&Digest::of(&plain));
         if self.is_new(&id)? {
-            self.keep(Lane::Nodes, id, &plain)?;
+            self.keep(Lane::Nodes, id, &plain.into())?;
         }
         Ok(NodeId(id))
     }
@@ -331,7 +332,7 @@ impl Packer {
     }
 
     /// Takes a new chunk into the frame being gathered.
-    fn keep(&mut self, lane: Lane, id: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    fn keep(&mut self, lane: Lane, id: Digest, bytes: &Pieces) -> Result<(), StoreError> {
         self.common.stock.gathered(bytes.len(), lane != Lane::Nodes);
         match self.drafts.add(lane, id, bytes) {
             Some(full) => self.compress(full),

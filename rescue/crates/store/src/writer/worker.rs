@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::frame::{Squeezer, looks_incompressible};
 use crate::layout::small;
 use crate::pack::Encoding;
+use crate::pieces::Pieces;
 use crate::store::Store;
 use model::id::Digest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +27,7 @@ pub(super) enum Job {
 pub(super) enum Content {
     Zero,
     Known { id: Digest, plain: u32 },
-    New { id: Digest, bytes: Vec<u8>, noise: bool },
+    New { id: Digest, bytes: Pieces, noise: bool },
 }
 
 /// Cells and the hashes of their used bytes; `None` where these are all zero.
@@ -87,11 +88,12 @@ pub(super) fn work(
 fn worked(store: &Store, cut: Cut) -> Result<Worked, StoreError> {
     match cut {
         Cut::Chunk { runs, bytes, cells } => {
-            let hash = (!is_zero(&bytes)).then(|| Digest::of(&bytes));
+            let hash = (!bytes.iter().all(is_zero)).then(|| Digest::of_pieces(bytes.iter()));
             let cells = match cells {
                 Cells::Sole(index) => vec![(index, cell_hash(&bytes))],
                 Cells::Between(first, last) => {
-                    between(&runs, &bytes, first, last).into_iter().map(|(i, at)| (i, cell_hash(&bytes[at]))).collect()
+                    let between = between(&runs, first, last).into_iter();
+                    between.map(|(index, at)| (index, cell_hash(&bytes.part(at)))).collect()
                 }
                 Cells::No => Vec::new(),
             };
@@ -102,7 +104,7 @@ fn worked(store: &Store, cut: Cut) -> Result<Worked, StoreError> {
     }
 }
 
-fn content(store: &Store, hash: Option<Digest>, bytes: Vec<u8>) -> Result<Content, StoreError> {
+fn content(store: &Store, hash: Option<Digest>, bytes: Pieces) -> Result<Content, StoreError> {
     let Some(hash) = hash else { return Ok(Content::Zero) };
     let id = store.seal().name(&hash);
     if store.has(&id)? {

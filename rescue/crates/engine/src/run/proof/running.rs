@@ -14,15 +14,16 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 use sys::process::{Child, Launch, describe};
 
 /// What is kept of what QEMU itself says.
 const MOST_SAID: u64 = 4096;
-/// How long it takes until what QEMU said of its end has come through the sockets.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long it may take until all that QEMU said before its end was heard, on a busy computer too: another process may hold a line
+/// open.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// A machine that is switched on. Dropping it switches it off, and with that every thread that speaks with it ends.
 pub(super) struct Running {
@@ -38,6 +39,9 @@ struct Heard {
     happened: Mutex<Option<Happened>>,
     serial: Tail,
     said: Mutex<String>,
+    /// Lines on which something may still come.
+    open: Mutex<u32>,
+    closed: Condvar,
 }
 
 fn failed(e: &io::Error) -> Stop {
@@ -105,11 +109,32 @@ impl Running {
             spawn("disk", Box::new(move || drop(nbd::serve(&mut line, &name, &overlay))))?;
         }
         let (control, here) = (running.control.try_clone()?, heard.clone());
-        spawn("control", Box::new(move || qmp::listen(control, |what| here.tell(what))))?;
-        let here = heard.clone();
-        spawn("serial", Box::new(move || here.serial.listen(serial)))?;
-        spawn("said", Box::new(move || heard.listen(said)))?;
-        qmp::begin(&mut running.control)?;
+        let line = heard.line();
+        spawn(
+            "control",
+            Box::new(move || {
+                qmp::listen(control, |what| here.tell(what));
+                drop(line);
+            }),
+        )?;
+        let (here, line) = (heard.clone(), heard.line());
+        spawn(
+            "serial",
+            Box::new(move || {
+                here.serial.listen(serial);
+                drop(line);
+            }),
+        )?;
+        let line = heard.line();
+        spawn(
+            "said",
+            Box::new(move || {
+                heard.listen(said);
+                drop(line);
+            }),
+        )?;
+        // One that ended already does not listen: how it ended is found when that is asked.
+        let _ = qmp::begin(&mut running.control);
         Ok(running)
     }
 
@@ -136,7 +161,7 @@ impl Running {
             return Ok(Some(End::Panic(line)));
         }
         let Some(status) = self.process.try_wait().map_err(|e| failed(&e))? else { return Ok(None) };
-        std::thread::sleep(SETTLE);
+        self.heard.settle();
         if let Some(happened) = happened() {
             return Ok(Some(End::Machine(happened)));
         }
@@ -161,7 +186,29 @@ impl Drop for Running {
     }
 }
 
+/// A line that is listened to, as long as this is there.
+struct Line(Arc<Heard>);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.closed.notify_all();
+    }
+}
+
 impl Heard {
+    fn line(self: &Arc<Self>) -> Line {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Line(self.clone())
+    }
+
+    /// Waits until all was heard that a machine said which ended.
+    fn settle(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether or not it came in time: what was heard is what there is.
+        drop(self.closed.wait_timeout_while(open, SETTLE, |open| *open > 0));
+    }
+
     fn tell(&self, what: Happened) {
         self.happened.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
     }
