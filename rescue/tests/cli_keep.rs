@@ -73,6 +73,7 @@ fn work(m: &Machine) {
     let sparse = fs::File::create(ann.join("sparse")).unwrap();
     sparse.set_len(30_000_000).unwrap();
     sparse.write_all_at(&noise(5000, 1), 20_000_000).unwrap();
+    drop(sparse);
     fs::write(ann.join(OsStr::from_bytes(b"a\x1b[2J\nb\xff")), "").unwrap();
     for n in 0..300 {
         fs::create_dir_all(ann.join("many")).unwrap();
@@ -164,7 +165,9 @@ fn tree(root: &Mounted, path: &str) -> BTreeMap<PathBuf, String> {
 
 /// A digest that needs no crate: only for comparing.
 fn sum(bytes: &[u8]) -> (u64, u64) {
-    bytes.iter().fold((bytes.len() as u64, 5381), |(len, all), b| (len, all.wrapping_mul(0x100_0000_01b3) ^ u64::from(*b)))
+    bytes
+        .iter()
+        .fold((bytes.len() as u64, 5381), |(len, all), b| (len, all.wrapping_mul(0x100_0000_01b3) ^ u64::from(*b)))
 }
 
 fn check(image: &Path) {

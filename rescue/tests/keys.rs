@@ -573,7 +573,7 @@ fn a_plan_is_asked_again_with_what_is_kept() {
     assert_eq!(press(&mut ui, &run, &[Key::Char('k')]), [keep]);
     assert_eq!(press(&mut ui, &run, &[Key::Char('r'), Key::Char('k')]), []);
     assert_eq!(ui.typed, "RK", "a letter among letters");
-    let composed = plan::Composition { of: None, with: None, paths: Vec::new(), room: model::units::ByteLen::ZERO };
+    let composed = plan::Composition { of: None, with: None, paths: Vec::new(), room: ByteLen::ZERO };
     run.question.as_mut().unwrap().plan.composed = Some(composed);
     let mut ui = open(&run);
     let nothing = Action::Submit(Command::Keep { plan: id, paths: Vec::new() });

@@ -260,7 +260,8 @@ fn warn(cx: &Context<'_>, planned: Planned<'_>, paths: &[ComposedPath], warnings
     warnings.extend(elsewhere::left_behind(&stay).map(|w| DisplayText::new(&w)));
     let of_the_system = |p: &&ComposedPath| elsewhere::is_of_the_system(&p.path.0);
     for p in paths.iter().filter(of_the_system) {
-        let says = format!("{} holds programs or their settings: kept, they may not fit what goes back", p.path.display());
+        let says =
+            format!("{} holds programs or their settings: kept, they may not fit what goes back", p.path.display());
         warnings.push(DisplayText::new(&says));
     }
 }
@@ -288,7 +289,10 @@ fn held(cx: &Context<'_>, planned: Planned<'_>, wanted: &RawName) -> Result<(Com
         ));
     };
     let names = names(rest).ok_or_else(|| {
-        format!("it is a volume of its own ({}): it is kept by leaving that out, with --only for the others", volume.path)
+        format!(
+            "it is a volume of its own ({}): it is kept by leaving that out, with --only for the others",
+            volume.path
+        )
     })?;
     let saved = planned.manifest.volumes.iter().find(|v| v.path == planned_volume.saved_as);
     let saved = saved.ok_or("the snapshot does not hold its volume")?;
@@ -407,13 +411,7 @@ struct Count {
 
 impl Count {
     /// Counts something with all that is in it; false where that is too much.
-    fn add(
-        &mut self,
-        parser: &dyn Parser,
-        fs: &SavedFs,
-        what: &Named,
-        depth: usize,
-    ) -> Result<bool, ParserError> {
+    fn add(&mut self, parser: &dyn Parser, fs: &SavedFs, what: &Named, depth: usize) -> Result<bool, ParserError> {
         self.files += 1;
         if self.files > MOST_COUNTED || depth > MOST_DEPTH {
             return Ok(false);
@@ -437,7 +435,9 @@ impl Count {
                     }
                 }
             }
-            FileKind::File if *links < 2 || self.seen.insert(what.file) => self.bytes = self.bytes.saturating_add(size.0),
+            FileKind::File if *links < 2 || self.seen.insert(what.file) => {
+                self.bytes = self.bytes.saturating_add(size.0)
+            }
             _ => {}
         }
         Ok(true)

@@ -223,13 +223,7 @@ impl Jobs {
         files::get(&store, &*self.config.parser, (&*self.config.clock, desk), order).map(Outcome::Got)
     }
 
-    fn rollback(
-        &self,
-        (to, only): (&SnapRef, &[VolumePath]),
-        full: bool,
-        keep: &[RawName],
-        desk: &Desk,
-    ) -> Done {
+    fn rollback(&self, (to, only): (&SnapRef, &[VolumePath]), full: bool, keep: &[RawName], desk: &Desk) -> Done {
         let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);

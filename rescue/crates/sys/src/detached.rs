@@ -2,7 +2,9 @@
 //! however the process ends (fsopen(2), fsconfig(2), fsmount(2); Linux 5.2). No other program can see them or walk into them.
 #![expect(unsafe_code, reason = "system calls that libc and nix have no functions for")]
 
+use nix::fcntl::{OFlag, openat};
 use nix::libc;
+use nix::sys::stat::Mode;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,6 +28,13 @@ const INERT: libc::c_long = 0x2 | 0x4 | 0x8 | 0x10;
 /// # Errors
 /// What the kernel says, with the sentence of the file system where it has one.
 pub fn mount(kind: &str, options: &[(&str, Option<&str>)]) -> io::Result<OwnedFd> {
+    // What the kernel gives is for paths alone (O_PATH): nothing can be synced through it.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(openat(attached_nowhere(kind, options)?, ".", flags, Mode::empty())?)
+}
+
+/// The root of a new mount, for looking up paths alone (`O_PATH`).
+fn attached_nowhere(kind: &str, options: &[(&str, Option<&str>)]) -> io::Result<OwnedFd> {
     let text = |s: &str| CString::new(s).map_err(io::Error::other);
     let kind = text(kind)?;
     // SAFETY: fsopen(2) reads a string that ends in NUL.
@@ -43,22 +52,21 @@ pub fn mount(kind: &str, options: &[(&str, Option<&str>)]) -> io::Result<OwnedFd
 }
 
 /// Mounts the file that [`crate::served_file::Serving`] answers for: `channel` is a copy of its descriptor. Gives the root of a file
-/// system with that one file.
+/// system with that one file, for looking that up: nothing of it was asked yet, so that it may be answered for later.
 ///
 /// # Errors
 /// As [`mount`].
 pub fn served(channel: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let number = channel.as_raw_fd().to_string();
     let options = [("fd", number.as_str()), ("rootmode", "40000"), ("user_id", "0"), ("group_id", "0")];
-    mount("fuse", &options.map(|(name, value)| (name, Some(value))))
+    attached_nowhere("fuse", &options.map(|(name, value)| (name, Some(value))))
 }
 
 fn configure(context: &OwnedFd, command: libc::c_long, name: Option<&CStr>, value: Option<&CStr>) -> io::Result<()> {
     let pointer = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
     // SAFETY: fsconfig(2) reads two strings that end in NUL, or none.
-    let done = unsafe {
-        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, pointer(name), pointer(value), NONE)
-    };
+    let done =
+        unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, pointer(name), pointer(value), NONE) };
     if done == 0 {
         return Ok(());
     }

@@ -150,7 +150,9 @@ fn reply(request: &[u8], served: &dyn Served) -> Option<Result<Vec<u8>, i32>> {
         }
         1 => Err(libc::ENOENT),
         // Get and set attributes.
-        3 | 4 => Ok([[3600u64, 0].map(u64::to_le_bytes).concat(), attributes(word(request, 16), served.size())].concat()),
+        3 | 4 => {
+            Ok([[3600u64, 0].map(u64::to_le_bytes).concat(), attributes(word(request, 16), served.size())].concat())
+        }
         // Open: no page is kept (FOPEN_DIRECT_IO); what is written is here at once, and memory holds it once.
         14 => Ok([0u64, 1].map(u64::to_le_bytes).concat()),
         15 if len <= MOST => {

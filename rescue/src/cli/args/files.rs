@@ -180,7 +180,10 @@ mod tests {
             }
         };
         assert_eq!(put("put latest:/etc/fstab disk.img"), Ok((SnapRef::Latest, 1, 1)));
-        assert_eq!(put("put latest:/a latest:d0/p2:/b /dev/disk/by-path/x:/y ./latest:/a"), Ok((SnapRef::Latest, 2, 2)));
+        assert_eq!(
+            put("put latest:/a latest:d0/p2:/b /dev/disk/by-path/x:/y ./latest:/a"),
+            Ok((SnapRef::Latest, 2, 2))
+        );
         for (line, why) in [
             ("put latest disk.img", "needs SNAP:/PATH"),
             ("put latest:/a abcd:/b disk.img", "one snapshot"),

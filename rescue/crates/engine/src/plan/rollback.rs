@@ -563,7 +563,11 @@ impl<'a> Planner<'a> {
                 // of the snapshot gone to through its volumes.
                 let then = |d: DiskNo| match q.action {
                     Action::Undo { .. } => d == saved.no,
-                    Action::Rollback | Action::Restore { .. } | Action::Repair | Action::Put | Action::Resume { .. } => {
+                    Action::Rollback
+                    | Action::Restore { .. }
+                    | Action::Repair
+                    | Action::Put
+                    | Action::Resume { .. } => {
                         of.volumes.iter().any(|v| v.path.disk() == d && v.saved_as.disk() == saved.no)
                     }
                 };

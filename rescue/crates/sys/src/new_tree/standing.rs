@@ -19,8 +19,8 @@ use std::path::PathBuf;
 
 mod raw {
     // Declared with a long, and an int is what the kernel reads and writes.
-    nix::ioctl_read!(fs_ioc_getflags, b'f', 1, nix::libc::c_long);
-    nix::ioctl_write_ptr!(fs_ioc_setflags, b'f', 2, nix::libc::c_long);
+    nix::ioctl_read!(fs_ioc_getflags, b'f', 1, libc::c_long);
+    nix::ioctl_write_ptr!(fs_ioc_setflags, b'f', 2, libc::c_long);
 }
 
 /// The inode flags that are given: written at once, unchangeable, append only, not dumped, access times not kept, a directory written
@@ -108,8 +108,7 @@ impl Dir {
         for (name, value) in xattrs {
             let name = CString::new(name.as_slice())?;
             // SAFETY: lsetxattr(2) reads two strings that end in NUL and `value.len()` bytes of a live slice, and keeps none.
-            let done =
-                unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+            let done = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
             if done != 0 {
                 return Err(io::Error::last_os_error());
             }

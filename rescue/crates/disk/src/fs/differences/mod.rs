@@ -96,12 +96,7 @@ impl Two {
     ///
     /// # Errors
     /// As [`Two::differences`].
-    pub fn differences_but(
-        &self,
-        notable: &[RawName],
-        text: bool,
-        but: &[RawName],
-    ) -> Result<FsDifferences, FsError> {
+    pub fn differences_but(&self, notable: &[RawName], text: bool, but: &[RawName]) -> Result<FsDifferences, FsError> {
         guarded(|| self.compare(notable, text, but))
             .ok_or_else(|| FsError::Corrupt("its records do not hold together".to_owned()))
     }

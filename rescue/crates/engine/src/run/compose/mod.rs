@@ -168,7 +168,12 @@ fn fill(cx: &Context<'_>, order: &Order<'_>, volume: &VolumePath, overlay: &Arc<
 }
 
 /// What stands at a place of the source, with all that is kept of it.
-fn stands(cx: &Context<'_>, order: &Order<'_>, volume: &VolumePath, names: &[Vec<u8>]) -> Result<(Named, Attributes), Stop> {
+fn stands(
+    cx: &Context<'_>,
+    order: &Order<'_>,
+    volume: &VolumePath,
+    names: &[Vec<u8>],
+) -> Result<(Named, Attributes), Stop> {
     let at = FilePath { volume: Some(volume.clone()), path: path(names) };
     let top = Place::of(cx.store, cx.parser, order.source, &at)?.top()?;
     match top.attributes.clone() {
@@ -186,7 +191,10 @@ fn put(cx: &Context<'_>, order: &Order<'_>, root: &Remote, piece: &Piece) -> Res
     for at in 1..from.len() {
         let (_, attributes) = stands(cx, order, volume, &from[..at])?;
         if attributes.kind != FileKind::Directory {
-            return Err(refused(format!("{} is no directory: name the place it leads to", path(&from[..at]).display())));
+            return Err(refused(format!(
+                "{} is no directory: name the place it leads to",
+                path(&from[..at]).display()
+            )));
         }
         parents.push(attributes);
     }

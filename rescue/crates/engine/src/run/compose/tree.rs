@@ -68,8 +68,9 @@ impl Line {
     }
 
     fn ask(&mut self, order: &Order, bytes: Option<&[u8]>) -> io::Result<Answer> {
-        let sent = frame::send_json(&mut self.socket, order, MOST_ORDER)
-            .and_then(|()| bytes.map_or(Ok(()), |bytes| frame::send(&mut self.socket, bytes, super::orders::MOST_BYTES)));
+        let sent = frame::send_json(&mut self.socket, order, MOST_ORDER).and_then(|()| {
+            bytes.map_or(Ok(()), |bytes| frame::send(&mut self.socket, bytes, super::orders::MOST_BYTES))
+        });
         match sent {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(self.ended()),
             Err(e) => Err(e),

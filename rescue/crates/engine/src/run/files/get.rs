@@ -148,13 +148,7 @@ impl From<ParserError> for Fault {
 }
 
 impl<'a, D: MakeIn> Taker<'a, D> {
-    fn new(
-        place: &'a Place<'a>,
-        observer: &'a dyn Observer,
-        meter: Meter<'a>,
-        base: &'a D,
-        to: &RawName,
-    ) -> Self {
+    fn new(place: &'a Place<'a>, observer: &'a dyn Observer, meter: Meter<'a>, base: &'a D, to: &RawName) -> Self {
         Self {
             place,
             observer,
