@@ -150,7 +150,8 @@ place of what is there now; everything else stays as it is. PATH is that of the
 system, or VOLUME:/PATH. A disk whose name looks like SNAP:/PATH is called
 ./SNAP:/PATH.
 The state to go to is composed first, of the present one and these files, and
-saved, as for `rollback --keep`; what that needs and carries over is said there.
+saved, as for `rollback --keep`, whose help says what that needs and carries
+over.
 Approval as for `rollback`, `holdfast undo` and `holdfast resume` likewise.
 ";
 const RESTORE: &str = "\

@@ -101,6 +101,16 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     for said in plan.composed.iter().flat_map(words::composed) {
         out.extend(paragraph(&said, plain, 2, columns));
     }
+    match (&plan.composed, steps::may_be_kept(run)) {
+        (Some(_), _) if plan.action == Action::Rollback => {
+            out.extend(paragraph("Key k: keep nothing, take all of it back.", plain, 2, columns));
+        }
+        (None, paths) if !paths.is_empty() => {
+            let says = format!("Key k: keep {} as they are now, where they are there.", paths.join(", "));
+            out.extend(paragraph(&says, plain, 2, columns));
+        }
+        _ => {}
+    }
     if plan.is_usable() && plan.action != Action::Repair {
         for said in differences::losses(question.losses.as_ref()) {
             let style = if said.strong { strong } else { plain };
@@ -131,16 +141,6 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     };
     let then = format!("{}{then}", saved.unwrap_or_default());
     out.extend(paragraph(&then, plain, 0, columns));
-    match (&plan.composed, steps::may_be_kept(run)) {
-        (Some(_), _) if plan.action == Action::Rollback => {
-            out.extend(paragraph("Key k: keep nothing, take all of it back.", plain, 0, columns));
-        }
-        (None, paths) if !paths.is_empty() => {
-            let says = format!("Key k: keep {} as they are now, where they are there.", paths.join(", "));
-            out.extend(paragraph(&says, plain, 0, columns));
-        }
-        _ => {}
-    }
     let passed = plan.checks.iter().filter(|c| c.ok);
     if passed.clone().next().is_some() {
         out.push(Line::styled("What was checked", strong));
