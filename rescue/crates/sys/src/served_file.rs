@@ -155,6 +155,8 @@ fn reply(request: &[u8], served: &dyn Served) -> Option<Result<Vec<u8>, i32>> {
         }
         // Open: no page is kept (FOPEN_DIRECT_IO); what is written is here at once, and memory holds it once.
         14 => Ok([0u64, 1].map(u64::to_le_bytes).concat()),
+        // Past its end there is nothing.
+        15 if at >= served.size() => Ok(Vec::new()),
         15 if len <= MOST => {
             // No more than there is.
             let len = len.min(usize::try_from(served.size().saturating_sub(at)).unwrap_or(usize::MAX));
