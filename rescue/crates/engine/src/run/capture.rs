@@ -9,6 +9,7 @@ use super::{Context, Meter, Stop};
 use crate::gather;
 use crate::plan::rollback::plain;
 use model::assessment::Report;
+use model::command::ExitCode;
 use model::coverage::CaptureMethod;
 use model::cuts::Cuts;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
@@ -75,6 +76,10 @@ pub(super) fn record_composed(
     manifest.taken = cx.clock.now();
     for (as_disk, path) in composed {
         let new = run.volumes.iter().find(|v| v.path == *as_disk).cloned().ok_or_else(|| gone(as_disk.disk()))?;
+        if !new.unreadable.is_empty() {
+            let says = format!("{} of the composed {path} cannot be read", new.unreadable.total());
+            return Err(Stop::failed(ExitCode::Damage, says, "`holdfast check` tells whether the store is damaged"));
+        }
         let old = manifest.volumes.iter_mut().find(|v| v.path == *path).ok_or_else(|| gone(path.disk()))?;
         *old = SavedVolume { path: old.path.clone(), extent: old.extent, ..new };
     }
