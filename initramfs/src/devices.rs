@@ -9,8 +9,9 @@ use sys::sysfs::{self, BlockDir};
 use sys::uevent::{Heard, Listener, modaliases};
 
 const MODULES: &str = "/lib/modules";
-/// Wanted by name: no device asks for a file system, and firmware variables announce themselves to nobody.
-const ALWAYS: [&str; 3] = ["ext4", "efivarfs", "crc32c"];
+/// Wanted by name: no device asks for a file system, and firmware variables announce themselves to nobody. The last two are what a
+/// state is composed with, whenever somebody wants that.
+const ALWAYS: [&str; 5] = ["ext4", "efivarfs", "crc32c", "fuse", "loop"];
 /// Nothing came for so long: all that will come at once has come.
 const QUIET: Duration = Duration::from_millis(700);
 /// The longest wait where nobody says which disk must be there, and where a store is awaited: a USB stick is asked for

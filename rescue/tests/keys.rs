@@ -594,3 +594,31 @@ fn another_machines_state_has_a_word_of_its_own() {
     let approve = Action::Submit(Command::Answer { plan: id, approve: true });
     assert_eq!(press(&mut ui, &run, &keys), [approve]);
 }
+
+/// A key asks for the plan that keeps people's data on the root file system, and again for the one that does not.
+#[test]
+fn a_plan_is_asked_again_with_what_is_kept() {
+    let mut run = asking_run(plan::Action::Rollback, true);
+    let id = run.question.as_ref().unwrap().id;
+    let mut ui = open(&run);
+    let paths: Vec<model::text::RawName> = ["/home", "/root", "/srv"].map(model::text::RawName::from).to_vec();
+    let keep = Action::Submit(Command::Keep { plan: id, paths: paths.clone() });
+    assert_eq!(press(&mut ui, &run, &[Key::Char('k')]), [keep]);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('r'), Key::Char('k')]), []);
+    assert_eq!(ui.typed, "RK", "a letter among letters");
+    let composed = plan::Composition { of: None, with: None, paths: Vec::new(), room: ByteLen::ZERO };
+    run.question.as_mut().unwrap().plan.composed = Some(composed);
+    let mut ui = open(&run);
+    let nothing = Action::Submit(Command::Keep { plan: id, paths: Vec::new() });
+    assert_eq!(press(&mut ui, &run, &[Key::Char('k')]), [nothing]);
+    // A /home of its own is no part of the plan.
+    let mut run = asking_run(plan::Action::Rollback, true);
+    let report = run.report.as_mut().unwrap();
+    report.inspection.systems[0].other.push(("/home".into(), "d0/p3".parse().unwrap()));
+    let mut ui = open(&run);
+    let keep = Action::Submit(Command::Keep { plan: id, paths: paths[1..].to_vec() });
+    assert_eq!(press(&mut ui, &run, &[Key::Char('k')]), [keep]);
+    let run = asking_run(plan::Action::Undo { of: IntentId(digest("intent")) }, true);
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('k')]), []);
+}

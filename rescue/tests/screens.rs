@@ -16,7 +16,7 @@ use model::event::{CheckReport, Exported, ExportedImage, JobKind, Lost, Outcome}
 use model::files::{LostFiles, LostPath};
 use model::id::{DiskNo, IntentId, VolumePath};
 use model::inspection::FileKind;
-use model::plan::Action;
+use model::plan::{Action, ComposedPath, Composition};
 use model::run_state::RunState;
 use model::snapshot::{Compared, Cost, VolumeRead};
 use model::units::{ByteLen, ByteOffset, ExtentSet};
@@ -122,6 +122,18 @@ fn confirmation() {
     losses.differences = Err("the parser took too long and was ended".into());
     golden("confirm-untold", &untold, &[]);
     golden("confirm-losses", &asking_run(Action::Rollback, true), &[Key::PageDown]);
+    let mut kept = asking_run(Action::Rollback, true);
+    let path = |path: &str, counted| ComposedPath {
+        volume: VolumePath::partition(DiskNo(0), 2),
+        path: path.into(),
+        files: 12_345,
+        bytes: ByteLen(678_000_000),
+        counted,
+    };
+    let (paths, room) = (vec![path("/home", true), path("/srv", false)], ByteLen(2_600_000_000));
+    let composed = Composition { of: Some(snapshot_id("three")), with: None, paths, room };
+    kept.question.as_mut().unwrap().plan.composed = Some(composed);
+    golden("confirm-kept", &kept, &[Key::PageDown]);
     golden("confirm-undo", &asking_run(Action::Undo { of: IntentId(digest("intent")) }, true), &[]);
 }
 

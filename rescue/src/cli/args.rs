@@ -86,6 +86,8 @@ pub enum Invocation {
     },
     /// The parser role.
     Parser,
+    /// The role that puts files onto a saved volume.
+    Composer,
 }
 
 impl Invocation {
@@ -110,9 +112,13 @@ impl Invocation {
             Self::Prune(p) => p.json,
             Self::Copy(c) => c.json,
             Self::Repair(r) => r.json,
-            Self::Help(_) | Self::Version | Self::Tui(_) | Self::Engine(_) | Self::Console { .. } | Self::Parser => {
-                false
-            }
+            Self::Help(_)
+            | Self::Version
+            | Self::Tui(_)
+            | Self::Engine(_)
+            | Self::Console { .. }
+            | Self::Parser
+            | Self::Composer => false,
         }
     }
 }
@@ -144,12 +150,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             "approve",
             "yes",
             "only",
+            "keep",
             "full",
             "foreign-machine",
             "sign-with",
             "require-signer",
         ],
         "restore" => &["store", "json", "plan", "approve", "yes", "disk", "overwrite", "new-ids", "require-signer"],
+        "put" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
         "undo" => &["store", "json", "plan", "approve", "yes", "full", "sign-with", "require-signer"],
         "repair-boot" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
         "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
@@ -183,7 +191,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "tui" => &["store", "ascii"],
         "engine" => &["store", "control", "policy"],
         "console" => &["engine"],
-        "parser" => &[],
+        "parser" | "composer" => &[],
         "help" => &[],
         other => return Err(Usage(format!("there is no verb `{}`", DisplayText::new(other)))),
     };
@@ -238,7 +246,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         }
         "copy" => Invocation::Copy(room::copy(&given, store()?)?),
         "repair" => Invocation::Repair(room::repair(&given, store()?)?),
-        "rollback" | "restore" | "undo" | "resume" | "repair-boot" => {
+        "rollback" | "put" | "restore" | "undo" | "resume" | "repair-boot" => {
             Invocation::WriteBack(disks::write_back(verb, &given, store()?)?)
         }
         "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),
@@ -248,6 +256,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
             let engine = given.engine.ok_or_else(|| Usage("`console` needs --engine FD".into()))?;
             Invocation::Console { engine }
         }
+        "composer" => Invocation::Composer,
         _ => Invocation::Parser,
     })
 }

@@ -9,6 +9,8 @@ holdfast: what happened to this machine, and the way back
   holdfast auto       DISK.. --store S  save it where its state calls for that
   holdfast snapshots  --store S         list what is saved
   holdfast rollback   SNAP DISK.. --store S    go back to a saved state
+  holdfast put        SNAP:PATH.. DISK.. --store S
+                                        put files of it back, nothing else
   holdfast restore    SNAP DISK.. --store S    put it onto new, empty disks
   holdfast undo       DISK.. --store S  go back to before the last rollback
   holdfast resume     DISK.. --store S  finish a rollback that was cut off
@@ -113,8 +115,9 @@ counts as damage. `rollback`, `undo`, `resume`, `check` and `export` take it
 too.
 ";
 const ROLLBACK: &str = "\
-holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--full]
-    [--foreign-machine NAME] [--plan | --approve PLANID | --yes] [--json]
+holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--keep PATH,..]
+    [--full] [--foreign-machine NAME] [--plan | --approve PLANID | --yes]
+    [--json]
 
 Takes the disks back to a saved state. Without an approval it shows the plan
 and ends with exit code 4.
@@ -131,6 +134,25 @@ A snapshot of another machine, whose partitions these disks have, goes onto
 them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
+--keep names files and directories (/home,/srv/data) that stay as they are now
+though their volume goes back; on ext2/3/4, as root, with FUSE and the loop
+driver. The state to go to is composed first, of the saved one and what is
+kept, and saved; the disks are only written once that has worked. Owners,
+modes, times, attributes and hard links among what one PATH holds are carried
+over; project ids and creation times are not.
+";
+const PUT: &str = "\
+holdfast put SNAP:PATH.. DISK.. --store S [--plan | --approve PLANID | --yes]
+    [--json]
+
+Puts files and directories of a saved state back to where they were, in the
+place of what is there now; everything else stays as it is. PATH is that of the
+system, or VOLUME:/PATH. A disk whose name looks like SNAP:/PATH is called
+./SNAP:/PATH.
+The state to go to is composed first, of the present one and these files, and
+saved, as for `rollback --keep`, whose help says what that needs and carries
+over.
+Approval as for `rollback`, `holdfast undo` and `holdfast resume` likewise.
 ";
 const RESTORE: &str = "\
 holdfast restore SNAP DISK.. --store S [--new-ids] [--overwrite IDENTITY]
@@ -378,6 +400,7 @@ pub(super) fn of(verb: Option<String>) -> String {
         Some("snapshots") => SNAPSHOTS,
         Some("rollback") => ROLLBACK,
         Some("restore") => RESTORE,
+        Some("put") => PUT,
         Some("undo") => UNDO,
         Some("resume") => RESUME,
         Some("repair-boot") => REPAIR_BOOT,
@@ -406,7 +429,7 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback restore undo resume repair-boot check repair copy export prove ls get diff note forget prune \
+        let verbs = "inspect store snapshot auto snapshots rollback put restore undo resume repair-boot check repair copy export prove ls get diff note forget prune \
                      stats key tui";
         let verbs: Vec<&str> = verbs.split(' ').collect();
         for verb in &verbs {

@@ -244,6 +244,7 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
     let mut out = String::new();
     let action = match p.action {
         Action::Rollback => "go back to",
+        Action::Put => "put back from",
         Action::Restore { .. } => "put onto other disks:",
         Action::Undo { .. } => "undo: go back to",
         Action::Resume { .. } => "finish what was cut off: go to",
@@ -280,6 +281,11 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
     }
     for w in &p.firmware {
         paragraph(&mut out, &format!("  {:<8} ", w.name), w.says.as_str());
+    }
+    if let Some(composed) = &p.composed {
+        for said in words::composed(composed) {
+            paragraph(&mut out, "", &said);
+        }
     }
     if !p.kept.is_empty() {
         out.push_str("left as it is:\n");

@@ -16,7 +16,7 @@ use model::firmware::BootSettings;
 use model::id::{PlanId, SnapshotId, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Volume};
 use model::note::Noted;
-use model::plan::{Action, RollbackPlan, SnapshotEstimate, TableRollback};
+use model::plan::{Action, ComposedPath, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
 use model::proof::Proof;
@@ -284,13 +284,19 @@ fn summary(s: &SnapshotSummary) -> Value {
     let (purpose, before) = match s.purpose {
         Purpose::Undo { before } => ("undo", Some(before)),
         Purpose::Repair => ("repair", None),
+        Purpose::Composed { .. } => ("composed", None),
         Purpose::Keep => ("keep", None),
+    };
+    let composed = match s.purpose {
+        Purpose::Composed { of, with } => Some(json!({ "of": of, "with": with })),
+        _ => None,
     };
     json!({
         "id": s.id,
         "counter": s.counter,
         "purpose": purpose,
         "before": before,
+        "composed": composed,
         "machine": { "machine_id": s.machine.machine_id, "hostname": s.machine.hostname, "disks": s.machine.disks },
         "taken": time(s.taken),
         "system": s.system,
@@ -420,6 +426,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         Action::Rollback => ("rollback", None),
         Action::Restore { over } => ("restore", over),
         Action::Repair => ("repair", None),
+        Action::Put => ("put", None),
         Action::Undo { of } => ("undo", Some(of)),
         Action::Resume { of } => ("resume", Some(of)),
     };
@@ -440,6 +447,12 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
             "at_most": d.at_most,
         })
     });
+    let composed = p.composed.as_ref().map(|c| {
+        let path = |p: &ComposedPath| {
+            json!({ "volume": p.volume, "path": p.path.display(), "files": p.files, "bytes": p.bytes, "counted": p.counted })
+        };
+        json!({ "of": c.of, "with": c.with, "paths": c.paths.iter().map(path).collect::<Vec<_>>(), "room": c.room })
+    });
     let kept = p.kept.iter().map(|(volume, why)| json!({ "volume": volume, "why": why }));
     json!({
         "id": id,
@@ -457,6 +470,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "warnings": p.warnings,
         "foreign": p.foreign,
         "firmware": p.firmware.iter().map(|w| json!({ "variable": w.name, "says": w.says })).collect::<Vec<_>>(),
+        "composed": composed,
         "reads": p.reads.as_ref().map(|r| json!({ "everything": r.everything, "with": r.with, "says": r.says })),
     })
 }

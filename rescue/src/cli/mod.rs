@@ -65,6 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Engine(e) => roles::engine(&e),
         Invocation::Console { engine } => roles::console(engine),
         Invocation::Parser => return engine::parser::serve(),
+        Invocation::Composer => return engine::serve_composer(),
     };
     match ended {
         Ok(code) => code.number(),

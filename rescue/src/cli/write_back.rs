@@ -1,4 +1,4 @@
-//! `holdfast rollback`, `restore`, `undo`, `resume` and `repair-boot`: a plan, its approval, its execution.
+//! `holdfast rollback`, `put`, `restore`, `undo`, `resume` and `repair-boot`: a plan, its approval, its execution.
 
 use super::args::{Approval, WriteBack, WriteBackTo};
 use super::saving::unexpected;
@@ -13,9 +13,14 @@ use model::text::DisplayText;
 
 pub(super) fn run(args: &WriteBack) -> Ended {
     let command = match &args.to {
-        WriteBackTo::Snapshot { to, only, full } => {
+        WriteBackTo::Snapshot { to, only, keep, full } if keep.is_empty() => {
             Command::PlanRollback { to: to.clone(), only: only.clone(), full: *full }
         }
+        // All that is in use is read then.
+        WriteBackTo::Snapshot { to, only, keep, .. } => {
+            Command::PlanKeeping { to: to.clone(), only: only.clone(), keep: keep.clone() }
+        }
+        WriteBackTo::Files { from, at } => Command::PlanPut { from: from.clone(), at: at.clone() },
         WriteBackTo::Disks { to, saved, overwrite, new_ids } => Command::PlanRestore {
             to: to.clone(),
             // The disks of this run are numbered in the order in which they are named.

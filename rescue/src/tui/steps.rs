@@ -9,6 +9,7 @@ use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
 use model::id::{SnapRef, SnapshotId};
 use model::inspection::{Content, Disk, Severity};
+use model::plan;
 use model::run_state::RunState;
 use model::snapshot::{Purpose, SnapshotSummary};
 
@@ -49,6 +50,21 @@ pub fn timeline(run: &RunState) -> Vec<&SnapshotSummary> {
 /// True where a snapshot is of the machine in front of us.
 pub fn is_here(run: &RunState, s: &SnapshotSummary) -> bool {
     run.report.as_ref().is_some_and(|r| words::machine(&r.inspection).is(&s.machine))
+}
+
+/// Directories of people's data that the rollback which is asked about takes back, and that can be kept as they are instead: those that
+/// lie on the root file system.
+pub fn may_be_kept(run: &RunState) -> Vec<&'static str> {
+    let (Some(report), Some(question)) = (&run.report, &run.question) else { return Vec::new() };
+    let (inspection, plan) = (&report.inspection, &question.plan);
+    let Some(system) = inspection.systems.first() else { return Vec::new() };
+    let ext = inspection.volume(&system.root).is_some_and(|v| matches!(v.content, Content::Ext(_)));
+    let goes_back = plan.volumes.iter().any(|v| v.path == system.root);
+    if plan.action != plan::Action::Rollback || plan.foreign.is_some() || !goes_back || !ext {
+        return Vec::new();
+    }
+    let on_root = |path: &&'static str| system.place(path).0 == &system.root;
+    ["/home", "/root", "/srv"].into_iter().filter(on_root).collect()
 }
 
 /// The newest good snapshot of this machine: what `latest:good` means.

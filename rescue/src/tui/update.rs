@@ -12,6 +12,7 @@ use model::event::{JobKind, Outcome};
 use model::id::SnapRef;
 use model::plan;
 use model::run_state::RunState;
+use model::text::RawName;
 
 /// The most characters a typed word may have: longer than any word that is asked for.
 const TYPED_MOST: usize = 12;
@@ -30,6 +31,7 @@ pub fn word(plan: &plan::RollbackPlan) -> &'static str {
         plan::Action::Restore { .. } if plan.disks.iter().any(|d| d.lost) => "OVERWRITE",
         plan::Action::Restore { .. } => "RESTORE",
         plan::Action::Repair => "REPAIR",
+        plan::Action::Put => "PUT",
         plan::Action::Undo { .. } => "UNDO",
         plan::Action::Resume { .. } => "FINISH",
     }
@@ -383,9 +385,22 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Enter => ui.note = Some("This plan cannot be carried out; see the checks. Press Esc to leave.".into()),
         // No word that approves a plan before which something is saved has an F in it.
-        Key::Char('f' | 'F') if ui.typed.is_empty() && question.plan.reads.is_some() => {
+        Key::Char('f' | 'F')
+            if ui.typed.is_empty() && question.plan.reads.is_some() && question.plan.composed.is_none() =>
+        {
             let full = question.plan.reads.as_ref().is_some_and(|r| !r.everything);
             return vec![Action::Submit(Command::Reread { plan: question.id, full })];
+        }
+        // Nor does one begin with a K.
+        Key::Char('k' | 'K') if ui.typed.is_empty() && question.plan.action == plan::Action::Rollback => {
+            let paths = match &question.plan.composed {
+                Some(_) => Vec::new(),
+                None => steps::may_be_kept(run),
+            };
+            if question.plan.composed.is_some() || !paths.is_empty() {
+                let paths = paths.into_iter().map(RawName::from).collect();
+                return vec![Action::Submit(Command::Keep { plan: question.id, paths })];
+            }
         }
         _ => typing(ui, run, k),
     }

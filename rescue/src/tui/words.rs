@@ -8,7 +8,7 @@ use model::files::LostPath;
 use model::firmware::{BootEntry, BootSettings, name_of};
 use model::id::SnapshotId;
 use model::inspection::{Content, FileKind, Inspection, Volume};
-use model::plan::SnapshotEstimate;
+use model::plan::{ComposedPath, Composition, SnapshotEstimate};
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::units::ByteLen;
 
@@ -169,9 +169,32 @@ pub fn state(s: &SnapshotSummary) -> (Mark, &'static str) {
     match s.purpose {
         Purpose::Undo { .. } => (Mark::Plain, "undo"),
         Purpose::Repair => (Mark::Plain, "repair"),
+        Purpose::Composed { .. } => (Mark::Plain, "composed"),
         Purpose::Keep if s.good => (Mark::Good, "good"),
         Purpose::Keep => (Mark::Bad, "not good"),
     }
+}
+
+/// What is composed before anything is written, a paragraph each.
+pub fn composed(composed: &Composition) -> Vec<String> {
+    let does = match (composed.of, composed.with) {
+        (_, Some(_)) => "put in place of what is there",
+        (_, None) => "kept as it is now",
+    };
+    let path = |p: &ComposedPath| {
+        let volume = &p.volume;
+        match p.counted {
+            true => format!("{does}: {} ({volume}), {} in {} names", p.path.display(), p.bytes, p.files),
+            false => format!("{does}: {} ({volume}), at most {}, not counted to the end", p.path.display(), p.bytes),
+        }
+    };
+    let mut out: Vec<String> = composed.paths.iter().map(path).collect();
+    out.push(format!(
+        "This state is composed first, beside the store, and saved there; that takes at most {}, mostly much less. If it fails, \
+         nothing was written to the disks",
+        composed.room
+    ));
+    out
 }
 
 /// What a snapshot is, in a sentence.
@@ -179,6 +202,9 @@ pub fn snapshot(s: &SnapshotSummary) -> String {
     match s.purpose {
         Purpose::Undo { before } => format!("the state before going to snapshot {}", short(before)),
         Purpose::Repair => "what a repair of what starts the machine went to".into(),
+        Purpose::Composed { of, with } => {
+            format!("gone to once: snapshot {} with files of {}", short(of), short(with))
+        }
         Purpose::Keep => match (&s.headline, &s.system) {
             (Some(h), _) => h.to_string(),
             (None, Some(system)) => system.to_string(),
@@ -213,6 +239,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Auto => "Doing what the policy calls for",
         JobKind::Rollback => "Going back to a saved state",
         JobKind::Restore => "Putting a saved state onto other disks",
+        JobKind::Put => "Putting saved files back",
         JobKind::Undo => "Undoing the last rollback",
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::BootRepair => "Putting right what starts the machine",

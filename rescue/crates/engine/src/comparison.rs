@@ -67,10 +67,12 @@ pub(crate) struct Planned<'a> {
 pub(crate) fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Option<Reply> {
     let (id, _) = plans::encode(planned.plan);
     // Of disks that are written whole nothing is kept, and what they hold is in the plan.
-    let usable = planned.plan.is_usable() && planned.plan.disks.is_empty();
+    let put = planned.plan.action == Action::Put;
+    let usable = planned.plan.is_usable() && planned.plan.disks.is_empty() && !put;
     let why = match planned.plan.is_usable() {
-        true => "nothing of what these disks hold is kept",
         false => "this plan cannot be carried out",
+        true if put => "nothing but what is put in its place changes",
+        true => "nothing of what these disks hold is kept",
     };
     let nothing = Losses { plan: id, differences: Err(why.into()), seconds: None };
     let question = Question { id, plan: planned.plan.clone(), losses: (!usable).then_some(nothing) };
@@ -121,7 +123,9 @@ fn differences(cx: &Context<'_>, planned: Planned<'_>, going: &dyn Fn() -> bool)
     let saved: Vec<_> = plan.volumes.iter().map(|v| (v.saved_as.clone(), v.path.clone())).collect();
     let now: Vec<_> = plan.volumes.iter().map(|v| (v.path.clone(), v.saved_as.clone())).collect();
     let before = Side::saved(cx, plan.to, manifest).only(&saved);
-    let after = Side::now(cx, &report.inspection)?.only(&now);
+    // What is kept is not lost.
+    let kept = plan.composed.iter().flat_map(|c| &c.paths).map(|p| p.path.clone()).collect();
+    let after = Side::now(cx, &report.inspection)?.only(&now).but(kept);
     compare(cx, &before, &after, false, going)
 }
 

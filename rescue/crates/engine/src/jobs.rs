@@ -16,7 +16,7 @@ use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
 use crate::worker::{Desk, Reply};
-use crate::{comparison, restoring, saving, upkeep};
+use crate::{comparison, composing, restoring, saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
 use model::event::{Happening, Outcome, Progress, StoreView};
@@ -26,7 +26,7 @@ use model::plan::{Action, RollbackPlan};
 use model::ports::{ReadAt, Window};
 use model::proof::Trial;
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
-use model::text::DisplayText;
+use model::text::{DisplayText, RawName};
 use model::units::ByteLen;
 use store::{Secret, Store, Unlock};
 
@@ -51,7 +51,9 @@ impl Jobs {
             Command::Snapshot { full } => saving::snapshot(self, *full, desk),
             Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
             Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
-            Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, desk),
+            Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, &[], desk),
+            Command::PlanKeeping { to, only, keep } => self.rollback((to, only), false, keep, desk),
+            Command::PlanPut { from, at } => composing::put(self, from, at, desk),
             Command::PlanRestore { to, onto, overwrite, new_ids } => {
                 restoring::run(self, &restoring::Order { to, onto, overwrite, new_ids: *new_ids }, desk)
             }
@@ -74,6 +76,7 @@ impl Jobs {
             Command::Inspect
             | Command::Answer { .. }
             | Command::Reread { .. }
+            | Command::Keep { .. }
             | Command::Cancel
             | Command::Power(_) => self.inspect(desk),
         };
@@ -220,7 +223,7 @@ impl Jobs {
         files::get(&store, &*self.config.parser, (&*self.config.clock, desk), order).map(Outcome::Got)
     }
 
-    fn rollback(&self, (to, only): (&SnapRef, &[VolumePath]), full: bool, desk: &Desk) -> Done {
+    fn rollback(&self, (to, only): (&SnapRef, &[VolumePath]), full: bool, keep: &[RawName], desk: &Desk) -> Done {
         let store = self.store(desk)?;
         let cx = self.context(&store, desk);
         let report = self.look(Some(&store), desk);
@@ -232,13 +235,16 @@ impl Jobs {
         let set = match (only, manifest.purpose) {
             ([], Purpose::Keep) => Set::Boot,
             // An undo snapshot, named by its id, holds what was written over and nothing else; that of a repair likewise.
-            ([], Purpose::Undo { .. } | Purpose::Repair) => Set::All,
+            ([], Purpose::Undo { .. } | Purpose::Repair | Purpose::Composed { .. }) => Set::All,
             (only, _) => Set::Only(only),
         };
         let making = Making { action: Action::Rollback, to, manifest: &manifest, set, of: None, pending: &[] };
         let plan = self.make(&cx, &report, &making)?;
         let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
-        let receipt = self.saved_first(&cx, planned, full, desk);
+        let receipt = match keep {
+            [] => self.saved_first(&cx, planned, full, desk),
+            keep => composing::keep(self, &cx, planned, keep.to_vec(), desk),
+        };
         self.ended(receipt, &store, desk)
     }
 
@@ -318,7 +324,7 @@ impl Jobs {
     }
 
     /// Asks about a plan before which the present is saved, as often as somebody wants that read otherwise; and runs what was approved.
-    fn saved_first(
+    pub(crate) fn saved_first(
         &self,
         cx: &Context<'_>,
         planned: Planned<'_>,
@@ -334,6 +340,10 @@ impl Jobs {
                 Reply::Approved => return write_back::write_back(cx, &plan, report).map(Some),
                 Reply::Declined => return Ok(None),
                 Reply::Reread(everything) => full = everything,
+                Reply::Keep(paths) if plan.action == Action::Rollback => {
+                    return composing::keep_some(self, cx, planned, &paths, desk);
+                }
+                Reply::Keep(_) => {}
             }
         }
     }
@@ -350,8 +360,8 @@ impl Jobs {
             match ask(cx, planned, desk)? {
                 Reply::Approved => return run(planned.plan).map(Some),
                 Reply::Declined => return Ok(None),
-                // It compares every byte with the disk anyway.
-                Reply::Reread(_) => {}
+                // It compares every byte with the disk anyway, and keeps what it keeps.
+                Reply::Reread(_) | Reply::Keep(_) => {}
             }
         }
     }
@@ -405,7 +415,7 @@ impl Jobs {
     }
 }
 
-fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Done<Reply> {
+pub(crate) fn ask(cx: &Context<'_>, planned: Planned<'_>, desk: &Desk) -> Done<Reply> {
     let reply = comparison::ask(cx, planned, desk);
     reply.ok_or_else(|| Stop::Cancelled("stopped before anything was written".into()))
 }

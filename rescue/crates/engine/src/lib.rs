@@ -10,6 +10,7 @@
 
 mod boot;
 mod comparison;
+mod composing;
 mod frame;
 pub mod gather;
 mod handle;
@@ -29,6 +30,9 @@ mod stores;
 mod unattended;
 mod upkeep;
 mod worker;
+
+/// The main loop of the role that puts files onto a saved volume.
+pub use run::compose::serve as serve_composer;
 
 pub use handle::{Config, Engine, Handle};
 pub use heads::Heads;

@@ -8,7 +8,7 @@ use model::command::{Command, ExitCode, Failure, PowerAction};
 use model::event::{Happening, JobKind, Outcome, Progress, Question};
 use model::id::PlanId;
 use model::plan::SnapshotEstimate;
-use model::text::DisplayText;
+use model::text::{DisplayText, RawName};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -20,7 +20,7 @@ use std::time::Duration;
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// What somebody said to a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// Go ahead.
     Approved,
@@ -28,6 +28,8 @@ pub(crate) enum Reply {
     Declined,
     /// Ask again, with an undo snapshot that reads everything, or what changed.
     Reread(bool),
+    /// Ask again, with what is kept as it is.
+    Keep(Vec<RawName>),
 }
 
 /// What the commands' thread and the job's thread share.
@@ -62,6 +64,7 @@ fn attend(commands: &Receiver<Command>, desk: &Arc<Desk>, jobs: &Arc<Jobs>) {
                 desk.answer(plan, if approve { Reply::Approved } else { Reply::Declined })
             }
             Command::Reread { plan, full } => desk.answer(plan, Reply::Reread(full)),
+            Command::Keep { plan, paths } => desk.answer(plan, Reply::Keep(paths)),
             Command::Cancel => desk.cancel(),
             Command::Power(action) => desk.leave(action),
             job => {
@@ -93,7 +96,8 @@ fn kind(command: &Command) -> JobKind {
         Command::ListSnapshots | Command::Unlock { .. } => JobKind::List,
         Command::Snapshot { .. } | Command::EstimateSnapshot { .. } => JobKind::Snapshot,
         Command::Auto { .. } => JobKind::Auto,
-        Command::PlanRollback { .. } => JobKind::Rollback,
+        Command::PlanRollback { .. } | Command::PlanKeeping { .. } => JobKind::Rollback,
+        Command::PlanPut { .. } => JobKind::Put,
         Command::PlanRestore { .. } => JobKind::Restore,
         Command::PlanUndo { .. } => JobKind::Undo,
         Command::PlanResume => JobKind::Resume,
@@ -104,9 +108,12 @@ fn kind(command: &Command) -> JobKind {
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,
         Command::Compare { .. } => JobKind::Compare,
         Command::Upkeep { .. } => JobKind::Upkeep,
-        Command::Inspect | Command::Answer { .. } | Command::Reread { .. } | Command::Cancel | Command::Power(_) => {
-            JobKind::Inspect
-        }
+        Command::Inspect
+        | Command::Answer { .. }
+        | Command::Reread { .. }
+        | Command::Keep { .. }
+        | Command::Cancel
+        | Command::Power(_) => JobKind::Inspect,
     }
 }
 

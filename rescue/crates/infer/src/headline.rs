@@ -2,6 +2,7 @@
 
 use crate::rules::{Case, Verdict, obstacle};
 use model::assessment::{Assessment, Change, Confidence, Facet, Installation, Start, Termination};
+use model::boot::Way;
 use model::evidence::{PackageManager, PackageState};
 use model::inspection::Severity;
 
@@ -43,6 +44,14 @@ fn headline(verdict: &Verdict<'_>) -> String {
     if case.root().is_some_and(|r| r.errors) {
         wrong.push("the file system recorded errors".to_owned());
     }
+    wrong.extend(case.chain_break().map(|(why, way)| {
+        let from = match way {
+            Way::Any => "",
+            Way::Uefi => ", from UEFI",
+            Way::Bios => ", from a BIOS",
+        };
+        format!("it will probably not start{from}: {why}")
+    }));
     if wrong.is_empty() {
         let fine = a.is_good() && a.termination.value == Termination::Clean && !damaged(case);
         return if fine { format!("{ended}; nothing is wrong.") } else { format!("{ended}.") };
@@ -162,6 +171,13 @@ fn packages(all: &[PackageState]) -> String {
 fn advice(verdict: &Verdict<'_>) -> String {
     let (a, case) = (&verdict.assessment, verdict.case);
     let stale = case.resume_image().is_some() && a.termination.value != Termination::Hibernated;
+    // What keeps it from starting comes before what is only advisable; where packages are half done, that is likely why.
+    let packages_fine = !matches!(a.installation.value, Installation::Interrupted | Installation::Broken);
+    if case.chain_break().is_some() && packages_fine && a.termination.value != Termination::Hibernated {
+        let text = "See what `repair-boot` can put right (it shows first what it would write), or go back to the newest good snapshot; \
+                    both can be undone.";
+        return finish(case, stale, text);
+    }
     let first = if a.start.value == Start::Failed && a.start.confidence > Confidence::Weak {
         "Go back to the newest good snapshot; the present state is saved first, so that this can be undone."
     } else {
@@ -247,6 +263,28 @@ mod tests {
         assert_eq!(told(&s), "Shut down in order on 2026-11-18 11:40 UTC; nothing is wrong.");
         s.ext(|e| e.errors = 1);
         assert_eq!(told(&s), "Shut down in order on 2026-11-18 11:40 UTC; the file system recorded errors.");
+    }
+
+    #[test]
+    fn what_starts_it_does_not_hold() {
+        use crate::source::{evidence, test::at};
+        use model::boot::{LinkPart, Way};
+        use model::evidence::Fact;
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| {
+            b.reach("graphical.target");
+            b.stop(EndKind::Poweroff);
+        });
+        s.dpkg(&[], 0);
+        let broken = |part, way, says: &str| evidence(&at("/x"), Fact::ChainBroken { part, way }, says, None);
+        s.facts.push(broken(LinkPart::Fallback, Way::Uefi, "there is no boot loader"));
+        let ended = "Shut down in order on 2026-11-18 11:40 UTC";
+        assert_eq!(told(&s), format!("{ended}; it will probably not start, from UEFI: there is no boot loader."));
+        assert!(s.assess().advice.as_str().contains("repair-boot"), "{}", s.assess().advice);
+        // One that every start comes to is told first; and it is no word about how it was left.
+        s.facts.push(broken(LinkPart::Kernel, Way::Any, "there is no kernel"));
+        assert_eq!(told(&s), format!("{ended}; it will probably not start: there is no kernel."));
+        assert!(s.assess().is_good());
     }
 
     #[test]

@@ -47,6 +47,22 @@ pub enum Command {
         /// Read everything in use first, whatever the file systems say of it.
         full: bool,
     },
+    /// Work out a rollback that keeps some files and directories as they are now, and ask for approval.
+    PlanKeeping {
+        /// To which snapshot.
+        to: SnapRef,
+        /// As of [`Command::PlanRollback`].
+        only: Vec<VolumePath>,
+        /// What is kept: paths as the system has them.
+        keep: Vec<RawName>,
+    },
+    /// Work out how files of a snapshot are put into the disks as they are now, and ask for approval.
+    PlanPut {
+        /// Which snapshot.
+        from: SnapRef,
+        /// Which files and directories of it, and where they go.
+        at: Vec<FilePath>,
+    },
     /// Work out how a snapshot is put onto other disks, whole, and ask for approval.
     PlanRestore {
         /// Which snapshot.
@@ -80,6 +96,14 @@ pub enum Command {
         plan: PlanId,
         /// Everything in use.
         full: bool,
+    },
+    /// Ask a [`crate::event::Question`] about a rollback again with a plan that keeps those of these paths that can be kept as they are
+    /// now; none where empty.
+    Keep {
+        /// The plan as it was asked.
+        plan: PlanId,
+        /// Paths as the system has them.
+        paths: Vec<RawName>,
     },
     /// Check the store.
     Check {

@@ -89,6 +89,8 @@ pub enum JobKind {
     Rollback,
     /// Put a saved point onto other disks.
     Restore,
+    /// Put files of a saved point into the disks.
+    Put,
     /// Go back from a write-back.
     Undo,
     /// Finish a write-back.
@@ -119,6 +121,7 @@ impl JobKind {
             Self::Auto => "auto",
             Self::Rollback => "rollback",
             Self::Restore => "restore",
+            Self::Put => "put",
             Self::Undo => "undo",
             Self::Resume => "resume",
             Self::BootRepair => "repair-boot",

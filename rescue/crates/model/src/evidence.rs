@@ -1,5 +1,6 @@
 //! Evidence: single facts read off a target, each with where it was read and how far its time can be trusted.
 
+use crate::boot::{LinkPart, Way};
 use crate::id::VolumePath;
 use crate::ports::UnixMicros;
 use crate::text::{DisplayText, RawName};
@@ -259,6 +260,13 @@ pub enum Fact {
         part: BootPart,
         /// What is wrong, or `None` where it is in order.
         broken: Option<DisplayText>,
+    },
+    /// A link of the boot chain that a start needs does not hold.
+    ChainBroken {
+        /// Which one.
+        part: LinkPart,
+        /// Which kind of firmware comes by it.
+        way: Way,
     },
     /// A source that was looked for and gave nothing; `unknown` must be able to say what was looked at.
     NotThere,

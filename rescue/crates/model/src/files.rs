@@ -47,6 +47,9 @@ pub struct Attributes {
     pub target: Option<RawName>,
     /// Extended attributes as `getxattr` gives them: `user.x`, `system.posix_acl_access`.
     pub xattrs: Vec<(RawName, RawName)>,
+    /// Inode flags as `FS_IOC_GETFLAGS` gives them (unchangeable, append only, ...); zero where there are none.
+    #[serde(default)]
+    pub flags: u32,
 }
 
 /// Where the content of a file lies, from a byte of it on.

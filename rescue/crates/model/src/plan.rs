@@ -6,7 +6,7 @@ use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
 use crate::inspection::Hardware;
 use crate::restore::DiskRestore;
 use crate::snapshot::{MapRoot, Purpose, VolumeRead};
-use crate::text::DisplayText;
+use crate::text::{DisplayText, RawName};
 use crate::units::{ByteLen, Extent};
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,38 @@ pub struct RollbackPlan {
     /// What the undo snapshot reads; `None` where none is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<UndoReads>,
+    /// How what is gone to is composed first, where it is no snapshot that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composed: Option<Composition>,
+}
+
+/// Two states that are made one before anything is written: files of the one in the place of those of the other. What comes of it is
+/// saved as a snapshot, and the disks go to that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Composition {
+    /// The snapshot that files are put into; the disks as they are now, saved just before, where `None`.
+    pub of: Option<SnapshotId>,
+    /// The snapshot that they are taken from; likewise.
+    pub with: Option<SnapshotId>,
+    /// What is carried over.
+    pub paths: Vec<ComposedPath>,
+    /// Room for what is put aside meanwhile, beside the store, and for what is saved of it: more is not needed, mostly much less.
+    pub room: ByteLen,
+}
+
+/// A file or directory that is carried over, with everything in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComposedPath {
+    /// The volume it goes to, as it is called now.
+    pub volume: VolumePath,
+    /// Its path, as the system has it; where no system says, that on the volume.
+    pub path: RawName,
+    /// Whatever has a name in it, itself included.
+    pub files: u64,
+    /// Their bytes: an upper bound where there are more than were counted.
+    pub bytes: ByteLen,
+    /// All of it was counted.
+    pub counted: bool,
 }
 
 /// What the undo snapshot of a write-back reads. What is written over is read in any case, so that an undo restores it whatever the
@@ -156,6 +188,10 @@ pub enum Action {
     /// Put right what keeps a machine from starting, without a snapshot. [`RollbackPlan::to`] and the maps are digests of the bytes
     /// that change: once it is approved the volumes are saved with them, and what is carried out and recorded is a rollback to that.
     Repair,
+    /// Put files of a snapshot into the disks as they are now ([`RollbackPlan::composed`]). [`RollbackPlan::to`] is that snapshot, and the
+    /// maps are digests of what is asked for: once it is approved the state with them is composed, and what is carried out and recorded
+    /// is a rollback to that.
+    Put,
     /// Go back to what was before a write-back, finished or not.
     Undo {
         /// The write-back to be undone.

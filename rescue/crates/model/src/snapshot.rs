@@ -82,6 +82,14 @@ pub enum Purpose {
     /// Made by a repair of what starts the machine: the volumes it writes, with what it puts right. That repair goes to it, and
     /// nothing else does by itself.
     Repair,
+    /// Composed of two states: a snapshot in which files of another were put in the place of its own. The write-back that it was made for
+    /// goes to it, and nothing else does by itself: it was never a state of the machine.
+    Composed {
+        /// The snapshot that files were put into.
+        of: SnapshotId,
+        /// The snapshot that they were taken from.
+        with: SnapshotId,
+    },
 }
 
 /// A disk as it was.

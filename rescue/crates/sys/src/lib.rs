@@ -9,8 +9,10 @@
 pub mod block;
 pub mod capacity;
 pub mod clock;
+pub mod detached;
 pub mod device;
 pub mod efivars;
+pub mod loop_device;
 pub mod module;
 pub mod mount;
 pub mod new_file;
@@ -19,6 +21,7 @@ pub mod power;
 pub mod process;
 pub mod sandbox;
 pub mod scratch_file;
+pub mod served_file;
 pub mod signal;
 pub mod sysfs;
 #[cfg(feature = "trials")]

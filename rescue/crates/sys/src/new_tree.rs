@@ -5,6 +5,8 @@
 
 #![expect(unsafe_code, reason = "fsetxattr")]
 
+pub mod standing;
+
 use crate::new_file::{NewFileError, directory, failed, must_be_free, shown};
 use model::units::{ByteLen, ByteOffset};
 use nix::errno::Errno;
@@ -129,6 +131,8 @@ pub struct Marks {
     pub times: Option<(i64, i64)>,
     /// Extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Inode flags as `FS_IOC_SETFLAGS` has them, given last; the file system's own defaults where zero. See [`standing::FLAGS`].
+    pub flags: u32,
 }
 
 /// A directory that was made here.
@@ -269,6 +273,10 @@ fn mark(fd: impl AsFd, marks: &Marks) -> io::Result<()> {
     }
     if let Some((read, written)) = marks.times {
         futimens(fd, &time(read), &time(written))?;
+    }
+    // The last: of what is unchangeable nothing can be changed any more.
+    if marks.flags & standing::FLAGS != 0 {
+        standing::set_flags(fd, marks.flags)?;
     }
     Ok(())
 }

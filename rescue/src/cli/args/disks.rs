@@ -1,10 +1,11 @@
 //! The arguments of the verbs that look at disks and write to them, and of the roles.
 
 use super::given::{Given, named};
-use super::{StoreAt, Usage};
+use super::{StoreAt, Usage, files};
 use model::command::ImageFormat;
+use model::files::FilePath;
 use model::id::{DiskNo, PlanId, SnapRef, VolumePath};
-use model::text::DisplayText;
+use model::text::{DisplayText, RawName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -60,8 +61,17 @@ pub enum WriteBackTo {
         to: SnapRef,
         /// Only these volumes.
         only: Vec<VolumePath>,
+        /// What is kept as it is now.
+        keep: Vec<RawName>,
         /// Read everything in use first.
         full: bool,
+    },
+    /// Files of a saved state, into the disks as they are now.
+    Files {
+        /// Which.
+        from: SnapRef,
+        /// Which files and directories of it.
+        at: Vec<FilePath>,
     },
     /// A saved state, onto other disks, whole.
     Disks {
@@ -98,7 +108,7 @@ pub enum Approval {
     Yes,
 }
 
-/// `rollback`, `restore`, `undo`, `resume`, `repair-boot`
+/// `rollback`, `put`, `restore`, `undo`, `resume`, `repair-boot`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteBack {
     /// What is to be written.
@@ -168,7 +178,7 @@ pub(super) fn some(verb: &str, disks: Vec<PathBuf>) -> Result<Vec<PathBuf>, Usag
     if disks.is_empty() { Err(Usage(format!("`{verb}` needs a disk or an image file"))) } else { Ok(disks) }
 }
 
-/// `rollback`, `restore`, `undo`, `resume` or `repair-boot`.
+/// `rollback`, `put`, `restore`, `undo`, `resume` or `repair-boot`.
 pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<WriteBack, Usage> {
     let (to, disks) = write_back_to(verb, given)?;
     let approval = approval(given)?;
@@ -181,13 +191,18 @@ pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<Wr
 }
 
 fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {
-    let mut words = given.words.iter();
+    let mut words = given.words.iter().peekable();
     let to = match verb {
         "rollback" => {
             let Some(snapshot) = words.next() else {
                 return Err(Usage("`rollback` needs a snapshot, then the disks".into()));
             };
-            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only: given.only.clone(), full: given.full }
+            let (only, keep) = (given.only.clone(), given.kept.clone());
+            WriteBackTo::Snapshot { to: named(snapshot.clone())?, only, keep, full: given.full }
+        }
+        "put" => {
+            let (from, at) = files::places(&mut words)?;
+            WriteBackTo::Files { from, at }
         }
         "restore" => {
             let Some(snapshot) = words.next() else {

@@ -6,6 +6,7 @@ use model::files::FilePath;
 use model::id::{SnapRef, VolumePath};
 use model::text::{DisplayText, RawName};
 use std::ffi::{OsStr, OsString};
+use std::iter::Peekable;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -88,6 +89,25 @@ pub(super) fn get(given: &Given, store: StoreAt) -> Result<Get, Usage> {
     Ok(Get { snapshot, at, to, privileged: given.privileged, store, json: given.json })
 }
 
+/// The places that `put` begins with: each `SNAP:/PATH` or `SNAP:VOLUME:/PATH`, of one snapshot. What follows is not taken: a disk
+/// that is called so is named `./SNAP:/PATH`.
+pub(super) fn places<'a>(
+    words: &mut Peekable<impl Iterator<Item = &'a OsString>>,
+) -> Result<(SnapRef, Vec<FilePath>), Usage> {
+    let mut found: Option<(SnapRef, Vec<FilePath>)> = None;
+    let is_place = |word: &&OsString| !matches!(word.as_bytes().first(), Some(b'/' | b'.'));
+    while let Some(word) = words.peek().copied().filter(is_place) {
+        let Ok((snapshot, Some(at))) = place(std::slice::from_ref(word), "put") else { break };
+        match &mut found {
+            None => found = Some((snapshot, vec![at])),
+            Some((first, all)) if *first == snapshot => all.push(at),
+            Some(_) => return Err(Usage("`put` takes files of one snapshot".into())),
+        }
+        words.next();
+    }
+    found.ok_or_else(|| Usage("`put` needs SNAP:/PATH, then the disks".into()))
+}
+
 /// `SNAP`, `SNAP:/PATH`, `SNAP:VOLUME` or `SNAP:VOLUME:/PATH`. A path is bytes.
 fn place(words: &[OsString], verb: &str) -> Result<(SnapRef, Option<FilePath>), Usage> {
     let [word] = words else { return Err(Usage(format!("`{verb}` takes one SNAP:/PATH"))) };
@@ -143,6 +163,33 @@ mod tests {
         assert_eq!(diff("abcd latest:good"), Some((abcd, Some(SnapRef::LatestGood), 0, false)));
         for bad in ["latest", "latest now", "now latest", "latest abcd disk", "latest nowhere"] {
             assert_eq!(diff(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_are_put_into_the_disks_that_follow() {
+        let put = |line: &str| {
+            let words = line.split(' ').chain(["--store", "s"]).map(OsString::from);
+            match super::super::parse(words) {
+                Ok(super::super::Invocation::WriteBack(w)) => match w.to {
+                    super::super::WriteBackTo::Files { from, at } => Ok((from, at.len(), w.disks.len())),
+                    other => panic!("{other:?}"),
+                },
+                Ok(other) => panic!("{other:?}"),
+                Err(Usage(why)) => Err(why),
+            }
+        };
+        assert_eq!(put("put latest:/etc/fstab disk.img"), Ok((SnapRef::Latest, 1, 1)));
+        assert_eq!(
+            put("put latest:/a latest:d0/p2:/b /dev/disk/by-path/x:/y ./latest:/a"),
+            Ok((SnapRef::Latest, 2, 2))
+        );
+        for (line, why) in [
+            ("put latest disk.img", "needs SNAP:/PATH"),
+            ("put latest:/a abcd:/b disk.img", "one snapshot"),
+            ("put latest:/a", "needs a disk"),
+        ] {
+            assert!(put(line).unwrap_err().contains(why), "{line}");
         }
     }
 

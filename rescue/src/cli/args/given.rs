@@ -7,7 +7,7 @@ use model::id::{DiskNo, PlanId, VolumePath};
 use model::proof::{Accelerator, Bus};
 use model::retention::KeepPolicy;
 use model::signer::SignerId;
-use model::text::DisplayText;
+use model::text::{DisplayText, RawName};
 use model::upkeep::ProbeSize;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -46,6 +46,7 @@ pub(super) struct Given {
     pub(super) yes: bool,
     pub(super) approve: Option<PlanId>,
     pub(super) only: Vec<VolumePath>,
+    pub(super) kept: Vec<RawName>,
     pub(super) disk: Vec<(DiskNo, PathBuf)>,
     pub(super) overwrite: Vec<DisplayText>,
     pub(super) new_ids: bool,
@@ -120,6 +121,13 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "require-signer" => {
                 for signer in parser.value()?.string()?.split(',') {
                     given.signers.push(named(signer.into())?);
+                }
+            }
+            "keep" => {
+                // A path is bytes.
+                let paths = parser.value()?;
+                for path in paths.as_bytes().split(|b| *b == b',') {
+                    given.kept.push(RawName(path.to_vec()));
                 }
             }
             keep if keep.starts_with("keep-") => {

@@ -137,6 +137,7 @@ fn the_forms_of_the_contract() {
         parsed(&format!("rollback latest:good a.img --store s --only d0/p1,d0/p2 --approve {id}")),
         Ok(Invocation::WriteBack(WriteBack {
             to: WriteBackTo::Snapshot {
+                keep: vec![],
                 to: SnapRef::LatestGood,
                 only: vec!["d0/p1".parse().unwrap(), "d0/p2".parse().unwrap()],
                 full: false,
@@ -175,6 +176,11 @@ fn the_forms_of_the_contract() {
     assert!(matches!(parsed("tui"), Ok(Invocation::Tui(_))));
     assert!(matches!(parsed("console --engine 3"), Ok(Invocation::Console { engine: 3 })));
     assert_eq!(parsed("check --help"), Ok(Invocation::Help(Some("check".into()))));
+    let kept = parsed("rollback latest disk.img --store s --keep /home,/srv/data --keep /root");
+    let paths = ["/home", "/srv/data", "/root"].map(model::text::RawName::from);
+    assert!(
+        matches!(kept, Ok(Invocation::WriteBack(w)) if matches!(&w.to, WriteBackTo::Snapshot { keep, .. } if *keep == paths))
+    );
 }
 
 #[test]

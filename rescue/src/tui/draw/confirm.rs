@@ -5,6 +5,7 @@ use crate::tui::differences;
 use crate::tui::state::Ui;
 use crate::tui::text::{cut, hanging, paragraph};
 use crate::tui::update::word;
+use crate::tui::{steps, words};
 use model::plan::{Action, RollbackPlan, TableRollback};
 use model::run_state::RunState;
 use ratatui::Frame;
@@ -30,6 +31,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         let does = match question.plan.action {
             _ if question.plan.foreign.is_some() => "To put another machine's state here, type",
             Action::Rollback => "To go back, type",
+            Action::Put => "To put it back, type",
             Action::Restore { .. } => "To write these disks, type",
             Action::Repair => "To put it right, type",
             Action::Undo { .. } => "To undo, type",
@@ -72,6 +74,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 
     let title = match plan.action {
         Action::Rollback => "Go back to",
+        Action::Put => "Put back from",
         Action::Restore { .. } => "Put onto other disks:",
         Action::Repair => "Put right what starts the machine",
         Action::Undo { .. } => "Undo the last rollback: go back to",
@@ -79,7 +82,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     };
     let title = match plan.action {
         Action::Repair => title.to_owned(),
-        _ => format!("{title} snapshot {}", crate::tui::words::short(plan.to)),
+        _ => format!("{title} snapshot {}", words::short(plan.to)),
     };
     // Of several consoles each shows which plan it is about.
     out.extend(paragraph(&format!("{title} - plan {}", question.id.0.short(12)), strong, 0, columns));
@@ -95,6 +98,19 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         out.extend(hanging("[!!] not so: ", &format!("{} ({})", c.what, c.says), ui.look.bad(), columns));
     }
     out.extend(written(ui, plan, columns));
+    for said in plan.composed.iter().flat_map(words::composed) {
+        out.extend(paragraph(&said, plain, 2, columns));
+    }
+    match (&plan.composed, steps::may_be_kept(run)) {
+        (Some(_), _) if plan.action == Action::Rollback => {
+            out.extend(paragraph("Key k: keep nothing, take all of it back.", plain, 2, columns));
+        }
+        (None, paths) if !paths.is_empty() => {
+            let says = format!("Key k: keep {} as they are now, where they are there.", paths.join(", "));
+            out.extend(paragraph(&says, plain, 2, columns));
+        }
+        _ => {}
+    }
     if plan.is_usable() && plan.action != Action::Repair {
         for said in differences::losses(question.losses.as_ref()) {
             let style = if said.strong { strong } else { plain };
@@ -108,9 +124,12 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         }
     }
     let saved = plan.reads.as_ref().map(|reads| {
-        let key =
-            if reads.everything { "f reads only what changed" } else { "f reads everything, as after a break-in" };
-        format!("First the present state is saved, so that this can be undone: {} ({key}). ", reads.says)
+        let key = match (reads.everything, plan.composed.is_some()) {
+            (_, true) => String::new(),
+            (true, false) => " (f reads only what changed)".to_owned(),
+            (false, false) => " (f reads everything, as after a break-in)".to_owned(),
+        };
+        format!("First the present state is saved, so that this can be undone: {}{key}. ", reads.says)
     });
     let saved = match plan.action {
         Action::Repair => Some("First the present state is saved, so that this can be undone. ".to_owned()),

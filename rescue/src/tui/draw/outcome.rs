@@ -64,6 +64,7 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 JobKind::Undo => "DONE. The machine is as it was before.",
                 JobKind::Resume => "DONE. The rollback is finished.",
                 JobKind::Restore => "DONE. The disks hold the saved state.",
+                JobKind::Put => "DONE. The saved files are back.",
                 JobKind::BootRepair => "DONE. What starts the machine is put right.",
                 _ => "DONE. The machine is back at the saved state.",
             };

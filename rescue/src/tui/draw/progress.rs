@@ -108,16 +108,18 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -
             look.unsure(),
             "If it fails all the same, this can be finished after the next start of the rescue.",
         ),
-        JobKind::Rollback | JobKind::Undo | JobKind::Resume | JobKind::BootRepair if fenced => (
+        JobKind::Rollback | JobKind::Put | JobKind::Undo | JobKind::Resume | JobKind::BootRepair if fenced => (
             "Please leave the power on.",
             look.unsure(),
             "If it fails all the same, nothing is lost: this can be finished or undone after the next start of the rescue.",
         ),
-        JobKind::Rollback | JobKind::Restore | JobKind::Undo | JobKind::Resume | JobKind::BootRepair => (
-            "Cutting the power now is safe: nothing was written to this machine's disks yet.",
-            look.good(),
-            "It would simply have to be begun again.",
-        ),
+        JobKind::Rollback | JobKind::Put | JobKind::Restore | JobKind::Undo | JobKind::Resume | JobKind::BootRepair => {
+            (
+                "Cutting the power now is safe: nothing was written to this machine's disks yet.",
+                look.good(),
+                "It would simply have to be begun again.",
+            )
+        }
         JobKind::Snapshot | JobKind::Auto => (
             "Cutting the power now is safe for this machine: saving only reads its disks.",
             look.good(),

@@ -15,8 +15,8 @@ mod patched;
 use crate::comparison::Planned;
 use crate::gather;
 use crate::jobs::{Done, Jobs, Making, stands};
-use crate::plan::rollback::Set;
-use crate::plan::{rollback::plain, snapshot};
+use crate::plan::rollback::{Set, plain, writes_the_same};
+use crate::plan::snapshot;
 use crate::run::capture::{MoreTable, capture};
 use crate::run::pending;
 use crate::run::{Context, Stop, write_back};
@@ -33,7 +33,7 @@ use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose, Receipt, SavedDi
 use model::text::DisplayText;
 use model::units::{ByteLen, ExtentSet};
 use patched::{PatchedDisks, PatchedParser};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Works out what can be put right, asks, and does it.
 pub(crate) fn repair(jobs: &Jobs, desk: &Desk) -> Done {
@@ -212,20 +212,7 @@ impl Repair<'_> {
         let making =
             Making { action: Action::Rollback, to, manifest: &manifest, set: Set::All, of: None, pending: &[] };
         let plan = jobs.make(cx, report, &making)?;
-        let same = |a: &RollbackPlan, b: &RollbackPlan| {
-            let volumes = |p: &RollbackPlan| -> Vec<_> {
-                p.volumes.iter().map(|v| (v.path.clone(), v.extent, v.disk_head, v.volume_head)).collect()
-            };
-            let tables = |p: &RollbackPlan| -> BTreeMap<DiskNo, bool> {
-                let one = |t: &TableRollback| match t {
-                    TableRollback::Repair { disk, .. } => (*disk, true),
-                    TableRollback::Untouched { disk } => (*disk, false),
-                };
-                p.tables.iter().map(one).collect()
-            };
-            volumes(a) == volumes(b) && tables(a) == tables(b)
-        };
-        if !same(shown, &plan) {
+        if !writes_the_same(shown, &plan) {
             let says = "the disks are not as they were when the plan was shown";
             return Err(Stop::failed(ExitCode::Refused, says, "nothing was written; make a new plan"));
         }

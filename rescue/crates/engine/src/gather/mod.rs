@@ -160,13 +160,15 @@ pub(crate) fn report_by_step(
     let since = since(&machine(&inspection));
     let mut reports = Vec::new();
     let mut findings = Vec::new();
+    let mut chains = Vec::new();
     for system in &inspection.systems {
-        let evidence = evidence(system, &inspection, parser, &mut findings, step);
+        let chain = boot(system, &inspection, parser, &mut findings, step);
+        let evidence = evidence(system, &inspection, &chain, parser, &mut findings, step);
         reports.push(judged(system, &inspection, evidence, since.as_ref()));
+        chains.push(chain);
     }
-    let boot = inspection.systems.iter().map(|system| boot(system, &inspection, parser, &mut findings, step)).collect();
     inspection.findings.extend(findings);
-    Report { inspection, systems: reports, boot }
+    Report { inspection, systems: reports, boot: chains }
 }
 
 /// The boot chain of a system.
@@ -202,12 +204,14 @@ fn judged(system: &System, inspection: &Inspection, evidence: Vec<Evidence>, sin
 fn evidence(
     system: &System,
     inspection: &Inspection,
+    chain: &BootChain,
     parser: &dyn Parser,
     findings: &mut Vec<Finding>,
     step: Step<'_>,
 ) -> Vec<Evidence> {
     let scene = Scene::of(system, inspection);
     let mut all = infer::volume_facts(inspection, system);
+    all.extend(infer::chain_facts(chain));
     let wants = infer::wants();
     let of = u32::try_from(wants.len()).unwrap_or(u32::MAX);
     for (index, want) in wants.iter().enumerate() {

@@ -162,7 +162,7 @@ pub(super) fn differences(
 ) -> Result<FsDifferences, ParserError> {
     let failed = |e: FsError| ParserError::new(e.to_string());
     let two = Two::open(before, after).map_err(failed)?;
-    let mut found = two.differences(&asked.notable, asked.text).map_err(failed)?;
+    let mut found = two.differences_but(&asked.notable, asked.text, &asked.but).map_err(failed)?;
     found.packages = match &asked.packages {
         Some(_) if found.by == ComparedBy::Untouched => Some(Ok(PackageDifferences::default())),
         Some(directory) => packages(&two, &directory.0).transpose(),

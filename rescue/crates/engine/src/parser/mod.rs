@@ -123,6 +123,8 @@ pub struct State {
 pub struct Asked {
     /// What lies in or below these paths is told one by one: see [`disk::fs::Two::differences`].
     pub notable: Vec<RawName>,
+    /// What lies in or below these paths in the later state, or was deleted there, is not told.
+    pub but: Vec<RawName>,
     /// Of what is notable, which lines of text differ.
     pub text: bool,
     /// Where dpkg's database is: the directory with `status` in it.

@@ -87,6 +87,26 @@ pub fn warnings(found: &[Mark]) -> Vec<String> {
     out
 }
 
+/// A sentence about data that is kept while the programs it is of go back.
+pub fn left_behind(found: &[Mark]) -> Option<String> {
+    let these: Vec<String> = found.iter().map(|m| format!("{}: {}", m.of, m.path)).collect();
+    (!these.is_empty()).then(|| {
+        format!(
+            "data is kept while its programs go back ({}): an older program may not read what a newer one wrote, and may damage it",
+            these.join(", ")
+        )
+    })
+}
+
+/// True for a place where programs, or what they are set up by, lie, and for one that holds such a place.
+pub fn is_of_the_system(path: &[u8]) -> bool {
+    let places = ["/bin", "/boot", "/etc", "/lib", "/lib64", "/opt", "/sbin", "/usr", "/var/lib/dpkg", "/var/lib/rpm"];
+    let lies = |inner: &[u8], outer: &[u8]| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    places.iter().any(|place| lies(path, place.as_bytes()) || lies(place.as_bytes(), path))
+}
+
 /// A sentence about volumes of these disks that the machine's TPM may open: it gives their keys to the boot chain it knows, and that goes
 /// back.
 pub fn sealed(inspection: &Inspection) -> Option<String> {
@@ -111,6 +131,18 @@ mod tests {
     use model::id::{Digest, DiskNo, VolumePath};
     use model::inspection::{Disk, Hardware, Volume};
     use model::units::{ByteLen, Extent, SectorSize};
+
+    #[test]
+    fn places_of_programs_are_known() {
+        for path in ["/usr", "/usr/local/bin", "/var", "/var/lib/dpkg/status"] {
+            assert!(is_of_the_system(path.as_bytes()), "{path}");
+        }
+        for path in ["/home", "/usrlocal", "/var/lib/postgresql", "/srv"] {
+            assert!(!is_of_the_system(path.as_bytes()), "{path}");
+        }
+        assert_eq!(left_behind(&[]), None);
+        assert!(left_behind(&[MARKS[3]]).unwrap().contains("PostgreSQL: /var/lib/postgresql"));
+    }
 
     #[test]
     fn each_kind_has_a_sentence() {

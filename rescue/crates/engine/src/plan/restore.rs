@@ -89,6 +89,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         foreign: None,
         firmware: Vec::new(),
         reads: None,
+        composed: None,
     }
 }
 

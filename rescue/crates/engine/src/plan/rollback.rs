@@ -9,7 +9,7 @@ use model::firmware::VariableWrite;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
-use model::snapshot::{Machine, Manifest, SavedDisk, SavedVolume, SnapshotSummary};
+use model::snapshot::{Machine, Manifest, Purpose, SavedDisk, SavedVolume, SnapshotSummary};
 use model::text::DisplayText;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,11 +101,31 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         foreign,
         firmware,
         reads: None,
+        composed: None,
     }
+}
+
+/// True where both write the same volumes, as they were when both were made, and the same tables.
+pub(crate) fn writes_the_same(a: &RollbackPlan, b: &RollbackPlan) -> bool {
+    let volumes = |p: &RollbackPlan| -> Vec<_> {
+        p.volumes.iter().map(|v| (v.path.clone(), v.extent, v.disk_head, v.volume_head)).collect()
+    };
+    let tables = |p: &RollbackPlan| -> BTreeMap<DiskNo, bool> {
+        let one = |t: &TableRollback| match t {
+            TableRollback::Repair { disk, .. } => (*disk, true),
+            TableRollback::Untouched { disk } => (*disk, false),
+        };
+        p.tables.iter().map(one).collect()
+    };
+    volumes(a) == volumes(b) && tables(a) == tables(b)
 }
 
 /// What a snapshot is, for people.
 pub(super) fn said(summary: &SnapshotSummary) -> DisplayText {
+    if let Purpose::Composed { of, with } = summary.purpose {
+        let (of, with) = (of.0.short(8), with.0.short(8));
+        return DisplayText::new(&format!("composed {} UTC of snapshot {of} and files of {with}", summary.taken));
+    }
     let what = match (&summary.headline, &summary.system) {
         (Some(headline), Some(system)) => format!("{system}, {} UTC: {headline}", summary.taken),
         (_, _) => format!("snapshot of {} UTC", summary.taken),
@@ -543,7 +563,11 @@ impl<'a> Planner<'a> {
                 // of the snapshot gone to through its volumes.
                 let then = |d: DiskNo| match q.action {
                     Action::Undo { .. } => d == saved.no,
-                    Action::Rollback | Action::Restore { .. } | Action::Repair | Action::Resume { .. } => {
+                    Action::Rollback
+                    | Action::Restore { .. }
+                    | Action::Repair
+                    | Action::Put
+                    | Action::Resume { .. } => {
                         of.volumes.iter().any(|v| v.path.disk() == d && v.saved_as.disk() == saved.no)
                     }
                 };

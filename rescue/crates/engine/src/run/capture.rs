@@ -9,9 +9,10 @@ use super::{Context, Meter, Stop};
 use crate::gather;
 use crate::plan::rollback::plain;
 use model::assessment::Report;
+use model::command::ExitCode;
 use model::coverage::CaptureMethod;
 use model::cuts::Cuts;
-use model::id::{Digest, DiskNo, SnapshotId};
+use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Disk, Volume};
 use model::plan::SnapshotPlan;
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose, SavedDisk, SavedVolume};
@@ -39,18 +40,7 @@ pub fn capture(
     let writer = cx.store.writer()?;
     let chosen = choose(cx, plan, report, steps)?;
     cx.observer.estimate(estimated(cx, plan, &chosen));
-    let mut run = Capture {
-        cx,
-        plan,
-        report,
-        writer,
-        steps,
-        volumes: Vec::new(),
-        open: None,
-        to_read: chosen.iter().map(|c| c.kept.to_read.total().0).sum(),
-        offered: chosen.iter().map(|c| c.kept.compared.resumed.0).sum(),
-        put_aside: cx.clock.monotonic(),
-    };
+    let mut run = Capture::new(cx, (plan, report), writer, &chosen, steps);
     match run.save(chosen, more) {
         Ok(disks) => {
             let manifest = run.manifest(disks);
@@ -58,6 +48,42 @@ pub fn capture(
         }
         Err(stop) => Err(Stopped::new(run).end(stop)),
     }
+}
+
+/// Saves volumes that were composed, and records them in the place of those of an earlier snapshot, with everything else that one
+/// holds of `volumes`. `report` tells of them as if each were a disk; `plan` names them so, and `composed` says which volume each is.
+///
+/// # Errors
+/// As [`capture`].
+pub(super) fn record_composed(
+    cx: &Context<'_>,
+    plan: &SnapshotPlan,
+    report: &Report,
+    over: &Manifest,
+    (volumes, composed): (&[VolumePath], &[(VolumePath, VolumePath)]),
+    steps: (u32, u32),
+) -> Result<(SnapshotId, Manifest), Stop> {
+    let writer = cx.store.writer()?;
+    let chosen = choose(cx, plan, report, steps)?;
+    let mut run = Capture::new(cx, (plan, report), writer, &chosen, steps);
+    if let Err(stop) = run.save(chosen, &MoreTable::new()) {
+        return Err(Stopped::new(run).end(stop));
+    }
+    let mut manifest = over.clone();
+    manifest.volumes.retain(|v| volumes.contains(&v.path));
+    manifest.disks.retain(|d| volumes.iter().any(|v| v.disk() == d.no));
+    manifest.purpose = plan.purpose;
+    manifest.taken = cx.clock.now();
+    for (as_disk, path) in composed {
+        let new = run.volumes.iter().find(|v| v.path == *as_disk).cloned().ok_or_else(|| gone(as_disk.disk()))?;
+        if !new.unreadable.is_empty() {
+            let says = format!("{} of the composed {path} cannot be read", new.unreadable.total());
+            return Err(Stop::failed(ExitCode::Damage, says, "`holdfast check` tells whether the store is damaged"));
+        }
+        let old = manifest.volumes.iter_mut().find(|v| v.path == *path).ok_or_else(|| gone(path.disk()))?;
+        *old = SavedVolume { path: old.path.clone(), extent: old.extent, ..new };
+    }
+    Ok(run.writer.finish(manifest)?)
 }
 
 /// A capture under way.
@@ -88,6 +114,27 @@ struct Open<'a> {
 }
 
 impl<'a> Capture<'a> {
+    fn new(
+        cx: &'a Context<'a>,
+        (plan, report): (&'a SnapshotPlan, &'a Report),
+        writer: Writer,
+        chosen: &[Chosen<'_>],
+        steps: (u32, u32),
+    ) -> Self {
+        Self {
+            cx,
+            plan,
+            report,
+            writer,
+            steps,
+            volumes: Vec::new(),
+            open: None,
+            to_read: chosen.iter().map(|c| c.kept.to_read.total().0).sum(),
+            offered: chosen.iter().map(|c| c.kept.compared.resumed.0).sum(),
+            put_aside: cx.clock.monotonic(),
+        }
+    }
+
     fn target(&self) -> Target<'a> {
         Target { cx: self.cx, report: self.report, aside: None }
     }

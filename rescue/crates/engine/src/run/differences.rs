@@ -41,6 +41,8 @@ pub(crate) struct Side {
     id: Option<SnapshotId>,
     volumes: Vec<Seen>,
     systems: Vec<System>,
+    /// Paths of the system in which nothing is told.
+    but: Vec<RawName>,
 }
 
 impl Side {
@@ -52,7 +54,7 @@ impl Side {
             Seen { path: v.path.clone(), state, map: Some(v.map), other: None }
         };
         let systems = manifest.systems.iter().map(|s| s.system.clone()).collect();
-        Self { id: Some(id), volumes: manifest.volumes.iter().map(volume).collect(), systems }
+        Self { id: Some(id), volumes: manifest.volumes.iter().map(volume).collect(), systems, but: Vec::new() }
     }
 
     /// As the disks are.
@@ -69,7 +71,7 @@ impl Side {
             let state = State { content: v.content.clone(), bytes: Arc::new(bytes) };
             volumes.push(Seen { path: v.path.clone(), state, map: None, other: None });
         }
-        Ok(Self { id: None, volumes, systems: inspection.systems.clone() })
+        Ok(Self { id: None, volumes, systems: inspection.systems.clone(), but: Vec::new() })
     }
 
     /// The same with these volumes alone, each with its name in the other state.
@@ -79,6 +81,11 @@ impl Side {
             v.other.is_some()
         });
         self
+    }
+
+    /// The same, where of what lies in these paths of the system nothing is told.
+    pub(crate) fn but(self, but: Vec<RawName>) -> Self {
+        Self { but, ..self }
     }
 
     /// Where the first system that knows a volume has it; what is not part of the tree of files (swap) nowhere.
@@ -114,7 +121,9 @@ impl Side {
             .filter_map(|(at, p)| Some((at.len(), p, holds(at)?)))
             .max_by_key(|(len, ..)| *len);
         let packages = nearest.filter(|(_, p, _)| *p == path).map(|(_, _, rest)| RawName(rest.to_vec()));
-        Asked { notable, text, packages }
+        let kept = |p: &RawName| p.0.strip_prefix(top.as_bytes()).map(|rest| RawName(rest.to_vec()));
+        let but = self.but.iter().filter_map(kept).collect();
+        Asked { notable, but, text, packages }
     }
 }
 
@@ -256,7 +265,7 @@ mod tests {
             boot: Vec::new(),
             other: mounts.iter().map(|(at, path)| ((*at).to_owned(), path.parse().unwrap())).collect(),
         };
-        Side { id: None, volumes: Vec::new(), systems: vec![system] }
+        Side { id: None, volumes: Vec::new(), systems: vec![system], but: Vec::new() }
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn superseded_by(intent: &Intent) -> Option<IntentId> {
     match intent.plan.action {
         Action::Undo { of } => Some(of),
         Action::Restore { over } => over,
-        Action::Rollback | Action::Repair | Action::Resume { .. } => None,
+        Action::Rollback | Action::Repair | Action::Put | Action::Resume { .. } => None,
     }
 }
 

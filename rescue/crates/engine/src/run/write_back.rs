@@ -17,7 +17,7 @@ use super::{Context, Meter, Stop, fences, firmware, payload, tables};
 use crate::plan::snapshot;
 use model::assessment::Report;
 use model::command::{ExitCode, Failure};
-use model::id::{DiskNo, IntentId, VolumePath};
+use model::id::{DiskNo, IntentId, SnapshotId, VolumePath};
 use model::plan::{RollbackPlan, TableRollback, VolumeRollback};
 use model::snapshot::{FORMAT, Intent, Manifest, MapRoot, Receipt};
 use model::units::{ByteLen, Extent};
@@ -40,9 +40,49 @@ pub fn write_back(cx: &Context<'_>, plan: &RollbackPlan, report: &Report) -> Res
     for volume in &plan.volumes {
         payload::walk(cx, volume)?;
     }
+    let (undo, before) = saved(cx, plan, report)?;
+    saved_then(cx, plan, report, leases, (undo, &before))
+}
+
+/// Goes to a state that is composed first, of what is saved now and what was saved: `compose` is given the undo snapshot, and gives the
+/// plan that is carried out, which writes the same volumes as `plan`.
+///
+/// # Errors
+/// As [`write_back`]; those of `compose`, of which nothing was written.
+pub(crate) fn write_composed(
+    cx: &Context<'_>,
+    plan: &RollbackPlan,
+    report: &Report,
+    compose: impl FnOnce(SnapshotId, &Manifest) -> Result<RollbackPlan, Stop>,
+) -> Result<Receipt, Stop> {
+    usable(plan)?;
+    let mut leases = Leases::take(cx, plan, true)?;
+    leases.unchanged(plan)?;
+    let (undo, before) = saved(cx, plan, report)?;
+    let plan = compose(undo, &before)?;
+    usable(&plan)?;
+    for volume in &plan.volumes {
+        payload::walk(cx, volume)?;
+    }
+    saved_then(cx, &plan, report, leases, (undo, &before))
+}
+
+/// Takes the undo snapshot.
+fn saved(cx: &Context<'_>, plan: &RollbackPlan, report: &Report) -> Result<(SnapshotId, Manifest), Stop> {
     let undo_plan = snapshot::undo(&report.inspection, plan);
     let (undo, before) = capture(cx, &undo_plan, report, &more_table(cx, plan)?, (1, PHASES))?;
     whole(&before, plan)?;
+    Ok((undo, before))
+}
+
+/// All that follows the undo snapshot. The leases are those of the plan's volumes.
+fn saved_then(
+    cx: &Context<'_>,
+    plan: &RollbackPlan,
+    report: &Report,
+    mut leases: Leases,
+    (undo, before): (SnapshotId, &Manifest),
+) -> Result<Receipt, Stop> {
     let present: Before = before.volumes.iter().map(|v| (v.path.clone(), v.map)).collect();
     let against = |path: &VolumePath| present.get(path).map_or(Against::Disk, |map| Against::Map(*map));
     let mut all = 0;

@@ -102,6 +102,7 @@ fn thing(name: &[u8], file: u64, kind: FileKind) -> Named {
         device: (kind == FileKind::Special).then_some((8, 0)),
         target: (kind == FileKind::Symlink).then(|| RawName(b"..".to_vec())),
         xattrs: Vec::new(),
+        flags: 0,
     };
     Named { name: RawName(name.to_vec()), file: FileId(file), attributes: Some(attributes) }
 }

@@ -48,6 +48,7 @@ fn plan(sim: &Sim, action: Action, to: (SnapshotId, MapRoot), with: Option<Snaps
         foreign: None,
         firmware: Vec::new(),
         reads: Some(reads),
+        composed: None,
     }
 }
 

@@ -64,6 +64,7 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::DpkgLogTail { .. } => (14, "log"),
         Fact::NulRun { .. } => (15, "nul"),
         Fact::BootPart { .. } => (16, "part"),
+        Fact::ChainBroken { .. } => (16, "chain"),
         Fact::NotThere => (17, "absent"),
         Fact::Unreadable { .. } => (18, "unreadable"),
     }

@@ -2,6 +2,7 @@
 
 use super::Baseline;
 use crate::source::boot_files::versioned;
+use model::boot::Way;
 use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, PackageManager, PackageState, Stamp};
 use model::inspection::{Content, ExtInfo, Inspection, System};
 use model::ports::UnixMicros;
@@ -336,6 +337,16 @@ impl<'a> Case<'a> {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The first break of the boot chain: what was seen, and for which firmware it is one. Of breaks that any start comes to before those of
+    /// one kind of firmware, which may not be this machine's.
+    pub(crate) fn chain_break(&self) -> Option<(&'a str, Way)> {
+        let breaks = self.evidence.iter().filter_map(|e| match e.fact {
+            Fact::ChainBroken { way, .. } => Some((e.says.as_str(), way)),
+            _ => None,
+        });
+        breaks.min_by_key(|(_, way)| *way != Way::Any)
     }
 
     /// True where a volume of its own is mounted at one of these: links from the root into it lead nowhere while it is not, so

@@ -2,6 +2,7 @@
 
 mod apk;
 mod apt_history;
+mod boot_chain;
 pub(crate) mod boot_files;
 mod bytes;
 mod dnf_history;
@@ -26,6 +27,7 @@ use model::inspection::ListedFile;
 use model::ports::{ReadAt, UnixMicros};
 use model::text::DisplayText;
 
+pub use boot_chain::chain_facts;
 pub use dpkg_packages::Packages;
 pub(crate) use dpkg_status::at_rest;
 pub use sqlite::Files;

@@ -156,7 +156,7 @@ impl Store {
             let of = |i: &Intent| match i.plan.action {
                 Action::Undo { of } | Action::Resume { of } => Some(of),
                 Action::Restore { over } => over,
-                Action::Rollback | Action::Repair => None,
+                Action::Rollback | Action::Repair | Action::Put => None,
             };
             let more: Vec<IntentId> =
                 all.iter().filter(|(id, ..)| ended.contains(id)).filter_map(|(_, i, _)| of(i)).collect();

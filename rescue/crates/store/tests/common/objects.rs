@@ -45,6 +45,7 @@ pub(crate) fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         foreign: None,
         firmware: Vec::new(),
         reads: None,
+        composed: None,
     };
     Intent { format: 1, plan, undo: Some(undo), after: None, begun: UnixMicros(7) }
 }

@@ -15,6 +15,7 @@ const MOST_DIRECTORIES: usize = 1 << 16;
 /// Gathers what differs. Whatever there is, what it takes is bounded.
 pub(super) struct Gather<'a> {
     places: &'a [RawName],
+    but: &'a [RawName],
     counts: Counts,
     notable_counts: Counts,
     /// By path, and by what became of it.
@@ -25,10 +26,12 @@ pub(super) struct Gather<'a> {
 }
 
 impl<'a> Gather<'a> {
-    /// `places`: what lies in or below one of these paths is told one by one.
-    pub(super) fn new(places: &'a [RawName]) -> Self {
+    /// `places`: what lies in or below one of these paths is told one by one. `but`: what lies there in the later state, or was deleted
+    /// there, is not told at all.
+    pub(super) fn new(places: &'a [RawName], but: &'a [RawName]) -> Self {
         Self {
             places,
+            but,
             counts: Counts::default(),
             notable_counts: Counts::default(),
             notable: BTreeMap::new(),
@@ -39,13 +42,14 @@ impl<'a> Gather<'a> {
     }
 
     fn is_notable(&self, path: &[u8]) -> bool {
-        self.places
-            .iter()
-            .any(|place| path.strip_prefix(&place.0[..]).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+        lies_in(self.places, path)
     }
 
     /// Takes one.
     pub(super) fn add(&mut self, difference: Difference) {
+        if lies_in(self.but, &difference.path.0) {
+            return;
+        }
         self.counts.add(&difference);
         let from = match &difference.change {
             FileChange::Renamed { from } => self.is_notable(&from.0),
@@ -93,6 +97,12 @@ impl<'a> Gather<'a> {
     }
 }
 
+fn lies_in(places: &[RawName], path: &[u8]) -> bool {
+    places
+        .iter()
+        .any(|place| path.strip_prefix(&place.0[..]).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+}
+
 fn groups(map: &mut HashMap<Box<[u8]>, Counts>) -> impl Iterator<Item = Group> {
     std::mem::take(map).into_iter().map(|(path, counts)| Group { path: RawName(path.into()), counts })
 }
@@ -117,7 +127,9 @@ mod tests {
     #[test]
     fn whatever_there_is_the_answer_is_bounded_and_the_counts_are_right() {
         let places = [RawName::from("/etc")];
-        let mut gather = Gather::new(&places);
+        let but = [RawName::from("/srv")];
+        let mut gather = Gather::new(&places, &but);
+        gather.add(created("/srv/data".into(), 1000));
         let count = MOST_DIRECTORIES as u64 + 2000;
         for n in 0..count {
             gather.add(created(format!("/home/{}/{}/{n}/file", n % 7, n % 1000), n));

@@ -89,12 +89,20 @@ impl Two {
     /// # Errors
     /// [`FsError::Corrupt`] where one of them does not hold together at all.
     pub fn differences(&self, notable: &[RawName], text: bool) -> Result<FsDifferences, FsError> {
-        guarded(|| self.compare(notable, text))
+        self.differences_but(notable, text, &[])
+    }
+
+    /// The same without what lies in or below these paths in the later state, or was deleted there.
+    ///
+    /// # Errors
+    /// As [`Two::differences`].
+    pub fn differences_but(&self, notable: &[RawName], text: bool, but: &[RawName]) -> Result<FsDifferences, FsError> {
+        guarded(|| self.compare(notable, text, but))
             .ok_or_else(|| FsError::Corrupt("its records do not hold together".to_owned()))
     }
 
-    fn compare(&self, notable: &[RawName], text: bool) -> FsDifferences {
-        let mut gather = Gather::new(notable);
+    fn compare(&self, notable: &[RawName], text: bool, but: &[RawName]) -> FsDifferences {
+        let mut gather = Gather::new(notable, but);
         for (state, which) in [(&self.before, "earlier"), (&self.after, "later")] {
             if let Some(doubt) = state.doubt() {
                 gather.unseen(b"", &format!("in the {which} state: {doubt}"));

@@ -35,6 +35,7 @@ pub(super) fn named(reader: &Arc<Reader>, name: &[u8], inode: &Inode) -> Result<
         device: inode.device(),
         target,
         xattrs: xattr::all(reader, inode)?,
+        flags: inode.flags(),
     };
     Ok(Named { name: RawName(name.to_vec()), file: FileId(u64::from(inode.number)), attributes: Some(attributes) })
 }

@@ -65,6 +65,11 @@ impl Inode {
         Ok(Self { number, kind, size, seed, flags: le32(b, 0x20), bytes: b.into() })
     }
 
+    /// `i_flags`.
+    pub(super) fn flags(&self) -> u32 {
+        self.flags
+    }
+
     /// Its blocks are in an extent tree, not in a block map.
     pub(super) fn has_extents(&self) -> bool {
         self.flags & flag::EXTENTS != 0

@@ -59,6 +59,7 @@ fn attributes(entry: Option<&Entry>) -> Attributes {
         device: None,
         target: None,
         xattrs: Vec::new(),
+        flags: 0,
     }
 }
 

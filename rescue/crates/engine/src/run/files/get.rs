@@ -4,6 +4,7 @@
 //! set-group-ID bits, capabilities and other attributes of the system.
 
 use super::Place;
+use super::into::{Filled, MakeIn};
 use crate::parser::{Parser, ParserError};
 use crate::run::{Meter, Observer, Stop};
 use model::command::ExitCode;
@@ -20,7 +21,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use store::Store;
 use sys::new_file::NewFileError;
-use sys::new_tree::{Dir, Marks, NewEntry, NewTree, may_give_away};
+use sys::new_tree::{Marks, NewTree, may_give_away};
 
 /// Bytes that are read at a time.
 const PIECE: u64 = 1 << 20;
@@ -73,34 +74,32 @@ fn take(
     (clock, observer): (&dyn Clock, &dyn Observer),
     order: &Order<'_>,
 ) -> Result<(Got, bool), Stop> {
-    let mut taker = Taker {
-        place,
-        observer,
-        meter: Meter::start(observer, clock, "writing", (1, 1), ByteLen::ZERO, false),
-        base: tree.top().0,
-        privileged: order.privileged,
-        owners: may_give_away(),
-        seen: HashSet::new(),
-        linked: HashMap::new(),
-        got: Got {
-            snapshot: place.snapshot,
-            volume: place.volume.clone(),
-            path: place.path.clone(),
-            to: order.to.clone(),
-            files: 0,
-            directories: 0,
-            others: 0,
-            written: ByteLen::ZERO,
-            left_out: Remarks::default(),
-            damaged: Remarks::default(),
-        },
-    };
     let (dir, name) = tree.top();
+    let meter = Meter::start(observer, clock, "writing", (1, 1), ByteLen::ZERO, false);
+    let mut taker = Taker::new(place, observer, meter, dir, order.to);
+    taker.privileged = order.privileged;
+    taker.owners = may_give_away();
     let made = taker.one(dir, name, top, &mut vec![name.to_vec()])?;
     if !taker.owners {
         taker.got.left_out.add(b"", "owners and groups: only root can give files to others");
     }
     Ok((taker.got, made))
+}
+
+/// Copies what stands at a place, `top`, to a free name in a directory, with everything that is kept of it.
+///
+/// # Errors
+/// [`Stop`] where it was stopped, or cannot be written. What cannot be read or made is told, and left out.
+pub(in crate::run) fn copy<D: MakeIn>(
+    place: &Place<'_>,
+    top: &Named,
+    (dir, name): (&D, &[u8]),
+    (observer, meter): (&dyn Observer, Meter<'_>),
+) -> Result<Got, Stop> {
+    let mut taker = Taker::new(place, observer, meter, dir, &RawName(name.to_vec()));
+    (taker.privileged, taker.owners, taker.flags) = (true, true, true);
+    taker.one(dir, name, top, &mut vec![name.to_vec()])?;
+    Ok(taker.got)
 }
 
 fn going(observer: &dyn Observer) -> Result<(), Stop> {
@@ -110,15 +109,17 @@ fn going(observer: &dyn Observer) -> Result<(), Stop> {
     }
 }
 
-struct Taker<'a> {
+struct Taker<'a, D: MakeIn> {
     place: &'a Place<'a>,
     observer: &'a dyn Observer,
     meter: Meter<'a>,
     /// What paths of things made before begin in.
-    base: &'a Dir,
+    base: &'a D,
     privileged: bool,
     /// Owners can be given.
     owners: bool,
+    /// Inode flags are given.
+    flags: bool,
     /// Directories that were made: one that comes again is no tree.
     seen: HashSet<FileId>,
     /// Where a file with several names was made.
@@ -146,9 +147,35 @@ impl From<ParserError> for Fault {
     }
 }
 
-impl Taker<'_> {
+impl<'a, D: MakeIn> Taker<'a, D> {
+    fn new(place: &'a Place<'a>, observer: &'a dyn Observer, meter: Meter<'a>, base: &'a D, to: &RawName) -> Self {
+        Self {
+            place,
+            observer,
+            meter,
+            base,
+            privileged: false,
+            owners: false,
+            flags: false,
+            seen: HashSet::new(),
+            linked: HashMap::new(),
+            got: Got {
+                snapshot: place.snapshot,
+                volume: place.volume.clone(),
+                path: place.path.clone(),
+                to: to.clone(),
+                files: 0,
+                directories: 0,
+                others: 0,
+                written: ByteLen::ZERO,
+                left_out: Remarks::default(),
+                damaged: Remarks::default(),
+            },
+        }
+    }
+
     /// Makes one thing of a name that is free; false where it is left out. `path` is where, from the base.
-    fn one(&mut self, dir: &Dir, name: &[u8], what: &Named, path: &mut Vec<Vec<u8>>) -> Result<bool, Stop> {
+    fn one(&mut self, dir: &D, name: &[u8], what: &Named, path: &mut Vec<Vec<u8>>) -> Result<bool, Stop> {
         going(self.observer)?;
         let Some(a) = &what.attributes else {
             self.got.damaged.add(&shown(path), "what is kept of it is damaged");
@@ -204,7 +231,7 @@ impl Taker<'_> {
 
     fn directory(
         &mut self,
-        dir: &Dir,
+        dir: &D,
         name: &[u8],
         file: FileId,
         marks: &Marks,
@@ -243,7 +270,7 @@ impl Taker<'_> {
 
     fn file(
         &mut self,
-        dir: &Dir,
+        dir: &D,
         name: &[u8],
         (file, a): (FileId, &Attributes),
         marks: &Marks,
@@ -292,7 +319,7 @@ impl Taker<'_> {
         Ok(())
     }
 
-    fn content(&mut self, to: &NewEntry, file: FileId, size: ByteLen, path: &[Vec<u8>]) -> Result<(), Fault> {
+    fn content(&mut self, to: &D::File, file: FileId, size: ByteLen, path: &[Vec<u8>]) -> Result<(), Fault> {
         let failed = |e: io::Error| Fault::Stop(unwritten(&e));
         to.set_len(size).map_err(failed)?;
         let (mut at, mut lost) = (ByteOffset(0), 0);
@@ -324,7 +351,7 @@ impl Taker<'_> {
     }
 
     /// Writes a piece of a file that begins at its byte `start`; nothing past its end.
-    fn piece(&mut self, to: &NewEntry, start: ByteOffset, piece: Extent, size: ByteLen) -> Result<(), Fault> {
+    fn piece(&mut self, to: &D::File, start: ByteOffset, piece: Extent, size: ByteLen) -> Result<(), Fault> {
         let len = piece.len().0.min(size.0.saturating_sub(start.0));
         let mut done = 0;
         while done < len {
@@ -361,6 +388,7 @@ impl Taker<'_> {
             mode,
             times: a.modified.map(|modified| (a.accessed.unwrap_or(modified), modified)),
             xattrs: xattrs.into_iter().map(|(name, value)| (name.0.clone(), value.0.clone())).collect(),
+            flags: if self.flags { a.flags } else { 0 },
         }
     }
 }

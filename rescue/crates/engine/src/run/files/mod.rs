@@ -1,8 +1,11 @@
 //! Files of a snapshot: what stands at a place in it, and taking it out. Only what is asked for is read of the store.
 
 mod get;
+mod into;
 
+pub(in crate::run) use get::copy;
 pub(crate) use get::{Order, get};
+pub(in crate::run) use into::{Filled, MakeIn};
 
 use super::Stop;
 use super::saved::Saved;
@@ -52,6 +55,21 @@ pub(crate) fn which(
     marks.iter().filter_map(has).collect()
 }
 
+/// Where a place of a snapshot lies: its volume there, the path on it, and what stands at it.
+///
+/// # Errors
+/// [`Stop`] where nothing does, or it cannot be read.
+pub(crate) fn lies(
+    store: &Store,
+    parser: &dyn Parser,
+    from: (SnapshotId, &Manifest),
+    at: &FilePath,
+) -> Result<(VolumePath, RawName, Named), Stop> {
+    let place = Place::of(store, parser, from, at)?;
+    let top = place.top()?;
+    Ok((place.volume, place.path, top))
+}
+
 fn found(place: &Place<'_>) -> Result<FoundFiles, Stop> {
     let top = place.top()?;
     let directory = top.attributes.as_ref().is_some_and(|a| a.kind == FileKind::Directory);
@@ -87,13 +105,13 @@ fn mounts(manifest: &Manifest) -> Vec<(&str, &VolumePath)> {
 }
 
 /// The rest of a path behind a mount point, or `None` where it does not lie below that.
-fn below<'a>(path: &'a [u8], mount: &str) -> Option<&'a [u8]> {
+pub(crate) fn below<'a>(path: &'a [u8], mount: &str) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(mount.trim_end_matches('/').as_bytes())?;
     (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
 }
 
 /// A place in a snapshot.
-struct Place<'a> {
+pub(in crate::run) struct Place<'a> {
     parser: &'a dyn Parser,
     snapshot: SnapshotId,
     volume: VolumePath,
@@ -105,7 +123,7 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(
+    pub(in crate::run) fn of(
         store: &Store,
         parser: &'a dyn Parser,
         (snapshot, manifest): (SnapshotId, &Manifest),
@@ -146,7 +164,7 @@ impl<'a> Place<'a> {
     }
 
     /// What stands there.
-    fn top(&self) -> Result<Named, Stop> {
+    pub(in crate::run) fn top(&self) -> Result<Named, Stop> {
         match self.parser.files(&self.fs, &AboutFiles::Find(self.path.clone())) {
             Ok(OfFiles::Found(Some(found))) => Ok(found),
             Ok(_) => {

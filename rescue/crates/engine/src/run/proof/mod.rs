@@ -5,10 +5,8 @@
 //! evidence that is found. A system that is up has written so to its journal or login record; what appears on a screen decides
 //! nothing. The machine cannot outlive the thread that runs this.
 
-mod disk;
 mod machine;
-mod nbd;
-mod overlay;
+pub(super) mod nbd;
 mod qmp;
 mod running;
 mod serial;
@@ -17,8 +15,9 @@ mod verdict;
 
 use crate::gather;
 use crate::run::export::layout::layouts;
+use crate::run::overlay::{Overlay, Room};
+use crate::run::saved_disk::{self, Trouble};
 use crate::run::{Context, Stop};
-use disk::Trouble;
 use machine::{Attached, Machine};
 use model::assessment::Report;
 use model::command::ExitCode;
@@ -31,7 +30,6 @@ use model::proof::{Firmware, Proof, Trial, Verdict};
 use model::snapshot::Manifest;
 use model::text::DisplayText;
 use model::units::ByteLen;
-use overlay::{Overlay, Room};
 use running::Running;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +65,7 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
     }
     let trouble = Arc::new(Trouble::default());
     let room = Room::new(IN_MEMORY, MOST_WRITTEN, scratch_dir());
-    let disk = |layout| Overlay::new(disk::saved(cx.store, layout, &trouble), room.clone());
+    let disk = |layout| Overlay::new(saved_disk::saved(cx.store, layout, &trouble), room.clone());
     let disks = Disks { manifest: &manifest, overlays: layouts.iter().map(disk).collect() };
     tell(cx, format!("looking at snapshot {}", id.0.short(8)));
     let report = disks.look(cx)?;

@@ -4,7 +4,7 @@
 //! speaks on the other end may be taken over by what runs in the machine: every length and place is checked, nothing is
 //! kept of one request for the next, and what makes no sense ends the connection.
 
-use super::overlay::Overlay;
+use crate::run::overlay::Overlay;
 use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset};
 use std::io::{self, Read, Write};
@@ -79,7 +79,7 @@ fn u32_of(from: &mut impl Read) -> io::Result<u32> {
 ///
 /// # Errors
 /// What the socket says; [`io::ErrorKind::InvalidData`] where the other end does not keep to the protocol.
-pub(super) fn serve(line: &mut (impl Read + Write), name: &str, disk: &Overlay) -> io::Result<()> {
+pub(in crate::run) fn serve(line: &mut (impl Read + Write), name: &str, disk: &Overlay) -> io::Result<()> {
     if !negotiate(line, name, disk.size())? {
         return Ok(());
     }

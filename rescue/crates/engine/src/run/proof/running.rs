@@ -1,11 +1,11 @@
 //! A virtual machine that runs: the process, and the threads that speak with it.
 
 use super::nbd;
-use super::overlay::Overlay;
 use super::qmp::{self, Happened};
 use super::serial::Tail;
 use super::verdict::End;
 use crate::run::Stop;
+use crate::run::overlay::Overlay;
 use model::command::ExitCode;
 use model::proof::Accelerator;
 use model::text::DisplayText;

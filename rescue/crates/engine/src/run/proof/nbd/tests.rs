@@ -1,5 +1,5 @@
-use super::super::overlay::Room;
 use super::*;
+use crate::run::overlay::Room;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output};
 use std::sync::Arc;

@@ -70,14 +70,10 @@ impl ReadAt for SavedDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::proof::nbd;
-    use crate::run::proof::overlay::{Overlay, Room};
     use model::id::{Digest, DiskNo, NodeId, VolumePath};
     use model::snapshot::MapRoot;
     use model::units::{Extent, ExtentSet};
     use proptest::prelude::*;
-    use std::os::unix::net::UnixListener;
-    use std::process::Command;
     use store::backend::Memory;
 
     const SIZE: usize = 3 << 20;
@@ -144,8 +140,13 @@ mod tests {
     }
 
     /// The whole way: from the store, over the socket, to QEMU.
+    #[cfg(feature = "prove")]
     #[test]
     fn qemu_sees_what_was_saved() {
+        use crate::run::overlay::{Overlay, Room};
+        use crate::run::proof::nbd;
+        use std::os::unix::net::UnixListener;
+        use std::process::Command;
         let (disk, expected) = made();
         let dir = tempfile::tempdir().unwrap();
         let (file, socket) = (dir.path().join("expected.img"), dir.path().join("socket"));

@@ -1,11 +1,12 @@
-//! What a virtual machine writes: pages over a disk that is only read.
+//! What is written beside a saved disk or volume: pages over bytes that are only read. A virtual machine writes there, and so does
+//! the kernel where a state is composed.
 //!
 //! Pages lie in memory first, beyond that in a scratch file without a name, and are gone with the run. A view is the disk as
-//! it was at one moment, as a power cut would have left it; the machine goes on writing beside it.
+//! it was at one moment, as a power cut would have left it; whoever writes goes on beside it.
 
 use model::ports::{ReadAt, ReadError, check_range};
 use model::text::DisplayText;
-use model::units::{ByteLen, ByteOffset};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -14,10 +15,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is kept as one: the page of every file system that a machine may have.
+/// What is kept as one: the page of every file system that may lie there.
 const PAGE: usize = 4096;
 
-/// Where pages of all disks of a machine lie, and how many there may be.
+/// Where pages of all disks of a run lie, and how many there may be.
 pub(super) struct Room {
     /// Bytes that may lie in memory.
     memory: u64,
@@ -52,7 +53,7 @@ impl Room {
         Arc::new(Self { memory: memory.0, most: most.0, dir, held, pages, scratch })
     }
 
-    /// Why the machine could not write any more, where that happened.
+    /// Why nothing more could be written, where that happened.
     pub(super) fn full(&self) -> Option<DisplayText> {
         lock(&self.scratch).full.clone()
     }
@@ -64,7 +65,7 @@ impl Room {
             return Ok(());
         }
         self.pages.fetch_sub(1, Ordering::Relaxed);
-        let says = format!("the machine wrote more than {}", ByteLen(self.most));
+        let says = format!("more than {} was written", ByteLen(self.most));
         lock(&self.scratch).full.get_or_insert_with(|| DisplayText::new(&says));
         Err(io::Error::new(io::ErrorKind::StorageFull, says))
     }
@@ -105,7 +106,7 @@ impl Room {
         }
         // A view may hold what was written over since: as much again.
         if (scratch.pages + 1) * PAGE as u64 > self.most.saturating_mul(2) {
-            let says = format!("the machine wrote more than {}", ByteLen(self.most));
+            let says = format!("more than {} was written", ByteLen(self.most));
             return Err(io::Error::new(io::ErrorKind::StorageFull, says));
         }
         let no = scratch.pages;
@@ -163,13 +164,22 @@ impl Overlay {
     }
 
     /// How often it was written to: what has the same number was not.
+    #[cfg(feature = "prove")]
     pub(super) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }
 
     /// Bytes of it that were written, by whole pages.
+    #[cfg(feature = "prove")]
     pub(super) fn written(&self) -> ByteLen {
         ByteLen(lock(&self.pages).len() as u64 * PAGE as u64)
+    }
+
+    /// Where it was written to, by whole pages.
+    pub(super) fn changed(&self) -> ExtentSet {
+        let size = self.size().0;
+        let page = |no: &u64| Extent::between(no * PAGE as u64, ((no + 1) * PAGE as u64).min(size));
+        lock(&self.pages).keys().filter_map(page).collect()
     }
 
     /// The disk as it is now: what is written from now on does not show.
@@ -238,7 +248,7 @@ impl ReadAt for Overlay {
 
     fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
         check_range(at, buf.len(), self.size())?;
-        // What lies below may take its time: the machine's other requests do not wait for it.
+        // What lies below may take its time: other requests do not wait for it.
         let touched = touched(&lock(&self.pages), at, buf.len());
         read(&*self.base, &touched, at, buf)
     }

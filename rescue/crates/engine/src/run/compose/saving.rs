@@ -1,0 +1,207 @@
+//! Saving a composed volume over the map it was composed on: what nobody wrote to is taken over, and is not read.
+
+use super::Made;
+use crate::parser::{Parser, ParserError, Scene};
+use crate::run::capture::record_composed;
+use crate::run::{Context, Stop};
+use disk::table::TableReading;
+use model::assessment::Report;
+use model::command::ExitCode;
+use model::coverage::{CaptureMethod, Changes, Comparison, Coverage};
+use model::cuts::Cuts;
+use model::evidence::Evidence;
+use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
+use model::inspection::{Content, Disk, Finding, Hardware, Inspection, System, Volume};
+use model::inventory::InventoryEntry;
+use model::note::Note;
+use model::plan::{Against, SnapshotPlan, VolumeCapture};
+use model::ports::{Devices, DiskSource, LeaseError, LeaseRequest, ReadAt, WriteLease};
+use model::snapshot::{Intent, Manifest, Purpose, Receipt, Statement};
+use model::units::{Extent, ExtentSet, SectorSize};
+use std::sync::Arc;
+use store::{Decode, DecodeError};
+
+/// Saves what was made over `base`, as a snapshot that holds `volumes` of it.
+///
+/// # Errors
+/// [`Stop`] where a volume does not hold together any more, or cannot be saved.
+pub(super) fn save(
+    cx: &Context<'_>,
+    (base, manifest): (SnapshotId, &Manifest),
+    (volumes, purpose): (&[VolumePath], Purpose),
+    made: &[Made],
+    steps: (u32, u32),
+) -> Result<(SnapshotId, Manifest), Stop> {
+    // Each volume is looked at as if it were a disk of its own.
+    let sources: Vec<DiskSource> = made.iter().zip(0..).map(|(made, no)| source(DiskNo(no), made)).collect();
+    let parser = cx.parser.over(sources.clone()).map_err(unseen)?;
+    let mut disks = Vec::new();
+    let mut parts = Vec::new();
+    for (made, source) in made.iter().zip(&sources) {
+        let path = VolumePath::whole(source.no);
+        let extent = Extent::whole(source.bytes.size());
+        let (content, _) = parser.content(&path, extent).map_err(unseen)?;
+        holds_together(&content, made)?;
+        let volume = Volume { path: path.clone(), extent, content };
+        let coverage = parser.coverage(&volume).map_err(unseen)?;
+        if coverage.method != CaptureMethod::UsedBlocks {
+            return Err(broken(made, coverage.why.as_str()));
+        }
+        let changed = made.overlay.changed();
+        parts.push(Part { path, coverage, same: changed.gaps(extent) });
+        let (no, hardware, head) = (source.no, source.hardware.clone(), Digest([0; 32]));
+        disks.push(Disk { no, hardware, head, table: None, volumes: vec![volume] });
+    }
+    let capture = |part: &Part| VolumeCapture {
+        path: part.path.clone(),
+        method: CaptureMethod::UsedBlocks,
+        why: "composed".into(),
+        against: Ok(Against { doubt: None }),
+        written: None,
+    };
+    let plan = SnapshotPlan {
+        purpose,
+        parent: Some(base),
+        aside: None,
+        volumes: parts.iter().map(capture).collect(),
+        left_out: Vec::new(),
+        tables: Vec::new(),
+        why: "what is gone to, composed of two states".into(),
+    };
+    let inspection = Inspection { disks, ..Inspection::default() };
+    let report = Report { inspection, systems: Vec::new(), boot: Vec::new() };
+    let composed: Vec<_> = parts.iter().zip(made).map(|(part, made)| (part.path.clone(), made.base.clone())).collect();
+    let devices = ComposedDisks(sources);
+    let parser = ComposedParser { parser: &*parser, parts: &parts };
+    let with = Context { devices: &devices, parser: &parser, ..*cx };
+    record_composed(&with, &plan, &report, manifest, (volumes, &composed), steps)
+}
+
+fn source(no: DiskNo, made: &Made) -> DiskSource {
+    let bytes = made.overlay.view();
+    let hardware = Hardware {
+        model: "a composed volume".into(),
+        serial: None,
+        wwn: None,
+        size: bytes.size(),
+        sector: SectorSize(512),
+        transport: "image".into(),
+        removable: false,
+        shown_as: None,
+    };
+    DiskSource { no, hardware, bytes }
+}
+
+/// The kernel had it mounted and has unmounted it: it is the same file system, in order, and nothing is unknown about it.
+fn holds_together(content: &Content, made: &Made) -> Result<(), Stop> {
+    match (content, &made.content) {
+        (Content::Ext(now), Content::Ext(then))
+            if now.uuid == then.uuid && !now.needs_recovery && now.unknown_features == (0, 0, 0) && now.errors == 0 =>
+        {
+            Ok(())
+        }
+        (Content::Ext(now), _) if now.errors > 0 => Err(broken(made, "the kernel found errors in it")),
+        (Content::Ext(now), _) if now.needs_recovery => Err(broken(made, "it was not unmounted in order")),
+        _ => Err(broken(made, "it is not what it was")),
+    }
+}
+
+fn broken(made: &Made, why: &str) -> Stop {
+    let says = format!("the composed {} does not hold together: {}", made.base, why);
+    Stop::failed(ExitCode::Damage, says, "")
+}
+
+fn unseen(e: ParserError) -> Stop {
+    Stop::failed(ExitCode::Failed, format!("the composed state cannot be looked at: {e}"), "")
+}
+
+/// A composed volume, as it is looked at.
+struct Part {
+    path: VolumePath,
+    coverage: Coverage,
+    /// Where nobody wrote.
+    same: ExtentSet,
+}
+
+/// The composed volumes as disks, to be read.
+struct ComposedDisks(Vec<DiskSource>);
+
+impl Devices for ComposedDisks {
+    fn disks(&self) -> Vec<DiskSource> {
+        self.0.clone()
+    }
+
+    fn lease(&self, request: &LeaseRequest) -> Result<Box<dyn WriteLease>, LeaseError> {
+        Err(LeaseError::Gone { disk: request.disk })
+    }
+}
+
+/// A parser for them, by which it is known where nobody wrote.
+struct ComposedParser<'a> {
+    parser: &'a dyn Parser,
+    parts: &'a [Part],
+}
+
+impl ComposedParser<'_> {
+    fn part(&self, volume: &Volume) -> Result<&Part, ParserError> {
+        let none = || ParserError::new("it was not composed");
+        self.parts.iter().find(|p| p.path == volume.path).ok_or_else(none)
+    }
+}
+
+impl Parser for ComposedParser<'_> {
+    fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError> {
+        self.parser.table(disk)
+    }
+
+    fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
+        self.parser.content(volume, extent)
+    }
+
+    fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
+        self.parser.systems(inspection)
+    }
+
+    fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
+        self.parser.evidence(scene, want)
+    }
+
+    fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
+        self.part(volume).map(|part| part.coverage.clone())
+    }
+
+    fn cuts(&self, volume: &Volume) -> Cuts {
+        self.parser.cuts(volume)
+    }
+
+    fn changes(&self, volume: &Volume, _before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
+        let same = self.part(volume)?.same.clone();
+        Ok(Changes { comparison: Comparison::Metadata, why: "what was not written to is as it was".into(), same })
+    }
+}
+
+impl Decode for ComposedParser<'_> {
+    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
+        self.parser.statement(bytes)
+    }
+
+    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
+        self.parser.intent(bytes)
+    }
+
+    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
+        self.parser.receipt(bytes)
+    }
+
+    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
+        self.parser.note(bytes)
+    }
+
+    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
+        self.parser.inventory_entry(bytes)
+    }
+
+    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
+        self.parser.frame(stored, plain_len)
+    }
+}
