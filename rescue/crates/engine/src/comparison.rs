@@ -122,7 +122,7 @@ fn differences(cx: &Context<'_>, planned: Planned<'_>, going: &dyn Fn() -> bool)
     let now: Vec<_> = plan.volumes.iter().map(|v| (v.path.clone(), v.saved_as.clone())).collect();
     let before = Side::saved(cx, plan.to, manifest).only(&saved);
     let after = Side::now(cx, &report.inspection)?.only(&now);
-    compare(cx, &before, &after, false, going)
+    compare(cx, &before, &after, true, going)
 }
 
 /// Bytes a second that the disk of the largest volume is read and hashed with, at places that the snapshot has in use.
