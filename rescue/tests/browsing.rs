@@ -168,6 +168,24 @@ fn who_goes_away_stops_what_is_read() {
     assert_eq!(update(&mut ui, &run, Input::Changed), [], "and nothing is asked for any more");
 }
 
+/// The disks are still looked at when somebody opens a saved state: it is shown as soon as that ends.
+#[test]
+fn who_comes_early_waits() {
+    let (_, mut run) = open();
+    run.job = Some((JobKind::Inspect, None));
+    let mut ui = joined(&run, SIZE, Look::PLAIN);
+    assert_eq!(browse(&mut ui, &mut run, &[Key::Char('r'), Key::Char('b')], &shows), []);
+    assert_eq!(ui.screen(), Screen::Files);
+    // Leaving stops nothing that somebody else began.
+    let mut left = ui.clone();
+    assert_eq!(update(&mut left, &run, Input::Key(Key::Esc)), []);
+    assert_eq!(left.screen(), Screen::Timeline);
+    run.job = None;
+    let asked = update(&mut ui, &run, Input::Changed);
+    assert_eq!(answer(&mut ui, &mut run, asked, &shows), []);
+    assert!(matches!(ui.files.as_ref().unwrap().view, View::Volumes(_)));
+}
+
 #[test]
 fn what_the_engine_had_no_time_for_is_asked_again() {
     let (mut ui, mut run) = open();

@@ -219,7 +219,7 @@ fn files_of_a_saved_state_are_read_and_taken_out() {
     let mut t = Terminal::open(&args(&m), Some((80, 25)));
     t.expect(&["What to do next"]);
     t.press("t");
-    t.expect(&["1 of 1", "kernel 6.1.0-30-amd64, 1 package"]);
+    t.expect(&["1 of 1", "kernel 6.1.0-30-amd64, 1 package, Debian"]);
     t.press("b");
     t.expect(&["files of a saved state", "> d0/p2", "d0/p1"]);
     t.press("\r");
@@ -231,7 +231,7 @@ fn files_of_a_saved_state_are_read_and_taken_out() {
     t.press("\r");
     t.expect(&["d0/p2:/home/ann "]);
     t.press("\r");
-    t.expect(&["to be read", "Dear Ben,"]);
+    t.expect(&["HOLDFAST  reading", "Dear Ben,"]);
     t.press("\x1b");
     t.expect(&["d0/p2:/home/ann "]);
     t.press("g");
@@ -253,7 +253,7 @@ fn files_of_a_saved_state_are_read_and_taken_out() {
     t.press("/fstab\r");
     t.expect(&["+# nothing is mounted any more", "-UUID=11111111"]);
     t.press("\r");
-    t.expect(&["to be read", "+# nothing is mounted any more"]);
+    t.expect(&["HOLDFAST  reading", "+# nothing is mounted any more"]);
     t.press("qqqq");
     assert!(t.end().success());
 }

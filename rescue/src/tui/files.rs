@@ -39,8 +39,16 @@ pub struct Files {
     pub asked: Option<Browse>,
     /// Why nothing is shown.
     pub trouble: Option<String>,
-    /// A question of this front end was given to the engine, and its job is not known to have ended.
-    sent: bool,
+    /// What was given to the engine by this front end, and is not known to have ended.
+    sent: Option<Sent>,
+}
+
+/// A question that was given to the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sent {
+    ask: Browse,
+    /// It was answered, or is to be stopped already.
+    settled: bool,
 }
 
 /// What is chosen.
@@ -51,7 +59,7 @@ enum Chosen<'a> {
 
 impl Files {
     fn new(snapshot: SnapshotId) -> Self {
-        Self { snapshot, view: View::Nothing, at: 0, asked: None, trouble: None, sent: false }
+        Self { snapshot, view: View::Nothing, at: 0, asked: None, trouble: None, sent: None }
     }
 
     /// How many rows there are.
@@ -115,40 +123,41 @@ fn above(folder: &Folder) -> Option<(FilePath, RawName)> {
     (!name.0.is_empty()).then(|| (FilePath { volume: Some(folder.volume.clone()), path: RawName(above) }, name))
 }
 
-/// Shows the files of a snapshot.
+/// Shows the files of a snapshot, once the engine has time.
 pub(super) fn open(ui: &mut Ui, run: &RunState, snapshot: SnapshotId) -> Vec<Action> {
-    if update::is_busy(ui, run) {
-        return Vec::new();
-    }
     ui.files = Some(Files::new(snapshot));
     ui.show(Screen::Files);
-    ask(ui, None, Part::Around(0))
+    ask(ui, run, None, Part::Around(0))
 }
 
 /// Asks for a part of the files; what was asked for before is no longer waited for.
-fn ask(ui: &mut Ui, at: Option<FilePath>, part: Part) -> Vec<Action> {
+fn ask(ui: &mut Ui, run: &RunState, at: Option<FilePath>, part: Part) -> Vec<Action> {
     let Some(files) = &mut ui.files else { return Vec::new() };
-    let before = files.asked.replace(Browse { snapshot: files.snapshot, at, part });
-    match (files.sent, before) {
-        (true, Some(_)) => vec![Action::Submit(Command::Cancel)],
-        // Its answer is here, and its end comes in a moment.
-        (true, None) => Vec::new(),
-        (false, _) => send(files),
-    }
+    files.asked = Some(Browse { snapshot: files.snapshot, at, part });
+    next(files, run)
 }
 
-fn send(files: &mut Files) -> Vec<Action> {
-    let Some(ask) = files.asked.clone() else { return Vec::new() };
-    files.sent = true;
-    vec![Action::Submit(Command::BrowseFiles { ask })]
+/// Gives the engine what is waited for, once it has time; stops what this front end gave it and nobody waits for any more. Another
+/// job is never stopped by that.
+fn next(files: &mut Files, run: &RunState) -> Vec<Action> {
+    match (&mut files.sent, &run.job) {
+        (None, None) => {
+            let Some(ask) = files.asked.clone() else { return Vec::new() };
+            files.sent = Some(Sent { ask: ask.clone(), settled: false });
+            vec![Action::Submit(Command::BrowseFiles { ask })]
+        }
+        (Some(sent), Some((JobKind::Browse, _))) if !sent.settled && files.asked.as_ref() != Some(&sent.ask) => {
+            sent.settled = true;
+            vec![Action::Submit(Command::Cancel)]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Waits for nothing any more.
-fn forget(files: &mut Files) -> Vec<Action> {
-    match (files.asked.take(), files.sent) {
-        (Some(_), true) => vec![Action::Submit(Command::Cancel)],
-        _ => Vec::new(),
-    }
+fn forget(files: &mut Files, run: &RunState) -> Vec<Action> {
+    files.asked = None;
+    next(files, run)
 }
 
 /// The run state moved on; `ended` is the job that ended by that. Takes over what was asked for, and asks again where the engine
@@ -157,29 +166,29 @@ pub(super) fn follow(ui: &mut Ui, run: &RunState, ended: Option<JobKind>) -> Vec
     let open = ui.is_open(Screen::Files);
     let Some(files) = &mut ui.files else { return Vec::new() };
     if !open {
-        let actions = forget(files);
+        let actions = forget(files, run);
         ui.files = None;
         return actions;
     }
     if ended.is_some() {
-        files.sent = false;
+        files.sent = None;
     }
     if let Some(browsed) = run.browsed.as_ref().filter(|b| files.asked.as_ref() == Some(&b.ask)) {
         files.asked = None;
+        if let Some(sent) = &mut files.sent {
+            sent.settled = true;
+        }
         take(ui, browsed);
     } else if ended == Some(JobKind::Browse) && matches!(run.last, Some((JobKind::Browse, Outcome::Failed(_)))) {
         files.asked = None;
     }
-    match &mut ui.files {
-        Some(files) if !files.sent && run.job.is_none() => send(files),
-        _ => Vec::new(),
-    }
+    ui.files.as_mut().map(|files| next(files, run)).unwrap_or_default()
 }
 
 /// The engine had no time.
 pub(super) fn refused(ui: &mut Ui) {
     if let Some(files) = &mut ui.files {
-        files.sent = false;
+        files.sent = None;
     }
 }
 
@@ -238,24 +247,24 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Key::PageDown | Key::Char(' ') => at + page,
         Key::Home => 0,
         Key::End | Key::Char('G') => last,
-        Key::Enter | Key::Right | Key::Char('l') => return enter(ui),
-        Key::Char('v') => return view(ui),
-        Key::Backspace | Key::Left | Key::Char('h') => return up(ui),
-        Key::Esc | Key::Char('q') | Key::Interrupt => return leave(ui),
+        Key::Enter | Key::Right | Key::Char('l') => return enter(ui, run),
+        Key::Char('v') => return view(ui, run),
+        Key::Backspace | Key::Left | Key::Char('h') => return up(ui, run),
+        Key::Esc | Key::Char('q') | Key::Interrupt => return leave(ui, run),
         Key::Char('g') => return get(ui, run),
         Key::Char('/') => {
             ui.prompt = Some(Prompt::of(Prompted::Search));
             return Vec::new();
         }
-        Key::Char('n') => return search(ui, false),
-        Key::Char('N') => return search(ui, true),
+        Key::Char('n') => return search(ui, run, false),
+        Key::Char('N') => return search(ui, run, true),
         _ => return update::common(ui, run, k),
     };
-    go(ui, to.min(last))
+    go(ui, run, to.min(last))
 }
 
 /// Chooses a row; asks for what lies around it where that is not here.
-fn go(ui: &mut Ui, to: u64) -> Vec<Action> {
+fn go(ui: &mut Ui, run: &RunState, to: u64) -> Vec<Action> {
     let rows = draw::files::rows(ui);
     let Some(files) = &mut ui.files else { return Vec::new() };
     files.at = to;
@@ -263,11 +272,11 @@ fn go(ui: &mut Ui, to: u64) -> Vec<Action> {
     let View::Folder(folder) = &files.view else { return Vec::new() };
     let end = (first + rows as u64).min(folder.count);
     let here = folder.from <= first && end <= folder.from + folder.entries.len() as u64;
-    if here || files.goes_elsewhere() { Vec::new() } else { ask(ui, place, Part::Around(to)) }
+    if here || files.goes_elsewhere() { Vec::new() } else { ask(ui, run, place, Part::Around(to)) }
 }
 
 /// Goes into what is chosen, or shows it.
-fn enter(ui: &mut Ui) -> Vec<Action> {
+fn enter(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     let at = match ui.files.as_ref().and_then(Files::chosen) {
         None => return Vec::new(),
         Some(Chosen::Volume(v)) if !v.readable => {
@@ -277,11 +286,11 @@ fn enter(ui: &mut Ui) -> Vec<Action> {
         Some(Chosen::Volume(v)) => FilePath { volume: Some(v.volume.clone()), path: "/".into() },
         Some(Chosen::Entry(folder, entry)) => below(folder, &entry.name),
     };
-    ask(ui, Some(at), Part::Around(0))
+    ask(ui, run, Some(at), Part::Around(0))
 }
 
 /// Shows a file.
-fn view(ui: &mut Ui) -> Vec<Action> {
+fn view(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     let folder = match ui.files.as_ref().and_then(Files::chosen) {
         Some(Chosen::Entry(_, entry)) => entry.attributes.as_ref().is_some_and(|a| a.kind == FileKind::Directory),
         Some(Chosen::Volume(_)) => true,
@@ -291,29 +300,29 @@ fn view(ui: &mut Ui) -> Vec<Action> {
         ui.note = Some("That is no file: Enter goes in.".into());
         return Vec::new();
     }
-    enter(ui)
+    enter(ui, run)
 }
 
 /// Goes to the folder above; from the volumes, away.
-fn up(ui: &mut Ui) -> Vec<Action> {
+fn up(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     let Some(files) = &mut ui.files else { return Vec::new() };
     if files.view != View::Nothing && files.goes_elsewhere() {
-        return forget(files);
+        return forget(files, run);
     }
     match &files.view {
-        View::Nothing | View::Volumes(_) => leave(ui),
+        View::Nothing | View::Volumes(_) => leave(ui, run),
         View::Folder(folder) => match above(folder) {
-            Some((at, name)) => ask(ui, Some(at), Part::Named(name)),
-            None => ask(ui, None, Part::Around(0)),
+            Some((at, name)) => ask(ui, run, Some(at), Part::Named(name)),
+            None => ask(ui, run, None, Part::Around(0)),
         },
     }
 }
 
 /// Stops what is being read; else closes the screen.
-fn leave(ui: &mut Ui) -> Vec<Action> {
+fn leave(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     let Some(files) = &mut ui.files else { return Vec::new() };
     let stay = files.view != View::Nothing && files.goes_elsewhere();
-    let actions = forget(files);
+    let actions = forget(files, run);
     if !stay {
         close(ui);
     }
@@ -327,7 +336,7 @@ pub(super) fn close(ui: &mut Ui) {
 }
 
 /// Goes to the next name that has what was sought in it.
-pub(super) fn search(ui: &mut Ui, back: bool) -> Vec<Action> {
+pub(super) fn search(ui: &mut Ui, run: &RunState, back: bool) -> Vec<Action> {
     let sought = ui.sought.clone();
     let Some(files) = &mut ui.files else { return Vec::new() };
     let count = files.count();
@@ -351,7 +360,7 @@ pub(super) fn search(ui: &mut Ui, back: bool) -> Vec<Action> {
         }
         View::Folder(_) => {
             let place = files.place();
-            ask(ui, place, Part::Containing { text: RawName(sought.into_bytes()), from, back })
+            ask(ui, run, place, Part::Containing { text: RawName(sought.into_bytes()), from, back })
         }
         View::Nothing => Vec::new(),
     }

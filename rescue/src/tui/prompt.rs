@@ -51,7 +51,7 @@ fn search(ui: &mut Ui, run: &RunState, text: String) -> Vec<Action> {
         ui.sought = text;
     }
     match ui.screen() {
-        Screen::Files => return files::search(ui, false),
+        Screen::Files => return files::search(ui, run, false),
         Screen::Reading => reading::search(ui, run, false),
         Screen::Differences => ui.comparing.row = changes::search(ui, run, false),
         _ => {}

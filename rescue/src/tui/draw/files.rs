@@ -5,6 +5,7 @@ use crate::tui::state::Ui;
 use crate::tui::text::{broken, cut, field, paragraph, tail};
 use crate::tui::words;
 use model::browse::Folder;
+use model::event::JobKind;
 use model::files::{Attributes, ListedVolume, Named};
 use model::inspection::FileKind;
 use model::ports::UnixMicros;
@@ -27,7 +28,7 @@ pub fn rows(ui: &Ui) -> usize {
     ui.body_height().saturating_sub(HEADING + DETAIL)
 }
 
-pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
+pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let Some(files) = &ui.files else {
         let says = "No saved state is looked through. Press Esc to go back.";
@@ -36,8 +37,14 @@ pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
     };
     let lines = match &files.view {
         View::Nothing => {
-            let reading = || "Reading the saved state ...".to_owned();
-            paragraph(&files.trouble.clone().unwrap_or_else(reading), Style::new(), 0, columns)
+            let says = match (&files.trouble, &run.job) {
+                (Some(trouble), _) => trouble.clone(),
+                (None, Some((job, _))) if *job != JobKind::Browse => {
+                    format!("{} is still going on: the files are shown once that ends.", words::doing(*job))
+                }
+                (None, _) => "Reading the saved state ...".to_owned(),
+            };
+            paragraph(&says, Style::new(), 0, columns)
         }
         View::Volumes(list) => volumes(ui, files, list, columns),
         View::Folder(folder) => entries(ui, files, folder, columns),
@@ -127,7 +134,7 @@ fn row(ui: &Ui, says: &str, chosen: bool, style: Style, columns: usize) -> Line<
 /// An entry in a row.
 fn told(entry: &Named, wide: bool) -> String {
     let Some(a) = &entry.attributes else {
-        let gap = if wide { 37 } else { 8 };
+        let gap = if wide { 38 } else { 9 };
         return format!("DAMAGED    {}{}", " ".repeat(gap), entry.name.display());
     };
     let mode = words::mode(a.kind, a.mode);
@@ -172,7 +179,7 @@ fn detail(entry: &Named, columns: usize) -> Vec<Line<'static>> {
                 FileKind::Symlink => "link".to_owned(),
                 FileKind::Special => "device, pipe or socket".to_owned(),
             };
-            format!("{kind}, owner {}, group {}, changed {}", a.owner, a.group, time(a))
+            format!("{kind}, owner {}:{}, {}", a.owner, a.group, time(a))
         }
     };
     lines.push(Line::raw(cut(&says, columns)));

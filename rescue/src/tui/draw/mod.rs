@@ -102,7 +102,7 @@ fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         Screen::Confirm => confirm::draw(ui, run, frame, area),
         Screen::Progress => progress::draw(ui, run, frame, area),
         Screen::Outcome => outcome::draw(ui, run, frame, area),
-        Screen::Files => files::draw(ui, frame, area),
+        Screen::Files => files::draw(ui, run, frame, area),
         Screen::Reading => reading::draw(ui, frame, area),
         Screen::Differences => changes::draw(ui, run, frame, area),
         Screen::Power => power::draw(ui, run, frame, area),

@@ -36,6 +36,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     next.extend(steps.iter().cloned());
     let lost = match &run.last {
         Some((_, Outcome::Checked(report))) => lost(report, columns.min(100)),
+        Some((_, Outcome::Got(got))) => taken_how(ui, got, columns.min(100)),
         _ => Vec::new(),
     };
     let sections = vec![
@@ -182,7 +183,7 @@ fn saved(id: SnapshotId, cost: &Cost, volumes: &[VolumeRead], columns: usize) ->
     out
 }
 
-/// Where files are that were taken out, and what is not with them.
+/// Where files are that were taken out.
 fn taken_out(ui: &Ui, got: &Got, columns: usize) -> Vec<Line<'static>> {
     let plain = |text: &str| paragraph(text, Style::new(), 0, columns);
     let mut out = match got.damaged.count {
@@ -190,25 +191,26 @@ fn taken_out(ui: &Ui, got: &Got, columns: usize) -> Vec<Line<'static>> {
         _ => paragraph("DONE, BUT SOME OF IT IS DAMAGED.", ui.look.bad(), 0, columns),
     };
     out.push(Line::default());
+    match words::on_save_disk(&got.to).filter(|_| !ui.may_leave) {
+        Some(path) => {
+            out.extend(plain(&format!("It is on the save disk, as {path}; not encrypted.")));
+            let how = "To reach it: take the stick to a computer with Linux, and there, as root, run \
+                       `mount LABEL=holdfast-store /mnt`.";
+            out.extend(plain(&format!("{how} Then it is /mnt/{path}.")));
+        }
+        None => out.extend(plain(&format!("It is {}.", got.to.display()))),
+    }
+    out
+}
+
+/// How much was taken out, and what is not as it was.
+fn taken_how(ui: &Ui, got: &Got, columns: usize) -> Vec<Line<'static>> {
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let folders = if got.directories == 1 { "1 folder".to_owned() } else { format!("{} folders", got.directories) };
     let others = if got.others == 0 { String::new() } else { format!(", {} links and the like", got.others) };
     let files = crate::tui::text::count(number(got.files), "file");
     let what = format!("{} of {}: {files}, {folders}{others}; {}.", got.path.display(), got.volume, got.written);
-    let on_stick = words::on_save_disk(&got.to).filter(|_| !ui.may_leave);
-    match on_stick {
-        Some(path) => {
-            out.extend(plain(&format!("It is on the save disk, as {path}; not encrypted.")));
-            out.extend(plain(&what));
-            let how = "To reach it: take the stick to a computer with Linux, and there, as root, run \
-                       `mount LABEL=holdfast-store /mnt`.";
-            out.extend(plain(&format!("{how} Then it is /mnt/{path}.")));
-        }
-        None => {
-            out.extend(plain(&format!("It is {}.", got.to.display())));
-            out.extend(plain(&what));
-        }
-    }
+    let mut out = paragraph(&what, Style::new(), 0, columns);
     for (remarks, head, style) in
         [(&got.damaged, "[!!] ", ui.look.bad()), (&got.left_out, "[--] left out: ", Style::new())]
     {

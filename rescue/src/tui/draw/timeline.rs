@@ -108,7 +108,7 @@ fn detail(run: &RunState, s: &SnapshotSummary, at: usize, of: usize, columns: us
     lines
 }
 
-/// What was installed in it: the system, its kernel, how many packages; and how that compares with the saved state before it.
+/// What was installed in it: its kernel, how many packages, the system; and how that compares with the saved state before it.
 fn software(run: &RunState, s: &SnapshotSummary) -> String {
     let system = s.system.iter().map(ToString::to_string);
     let before = steps::timeline(run).into_iter().find(|b| b.counter < s.counter && b.machine.is(&s.machine));
@@ -124,5 +124,5 @@ fn software(run: &RunState, s: &SnapshotSummary) -> String {
             _ => all,
         }
     });
-    system.chain(kernel).chain(packages).collect::<Vec<_>>().join(", ")
+    kernel.chain(packages).chain(system).collect::<Vec<_>>().join(", ")
 }
