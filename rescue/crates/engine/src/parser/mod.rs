@@ -135,7 +135,7 @@ pub struct Asked {
 }
 
 /// Most entries of one answer.
-pub const MOST_LISTED: usize = 512;
+pub const MOST_LISTED: usize = 4096;
 /// Most pieces of one answer.
 pub const MOST_PIECES: usize = 16_384;
 

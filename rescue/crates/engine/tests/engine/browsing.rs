@@ -2,18 +2,23 @@
 
 use crate::image::machine;
 use crate::sim::{Sim, Ticking};
-use engine::parser::Local;
+use engine::parser::{AboutFiles, Local, MOST_LISTED, OfFiles, Parser, ParserError, SavedFs, Scene};
 use engine::{Config, Engine, Handle, StorePlace};
-use model::browse::{Browse, Browsed, Folder, Part, Shown};
+use model::browse::{Browse, Browsed, Folder, MOST_SHOWN, Part, Shown};
 use model::command::{Command, ExitCode, Failure};
+use model::coverage::Coverage;
 use model::event::{Happening, JobKind, Outcome};
-use model::files::{FilePath, Got};
-use model::id::{SnapRef, SnapshotId};
+use model::evidence::Evidence;
+use model::files::{FileId, FilePath, Got, Named};
+use model::id::{DiskNo, SnapRef, SnapshotId, VolumePath};
+use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::ports::Devices;
 use model::text::RawName;
+use model::units::Extent;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use store::DecodeHere;
 
 /// A machine that is saved in a store below a directory.
 fn saved(dir: &Path) -> (Handle, SnapshotId) {
@@ -165,4 +170,68 @@ fn files_are_put_beside_the_store_and_nothing_there_is_overwritten() {
     let Outcome::Failed(failure) = get("/etc/os-release") else { panic!("a link was followed") };
     assert!(failure.says.as_str().contains("something else has its name"), "{failure}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+/// A parser that finds a large folder on every volume.
+struct Large(Local);
+
+/// How many names it has: more than the parser tells in one answer.
+const MANY: usize = 2 * MOST_LISTED + 100;
+
+impl Parser for Large {
+    fn table(&self, disk: DiskNo) -> Result<disk::table::TableReading, ParserError> {
+        self.0.table(disk)
+    }
+    fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
+        self.0.content(volume, extent)
+    }
+    fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
+        self.0.systems(inspection)
+    }
+    fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
+        self.0.evidence(scene, want)
+    }
+    fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
+        self.0.coverage(volume)
+    }
+    fn files(&self, saved: &SavedFs, ask: &AboutFiles) -> Result<OfFiles, ParserError> {
+        // The last come first.
+        let named = |n: usize| Named {
+            name: RawName(format!("file {:06}", MANY - 1 - n).into_bytes()),
+            file: FileId(n as u64 + 100),
+            attributes: None,
+        };
+        match ask {
+            AboutFiles::List(_, skip) => {
+                Ok(OfFiles::Listed((*skip..MANY.min(skip + MOST_LISTED)).map(named).collect()))
+            }
+            _ => self.0.files(saved, ask),
+        }
+    }
+}
+
+impl DecodeHere for Large {}
+
+#[test]
+fn a_large_folder_is_read_whole_and_shown_in_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, id) = saved(dir.path());
+    let place = StorePlace::Dir { path: dir.path().join("holdfast"), create: false, access: Box::default() };
+    let sim = Sim::new(machine().then.clone());
+    let handle = Engine::start(Config {
+        parser: Arc::new(Large(Local::new(sim.disks()))),
+        devices: sim,
+        store: Some(place),
+        other: None,
+        heads: None,
+        clock: Arc::new(Ticking::default()),
+    });
+    let shown = folder(&handle, id, "/", Part::Around(0));
+    assert_eq!((shown.count, shown.entries.len(), shown.more), (MANY as u64, MOST_SHOWN, false));
+    assert_eq!(names(&shown)[0], "file 000000");
+    let end = folder(&handle, id, "/", Part::Around(u64::MAX));
+    assert_eq!(names(&end).last().unwrap(), &format!("file {:06}", MANY - 1));
+    let found = folder(&handle, id, "/", Part::Containing { text: "5000".into(), from: 0, back: false });
+    assert_eq!(found.chosen, Some(5000));
+    assert!(serde_json::to_vec(&handle.state()).unwrap().len() < 1 << 20, "the state stays small");
 }
