@@ -198,9 +198,8 @@ fn take(ui: &mut Ui, browsed: &Browsed) {
     files.trouble = None;
     match &browsed.shown {
         Err(failure) => {
-            let says = words::sentence(&failure.to_string());
-            files.trouble = Some(says.clone());
-            ui.note = Some(says);
+            files.trouble = Some(words::sentence(&failure.to_string()));
+            ui.note = Some(words::sentence(failure.says.as_str()));
         }
         Ok(Shown::Volumes(list)) => {
             let before = files.place().and_then(|place| place.volume);
