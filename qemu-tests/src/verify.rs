@@ -260,6 +260,7 @@ fn host_packages() -> Vec<&'static str> {
         "cpio",
         "mount",
         "partclone",
+        "sqlite3",
         "xz-utils",
         "bsdutils",
         "procps",

@@ -2,7 +2,7 @@
 
 use crate::rules::{Case, Verdict, obstacle};
 use model::assessment::{Assessment, Change, Confidence, Facet, Installation, Start, Termination};
-use model::evidence::PackageState;
+use model::evidence::{PackageManager, PackageState};
 use model::inspection::Severity;
 
 /// Most packages named.
@@ -167,12 +167,19 @@ fn advice(verdict: &Verdict<'_>) -> String {
     } else {
         match (a.installation.value, a.termination.value) {
             (Installation::Interrupted, _) => {
-                "Take a snapshot, then either go back to the newest good one, or start it and run `dpkg --configure -a` and \
-                 `apt-get -f install`."
+                let mend = mend(case);
+                return finish(
+                    case,
+                    stale,
+                    &format!("Take a snapshot, then either go back to the newest good one, or start it and {mend}."),
+                );
             }
             (Installation::Broken, _) => {
-                "Take a snapshot, then start it and run `dpkg --configure -a` and `apt-get -f install`; if that fails, go back to \
-                 the newest good snapshot."
+                let mend = mend(case);
+                let text = format!(
+                    "Take a snapshot, then start it and {mend}; if that fails, go back to the newest good snapshot."
+                );
+                return finish(case, stale, &text);
             }
             (_, Termination::Hibernated) => {
                 "Start it to wake it and shut it down, or go back to a snapshot: what was open and not saved is lost then."
@@ -190,6 +197,24 @@ fn advice(verdict: &Verdict<'_>) -> String {
             _ => "Take a snapshot before anything else.",
         }
     };
+    finish(case, stale, first)
+}
+
+/// What puts packages in order again, in the words of who manages them.
+fn mend(case: &Case<'_>) -> &'static str {
+    match case.managed().map(|m| m.manager) {
+        None | Some(PackageManager::Apt) => "run `dpkg --configure -a` and `apt-get -f install`",
+        Some(PackageManager::Dnf | PackageManager::Rpm) => {
+            "run `dnf distro-sync` (or `rpm --verify -a`, to see what is wrong)"
+        }
+        Some(PackageManager::Zypper) => "run `zypper verify` and `zypper dup`",
+        Some(PackageManager::Pacman) => "remove `/var/lib/pacman/db.lck`, if it is there, and run `pacman -Syu`",
+        Some(PackageManager::Apk) => "run `apk fix`",
+    }
+}
+
+/// The advice, with what goes for any state.
+fn finish(case: &Case<'_>, stale: bool, first: &str) -> String {
     let mut advice = first.to_owned();
     if stale {
         advice.push_str(" A hibernated system stands in its swap area and may be out of date: do not let it wake.");

@@ -16,5 +16,5 @@ mod want;
 
 pub use combine::{combine, number};
 pub use rules::{Baseline, FacetName, Rule, assess, rules};
-pub use source::{Packages, absent, parse, parse_listing, volume_facts};
+pub use source::{Files, Packages, absent, parse, parse_database, parse_listing, volume_facts};
 pub use want::{Look, Source, Want, wants};

@@ -13,6 +13,8 @@ pub enum Source {
     Journal,
     /// `/var/log/wtmp`.
     Wtmp,
+    /// wtmpdb's database, which takes its place.
+    Wtmpdb,
     /// `/etc/machine-id`.
     MachineId,
     /// `/var/lib/dpkg/status`.
@@ -23,9 +25,27 @@ pub enum Source {
     DpkgLog,
     /// `/var/log/apt/history.log`.
     AptHistory,
+    /// rpm's database, as SQLite.
+    RpmDatabase,
+    /// rpm's database of another kind (its head).
+    RpmOther,
+    /// dnf's history.
+    DnfHistory,
+    /// zypper's history.
+    ZyppHistory,
+    /// pacman's log.
+    PacmanLog,
+    /// pacman's lock: that it is there says it all.
+    PacmanLock,
+    /// The directory of one package in pacman's database (listing).
+    PacmanPackage,
+    /// apk's database.
+    ApkInstalled,
+    /// apk's log.
+    ApkLog,
     /// Any text log: looked at for runs of NUL bytes.
     TextLog,
-    /// A directory in which dpkg leaves files when it is cut off (listing).
+    /// A directory in which package managers leave files when they are cut off (listing).
     Leftovers,
     /// `/boot` (listing).
     BootDir,
@@ -63,6 +83,8 @@ pub enum Look {
         /// first `most_bytes` will do.
         from_end: bool,
     },
+    /// Read a database of SQLite, and its `-wal` and `-journal` beside it: anywhere in them, up to a bound of the parser's.
+    Database,
     /// List a directory.
     List {
         /// Most entries to list.
@@ -91,6 +113,10 @@ pub(crate) const LOG_TAIL: u64 = 256 << 10;
 pub(crate) const DPKG_STATUS: u64 = 64 << 20;
 /// Bytes of one record of dpkg's that are read.
 pub(crate) const DPKG_RECORD: u64 = 1 << 20;
+/// Bytes of a database of SQLite that are read, and of its log. rpm's of a large desktop has 300 MB, of which the headers are not read.
+pub(crate) const DATABASE: u64 = 64 << 20;
+/// Bytes of apk's database that are read. A large desktop has 10 MB.
+pub(crate) const APK_INSTALLED: u64 = 64 << 20;
 /// Bytes of one journal file that are read. They are 8 to 128 MiB long; a boot's beginning and end are a few of them.
 pub(crate) const JOURNAL_READS: u64 = 96 << 20;
 /// Bytes at the end of wtmp that are read.
@@ -102,6 +128,10 @@ const fn read(source: Source, pattern: &'static str, most_bytes: u64) -> Want {
 
 const fn tail(source: Source, pattern: &'static str, most_bytes: u64) -> Want {
     Want { source, pattern, look: Look::Read { most_bytes, from_end: true }, most: 1 }
+}
+
+const fn database(source: Source, pattern: &'static str) -> Want {
+    Want { source, pattern, look: Look::Database, most: 1 }
 }
 
 const fn list(source: Source, pattern: &'static str, most: usize) -> Want {
@@ -121,11 +151,27 @@ static WANTS: &[Want] = &[
     several(tail(Source::Journal, "/var/log/journal/*/system*.journal", JOURNAL_READS), 4),
     several(tail(Source::Journal, "/var/log/journal/*/system*.journal~", JOURNAL_READS), 2),
     tail(Source::Wtmp, "/var/log/wtmp", WTMP_TAIL),
+    database(Source::Wtmpdb, "/var/log/wtmp.db"),
+    database(Source::Wtmpdb, "/var/lib/wtmpdb/wtmp.db"),
     read(Source::MachineId, "/etc/machine-id", 64),
     read(Source::DpkgStatus, "/var/lib/dpkg/status", DPKG_STATUS),
     several(read(Source::DpkgRecord, "/var/lib/dpkg/updates/*", DPKG_RECORD), 512),
     tail(Source::DpkgLog, "/var/log/dpkg.log", LOG_TAIL),
     tail(Source::AptHistory, "/var/log/apt/history.log", LOG_TAIL),
+    database(Source::RpmDatabase, "/usr/lib/sysimage/rpm/rpmdb.sqlite"),
+    database(Source::RpmDatabase, "/var/lib/rpm/rpmdb.sqlite"),
+    read(Source::RpmOther, "/usr/lib/sysimage/rpm/Packages.db", HEAD),
+    read(Source::RpmOther, "/var/lib/rpm/Packages.db", HEAD),
+    read(Source::RpmOther, "/var/lib/rpm/Packages", HEAD),
+    database(Source::DnfHistory, "/var/lib/dnf/history.sqlite"),
+    database(Source::DnfHistory, "/usr/lib/sysimage/libdnf5/transaction_history.sqlite"),
+    tail(Source::ZyppHistory, "/var/log/zypp/history", LOG_TAIL),
+    tail(Source::PacmanLog, "/var/log/pacman.log", LOG_TAIL),
+    read(Source::PacmanLock, "/var/lib/pacman/db.lck", HEAD),
+    several(list(Source::PacmanPackage, "/var/lib/pacman/local/*", 16), 24),
+    read(Source::ApkInstalled, "/lib/apk/db/installed", APK_INSTALLED),
+    read(Source::ApkInstalled, "/usr/lib/apk/db/installed", APK_INSTALLED),
+    tail(Source::ApkLog, "/var/log/apk.log", LOG_TAIL),
     tail(Source::TextLog, "/var/log/apt/term.log", LOG_TAIL),
     tail(Source::TextLog, "/var/log/syslog", LOG_TAIL),
     tail(Source::TextLog, "/var/log/kern.log", LOG_TAIL),
@@ -135,6 +181,10 @@ static WANTS: &[Want] = &[
     list(Source::Leftovers, "/usr/lib/x86_64-linux-gnu", 20_000),
     list(Source::Leftovers, "/usr/lib/aarch64-linux-gnu", 20_000),
     list(Source::Leftovers, "/usr/lib/systemd", 5_000),
+    list(Source::Leftovers, "/usr/lib64", 20_000),
+    list(Source::Leftovers, "/bin", 20_000),
+    list(Source::Leftovers, "/lib", 5_000),
+    list(Source::Leftovers, "/usr/lib", 20_000),
     list(Source::BootDir, "/boot", 2_000),
     several(read(Source::Kernel, "/boot/vmlinuz-*", HEAD), 16),
     several(read(Source::Initramfs, "/boot/initrd.img-*", HEAD), 16),

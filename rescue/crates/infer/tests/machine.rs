@@ -68,3 +68,14 @@ fn the_login_record() {
     assert_eq!(found[0].fact, Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5') });
     assert_eq!(found[0].time.unwrap().at.to_string(), "2026-11-23 06:38:22");
 }
+
+#[test]
+fn the_login_record_that_took_its_place() {
+    let parsed = |bytes: &[u8]| parse(Source::Wtmpdb, &at("/var/log/wtmp.db"), &unpacked(bytes));
+    let cut = parsed(include_bytes!("fixtures/wtmpdb-cut.db.zst"));
+    assert_eq!(cut[0].fact, Fact::WtmpLastBoot { shutdown_follows: false, run_level: None });
+    assert_eq!(cut[0].time.unwrap().at.to_string(), "2026-11-30 09:23:22");
+    let ended = parsed(include_bytes!("fixtures/wtmpdb-ended.db.zst"));
+    assert_eq!(ended[0].fact, Fact::WtmpLastBoot { shutdown_follows: true, run_level: None });
+    assert_eq!(ended[0].time.unwrap().at.to_string(), "2026-11-30 09:23:21");
+}

@@ -72,6 +72,24 @@ pub enum EndKind {
     Kexec,
 }
 
+/// A program that installs packages, and keeps records of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackageManager {
+    /// dpkg, and apt above it.
+    Apt,
+    /// rpm itself.
+    Rpm,
+    /// dnf, above rpm.
+    Dnf,
+    /// zypper, above rpm.
+    Zypper,
+    /// pacman.
+    Pacman,
+    /// apk.
+    Apk,
+}
+
 /// A package that is not in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageState {
@@ -162,7 +180,7 @@ pub enum Fact {
         /// The journal's own numbers of its entries: what orders boots, across files too.
         order: Option<JournalOrder>,
     },
-    /// The newest boot in wtmp and whether a shutdown follows it.
+    /// The newest boot in the login record (wtmp, or wtmpdb) and whether a shutdown follows it.
     WtmpLastBoot {
         /// A `shutdown` record follows.
         shutdown_follows: bool,
@@ -190,21 +208,39 @@ pub enum Fact {
         /// The last line, shortened.
         line: DisplayText,
     },
-    /// A transaction in apt's history.
-    AptTransaction {
+    /// What a database of packages holds, of others than dpkg.
+    Packages {
+        /// Whose it is.
+        manager: PackageManager,
+        /// Installed packages, where it was read as a whole.
+        installed: Option<u32>,
+        /// Packages that are not in order, at most 64.
+        broken: Vec<PackageState>,
+    },
+    /// A lock is left that its owner takes away however it ends, unless it is killed.
+    LeftLock {
+        /// Whose it is.
+        manager: PackageManager,
+    },
+    /// A transaction, as the history of a package manager has it.
+    Transaction {
+        /// Whose history.
+        manager: PackageManager,
         /// 0 for the newest, 1 for the one before, ...
         age: u32,
         /// The command line.
         command: DisplayText,
-        /// Has an `End-Date`.
+        /// Its end is on record (of apt: `End-Date`).
         ended: bool,
-        /// Has an `Error`.
+        /// It is on record as failed (of apt: `Error`).
         failed: bool,
         /// Packages named, at most 64.
         packages: Vec<DisplayText>,
     },
-    /// Files half replaced by dpkg (`.dpkg-new`, `.dpkg-tmp`).
+    /// Files that a package manager leaves while it replaces others (dpkg: `.dpkg-new`, `.dpkg-tmp`).
     HalfReplaced {
+        /// Whose they are.
+        manager: PackageManager,
         /// How many were seen.
         count: u32,
         /// The first of them.

@@ -2,7 +2,7 @@
 
 use crate::parser::{ParserError, Scene};
 use disk::fs::FileSystem;
-use infer::{Look, Want};
+use infer::{Look, Source, Want};
 use model::evidence::{Evidence, EvidenceId, Fact, Origin};
 use model::inspection::{Content, FileKind, ListedFile, Volume};
 use model::ports::{ReadAt, Window};
@@ -63,8 +63,28 @@ pub(crate) fn look_for(scene: &Scene, want: &Want, open: Open<'_>) -> Vec<Eviden
                     }
                 }
             }
+            Look::Database => {
+                if !matches!(file.kind, FileKind::File | FileKind::Symlink) {
+                    continue;
+                }
+                match database(&*fs, want, &origin, &path) {
+                    Ok(Some(found)) => {
+                        seen += 1;
+                        evidence.extend(found);
+                    }
+                    Ok(None) => {}
+                    Err(e) => {
+                        seen += 1;
+                        evidence.push(unreadable(origin, &e.to_string()));
+                    }
+                }
+            }
             Look::List { most } => {
                 if !matches!(file.kind, FileKind::Directory | FileKind::Symlink) {
+                    continue;
+                }
+                // Such a directory is listed by its own name: `/bin` is a link to `/usr/bin` today.
+                if file.kind == FileKind::Symlink && want.source == Source::Leftovers {
                     continue;
                 }
                 seen += 1;
@@ -89,6 +109,20 @@ fn read(want: &Want, origin: &Origin, bytes: Box<dyn ReadAt>, most: u64, from_en
         Ok(start) => infer::parse(want.source, origin, &start),
         Err(e) => vec![unreadable(origin.clone(), &e.to_string())],
     }
+}
+
+/// Reads a database with what a program that was killed left beside it. How much of it is read is the parser's to bound.
+fn database(
+    fs: &dyn FileSystem,
+    want: &Want,
+    origin: &Origin,
+    path: &[u8],
+) -> Result<Option<Vec<Evidence>>, disk::fs::FsError> {
+    let Some(database) = fs.open(path)? else { return Ok(None) };
+    let beside = |suffix: &[u8]| fs.open(&[path, suffix].concat());
+    let (wal, journal) = (beside(b"-wal")?, beside(b"-journal")?);
+    let files = infer::Files { database: &*database, wal: wal.as_deref(), journal: journal.as_deref() };
+    Ok(Some(infer::parse_database(want.source, origin, files)))
 }
 
 fn unreadable(origin: Origin, why: &str) -> Evidence {

@@ -4,7 +4,7 @@ mod boots;
 mod packages;
 mod parts;
 
-use model::evidence::{Evidence, EvidenceId, Fact};
+use model::evidence::{Evidence, EvidenceId, Fact, PackageManager};
 use std::collections::BTreeMap;
 
 pub(crate) use boots::says as boot_says;
@@ -26,7 +26,7 @@ pub fn combine(evidence: Vec<Evidence>) -> Vec<Evidence> {
     }
     // In order of kind, then of path; starts and transactions are in order of age already.
     kept.sort_by_cached_key(|e| {
-        let aged = matches!(e.fact, Fact::Boot { .. } | Fact::AptTransaction { .. });
+        let aged = matches!(e.fact, Fact::Boot { .. } | Fact::Transaction { .. });
         (kind(&e.fact).0, e.origin.path.clone().filter(|_| !aged))
     });
     number(kept)
@@ -57,12 +57,25 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::FirstBootPending => (7, "first"),
         Fact::DpkgState { .. } => (8, "dpkg"),
         Fact::DpkgRecord { .. } => (9, "record"),
-        Fact::HalfReplaced { .. } => (10, "half"),
-        Fact::AptTransaction { .. } => (11, "apt"),
-        Fact::DpkgLogTail { .. } => (12, "log"),
-        Fact::NulRun { .. } => (13, "nul"),
-        Fact::BootPart { .. } => (14, "part"),
-        Fact::NotThere => (15, "absent"),
-        Fact::Unreadable { .. } => (16, "unreadable"),
+        Fact::Packages { manager, .. } => (10, word(*manager)),
+        Fact::LeftLock { .. } => (11, "lock"),
+        Fact::HalfReplaced { .. } => (12, "half"),
+        Fact::Transaction { manager, .. } => (13, word(*manager)),
+        Fact::DpkgLogTail { .. } => (14, "log"),
+        Fact::NulRun { .. } => (15, "nul"),
+        Fact::BootPart { .. } => (16, "part"),
+        Fact::NotThere => (17, "absent"),
+        Fact::Unreadable { .. } => (18, "unreadable"),
+    }
+}
+
+fn word(manager: PackageManager) -> &'static str {
+    match manager {
+        PackageManager::Apt => "apt",
+        PackageManager::Rpm => "rpm",
+        PackageManager::Dnf => "dnf",
+        PackageManager::Zypper => "zypper",
+        PackageManager::Pacman => "pacman",
+        PackageManager::Apk => "apk",
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Baseline;
 use crate::source::boot_files::versioned;
-use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, PackageState, Stamp};
+use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, PackageManager, PackageState, Stamp};
 use model::inspection::{Content, ExtInfo, Inspection, System};
 use model::ports::UnixMicros;
 use std::cmp::Ordering;
@@ -64,8 +64,25 @@ pub(crate) struct Dpkg<'a> {
     pub(crate) updates: u32,
 }
 
-/// The newest transaction of apt.
-pub(crate) struct Apt<'a> {
+/// What the package manager of a system without dpkg has on record.
+pub(crate) struct Managed<'a> {
+    /// Whose records they are: of those of rpm and dnf, dnf's.
+    pub(crate) manager: PackageManager,
+    /// Its databases.
+    pub(crate) databases: Vec<EvidenceId>,
+    pub(crate) broken: Vec<PackageState>,
+    /// A lock that was left.
+    pub(crate) lock: Option<EvidenceId>,
+    /// Files that were left, and when their transaction began where that is known.
+    pub(crate) left: Vec<(EvidenceId, Option<Stamp>)>,
+    /// When its database was last changed, where that is known.
+    pub(crate) changed: Option<Stamp>,
+    /// The newest of its transactions.
+    pub(crate) newest: Option<Transaction<'a>>,
+}
+
+/// The newest transaction of a package manager.
+pub(crate) struct Transaction<'a> {
     pub(crate) id: &'a EvidenceId,
     pub(crate) ended: bool,
     pub(crate) failed: bool,
@@ -88,8 +105,11 @@ impl<'a> Case<'a> {
 
     /// True where the places that tell of starts were looked at and understood: without that, finding none says little.
     pub(crate) fn looked_for_starts(&self) -> bool {
-        let below =
-            |e: &&Evidence| [&b"/var/log/journal"[..], b"/var/log/wtmp"].iter().any(|b| Self::path(e).starts_with(b));
+        let below = |e: &&Evidence| {
+            [&b"/var/log/journal"[..], b"/var/log/wtmp", b"/var/lib/wtmpdb"]
+                .iter()
+                .any(|b| Self::path(e).starts_with(b))
+        };
         let mut seen = self.evidence.iter().filter(below).peekable();
         seen.peek().is_some() && seen.all(|e| !matches!(e.fact, Fact::Unreadable { .. }))
     }
@@ -170,13 +190,15 @@ impl<'a> Case<'a> {
         self.boots().into_iter().next()
     }
 
+    /// Of several records (wtmp, and wtmpdb which took its place) the one that goes on.
     pub(crate) fn wtmp(&self) -> Option<Wtmp<'a>> {
-        self.evidence.iter().find_map(|e| match e.fact {
+        let records = self.evidence.iter().filter_map(|e| match e.fact {
             Fact::WtmpLastBoot { shutdown_follows, run_level } => {
                 Some(Wtmp { id: &e.id, shutdown_follows, run_level, at: e.time })
             }
             _ => None,
-        })
+        });
+        records.max_by_key(|w| w.at.map(|t| t.at))
     }
 
     /// True where the login record's newest start is (or may be) the journal's newest, or a later one.
@@ -218,19 +240,66 @@ impl<'a> Case<'a> {
         })
     }
 
-    pub(crate) fn apt(&self) -> Option<Apt<'a>> {
-        self.evidence.iter().find_map(|e| match &e.fact {
-            Fact::AptTransaction { age: 0, ended, failed, .. } => {
-                Some(Apt { id: &e.id, ended: *ended, failed: *failed, time: e.time })
+    pub(crate) fn apt(&self) -> Option<Transaction<'a>> {
+        self.newest_of(|m| m == PackageManager::Apt).map(|(_, t)| t)
+    }
+
+    /// The newest transaction of some package managers, and whose it is.
+    fn newest_of(&self, of: impl Fn(PackageManager) -> bool) -> Option<(PackageManager, Transaction<'a>)> {
+        let transaction = |e: &'a Evidence| match &e.fact {
+            Fact::Transaction { manager, age: 0, ended, failed, .. } if of(*manager) => {
+                Some((*manager, Transaction { id: &e.id, ended: *ended, failed: *failed, time: e.time }))
             }
             _ => None,
-        })
+        };
+        self.evidence.iter().filter_map(transaction).max_by_key(|(_, t)| t.time.map(|t| t.at))
+    }
+
+    /// What another package manager than dpkg has on record; `None` where there is none, or dpkg's database is there: the others are
+    /// tools there.
+    pub(crate) fn managed(&self) -> Option<Managed<'a>> {
+        if self.dpkg().is_some() {
+            return None;
+        }
+        let newest = self.newest_of(|m| m != PackageManager::Apt);
+        let mut whose = newest.as_ref().map(|(manager, _)| *manager);
+        let mut found = Managed {
+            manager: PackageManager::Rpm,
+            databases: Vec::new(),
+            broken: Vec::new(),
+            lock: None,
+            left: Vec::new(),
+            changed: None,
+            newest: newest.map(|(_, t)| t),
+        };
+        for e in self.evidence {
+            match &e.fact {
+                Fact::Packages { manager, broken, .. } => {
+                    whose = whose.or(Some(*manager));
+                    found.databases.push(e.id.clone());
+                    found.broken.extend(broken.iter().cloned());
+                    found.changed = found.changed.into_iter().chain(e.time).max_by_key(|t| t.at);
+                }
+                Fact::LeftLock { manager } => {
+                    whose = whose.or(Some(*manager));
+                    found.lock = Some(e.id.clone());
+                }
+                Fact::HalfReplaced { manager, .. } if *manager != PackageManager::Apt => {
+                    whose = whose.or(Some(*manager));
+                    found.left.push((e.id.clone(), e.time));
+                }
+                _ => {}
+            }
+        }
+        whose.map(|manager| Managed { manager, ..found })
     }
 
     /// When packages were last worked on, by the logs.
     pub(crate) fn last_package_work(&self) -> Option<(&'a EvidenceId, Stamp)> {
         let dated = |e: &'a Evidence| match e.fact {
-            Fact::DpkgLogTail { .. } | Fact::AptTransaction { age: 0, .. } => Some((&e.id, e.time?)),
+            Fact::DpkgLogTail { .. } | Fact::Transaction { age: 0, .. } | Fact::Packages { .. } => {
+                Some((&e.id, e.time?))
+            }
             _ => None,
         };
         self.evidence.iter().filter_map(dated).filter(|(_, t)| t.trust != ClockTrust::Suspect).max_by_key(|(_, t)| t.at)
@@ -239,7 +308,8 @@ impl<'a> Case<'a> {
     /// Files dpkg left half replaced: those of packages, or (with `control`) its control files.
     pub(crate) fn half_replaced(&self, control: bool) -> Vec<EvidenceId> {
         let wanted = |e: &&Evidence| {
-            matches!(e.fact, Fact::HalfReplaced { .. }) && Self::path(e).ends_with(b"/tmp.ci") == control
+            matches!(e.fact, Fact::HalfReplaced { manager: PackageManager::Apt, .. })
+                && Self::path(e).ends_with(b"/tmp.ci") == control
         };
         self.evidence.iter().filter(wanted).map(|e| e.id.clone()).collect()
     }

@@ -6,10 +6,10 @@ use model::assessment::Confidence::{Certain, Likely, Weak};
 use model::assessment::Installation::{self, Broken, Completed, Idle, Interrupted};
 use model::evidence::{EvidenceId, Fact, PackageState};
 
-type Said = Option<Vote<Installation>>;
+pub(super) type Said = Option<Vote<Installation>>;
 
 /// Times in logs of packages are local, without a zone: up to 14 hours from UTC (in microseconds).
-const ZONE: i64 = 14 * 3600 * 1_000_000;
+pub(super) const ZONE: i64 = 14 * 3600 * 1_000_000;
 
 fn is_half_installed(p: &PackageState) -> bool {
     p.state.as_str().starts_with("half-installed") || p.state.as_str().ends_with("to be reinstalled")
@@ -99,7 +99,7 @@ pub(super) fn in_order(case: &Case<'_>) -> Said {
     Some(Vote::new(value, if doubtful { Weak } else { Likely }, evidence).against(against))
 }
 
-fn recent_enough(time: Option<model::evidence::Stamp>, since: Option<i64>) -> bool {
+pub(super) fn recent_enough(time: Option<model::evidence::Stamp>, since: Option<i64>) -> bool {
     match (time, since) {
         (Some(at), Some(since)) => at.at.0 >= since,
         _ => true,
@@ -111,7 +111,7 @@ mod tests {
     use super::super::scene::Scene;
     use super::*;
     use model::assessment::Confidence;
-    use model::evidence::EndKind;
+    use model::evidence::{EndKind, PackageManager};
     use model::text::RawName;
 
     fn said(s: &Scene) -> (Installation, Confidence, String) {
@@ -138,7 +138,11 @@ mod tests {
     fn control_files_left_of_an_unpacking() {
         let mut s = Scene::new();
         s.dpkg(&[], 0);
-        let left = Fact::HalfReplaced { count: 1, example: RawName::from("/var/lib/dpkg/tmp.ci/control") };
+        let left = Fact::HalfReplaced {
+            manager: PackageManager::Apt,
+            count: 1,
+            example: RawName::from("/var/lib/dpkg/tmp.ci/control"),
+        };
         s.fact("/var/lib/dpkg/tmp.ci", left);
         assert_eq!(said(&s).0, Interrupted);
     }
@@ -164,7 +168,14 @@ mod tests {
     fn half_installed_with_files_left() {
         let mut s = Scene::new();
         s.dpkg(&[("x", "half-installed, to be reinstalled")], 0);
-        s.fact("/usr/bin", Fact::HalfReplaced { count: 2, example: RawName::from("/usr/bin/x.dpkg-new") });
+        s.fact(
+            "/usr/bin",
+            Fact::HalfReplaced {
+                manager: PackageManager::Apt,
+                count: 2,
+                example: RawName::from("/usr/bin/x.dpkg-new"),
+            },
+        );
         assert_eq!(said(&s).0, Interrupted);
     }
 

@@ -8,6 +8,7 @@ mod case;
 mod change;
 mod decide;
 mod installation;
+mod managed;
 #[cfg(test)]
 pub(crate) mod scene;
 mod start;
@@ -205,6 +206,40 @@ static RULES: &[Rule] = &[
         judge: Judge::Installation(installation::in_order),
     },
     Rule {
+        name: "lock-left",
+        doc: "pacman's lock is there, which it takes away however it ends unless it is killed; certain where a package is \
+              without its description, too.",
+        judge: Judge::Installation(managed::lock_left),
+    },
+    Rule {
+        name: "transaction-cut-off",
+        doc: "The newest transaction in the history of dnf, zypper, pacman or apk has no end and did not fail. Certain where dnf's \
+              own database says so and packages or files of it were left half done; a log's end alone says less.",
+        judge: Judge::Installation(managed::transaction_cut_off),
+    },
+    Rule {
+        name: "files-left",
+        doc: "Files that rpm or apk put in place last are left of the newest transaction.",
+        judge: Judge::Installation(managed::files_left),
+    },
+    Rule {
+        name: "packages-not-in-order",
+        doc: "The database of rpm has a package in two versions at once, that of apk has marked one, that of pacman has one \
+              without a description.",
+        judge: Judge::Installation(managed::packages_not_in_order),
+    },
+    Rule {
+        name: "other-database-damaged",
+        doc: "The database of rpm or apk is there and cannot be understood. Weak: it may be of a kind that is not known here.",
+        judge: Judge::Installation(managed::other_database_damaged),
+    },
+    Rule {
+        name: "other-in-order",
+        doc: "The database of rpm or apk, or the newest transaction of pacman, has everything in order: completed where there \
+              was work since the newest start, idle otherwise.",
+        judge: Judge::Installation(managed::other_in_order),
+    },
+    Rule {
         name: "counters-differ",
         doc: "A file system's mount count, mount or write time, amount written or journal sequence differs from the snapshot's.",
         judge: Judge::Change(change::counters_differ),
@@ -215,6 +250,20 @@ static RULES: &[Rule] = &[
               only, where there are file systems without counters (FAT).",
         judge: Judge::Change(change::counters_equal),
     },
+];
+
+/// Where package managers keep their records.
+const PACKAGE_RECORDS: &[&str] = &[
+    "/var/lib/dpkg",
+    "/var/lib/rpm",
+    "/usr/lib/sysimage/rpm",
+    "/var/lib/dnf",
+    "/usr/lib/sysimage/libdnf5",
+    "/var/log/zypp",
+    "/var/lib/pacman",
+    "/var/log/pacman.log",
+    "/lib/apk",
+    "/usr/lib/apk",
 ];
 
 /// What the rules decided, before it is put into words.
@@ -240,7 +289,7 @@ pub fn assess(
             Judge::Change(judge) => changes.extend(judge(&case).map(|v| (rule.name, v))),
         }
     }
-    let sessions = case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/etc/machine-id"]);
+    let sessions = case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/var/lib/wtmpdb", "/etc/machine-id"]);
     let termination = decide(terminations, Termination::Unknown, &sessions);
     let how = how(&case, termination.value);
     let mut verdict = Verdict {
@@ -251,7 +300,7 @@ pub fn assess(
             how,
             termination,
             start: decide(starts, Start::Unknown, &sessions),
-            installation: decide(installations, Installation::Unknown, &case.looked_at(&["/var/lib/dpkg"])),
+            installation: decide(installations, Installation::Unknown, &case.looked_at(PACKAGE_RECORDS)),
             packages: packages(&case),
             change: decide(changes, Change::Unknown, &[]),
             since: since.map(|b| b.id),
@@ -271,7 +320,10 @@ fn how(case: &Case<'_>, termination: Termination) -> Option<EndKind> {
 }
 
 fn packages(case: &Case<'_>) -> Vec<PackageState> {
-    case.dpkg().map(|d| d.broken.to_vec()).unwrap_or_default()
+    match case.dpkg() {
+        Some(dpkg) => dpkg.broken.to_vec(),
+        None => case.managed().map(|m| m.broken).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

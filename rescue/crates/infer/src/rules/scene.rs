@@ -7,7 +7,9 @@ use crate::source::test::at;
 use crate::source::{evidence, stamp, volume_facts};
 use model::assessment::Assessment;
 use model::coverage::CaptureMethod;
-use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, Fact, JournalOrder, PackageState, Stamp};
+use model::evidence::{
+    BootPart, ClockTrust, EndKind, Evidence, Fact, JournalOrder, PackageManager, PackageState, Stamp,
+};
 use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume};
 use model::ports::UnixMicros;
@@ -254,7 +256,14 @@ impl Scene {
     }
 
     pub(crate) fn apt(&mut self, ended: bool, failed: bool, after: i64) {
-        let fact = Fact::AptTransaction { age: 0, command: "apt upgrade".into(), ended, failed, packages: vec![] };
+        let fact = Fact::Transaction {
+            manager: PackageManager::Apt,
+            age: 0,
+            command: "apt upgrade".into(),
+            ended,
+            failed,
+            packages: vec![],
+        };
         let time = Stamp { at: UnixMicros::from_seconds(BEGIN + after), trust: ClockTrust::LocalNoZone };
         self.facts.push(evidence(&at("/var/log/apt/history.log"), fact, "", Some(time)));
     }

@@ -6,7 +6,7 @@
 use super::bytes::tail;
 use super::{evidence, local_time, nul_run, unreadable};
 use crate::want::LOG_TAIL;
-use model::evidence::{Evidence, Fact, Origin, Stamp};
+use model::evidence::{Evidence, Fact, Origin, PackageManager, Stamp};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 
@@ -42,7 +42,8 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
             (false, false) => "has no end in apt's history",
         };
         let says = format!("{what}: {how}");
-        let fact = Fact::AptTransaction {
+        let fact = Fact::Transaction {
+            manager: PackageManager::Apt,
             age,
             command: DisplayText::new(&t.command),
             ended: t.ended,
@@ -105,7 +106,7 @@ mod tests {
         let told: Vec<(u32, bool, bool, Vec<&str>)> = found
             .iter()
             .map(|e| match &e.fact {
-                Fact::AptTransaction { age, ended, failed, packages, .. } => {
+                Fact::Transaction { age, ended, failed, packages, .. } => {
                     (*age, *ended, *failed, packages.iter().map(DisplayText::as_str).collect())
                 }
                 other => panic!("{other:?}"),
@@ -127,6 +128,6 @@ mod tests {
     fn lists_are_bounded() {
         let many = format!("Start-Date: x\nInstall: {}\n", "aaaa:amd64 (1), ".repeat(5000));
         let found = parse(&at("/var/log/apt/history.log"), &many.into_bytes());
-        assert!(matches!(&found[0].fact, Fact::AptTransaction { packages, .. } if packages.len() == MOST_PACKAGES));
+        assert!(matches!(&found[0].fact, Fact::Transaction { packages, .. } if packages.len() == MOST_PACKAGES));
     }
 }

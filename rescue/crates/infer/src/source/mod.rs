@@ -1,8 +1,10 @@
 //! Evidence parsers, one file each.
 
+mod apk;
 mod apt_history;
 pub(crate) mod boot_files;
 mod bytes;
+mod dnf_history;
 mod dpkg_log;
 mod dpkg_packages;
 mod dpkg_status;
@@ -10,8 +12,13 @@ mod journal;
 mod leftovers;
 mod machine_id;
 mod nul_run;
+mod pacman;
+mod rpm_database;
+mod sqlite;
 mod volume;
 mod wtmp;
+mod wtmpdb;
+mod zypp_history;
 
 use crate::want::Source;
 use model::evidence::{BootPart, ClockTrust, Evidence, EvidenceId, Fact, Origin, Stamp};
@@ -21,6 +28,7 @@ use model::text::DisplayText;
 
 pub use dpkg_packages::Packages;
 pub(crate) use dpkg_status::at_rest;
+pub use sqlite::Files;
 pub use volume::volume_facts;
 
 /// Reads one file. Never fails: what cannot be understood is evidence too ([`Fact::Unreadable`]).
@@ -36,6 +44,12 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::DpkgLog => dpkg_log::parse(origin, file),
         Source::AptHistory => apt_history::parse(origin, file),
         Source::TextLog => nul_run::parse(origin, file),
+        Source::RpmOther => rpm_database::recognised(origin, file),
+        Source::ZyppHistory => zypp_history::parse(origin, file),
+        Source::PacmanLog => pacman::parse_log(origin, file),
+        Source::PacmanLock => pacman::parse_lock(origin),
+        Source::ApkInstalled => apk::parse(origin, file),
+        Source::ApkLog => apk::parse_log(origin, file),
         Source::Kernel
         | Source::Initramfs
         | Source::ModulesDep
@@ -44,7 +58,22 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         | Source::Loader
         | Source::Fstab
         | Source::GrubConfig => boot_files::parse(source, origin, file),
-        Source::Leftovers | Source::BootDir | Source::ModuleDirs | Source::EspLoaders => Vec::new(),
+        Source::Wtmpdb | Source::RpmDatabase | Source::DnfHistory => {
+            parse_database(source, origin, Files { database: file, wal: None, journal: None })
+        }
+        Source::Leftovers | Source::BootDir | Source::ModuleDirs | Source::EspLoaders | Source::PacmanPackage => {
+            Vec::new()
+        }
+    }
+}
+
+/// Reads a database of SQLite, with what lies beside it.
+pub fn parse_database(source: Source, origin: &Origin, files: Files<'_>) -> Vec<Evidence> {
+    match source {
+        Source::Wtmpdb => wtmpdb::parse(origin, files),
+        Source::RpmDatabase => rpm_database::parse(origin, files),
+        Source::DnfHistory => dnf_history::parse(origin, files),
+        _ => Vec::new(),
     }
 }
 
@@ -52,6 +81,7 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
 pub fn parse_listing(source: Source, origin: &Origin, entries: &[ListedFile]) -> Vec<Evidence> {
     match source {
         Source::Leftovers => leftovers::parse(origin, entries),
+        Source::PacmanPackage => pacman::parse_package(origin, entries),
         Source::BootDir | Source::ModuleDirs | Source::EspLoaders => boot_files::parse_listing(source, origin, entries),
         _ => Vec::new(),
     }

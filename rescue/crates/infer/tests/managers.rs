@@ -1,0 +1,323 @@
+//! What rpm, dnf, zypper and pacman leave, as the real ones left it (`fixtures/managers.sh`): after transactions that ended, failed and
+//! were killed. What they themselves say of it (`rpm -qa`, dnf's own tables read by SQLite, `pacman -Q`) is kept beside it.
+
+// Helpers of tests may unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Dice, HostFile, at};
+use infer::{Files, Look, Source, Want, absent, assess, combine, parse, parse_database, parse_listing, wants};
+use model::assessment::Assessment;
+use model::assessment::Confidence::{self, Certain, Likely};
+use model::assessment::Installation::{self, Broken, Idle, Interrupted};
+use model::evidence::{Evidence, Fact, PackageManager};
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{FileKind, Inspection, ListedFile, System};
+use model::ports::ReadAt;
+use model::text::RawName;
+use model::units::ByteLen;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A history, laid out as files.
+struct History(tempfile::TempDir);
+
+impl History {
+    fn of(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/managers/{name}.tar.zst"));
+        let tar = zstd::bulk::decompress(&fs::read(path).unwrap(), 8 << 20).unwrap();
+        let mut unpack = Command::new("tar").args(["-x", "-C"]).arg(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
+        unpack.stdin.take().unwrap().write_all(&tar).unwrap();
+        assert!(unpack.wait().unwrap().success());
+        Self(dir)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path.trim_start_matches('/'))
+    }
+
+    fn oracle(&self) -> Vec<String> {
+        fs::read_to_string(self.path("ORACLE")).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// What a want's pattern stands for.
+    fn found(&self, want: &Want) -> Vec<String> {
+        let Some((before, after)) = want.pattern.split_once('*') else {
+            return Some(want.pattern.to_owned()).filter(|p| self.path(p).exists()).into_iter().collect();
+        };
+        if !after.is_empty() || !before.ends_with('/') {
+            return Vec::new();
+        }
+        let names = fs::read_dir(self.path(before)).into_iter().flatten().flatten();
+        let mut all: Vec<String> = names.map(|e| format!("{before}{}", e.file_name().to_str().unwrap())).collect();
+        all.sort();
+        all
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = Vec::new();
+        for want in wants() {
+            let found = self.found(want);
+            if found.is_empty() {
+                evidence.extend(absent(want.source, &at(want.pattern)));
+            }
+            for path in found {
+                let (origin, host) = (at(&path), self.path(&path));
+                match want.look {
+                    Look::Read { .. } if host.is_file() => {
+                        evidence.extend(parse(want.source, &origin, &HostFile::open(&host)));
+                    }
+                    Look::Database if host.is_file() => {
+                        let beside = |suffix: &str| Some(self.path(&format!("{path}{suffix}"))).filter(|p| p.exists());
+                        let open = |suffix: &str| beside(suffix).map(|p| HostFile::open(&p));
+                        let (database, wal, journal) = (HostFile::open(&host), open("-wal"), open("-journal"));
+                        let files = Files {
+                            database: &database,
+                            wal: wal.as_ref().map(|f| f as &dyn ReadAt),
+                            journal: journal.as_ref().map(|f| f as &dyn ReadAt),
+                        };
+                        evidence.extend(parse_database(want.source, &origin, files));
+                    }
+                    Look::List { .. } if host.is_dir() => {
+                        evidence.extend(parse_listing(want.source, &origin, &listing(&host)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        combine(evidence)
+    }
+
+    fn assessed(&self) -> Assessment {
+        let system = System {
+            name: "a system".into(),
+            os: ("fedora".into(), "43".into()),
+            hostname: None,
+            machine_id: None,
+            root: VolumePath::partition(DiskNo(0), 2),
+            boot: vec![],
+            other: vec![],
+        };
+        assess(&system, &Inspection::default(), &self.evidence(), None)
+    }
+
+    /// How many packages are installed, and which are there in two versions, by the database.
+    fn rpm(&self) -> (usize, Vec<(String, String)>) {
+        let evidence = self.evidence();
+        let state = evidence.iter().find_map(|e| match &e.fact {
+            Fact::Packages { manager: PackageManager::Rpm, installed, broken } => {
+                let doubled = broken.iter().map(|p| (p.name.as_str().to_owned(), p.version.as_str().to_owned()));
+                Some((usize::try_from(installed.unwrap()).unwrap(), doubled.collect()))
+            }
+            _ => None,
+        });
+        state.unwrap_or_else(|| panic!("{evidence:?}"))
+    }
+}
+
+fn listing(path: &Path) -> Vec<ListedFile> {
+    let names = fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_encoded_bytes());
+    let file = |name| ListedFile { name: RawName(name), kind: FileKind::File, size: ByteLen(1), modified: None };
+    names.map(file).collect()
+}
+
+/// Lines of `rpm -qa`: name and version, and when it was installed.
+fn packages(oracle: &[String]) -> Vec<(String, String)> {
+    let packages = oracle.iter().filter(|l| !l.contains('|')).filter_map(|l| l.split_once(' '));
+    packages.map(|(package, time)| (package.to_owned(), time.to_owned())).collect()
+}
+
+#[test]
+fn rpms_database_is_what_rpm_says() {
+    for manager in ["rpm", "dnf", "zypper"] {
+        for end in ["ended", "upgraded", "killed-after", "killed-before", "failed", "killed-then-mended"] {
+            let name = format!("{manager}-{end}");
+            if !Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/managers/{name}.tar.zst")).exists() {
+                continue;
+            }
+            let history = History::of(&name);
+            let oracle = packages(&history.oracle());
+            let (installed, doubled) = history.rpm();
+            assert_eq!(installed, oracle.len(), "{name}");
+            let of_one: Vec<&str> = oracle.iter().filter_map(|(p, _)| p.strip_prefix("one-")).collect();
+            let wanted = if of_one.len() > 1 { vec![of_one] } else { vec![] };
+            let versions = |(_, versions): &(String, String)| versions.replace("-1", "");
+            let told: Vec<String> = doubled.iter().map(versions).collect();
+            assert_eq!(told, wanted.iter().map(|v| v.join(", ")).collect::<Vec<_>>(), "{name}");
+            let newest = oracle.iter().map(|(_, time)| time.parse::<i64>().unwrap()).max().unwrap();
+            let time = history.evidence().iter().find_map(|e| match &e.fact {
+                Fact::Packages { .. } => e.time.map(|t| t.at.0 / 1_000_000),
+                _ => None,
+            });
+            assert_eq!(time, Some(newest), "{name}");
+        }
+    }
+}
+
+#[test]
+fn dnfs_history_is_what_its_tables_say() {
+    for end in ["ended", "upgraded", "killed-after", "killed-before", "failed", "killed-then-mended"] {
+        let history = History::of(&format!("dnf-{end}"));
+        // id, state, no end, command
+        let wanted: Vec<(bool, bool, String)> = history
+            .oracle()
+            .iter()
+            .filter_map(|line| {
+                let mut fields = line.splitn(4, '|').skip(1);
+                let (state, _, command) = (fields.next()?, fields.next()?, fields.next()?);
+                Some((state == "1", state == "2", command.chars().take(40).collect()))
+            })
+            .collect();
+        let evidence = history.evidence();
+        let told: Vec<(bool, bool, String)> = evidence
+            .iter()
+            .filter_map(|e| match &e.fact {
+                Fact::Transaction { manager: PackageManager::Dnf, ended, failed, command, .. } => {
+                    Some((*ended, *failed, command.as_str().chars().take(40).collect()))
+                }
+                _ => None,
+            })
+            .collect();
+        assert!(!told.is_empty());
+        assert_eq!(told, wanted, "{end}");
+    }
+    let history = History::of("dnf-ended");
+    let named = history.evidence().into_iter().find_map(|e| match e.fact {
+        Fact::Transaction { age: 0, packages, .. } => Some(packages.iter().map(|p| p.to_string()).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(named.unwrap(), ["one", "three", "two"]);
+}
+
+#[test]
+fn apks_database_is_what_apk_says() {
+    for end in ["ended", "upgraded", "killed-after", "killed-before", "failed"] {
+        let history = History::of(&format!("apk-{end}"));
+        let wanted = history.oracle().iter().filter(|line| line.contains("[installed]")).count();
+        let found = history.evidence().into_iter().find_map(|e| match e.fact {
+            Fact::Packages { manager: PackageManager::Apk, installed, broken } => Some((installed, broken)),
+            _ => None,
+        });
+        let (installed, broken) = found.unwrap();
+        assert_eq!(installed, u32::try_from(wanted).ok(), "{end}");
+        assert_eq!(
+            broken.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
+            if end == "failed" { vec!["two"] } else { vec![] }
+        );
+    }
+}
+
+/// What was done, in words, what the software facet must say, and by which rule.
+type Wanted = (&'static str, &'static str, Installation, Confidence, &'static str);
+
+const WANTED: &[Wanted] = &[
+    ("rpm-ended", "three packages installed", Idle, Likely, "other-in-order"),
+    ("rpm-upgraded", "one upgraded, one erased", Idle, Likely, "other-in-order"),
+    // Without a history of transactions: what it did not come to, nobody can tell.
+    ("rpm-killed-before", "killed before the first file of an upgrade", Idle, Likely, "other-in-order"),
+    ("rpm-killed-after", "killed in the script after unpacking", Broken, Likely, "packages-not-in-order"),
+    ("rpm-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
+    ("dnf-ended", "three packages installed", Idle, Likely, "other-in-order"),
+    ("dnf-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    ("dnf-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
+    ("dnf-killed-after", "killed in the script after unpacking", Interrupted, Certain, "transaction-cut-off"),
+    ("dnf-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
+    // `rpm -qa` names one package twice.
+    ("dnf-killed-then-mended", "killed, then another upgrade that ended", Broken, Likely, "packages-not-in-order"),
+    ("zypper-ended", "three packages installed", Idle, Likely, "other-in-order"),
+    ("zypper-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    // zypper saw it, and wrote that it failed.
+    ("zypper-killed-after", "its rpm killed in the script after unpacking", Broken, Likely, "packages-not-in-order"),
+    ("zypper-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
+    ("pacman-ended", "two packages installed", Idle, Likely, "other-in-order"),
+    ("pacman-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    ("pacman-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "lock-left"),
+    ("pacman-killed-after", "killed in the script after unpacking", Interrupted, Likely, "lock-left"),
+    ("apk-ended", "two packages installed", Idle, Likely, "other-in-order"),
+    ("apk-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    ("apk-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
+    ("apk-killed-after", "killed in the script after unpacking", Interrupted, Likely, "transaction-cut-off"),
+    ("apk-failed", "a script after unpacking failed", Broken, Likely, "packages-not-in-order"),
+];
+
+/// What the real histories come to.
+#[test]
+fn the_verdicts() {
+    let told = |name: &str| {
+        let told = History::of(name).assessed();
+        (told.installation.value, told.installation.confidence, told.installation.rule)
+    };
+    let wrong: Vec<String> = WANTED
+        .iter()
+        .filter_map(|(name, _, value, confidence, rule)| {
+            let told = told(name);
+            (told != (*value, *confidence, (*rule).to_owned())).then(|| format!("{name}: {told:?}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The table of histories in docs/evidence.md is the one that is tested here.
+#[test]
+fn the_table_in_the_docs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/evidence.md");
+    let docs = fs::read_to_string(path).unwrap();
+    let lower = |text: String| text.to_lowercase();
+    for (name, done, value, confidence, rule) in WANTED {
+        let manager = name.split('-').next().unwrap();
+        let told = (lower(format!("{value:?}")), lower(format!("{confidence:?}")));
+        let line = format!("| {manager} | {done} | {} | {} | `{rule}` |", told.0, told.1);
+        assert!(docs.lines().any(|l| l == line), "docs/evidence.md lacks\n{line}");
+    }
+}
+
+/// A database of another kind is named.
+#[test]
+fn other_databases_are_recognised() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("Packages.db");
+    fs::write(&path, b"RpmP\0\0\0\0\0\0\0\0\0\0\0\0").unwrap();
+    let found = parse(Source::RpmOther, &at("/var/lib/rpm/Packages.db"), &HostFile::open(&path));
+    assert!(found[0].says.as_str().contains("ndb") && matches!(found[0].fact, Fact::Unreadable { .. }), "{found:?}");
+}
+
+/// Whatever is done to their files, every parser comes to an end, soon, and tells no more than it may.
+#[test]
+fn damage_is_survived() {
+    let mut dice = Dice(7);
+    for (name, database) in
+        [("dnf-killed-after", "var/lib/dnf/history.sqlite"), ("rpm-killed-after", "usr/lib/sysimage/rpm/rpmdb.sqlite")]
+    {
+        let history = History::of(name);
+        let read = |suffix: &str| fs::read(history.path(&format!("{database}{suffix}"))).unwrap_or_default();
+        let (whole, wal) = (read(""), read("-wal"));
+        assert!(!whole.is_empty() && !wal.is_empty());
+        for round in 0..120 {
+            let (mut database, mut log) = (whole.clone(), wal.clone());
+            let torn = if round % 2 == 0 { &mut database } else { &mut log };
+            for _ in 0..dice.below(30) {
+                let at = dice.below(torn.len());
+                torn[at] = dice.roll().to_le_bytes()[0];
+            }
+            torn.truncate(torn.len() - dice.below(2) * dice.below(torn.len()));
+            for source in [Source::RpmDatabase, Source::DnfHistory, Source::Wtmpdb] {
+                // The log as a journal, too, and the other way round.
+                let (wal, journal) = if round % 7 == 0 { (None, Some(&log)) } else { (Some(&log), None) };
+                let files = Files {
+                    database: &database,
+                    wal: wal.map(|f| f as &dyn ReadAt),
+                    journal: journal.map(|f| f as &dyn ReadAt),
+                };
+                let began = Instant::now();
+                let evidence = parse_database(source, &at("/x"), files);
+                assert!(began.elapsed() < Duration::from_secs(5), "{name}: {source:?} took {:?}", began.elapsed());
+                assert!(evidence.len() <= 4 && serde_json::to_string(&evidence).unwrap().len() < 1 << 18, "{name}");
+            }
+        }
+    }
+}
