@@ -152,12 +152,14 @@ impl SystemReport {
         newest.map(|version| DisplayText::from_bytes(&version))
     }
 
-    /// How many packages are installed, as their database has it.
+    /// How many packages are installed, as their database has it; of several, the one that has most.
     pub fn packages(&self) -> Option<u32> {
-        self.evidence.iter().find_map(|e| match e.fact {
+        let count = |e: &Evidence| match e.fact {
             Fact::DpkgState { installed, .. } => Some(installed),
+            Fact::Packages { installed, .. } => installed,
             _ => None,
-        })
+        };
+        self.evidence.iter().filter_map(count).max()
     }
 }
 
