@@ -155,7 +155,7 @@ fn a_tree_comes_out_as_it_went_in() {
             (&"../../../../etc/passwd".into(), &"symlink".into())
         );
         let (_, list) = ask(&["ls", &format!("{id}:d0:/dir/deeper"), "--store", &store]);
-        assert_eq!(list["entries"].as_array().unwrap().len(), 701, "in more answers than one");
+        assert_eq!(list["entries"].as_array().unwrap().len(), 701);
         let (code, text, _) = run(&["ls", &format!("{id}:d0:/dir/small"), "--store", &store]);
         assert_eq!(code, 0);
         assert!(text.starts_with("-rw-r-----+   2") && text.trim_end().ends_with(" small"), "{text}");

@@ -3,8 +3,10 @@
 
 mod common;
 
+use common::files::{at_root, compared_run};
 use common::*;
 use holdfast::tui::look::Look;
+use holdfast::tui::reading::{Reading, Tone};
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
 use model::command::{Command, Onto, Passphrase, PowerAction};
@@ -72,6 +74,11 @@ fn answered(ui: &mut Ui, run: &RunState, actions: &[Action]) -> RunState {
     run
 }
 
+/// A text that is longer than a screen.
+fn text() -> Reading {
+    Reading::new("a text".into(), (0..50).map(|n| (Tone::Plain, format!("line {n}"))).collect(), 78)
+}
+
 /// Every screen that can be on top, in every kind of run state that can stand behind it.
 fn every_screen() -> Vec<(Ui, RunState)> {
     let runs = [
@@ -94,6 +101,7 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         ended_run(JobKind::Rollback, Outcome::WroteBack(receipt())),
         ended_run(JobKind::Snapshot, Outcome::Declined),
         waiting_run(Some(8)),
+        compared_run(),
     ];
     let screens = [
         Screen::Home,
@@ -102,6 +110,9 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         Screen::Confirm,
         Screen::Progress,
         Screen::Outcome,
+        Screen::Files,
+        Screen::Reading,
+        Screen::Differences,
         Screen::Evidence,
         Screen::Log,
         Screen::Help,
@@ -112,6 +123,9 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         out.push((open(run), run.clone()));
         for s in screens {
             let mut ui = open(run);
+            ui.files = (s == Screen::Files).then(at_root);
+            ui.reading = (s == Screen::Reading).then(text);
+            ui.comparing.of_plan = run.question.is_some();
             ui.show(s);
             out.push((ui, run.clone()));
         }
@@ -144,8 +158,8 @@ fn nothing_destructive_within_two_keys() {
             }
         }
     }
-    // 19 states, 11 ways to see each, 109 keys.
-    assert_eq!(tried, 19 * 11 * 109 * 109);
+    // 20 states, 14 ways to see each, 109 keys.
+    assert_eq!(tried, 20 * 14 * 109 * 109);
 }
 
 /// What is done by itself is stopped by any key, on any screen and in a window of any size, and by nothing else.

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::files::{TO_ROOT, browse, compared_run, got, shows};
 use common::*;
 use holdfast::tui::draw;
 use holdfast::tui::look::Look;
@@ -134,6 +135,7 @@ fn confirmation() {
     let composed = Composition { of: Some(snapshot_id("three")), with: None, paths, room };
     kept.question.as_mut().unwrap().plan.composed = Some(composed);
     golden("confirm-kept", &kept, &[Key::PageDown]);
+    golden("confirm-changes", &asking_run(Action::Rollback, true), &[Key::Tab, Key::Down]);
     golden("confirm-undo", &asking_run(Action::Undo { of: IntentId(digest("intent")) }, true), &[]);
 }
 
@@ -251,8 +253,62 @@ fn outcomes() {
         warnings: vec!["d0/p4 is not in the snapshot: zeros stand there".into()],
     };
     let exported = Exported { snapshot: snapshot_id("three"), images: vec![image] };
-    show("outcome-compared", JobKind::Compare, Outcome::Compared(Box::new(differences())));
+    show("outcome-got", JobKind::Files, Outcome::Got(got()));
     show("outcome-exported", JobKind::Export, Outcome::Exported(exported));
+}
+
+/// Compares what these keys show once the engine has answered each, at every size.
+fn golden_files(name: &str, may_leave: bool, keys: &[Key]) {
+    for size in SIZES {
+        let (mut ui, mut run) = (joined(&good_run(), size, look(size)), good_run());
+        (ui.may_leave, ui.here) = (may_leave, Some("/home/ann".into()));
+        browse(&mut ui, &mut run, &[&TO_ROOT[..2], keys].concat(), &shows);
+        compare(name, &ui, &run);
+    }
+}
+
+#[test]
+fn files() {
+    use Key::*;
+    golden_files("files-volumes", false, &[]);
+    golden_files("files", false, &[Enter]);
+    golden_files("files-long-name", false, &[Enter, Down, Down]);
+    golden_files("files-hostile", false, &[Enter, Char('/'), Char('e'), Char('v'), Enter]);
+    golden_files("files-damaged", false, &[Enter, End]);
+    golden_files("files-refused", false, &[Enter, End, Up, Enter]);
+    golden_files("files-find", true, &[Enter, Char('/'), Char('b'), Char('i')]);
+    golden_files("files-take-out", true, &[Enter, Char('g'), Char('/'), Char('t')]);
+    golden_files("reading", false, &[Enter, Char('v')]);
+    golden_files("reading-binary", false, &[Enter, Down, Down, Char('v')]);
+    // What is not here yet.
+    for size in SIZES {
+        let (mut ui, mut run) = (joined(&good_run(), size, look(size)), good_run());
+        browse(&mut ui, &mut run, &TO_ROOT, &shows);
+        update(&mut ui, &run, Input::Key(Down));
+        update(&mut ui, &run, Input::Key(Enter));
+        run.job = working_run(JobKind::Browse, false).job;
+        run.job.as_mut().unwrap().1.as_mut().unwrap().phase = "51200 names so far".into();
+        update(&mut ui, &run, Input::Changed);
+        compare("files-reading", &ui, &run);
+    }
+}
+
+#[test]
+fn changes() {
+    let before = working_run(JobKind::Compare, false);
+    for (name, keys) in [
+        ("changes", &[][..]),
+        ("changes-lines", &[Key::Char('/'), Key::Char('f'), Key::Char('s'), Key::Enter][..]),
+        ("changes-read", &[Key::Char('/'), Key::Char('f'), Key::Char('s'), Key::Enter, Key::Enter][..]),
+        ("changes-end", &[Key::End][..]),
+    ] {
+        for size in SIZES {
+            let mut ui = joined(&before, size, look(size));
+            update(&mut ui, &compared_run(), Input::Changed);
+            keys.iter().for_each(|k| drop(update(&mut ui, &compared_run(), Input::Key(*k))));
+            compare(name, &ui, &compared_run());
+        }
+    }
 }
 
 #[test]
@@ -280,6 +336,7 @@ fn nothing_breaks_it() {
         no_store_run(),
         empty_run(),
         RunState { question: asking_run(Action::Rollback, true).question, ..hostile_run() },
+        compared_run(),
     ];
     let screens = "rtelp?".chars().map(Key::Char).chain([Key::Down, Key::Esc]).map(Some).chain([None]);
     for key in screens {

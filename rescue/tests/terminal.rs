@@ -205,3 +205,55 @@ fn an_engine_that_cannot_start_says_why() {
     assert_eq!(t.end().code(), Some(1));
     assert!(t.text().contains("No such file"), "{}", t.text());
 }
+
+/// From the saved states to a file of one, read and taken out; and what changed since, with its lines.
+#[test]
+fn files_of_a_saved_state_are_read_and_taken_out() {
+    let m = Machine::new();
+    m.save();
+    std::fs::write(m.path("fstab"), "# nothing is mounted any more\n").unwrap();
+    let at = format!("{}?offset={}", m.arg("disk.img"), 9 << 20);
+    std::thread::sleep(Duration::from_millis(1100));
+    tool("debugfs", "e2fsprogs", &["-w", "-R", "rm /etc/fstab", &at]);
+    m.put(&m.arg("fstab"), "/etc/fstab");
+    let mut t = Terminal::open(&args(&m), Some((80, 25)));
+    t.expect(&["What to do next"]);
+    t.press("t");
+    t.expect(&["1 of 1", "kernel 6.1.0-30-amd64, 1 package, Debian"]);
+    t.press("b");
+    t.expect(&["files of a saved state", "> d0/p2", "d0/p1"]);
+    t.press("\r");
+    t.expect(&["d0/p2:/ ", "lost+found/"]);
+    t.press("/home\r");
+    t.expect(&["3 of 8"]);
+    t.press("\r");
+    t.expect(&["d0/p2:/home "]);
+    t.press("\r");
+    t.expect(&["d0/p2:/home/ann "]);
+    t.press("\r");
+    t.expect(&["HOLDFAST  reading", "Dear Ben,"]);
+    t.press("\x1b");
+    t.expect(&["d0/p2:/home/ann "]);
+    t.press("g");
+    t.expect(&["into the folder"]);
+    t.press(&format!("{}\r", m.arg("")));
+    t.expect(&["DONE. It is taken out.", "1 file, 0 folders"]);
+    assert_eq!(std::fs::read_to_string(m.path("letter")).unwrap(), "Dear Ben,\n");
+    t.press("1");
+    t.expect(&["d0/p2:/home/ann "]);
+    // Nothing is overwritten.
+    t.press("g");
+    t.expect(&["into the folder"]);
+    t.press(&format!("{}\r", m.arg("")));
+    t.expect(&["NOT DONE.", "letter exists already"]);
+    t.press("1");
+    t.expect(&["What to do next", "saved states (1)"]);
+    t.press("td");
+    t.expect(&["what changed", "Configuration, below /etc"]);
+    t.press("/fstab\r");
+    t.expect(&["+# nothing is mounted any more", "-UUID=11111111"]);
+    t.press("\r");
+    t.expect(&["HOLDFAST  reading", "+# nothing is mounted any more"]);
+    t.press("qqqq");
+    assert!(t.end().success());
+}

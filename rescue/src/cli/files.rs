@@ -26,7 +26,7 @@ pub(super) fn get(args: &Get) -> Ended {
     let command = Command::GetFiles {
         snapshot: args.snapshot.clone(),
         at: args.at.clone(),
-        to: RawName(args.to.as_os_str().as_bytes().to_vec()),
+        to: Some(RawName(args.to.as_os_str().as_bytes().to_vec())),
         privileged: args.privileged,
     };
     match session.ask(command)? {

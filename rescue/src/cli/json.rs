@@ -301,6 +301,8 @@ fn summary(s: &SnapshotSummary) -> Value {
         "taken": time(s.taken),
         "system": s.system,
         "headline": s.headline,
+        "kernel": s.kernel,
+        "packages": s.packages,
         "good": s.good,
         "state": words::state(s).1,
         "captured": s.captured,

@@ -60,6 +60,17 @@ pub fn change(c: &FileChange) -> &'static str {
     }
 }
 
+/// What becomes of a file by going back, in a few words.
+pub fn change_lost(c: &FileChange) -> &'static str {
+    match c {
+        FileChange::Created => "gone",
+        FileChange::Changed => "as it was",
+        FileChange::Attributes => "attributes",
+        FileChange::Deleted => "back",
+        FileChange::Renamed { .. } => "old name",
+    }
+}
+
 /// A file that differs: its path, and from which size to which.
 pub fn file(v: &VolumeDifferences, d: &Difference) -> String {
     let path = v.shown(&d.path).display();
@@ -80,6 +91,14 @@ pub fn package(p: &PackageDifference) -> String {
         (Some(before), Some(after)) => format!("{} {before} -> {after}", p.name),
         (Some(version), None) | (None, Some(version)) => format!("{} {version}", p.name),
         (None, None) => p.name.to_string(),
+    }
+}
+
+/// The same, where it is gone back.
+pub fn package_back(p: &PackageDifference) -> String {
+    match (&p.before, &p.after) {
+        (Some(before), Some(after)) => format!("{} {after} -> {before}", p.name),
+        _ => p.name.to_string(),
     }
 }
 
@@ -104,7 +123,7 @@ pub fn package_change(c: PackageChange) -> &'static str {
 }
 
 /// The same, where it is gone back.
-fn package_lost(c: PackageChange) -> &'static str {
+pub fn package_lost(c: PackageChange) -> &'static str {
     match c {
         PackageChange::Installed => "gone",
         PackageChange::Removed => "back",
@@ -198,11 +217,6 @@ pub fn losses(losses: Option<&Losses>) -> Vec<Said> {
     out
 }
 
-/// What changed, in the order of how much it means.
-pub fn changes(d: &Differences) -> Vec<Said> {
-    told(d, counts, |p| vec![line("  packages: ", packages(p))])
-}
-
 fn lost(d: &Differences) -> Vec<Said> {
     let all = d.counts();
     let mut out = Vec::new();
@@ -214,19 +228,15 @@ fn lost(d: &Differences) -> Vec<Said> {
             out.push(heading(format!("{says}. Files: {}.", lost_counts(&all))));
         }
     }
-    out.extend(told(d, lost_counts, lost_packages));
+    out.extend(told(d));
     out
 }
 
 /// Packages, what lies in places of note, and the rest by directory; what could not be compared last.
-fn told(
-    d: &Differences,
-    counted: fn(&Counts) -> String,
-    packages: impl FnOnce(&PackageDifferences) -> Vec<Said>,
-) -> Vec<Said> {
+fn told(d: &Differences) -> Vec<Said> {
     let mut out = Vec::new();
     match d.packages() {
-        Some(Ok(found)) if found.count > 0 => out.extend(packages(found)),
+        Some(Ok(found)) if found.count > 0 => out.extend(lost_packages(found)),
         Some(Err(why)) => out.push(line("  packages: ", why.as_str())),
         _ => {}
     }
@@ -242,7 +252,7 @@ fn told(
         }
     }
     for (name, counts) in groups(d, MOST_GROUPS) {
-        out.push(line(format!("  {name}: "), counted(&counts)));
+        out.push(line(format!("  {name}: "), lost_counts(&counts)));
     }
     for v in &d.volumes {
         let name = v.volume().map(ToString::to_string).unwrap_or_default();
@@ -278,11 +288,7 @@ fn lost_packages(p: &PackageDifferences) -> Vec<Said> {
         if of.is_empty() {
             continue;
         }
-        let back = |p: &&PackageDifference| match (&p.before, &p.after) {
-            (Some(before), Some(after)) => format!("{} {after} -> {before}", p.name),
-            _ => p.name.to_string(),
-        };
-        let names: Vec<String> = of.iter().take(MOST_PACKAGES).map(back).collect();
+        let names: Vec<String> = of.iter().take(MOST_PACKAGES).map(|p| package_back(p)).collect();
         let more = of.len().saturating_sub(names.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let head = format!("  {} {}: ", count(of.len(), "package"), package_lost(change));

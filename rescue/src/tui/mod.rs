@@ -4,10 +4,14 @@
 //! is in the run state; what one remembers by itself is in [`state::Ui`].
 
 pub mod chain;
+pub mod changes;
 pub mod differences;
 pub mod draw;
+pub mod files;
 pub mod keys;
 pub mod look;
+pub mod prompt;
+pub mod reading;
 pub mod runtime;
 pub mod state;
 pub mod steps;

@@ -115,6 +115,9 @@ pub fn run(handle: &Handle, look: Look, may_leave: bool) -> io::Result<Ended> {
         run: RunState::default(),
         terminal: terminal(USUAL_SIZE)?,
     };
+    if may_leave {
+        session.ui.here = std::env::current_dir().ok().and_then(|here| here.to_str().map(str::to_owned));
+    }
     session.measure(true)?;
     let ended = session.go_on();
     drop(guard);

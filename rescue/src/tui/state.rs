@@ -1,10 +1,14 @@
 //! What one front end remembers by itself: which screen is shown, what is chosen, what was typed. Everything else is in
 //! the run state, which all front ends share.
 
+use super::files::Files;
 use super::look::Look;
+use super::reading::Reading;
 use model::command::Command;
 use model::event::JobKind;
+use model::files::FilePath;
 use model::id::{PlanId, SnapshotId};
+use model::text::RawName;
 
 /// The smallest terminal the screens are made for.
 pub const SMALLEST: (u16, u16) = (60, 15);
@@ -24,6 +28,12 @@ pub enum Screen {
     Progress,
     /// How the last job ended.
     Outcome,
+    /// The volumes, folders and files of a snapshot.
+    Files,
+    /// A text.
+    Reading,
+    /// What differs between two states.
+    Differences,
     /// Why it is thought so.
     Evidence,
     /// What was done.
@@ -93,6 +103,45 @@ pub enum Action {
     Leave,
 }
 
+/// A line that is being typed, below the screen on top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// What for.
+    pub what: Prompted,
+    /// What was typed so far.
+    pub text: String,
+}
+
+/// What a line is typed for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompted {
+    /// A text to be looked for on the screen on top.
+    Search,
+    /// The folder that something of a snapshot is put into.
+    Folder {
+        /// What.
+        at: FilePath,
+        /// The name it gets there.
+        name: RawName,
+    },
+}
+
+impl Prompt {
+    /// A line of which nothing was typed yet.
+    pub fn of(what: Prompted) -> Self {
+        Self { what, text: String::new() }
+    }
+}
+
+/// What is chosen among differences.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Comparing {
+    /// The row.
+    pub row: usize,
+    /// They are what the plan that waits for a decision loses, not those that were looked for.
+    pub of_plan: bool,
+}
+
 /// The state of one front end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ui {
@@ -110,6 +159,18 @@ pub struct Ui {
     pub step: usize,
     /// The snapshot chosen in the timeline; the newest where `None`.
     pub snapshot: Option<SnapshotId>,
+    /// The snapshot whose files are looked through.
+    pub files: Option<Files>,
+    /// The text that is read, or was last.
+    pub reading: Option<Reading>,
+    /// Where somebody is among differences.
+    pub comparing: Comparing,
+    /// What was looked for last.
+    pub sought: String,
+    /// The line that is being typed.
+    pub prompt: Option<Prompt>,
+    /// The present directory, where files go that are taken out; `None` where it has no name that can be typed.
+    pub here: Option<String>,
     /// First line shown of the screen on top.
     pub scroll: usize,
     /// The word or passphrase typed so far.
@@ -146,6 +207,12 @@ impl Ui {
             system: 0,
             step: 0,
             snapshot: None,
+            files: None,
+            reading: None,
+            comparing: Comparing::default(),
+            sought: String::new(),
+            prompt: None,
+            here: None,
             scroll: 0,
             typed: String::new(),
             way_out: 0,
@@ -182,6 +249,11 @@ impl Ui {
         more
     }
 
+    /// True where a screen is open, be it below others.
+    pub fn is_open(&self, screen: Screen) -> bool {
+        self.screens.contains(&screen)
+    }
+
     /// Closes a screen wherever it lies.
     pub fn close(&mut self, screen: Screen) {
         let before = self.screen();
@@ -197,6 +269,7 @@ impl Ui {
         self.way_out = 0;
         self.stopping = false;
         self.typed.clear();
+        self.prompt = None;
     }
 
     /// True where the terminal is too small to show anything but that.

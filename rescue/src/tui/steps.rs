@@ -20,6 +20,8 @@ pub enum Does {
     Submit(Command),
     /// Shows a screen.
     Show(Screen),
+    /// Goes back to the screen below.
+    Back,
 }
 
 /// One thing to do next.
@@ -241,7 +243,8 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             let undo = submit("Undo it (shows the plan first)", Command::PlanUndo { full: false });
             repair.into_iter().chain([undo, home]).collect()
         }
-        Some(Outcome::Compared(_)) => vec![show("Back to the saved states", Screen::Timeline), home],
+        Some(Outcome::Compared(_)) => vec![show("Show what changed", Screen::Differences), home],
+        Some(Outcome::Got(_)) => vec![Step { says: "Back to where you were".into(), does: Does::Back }, home],
         Some(Outcome::WroteBack(_)) => {
             vec![start, submit("Undo it (shows the plan first)", Command::PlanUndo { full: false }), home]
         }
@@ -255,7 +258,6 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             | Outcome::Exported(_)
             | Outcome::Proved(_)
             | Outcome::Listed(_)
-            | Outcome::Got(_)
             | Outcome::Kept(_),
         ) => {
             vec![home, show("Show what was done", Screen::Log)]

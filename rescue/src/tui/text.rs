@@ -66,6 +66,50 @@ pub fn cut(text: &str, most: usize) -> String {
     out
 }
 
+/// Cuts to at most `most` columns, the end staying, beginning in `…` where something was cut.
+pub fn tail(text: &str, most: usize) -> String {
+    if width(text) <= most {
+        return text.to_owned();
+    }
+    let mut kept: Vec<char> = Vec::new();
+    let mut used = 0;
+    for c in text.chars().rev() {
+        let mut bytes = [0; 4];
+        let columns = width(c.encode_utf8(&mut bytes));
+        if used + columns + 1 > most {
+            break;
+        }
+        kept.push(c);
+        used += columns;
+    }
+    if most > 0 {
+        kept.push('…');
+    }
+    kept.iter().rev().collect()
+}
+
+/// Breaks a line to parts of at most `most` columns wherever it must be, every space staying. Never empty.
+pub fn broken(line: &str, most: usize) -> Vec<String> {
+    let most = most.max(2);
+    if line.len() <= most {
+        return vec![line.to_owned()];
+    }
+    let mut parts = Vec::new();
+    let (mut part, mut used) = (String::new(), 0);
+    for c in line.chars() {
+        let mut bytes = [0; 4];
+        let columns = if c.is_ascii() { 1 } else { width(c.encode_utf8(&mut bytes)) };
+        if used + columns > most {
+            parts.push(std::mem::take(&mut part));
+            used = 0;
+        }
+        part.push(c);
+        used += columns;
+    }
+    parts.push(part);
+    parts
+}
+
 /// Cuts or fills with spaces to exactly `columns`.
 pub fn field(text: &str, columns: usize) -> String {
     let mut out = cut(text, columns);
@@ -120,6 +164,7 @@ mod tests {
         assert_eq!(wrap("", 3), [""]);
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(field("ab", 4), "ab  ");
+        assert_eq!(tail("abcdef", 4), "…def");
     }
 
     proptest! {
@@ -131,6 +176,10 @@ mod tests {
             prop_assert_eq!(plain(&lines.concat()), plain(&text));
             prop_assert!(width(&cut(&text, most)) <= most);
             prop_assert_eq!(width(&field(&text, most)), most);
+            prop_assert!(width(&tail(&text, most)) <= most);
+            let parts = broken(&text, most);
+            prop_assert!(parts.iter().all(|l| width(l) <= most), "{:?}", parts);
+            prop_assert_eq!(parts.concat(), text);
         }
     }
 }

@@ -3,10 +3,9 @@
 //! Invariant: nothing destructive lies within two keys of any screen. A plan is approved by typing a word; leaving the
 //! machine takes a choice and Enter (rescue/tests/keys.rs tries every sequence).
 
-use super::draw;
-use super::state::{Action, Input, Key, Screen, Seen, Ui};
+use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
-use super::words;
+use super::{changes, draw, files, prompt, reading, words};
 use model::command::{Command, Passphrase, PowerAction};
 use model::event::{JobKind, Outcome};
 use model::id::SnapRef;
@@ -65,13 +64,15 @@ pub fn update(ui: &mut Ui, run: &RunState, input: Input) -> Vec<Action> {
     match input {
         Input::Resize(columns, rows) => {
             ui.size = (columns, rows);
+            let columns = ui.body_width();
+            if let Some(reading) = &mut ui.reading {
+                reading.fit(columns);
+            }
             vec![Action::Redraw]
         }
-        Input::Changed => {
-            follow(ui, run);
-            Vec::new()
-        }
+        Input::Changed => follow(ui, run),
         Input::Refused(why) => {
+            files::refused(ui);
             ui.note = Some(words::sentence(&why));
             Vec::new()
         }
@@ -91,7 +92,7 @@ pub fn update(ui: &mut Ui, run: &RunState, input: Input) -> Vec<Action> {
 }
 
 /// Brings the screens in line with what the engine is doing.
-fn follow(ui: &mut Ui, run: &RunState) {
+fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     let question = run.question.as_ref().map(|q| q.id);
     let job = run.job.as_ref().map(|(kind, _)| *kind);
     let waiting = run.waiting.is_some();
@@ -116,10 +117,18 @@ fn follow(ui: &mut Ui, run: &RunState) {
     }
     if question != before.question {
         ui.close(Screen::Confirm);
+        if ui.comparing.of_plan {
+            ui.close(Screen::Differences);
+            ui.comparing = Comparing::default();
+        }
         if question.is_some() {
             ui.show(Screen::Confirm);
         }
     }
+    if ui.is_open(Screen::Differences) && changes::told(ui, run).is_none() {
+        ui.close(Screen::Differences);
+    }
+    files::follow(ui, run, before.job.filter(|_| job.is_none()))
 }
 
 fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
@@ -130,6 +139,7 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
         Some((JobKind::List, Outcome::Failed(f))) if ended == JobKind::List => {
             ui.note = Some(words::sentence(&f.to_string()));
         }
+        Some((_, Outcome::Compared(_))) if ended == JobKind::Compare => changes::open(ui, false),
         // A listing or a look that went well leaves the outcome of an older job standing.
         Some((kind, outcome)) if *kind == ended && (is_shown(ended) || matches!(outcome, Outcome::Failed(_))) => {
             ui.show(Screen::Outcome);
@@ -140,12 +150,15 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
 
 /// True for jobs that take over the screen.
 fn is_shown(job: JobKind) -> bool {
-    !matches!(job, JobKind::Inspect | JobKind::List)
+    !matches!(job, JobKind::Inspect | JobKind::List | JobKind::Browse)
 }
 
 fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     if run.leaving.is_some() {
         return Vec::new();
+    }
+    if ui.prompt.is_some() {
+        return prompt::key(ui, run, k);
     }
     match ui.screen() {
         Screen::Unlock => unlock(ui, run, k),
@@ -153,6 +166,9 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Screen::Progress => progress(ui, run, k),
         Screen::Power => power(ui, run, k),
         Screen::Timeline => timeline(ui, run, k),
+        Screen::Files => files::key(ui, run, k),
+        Screen::Reading => reading::key(ui, run, k),
+        Screen::Differences => changes::key(ui, run, k),
         Screen::Home => choose(ui, run, k, steps::home(run, ui.may_leave)),
         Screen::Outcome => choose(ui, run, k, steps::outcome(run, ui.may_leave)),
         Screen::Evidence | Screen::Log | Screen::Help => scroll(ui, run, k),
@@ -160,7 +176,7 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
 }
 
 /// Keys that mean the same on every screen where nothing is typed.
-fn common(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+pub(super) fn common(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     match k {
         Key::Esc | Key::Left | Key::Backspace | Key::Char('q') | Key::Interrupt => return leave(ui, run, k),
         Key::Char('?') => ui.show(Screen::Help),
@@ -208,7 +224,7 @@ fn leave(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
 }
 
 /// True, and said, where a job is running.
-fn is_busy(ui: &mut Ui, run: &RunState) -> bool {
+pub(super) fn is_busy(ui: &mut Ui, run: &RunState) -> bool {
     if let Some((job, _)) = &run.job {
         ui.note = Some(format!("{} is still going on. Wait for it, or press c to stop it.", words::doing(*job)));
     }
@@ -216,7 +232,7 @@ fn is_busy(ui: &mut Ui, run: &RunState) -> bool {
 }
 
 /// Sends a command, unless it is known that the engine would refuse it.
-fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Action> {
+pub(super) fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Action> {
     if is_busy(ui, run) {
         return Vec::new();
     }
@@ -251,6 +267,10 @@ fn choose(ui: &mut Ui, run: &RunState, k: Key, steps: Vec<Step>) -> Vec<Action> 
         Some(Does::Submit(command)) => submit(ui, run, command),
         Some(Does::Show(screen)) => {
             ui.show(screen);
+            Vec::new()
+        }
+        Some(Does::Back) => {
+            ui.back();
             Vec::new()
         }
         None => Vec::new(),
@@ -290,7 +310,11 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Key::Char('d') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };
             let before = SnapRef::Prefix(chosen.id.to_string());
-            return submit(ui, run, Command::Compare { before, after: None, text: false });
+            return submit(ui, run, Command::Compare { before, after: None, text: true });
+        }
+        Key::Char('b') => {
+            let Some(chosen) = list.get(at).map(|s| s.id) else { return Vec::new() };
+            return files::open(ui, run, chosen);
         }
         _ => return common(ui, run, k),
     };
@@ -299,7 +323,7 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
 }
 
 fn bottom(ui: &Ui, run: &RunState) -> usize {
-    draw::page(ui, run).map_or(0, |p| p.lines.len().saturating_sub(p.height))
+    draw::extent(ui, run).map_or(0, |(len, height)| len.saturating_sub(height))
 }
 
 /// Moves a scrolled text; `None` where the key is not about that.
@@ -313,11 +337,11 @@ fn moved(ui: &Ui, run: &RunState, k: Key, letters: bool) -> Option<usize> {
         Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End => k,
         _ => return None,
     };
-    let page = draw::page(ui, run)?;
-    let most = page.lines.len().saturating_sub(page.height);
+    let (len, height) = draw::extent(ui, run)?;
+    let most = len.saturating_sub(height);
     let at = ui.scroll.min(most);
     // In the last row stands how much more there is.
-    let whole = page.height.saturating_sub(1).max(1);
+    let whole = height.saturating_sub(1).max(1);
     let to = match k {
         Key::Up => at.saturating_sub(1),
         Key::Down => at + 1,
@@ -329,7 +353,7 @@ fn moved(ui: &Ui, run: &RunState, k: Key, letters: bool) -> Option<usize> {
     Some(to.min(most))
 }
 
-fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+pub(super) fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     match moved(ui, run, k, true) {
         Some(to) => {
             ui.scroll = to;
@@ -383,6 +407,14 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             ui.note = Some(format!("That is not the word. Type {word}, then Enter; or press Esc to leave."));
         }
         Key::Enter => ui.note = Some("This plan cannot be carried out; see the checks. Press Esc to leave.".into()),
+        Key::Tab => match question.losses.as_ref().map(|losses| losses.differences.is_ok()) {
+            Some(true) => changes::open(ui, true),
+            Some(false) => ui.note = Some("What would be lost could not be told.".into()),
+            None if question.plan.action == plan::Action::Repair => {
+                ui.note = Some("It writes what is listed above, and nothing else.".into());
+            }
+            None => ui.note = Some("What would be lost is still being worked out.".into()),
+        },
         // No word that approves a plan before which something is saved has an F in it.
         Key::Char('f' | 'F')
             if ui.typed.is_empty() && question.plan.reads.is_some() && question.plan.composed.is_none() =>
@@ -421,7 +453,7 @@ fn typing(ui: &mut Ui, run: &RunState, k: Key) {
 }
 
 fn progress(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
-    let Some((_, progress)) = &run.job else {
+    let Some((job, progress)) = &run.job else {
         ui.close(Screen::Progress);
         return Vec::new();
     };
@@ -442,6 +474,10 @@ fn progress(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Char('y' | 'Y') if !fenced => {
             ui.stopping = false;
+            // What is stopped here is not asked for again.
+            if *job == JobKind::Browse {
+                files::close(ui);
+            }
             return vec![Action::Submit(Command::Cancel)];
         }
         Key::Enter if fenced && ui.typed.eq_ignore_ascii_case(STOP_WORD) => {

@@ -10,6 +10,7 @@ use model::id::SnapshotId;
 use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::{ComposedPath, Composition, SnapshotEstimate};
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
+use model::text::{DisplayText, RawName};
 use model::units::ByteLen;
 
 /// How a line of a list stands: said by a mark, repeated by a colour.
@@ -224,6 +225,15 @@ pub fn proof(s: &SnapshotSummary) -> Option<String> {
     proven.chain(s.unproven.iter().map(|why| format!("does not start: {why}"))).next()
 }
 
+/// The same in a word; empty where it was not tried.
+pub fn proven(s: &SnapshotSummary) -> &'static str {
+    match (&s.proven, &s.unproven) {
+        (Some(_), _) => "proven",
+        (None, Some(_)) => "does not start",
+        (None, None) => "",
+    }
+}
+
 /// Time to the minute; the clock of a machine without a battery says 1970, and then the time says nothing.
 pub fn time(t: model::ports::UnixMicros) -> String {
     let (y, mo, d, h, mi, _) = t.civil();
@@ -244,7 +254,8 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Resume => "Finishing the rollback that was cut off",
         JobKind::BootRepair => "Putting right what starts the machine",
         JobKind::Check => "Checking the store",
-        JobKind::Files => "Reading saved files",
+        JobKind::Files => "Taking saved files out",
+        JobKind::Browse => "Looking through saved files",
         JobKind::Compare => "Looking what changed",
         JobKind::Export => "Writing a saved state out as an image",
         JobKind::Prove => "Starting a saved state in a virtual machine",
@@ -312,6 +323,47 @@ pub fn percent(done: ByteLen, total: ByteLen) -> Option<u8> {
 /// A failure as a sentence that ends.
 pub fn failure(f: &Failure) -> (String, String) {
     (sentence(f.says.as_str()), sentence(f.advice.as_str()))
+}
+
+/// Kind and permissions as `ls` has them: `-rwxr-xr-x`.
+pub fn mode(kind: FileKind, mode: u32) -> String {
+    let first = match (kind, mode & 0o170_000) {
+        (FileKind::File, _) => '-',
+        (FileKind::Directory, _) => 'd',
+        (FileKind::Symlink, _) => 'l',
+        (FileKind::Special, 0o020_000) => 'c',
+        (FileKind::Special, 0o060_000) => 'b',
+        (FileKind::Special, 0o010_000) => 'p',
+        (FileKind::Special, _) => 's',
+    };
+    let mut out = String::from(first);
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        out.push(if bits & 4 != 0 { 'r' } else { '-' });
+        out.push(if bits & 2 != 0 { 'w' } else { '-' });
+        out.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    out
+}
+
+/// Where something lies on the save disk that was put into the folder `files` beside the store: from the root of its file system.
+pub fn on_save_disk(path: &RawName) -> Option<DisplayText> {
+    let wanted = b"/files/";
+    let at = path.0.windows(wanted.len()).position(|part| part == wanted)?;
+    Some(DisplayText::from_bytes(&path.0[at + 1..]))
+}
+
+/// That nothing has a text in it that was looked for.
+pub fn not_found(text: &str) -> String {
+    match text {
+        "" => "Nothing was looked for yet: press / and type what.".to_owned(),
+        text => format!("Nothing here has \"{text}\" in it."),
+    }
 }
 
 /// A capital at the start, a full stop at the end.
@@ -392,6 +444,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn modes_are_written_as_ls_does() {
+        assert_eq!(mode(FileKind::File, 0o104_755), "-rwsr-xr-x");
+        assert_eq!(mode(FileKind::Directory, 0o041_777), "drwxrwxrwt");
+        assert_eq!(mode(FileKind::File, 0o102_644), "-rw-r-Sr--");
+        assert_eq!(mode(FileKind::Special, 0o060_660), "brw-rw----");
+    }
+
+    #[test]
     fn numbers_in_words() {
         assert_eq!(duration(59), "59 s");
         assert_eq!(duration(61), "1 min 01 s");
@@ -401,6 +461,7 @@ mod tests {
         assert_eq!(percent(ByteLen(5), ByteLen(4)), Some(100));
         assert_eq!(sentence("no room is left"), "No room is left.");
         assert_eq!(sentence(""), "");
+        assert_eq!(not_found("x"), "Nothing here has \"x\" in it.");
         assert_eq!(time(model::ports::UnixMicros(0)), "(clock not set)");
     }
 }

@@ -1,6 +1,8 @@
 //! Run states as an engine would give them, made by hand.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod files;
+
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Ui};
 use holdfast::tui::update::update;
@@ -228,6 +230,8 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         taken,
         system: Some("Debian GNU/Linux 12 (bookworm)".into()),
         headline: Some(headline.into()),
+        kernel: Some("6.1.0-27-amd64".into()),
+        packages: Some(1203),
         good,
         captured: ByteLen(3 * GIB),
         cost,
@@ -246,11 +250,15 @@ pub(crate) fn store() -> StoreView {
     undo.purpose = Purpose::Undo { before: snapshot_id("three") };
     let mut crashed = summary("five", 5, at(23, 5, 12), false, "The power failed; nothing was being installed.");
     crashed.label = Some("crashed".into());
+    crashed.kernel = Some("6.1.0-28-amd64".into());
+    crashed.packages = Some(1207);
+    let mut first = summary("one", 1, at(19, 22, 5), true, "This machine shut down in order.");
+    first.proven = Some("it came up to multi-user.target in 41 s".into());
     StoreView {
         id: "5f0c".into(),
         free: Some(ByteLen(34_500_000_000)),
         snapshots: vec![
-            summary("one", 1, at(19, 22, 5), true, "This machine shut down in order."),
+            first,
             other,
             summary(
                 "three",

@@ -126,7 +126,7 @@ fn differences(cx: &Context<'_>, planned: Planned<'_>, going: &dyn Fn() -> bool)
     // What is kept is not lost.
     let kept = plan.composed.iter().flat_map(|c| &c.paths).map(|p| p.path.clone()).collect();
     let after = Side::now(cx, &report.inspection)?.only(&now).but(kept);
-    compare(cx, &before, &after, false, going)
+    compare(cx, &before, &after, true, going)
 }
 
 /// Bytes a second that the disk of the largest volume is read and hashed with, at places that the snapshot has in use.

@@ -16,7 +16,7 @@ use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
 use crate::worker::{Desk, Reply};
-use crate::{comparison, composing, restoring, saving, upkeep};
+use crate::{comparison, composing, restoring, saved_files, saving, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
 use model::event::{Happening, Outcome, Progress, StoreView};
@@ -34,17 +34,21 @@ use store::{Secret, Store, Unlock};
 pub(crate) struct Jobs {
     pub(crate) config: Config,
     pub(crate) stores: Stores,
+    pub(crate) shelf: files::Shelf,
 }
 
 pub(crate) type Done<T = Outcome> = Result<T, Stop>;
 
 impl Jobs {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, stores: Stores::default() }
+        Self { config, stores: Stores::default(), shelf: files::Shelf::default() }
     }
 
     /// Runs a command that is a job, to its end.
     pub(crate) fn run(&self, command: &Command, desk: &Desk) -> Outcome {
+        if !matches!(command, Command::BrowseFiles { .. } | Command::GetFiles { .. }) {
+            self.shelf.clear();
+        }
         let done = match command {
             Command::ListSnapshots => self.list(desk),
             Command::Unlock { passphrase } => self.unlock(passphrase.clone(), desk),
@@ -64,11 +68,10 @@ impl Jobs {
             Command::Export { snapshot, only, to, format } => {
                 self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
             }
-            Command::ListFiles { snapshot, at } => self.store(desk).and_then(|store| {
-                files::list(&store, &*self.config.parser, snapshot, at.as_ref()).map(Outcome::Listed)
-            }),
+            Command::ListFiles { snapshot, at } => saved_files::list(self, snapshot, at.as_ref(), desk),
+            Command::BrowseFiles { ask } => saved_files::browse(self, ask, desk),
             Command::GetFiles { snapshot, at, to, privileged } => {
-                self.get(&files::Order { snapshot, at, to, privileged: *privileged }, desk)
+                saved_files::get(self, (snapshot, at), to.as_ref(), *privileged, desk)
             }
             Command::Prove { snapshot, trial } => self.prove(snapshot, trial, desk),
             Command::Compare { before, after, text } => comparison::run(self, before, after.as_ref(), *text, desk),
@@ -216,11 +219,6 @@ impl Jobs {
     fn prove(&self, _: &SnapRef, _: &Trial, _: &Desk) -> Done {
         let says = "this program was built without what proves a snapshot: the rescue has no virtual machines";
         Err(Stop::failed(ExitCode::Refused, says, "run it on a management computer that the store is attached to"))
-    }
-
-    fn get(&self, order: &files::Order<'_>, desk: &Desk) -> Done {
-        let store = self.store(desk)?;
-        files::get(&store, &*self.config.parser, (&*self.config.clock, desk), order).map(Outcome::Got)
     }
 
     fn rollback(&self, (to, only): (&SnapRef, &[VolumePath]), full: bool, keep: &[RawName], desk: &Desk) -> Done {

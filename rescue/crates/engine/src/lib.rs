@@ -24,6 +24,7 @@ pub mod plan;
 mod restoring;
 pub mod run;
 mod save_disk;
+mod saved_files;
 mod saving;
 pub mod store_place;
 mod stores;

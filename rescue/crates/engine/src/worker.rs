@@ -106,6 +106,7 @@ fn kind(command: &Command) -> JobKind {
         Command::Export { .. } => JobKind::Export,
         Command::Prove { .. } => JobKind::Prove,
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,
+        Command::BrowseFiles { .. } => JobKind::Browse,
         Command::Compare { .. } => JobKind::Compare,
         Command::Upkeep { .. } => JobKind::Upkeep,
         Command::Inspect

@@ -1,11 +1,12 @@
 //! What the evidence supports: four facets, each with its value, how sure, and the evidence for and against.
 
 use crate::boot::BootChain;
-use crate::evidence::{EndKind, Evidence, EvidenceId, PackageState};
+use crate::evidence::{BootPart, EndKind, Evidence, EvidenceId, Fact, PackageState};
 use crate::id::SnapshotId;
 use crate::inspection::{Inspection, System};
 use crate::text::DisplayText;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// How sure a facet is. A confident wrong answer is the worst bug in this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -138,6 +139,54 @@ pub struct SystemReport {
     pub evidence: Vec<Evidence>,
 }
 
+impl SystemReport {
+    /// The version of the newest kernel in `/boot` that is in order, by the numbers in it.
+    pub fn kernel(&self) -> Option<DisplayText> {
+        let version = |e: &'_ Evidence| match (&e.fact, &e.origin.path) {
+            (Fact::BootPart { part: BootPart::Kernel, broken: None }, Some(path)) => {
+                path.0.strip_prefix(b"/boot/vmlinuz-").map(<[u8]>::to_vec)
+            }
+            _ => None,
+        };
+        let newest = self.evidence.iter().filter_map(version).max_by(|a, b| by_numbers(a, b));
+        newest.map(|version| DisplayText::from_bytes(&version))
+    }
+
+    /// How many packages are installed, as their database has it; of several, the one that has most.
+    pub fn packages(&self) -> Option<u32> {
+        let count = |e: &Evidence| match e.fact {
+            Fact::DpkgState { installed, .. } => Some(installed),
+            Fact::Packages { installed, .. } => installed,
+            _ => None,
+        };
+        self.evidence.iter().filter_map(count).max()
+    }
+}
+
+/// The order of versions: digits that stand together are a number.
+fn by_numbers(mut a: &[u8], mut b: &[u8]) -> Ordering {
+    loop {
+        let number = |text: &[u8]| text.iter().take_while(|c| c.is_ascii_digit()).count();
+        let (m, n) = (number(a), number(b));
+        let order = if m > 0 && n > 0 {
+            let value = |digits: &[u8]| digits[digits.iter().take_while(|c| **c == b'0').count()..].to_vec();
+            let (x, y) = (value(&a[..m]), value(&b[..n]));
+            (a, b) = (&a[m..], &b[n..]);
+            x.len().cmp(&y.len()).then(x.cmp(&y))
+        } else {
+            let order = a.first().cmp(&b.first());
+            if a.is_empty() && b.is_empty() {
+                return Ordering::Equal;
+            }
+            (a, b) = (a.get(1..).unwrap_or_default(), b.get(1..).unwrap_or_default());
+            order
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+}
+
 /// Everything a look at the disks gave.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -147,4 +196,19 @@ pub struct Report {
     pub systems: Vec<SystemReport>,
     /// The boot chain of each, as far as it could be looked at.
     pub boot: Vec<BootChain>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_is_the_one_with_the_greatest_numbers() {
+        let newest = |versions: &[&'static str]| {
+            versions.iter().copied().max_by(|a, b| by_numbers(a.as_bytes(), b.as_bytes())).unwrap()
+        };
+        assert_eq!(newest(&["6.1.0-30-amd64", "6.1.0-9-amd64", "5.10.0-35-amd64"]), "6.1.0-30-amd64");
+        assert_eq!(newest(&["6.1", "6.1.5"]), "6.1.5");
+        assert_eq!(by_numbers(b"6.01", b"6.1"), Ordering::Equal);
+    }
 }

@@ -1,5 +1,6 @@
 //! What a front end can ask of the engine, and how a run ends.
 
+use crate::browse::Browse;
 use crate::files::FilePath;
 use crate::id::{DiskNo, PlanId, SnapRef, VolumePath};
 use crate::policy::Manner;
@@ -129,14 +130,20 @@ pub enum Command {
         /// Where; its volumes alone where `None`.
         at: Option<FilePath>,
     },
+    /// Show a part of a snapshot's files; told as [`crate::event::Happening::Browsed`].
+    BrowseFiles {
+        /// Which.
+        ask: Browse,
+    },
     /// Take a file or directory out of a snapshot.
     GetFiles {
         /// Which snapshot.
         snapshot: SnapRef,
         /// Where in it.
         at: FilePath,
-        /// What is to be made, as the system names it, seen from the engine's working directory.
-        to: RawName,
+        /// What is to be made, as the system names it, seen from the engine's working directory. `None`: something new, in the
+        /// folder `files` beside the store, where that is a directory.
+        to: Option<RawName>,
         /// With what gives power: devices, set-user-ID and set-group-ID bits, capabilities.
         privileged: bool,
     },

@@ -2,6 +2,7 @@
 
 use crate::assessment::Report;
 use crate::boot::BootRepairs;
+use crate::browse::Browsed;
 use crate::command::{Failure, ImageFormat, PowerAction};
 use crate::differences::{Differences, Losses};
 use crate::files::{FileListing, Got, LostFiles};
@@ -58,6 +59,8 @@ pub enum Happening {
     DecisionNeeded(Box<Question>),
     /// What the plan that waits for a decision takes from whoever works with the machine now; told once, after the question.
     Losses(Box<Losses>),
+    /// What somebody asked to see of a snapshot's files. A look that was stopped is not told.
+    Browsed(Box<Browsed>),
     /// Somebody decided.
     Decided {
         /// About which plan.
@@ -103,6 +106,8 @@ pub enum JobKind {
     Export,
     /// List files of a snapshot, or take them out.
     Files,
+    /// Show a part of a snapshot's files.
+    Browse,
     /// Start a snapshot in a virtual machine.
     Prove,
     /// Compare two states.
@@ -128,6 +133,7 @@ impl JobKind {
             Self::Check => "check",
             Self::Export => "export",
             Self::Files => "reading saved files",
+            Self::Browse => "looking through saved files",
             Self::Prove => "prove",
             Self::Compare => "comparing",
             Self::Upkeep => "work on the store",

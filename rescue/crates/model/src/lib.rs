@@ -4,6 +4,7 @@
 
 pub mod assessment;
 pub mod boot;
+pub mod browse;
 pub mod command;
 pub mod coverage;
 pub mod cuts;

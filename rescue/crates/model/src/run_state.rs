@@ -2,6 +2,7 @@
 
 use crate::assessment::Report;
 use crate::boot::BootRepairs;
+use crate::browse::Browsed;
 use crate::command::PowerAction;
 use crate::event::{Event, Happening, JobKind, Outcome, Progress, Question, StoreView, Waiting};
 use crate::plan::SnapshotEstimate;
@@ -31,6 +32,8 @@ pub struct RunState {
     pub store: Option<StoreView>,
     /// There is a store, encrypted, and nobody opened it yet.
     pub locked: bool,
+    /// What was shown last of a snapshot's files, until the next job begins. A front end takes over what it asked for.
+    pub browsed: Option<Browsed>,
     /// What waits for a decision.
     pub question: Option<Question>,
     /// The last job that ended, and how. Inspections and listings that went well do not count.
@@ -59,6 +62,7 @@ impl RunState {
             Happening::Started(kind) => {
                 self.job = Some((*kind, None));
                 self.estimate = None;
+                self.browsed = None;
             }
             Happening::Progress(p) => {
                 if let Some((_, progress)) = &mut self.job {
@@ -88,6 +92,7 @@ impl RunState {
                     question.losses = Some((**losses).clone());
                 }
             }
+            Happening::Browsed(browsed) => self.browsed = Some((**browsed).clone()),
             Happening::Decided { plan, .. } => {
                 if self.question.as_ref().is_some_and(|q| q.id == *plan) {
                     self.question = None;

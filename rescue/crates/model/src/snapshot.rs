@@ -320,6 +320,8 @@ impl Manifest {
             taken: self.taken,
             system: self.systems.first().map(|s| s.system.name.clone()),
             headline: self.systems.first().map(|s| s.assessment.headline.clone()),
+            kernel: self.systems.first().and_then(SystemReport::kernel),
+            packages: self.systems.first().and_then(SystemReport::packages),
             good: self.is_good(),
             captured: ByteLen(self.volumes.iter().map(|v| v.captured.0).fold(0, u64::saturating_add)),
             cost: self.cost,
@@ -349,6 +351,12 @@ pub struct SnapshotSummary {
     pub system: Option<DisplayText>,
     /// What was known of it then.
     pub headline: Option<DisplayText>,
+    /// The version of its newest kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<DisplayText>,
+    /// How many packages it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<u32>,
     /// Good then.
     pub good: bool,
     /// Bytes it holds.

@@ -3,7 +3,6 @@
 use super::{count, line_of, paragraph};
 use crate::tui::words;
 use model::files::{FileListing, Got, Named, Remarks};
-use model::inspection::FileKind;
 use model::ports::UnixMicros;
 
 /// Remarks that are told to people.
@@ -46,37 +45,11 @@ fn line(entry: &Named, path: &str) -> String {
     let more = if a.xattrs.is_empty() { ' ' } else { '+' };
     format!(
         "{}{more} {:>3} {:>5} {:>5} {size:>12} {time:<16} {name}{target}",
-        mode(a.kind, a.mode),
+        words::mode(a.kind, a.mode),
         a.links,
         a.owner,
         a.group
     )
-}
-
-/// `-rwxr-xr-x`
-pub(in crate::cli) fn mode(kind: FileKind, mode: u32) -> String {
-    let first = match (kind, mode & 0o170_000) {
-        (FileKind::File, _) => '-',
-        (FileKind::Directory, _) => 'd',
-        (FileKind::Symlink, _) => 'l',
-        (FileKind::Special, 0o020_000) => 'c',
-        (FileKind::Special, 0o060_000) => 'b',
-        (FileKind::Special, 0o010_000) => 'p',
-        (FileKind::Special, _) => 's',
-    };
-    let mut out = String::from(first);
-    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
-        let bits = mode >> shift;
-        out.push(if bits & 4 != 0 { 'r' } else { '-' });
-        out.push(if bits & 2 != 0 { 'w' } else { '-' });
-        out.push(match (mode & special != 0, bits & 1 != 0) {
-            (true, true) => letter,
-            (true, false) => letter.to_ascii_uppercase(),
-            (false, true) => 'x',
-            (false, false) => '-',
-        });
-    }
-    out
 }
 
 /// `get`.
@@ -105,18 +78,5 @@ fn remarks(out: &mut String, head: &str, remarks: &Remarks, got: &Got) {
     let more = remarks.count.saturating_sub(remarks.first.len().min(MOST_REMARKS) as u64);
     if more > 0 {
         paragraph(out, head, &format!("and {more} more"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modes_are_written_as_ls_does() {
-        assert_eq!(mode(FileKind::File, 0o104_755), "-rwsr-xr-x");
-        assert_eq!(mode(FileKind::Directory, 0o041_777), "drwxrwxrwt");
-        assert_eq!(mode(FileKind::File, 0o102_644), "-rw-r-Sr--");
-        assert_eq!(mode(FileKind::Special, 0o060_660), "brw-rw----");
     }
 }

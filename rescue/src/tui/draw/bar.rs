@@ -2,7 +2,8 @@
 
 use crate::tui::state::{Screen, Ui};
 use crate::tui::text::{self, field, width};
-use crate::tui::words;
+use crate::tui::{prompt, words};
+use model::event::JobKind;
 use model::run_state::RunState;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -17,6 +18,10 @@ fn title(ui: &Ui) -> &'static str {
         Screen::Confirm => "please read, then decide",
         Screen::Progress => "at work",
         Screen::Outcome => "how it ended",
+        Screen::Files => "files of a saved state",
+        Screen::Reading => "reading",
+        Screen::Differences if ui.comparing.of_plan => "what would be lost",
+        Screen::Differences => "what changed",
         Screen::Evidence => "what was found, and where",
         Screen::Log => "what was done",
         Screen::Help => "help",
@@ -44,8 +49,18 @@ pub(super) fn top(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 
 /// The row above the keys: the answer to the last key, or what is going on behind this screen.
 pub(super) fn note(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
+    let columns = usize::from(area.width).saturating_sub(2);
+    if let Some(prompt) = prompt::shown(ui, columns) {
+        frame.render_widget(Paragraph::new(Line::styled(format!(" {prompt}"), ui.look.strong())), area);
+        return;
+    }
+    let waiting = if ui.screen() == Screen::Files { super::files::waiting(ui, run) } else { None };
     let says = match (&ui.note, &run.job) {
         (Some(note), _) => note.clone(),
+        (None, Some((JobKind::Browse, _))) => match waiting {
+            Some(says) => says,
+            None => return,
+        },
         (None, Some((job, progress)))
             if ui.screen() != Screen::Progress && run.question.is_none() && run.waiting.is_none() =>
         {
@@ -55,7 +70,7 @@ pub(super) fn note(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         }
         _ => return,
     };
-    let says = text::cut(&says, usize::from(area.width).saturating_sub(2));
+    let says = text::cut(&says, columns);
     frame.render_widget(Paragraph::new(Line::styled(format!(" {says}"), ui.look.unsure())), area);
 }
 
@@ -75,15 +90,38 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         ],
         Screen::Timeline => &[
             ("Enter", "plan going back"),
+            ("b", "files"),
             ("d", "changes"),
-            ("s", "save now"),
-            ("u", "undo last"),
+            ("s", "save"),
             ("Esc", "back"),
+            ("?", "help"),
+            ("u", "undo last"),
             ("n", "new disk"),
+        ],
+        _ if ui.prompt.is_some() => &[("Enter", "go on"), ("Esc", "leave it")],
+        Screen::Files => &[
+            ("Enter", "open"),
+            ("h", "up"),
+            ("v", "view"),
+            ("g", "take out"),
+            ("/", "find"),
+            ("Esc", "leave"),
+            ("?", "help"),
+            ("n", "next"),
+        ],
+        Screen::Reading => &[("Up Down", "read on"), ("/", "find"), ("n", "next"), ("Esc", "back")],
+        Screen::Differences => &[
+            ("Up Down", "choose"),
+            ("Enter", "all lines"),
+            ("/", "find"),
+            ("n", "next"),
+            ("Esc", "back"),
             ("?", "help"),
         ],
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
-        Screen::Confirm => &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on")],
+        Screen::Confirm => {
+            &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on"), ("Tab", "all that is lost")]
+        }
         Screen::Progress if stopping => &[("Esc", "go on")],
         Screen::Progress => &[("c", "stop"), ("l", "log"), ("Esc", "back, the work goes on"), ("?", "help")],
         Screen::Outcome => &[("1-3", "do"), ("l", "log"), ("Esc", "back"), ("?", "help")],

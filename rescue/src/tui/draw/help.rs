@@ -5,7 +5,7 @@ use crate::tui::text::{hanging, paragraph};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-const KEYS: [(&str, &str); 16] = [
+const KEYS: [(&str, &str); 19] = [
     ("1 2 3", "do what stands behind the number"),
     ("arrows", "choose, or read on (also k and j, PgUp and PgDn)"),
     ("Enter", "do what is chosen"),
@@ -13,7 +13,10 @@ const KEYS: [(&str, &str); 16] = [
     ("s", "save the present state; only reads this machine's disks"),
     ("r, t", "the saved states; Enter there shows the plan for going back"),
     ("n", "there: the plan for putting one onto a new, empty disk"),
-    ("d", "among the saved states: what changed since the chosen one"),
+    ("b", "among the saved states: the files of the chosen one"),
+    ("d", "there: what changed since it, with the lines of configuration files"),
+    ("v, g", "among files: read one; take a file or folder out"),
+    ("/, n", "among files, changes and in a text: find, and find the next"),
     ("u", "the plan for undoing the last rollback"),
     ("i", "look at the disks again"),
     ("e", "why: what was found, and where"),

@@ -1,15 +1,18 @@
 //! Drawing: pure functions from the state of the front end and the run state to a frame. One module per screen.
 
 mod bar;
+pub mod changes;
 mod confirm;
 mod disk;
 mod evidence;
+pub mod files;
 mod help;
 mod home;
 mod log;
 mod outcome;
 mod power;
 mod progress;
+mod reading;
 pub mod timeline;
 mod unlock;
 
@@ -41,11 +44,26 @@ pub fn page(ui: &Ui, run: &RunState) -> Option<Page> {
         Screen::Log => (log::lines(ui, run), ui.body_height()),
         Screen::Help => (help::lines(ui), ui.body_height()),
         Screen::Confirm => (confirm::lines(ui, run), ui.body_height().saturating_sub(confirm::ASKING)),
-        Screen::Home | Screen::Timeline | Screen::Unlock | Screen::Progress | Screen::Outcome | Screen::Power => {
-            return None;
-        }
+        Screen::Home
+        | Screen::Timeline
+        | Screen::Unlock
+        | Screen::Progress
+        | Screen::Outcome
+        | Screen::Files
+        | Screen::Reading
+        | Screen::Differences
+        | Screen::Power => return None,
     };
     Some(Page { lines, height })
+}
+
+/// How many lines the text of the screen on top has, and how many rows there are for it, where it is one that scrolls.
+pub fn extent(ui: &Ui, run: &RunState) -> Option<(usize, usize)> {
+    match ui.screen() {
+        // All of it need not be drawn for that.
+        Screen::Reading => Some((ui.reading.as_ref().map_or(0, |r| r.lines().len()), reading::height(ui))),
+        _ => page(ui, run).map(|page| (page.lines.len(), page.height)),
+    }
 }
 
 /// Draws everything.
@@ -84,6 +102,9 @@ fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         Screen::Confirm => confirm::draw(ui, run, frame, area),
         Screen::Progress => progress::draw(ui, run, frame, area),
         Screen::Outcome => outcome::draw(ui, run, frame, area),
+        Screen::Files => files::draw(ui, run, frame, area),
+        Screen::Reading => reading::draw(ui, frame, area),
+        Screen::Differences => changes::draw(ui, run, frame, area),
         Screen::Power => power::draw(ui, run, frame, area),
         Screen::Evidence | Screen::Log | Screen::Help => {
             if let Some(page) = page(ui, run) {
@@ -97,14 +118,18 @@ fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 fn scrolled(ui: &Ui, page: Page, frame: &mut Frame<'_>, area: Rect) {
     let most = page.lines.len().saturating_sub(page.height);
     let from = ui.scroll.min(most);
-    let mut lines: Vec<Line<'static>> = page.lines.into_iter().skip(from).take(page.height).collect();
-    if from < most
+    let lines: Vec<Line<'static>> = page.lines.into_iter().skip(from).take(page.height).collect();
+    frame.render_widget(Paragraph::new(with_more(ui, lines, most - from)), area);
+}
+
+/// Says in the last of the lines that are shown how much more there is.
+fn with_more(ui: &Ui, mut lines: Vec<Line<'static>>, more: usize) -> Vec<Line<'static>> {
+    if more > 0
         && let Some(last) = lines.last_mut()
     {
-        *last =
-            Line::styled(format!("-- {} more below (PgDn) --", text::count(most - from + 1, "line")), ui.look.key());
+        *last = Line::styled(format!("-- {} more below (PgDn) --", text::count(more + 1, "line")), ui.look.key());
     }
-    frame.render_widget(Paragraph::new(lines), area);
+    lines
 }
 
 fn leaving(action: PowerAction, frame: &mut Frame<'_>) {

@@ -9,6 +9,7 @@ use crate::tui::{chain, steps, words};
 use model::boot::BootChain;
 use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
+use model::files::Got;
 use model::id::SnapshotId;
 use model::policy::Acted;
 use model::proof::Verdict;
@@ -35,6 +36,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     next.extend(steps.iter().cloned());
     let lost = match &run.last {
         Some((_, Outcome::Checked(report))) => lost(report, columns.min(100)),
+        Some((_, Outcome::Got(got))) => taken_how(ui, got, columns.min(100)),
         _ => Vec::new(),
     };
     let sections = vec![
@@ -132,14 +134,10 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
                 differences::counts(&d.counts())
             );
             out.extend(paragraph(&says, look.strong(), 0, columns));
-            for said in differences::changes(d) {
-                out.extend(hanging(&said.head, &said.text, Style::new(), columns));
-            }
-            out.extend(plain("`holdfast diff` tells all of it."));
         }
-        // The screens ask for neither yet.
+        // No screen asks for it.
         Outcome::Listed(_) => out.extend(plain("Saved files were listed.")),
-        Outcome::Got(_) => out.extend(paragraph("DONE. Saved files were taken out.", look.good(), 0, columns)),
+        Outcome::Got(got) => out.extend(taken_out(ui, got, columns)),
         Outcome::Declined => out.extend(plain("Nothing was written.")),
         Outcome::Kept(_) => out.extend(plain("DONE. Only the store was touched.")),
         Outcome::Looked => out.extend(plain("The disks were looked at.")),
@@ -182,6 +180,49 @@ fn saved(id: SnapshotId, cost: &Cost, volumes: &[VolumeRead], columns: usize) ->
     if kept > 0 {
         let kept = ByteLen(kept);
         out.extend(plain(&format!("{kept} needed no reading: their file systems tell that they are unchanged.")));
+    }
+    out
+}
+
+/// Where files are that were taken out.
+fn taken_out(ui: &Ui, got: &Got, columns: usize) -> Vec<Line<'static>> {
+    let plain = |text: &str| paragraph(text, Style::new(), 0, columns);
+    let mut out = match got.damaged.count {
+        0 => paragraph("DONE. It is taken out.", ui.look.good(), 0, columns),
+        _ => paragraph("DONE, BUT SOME OF IT IS DAMAGED.", ui.look.bad(), 0, columns),
+    };
+    out.push(Line::default());
+    match words::on_save_disk(&got.to).filter(|_| !ui.may_leave) {
+        Some(path) => {
+            out.extend(plain(&format!("It is on the save disk, as {path}; not encrypted.")));
+            let how = "To reach it: take the stick to a computer with Linux, and there, as root, run \
+                       `mount LABEL=holdfast-store /mnt`.";
+            out.extend(plain(&format!("{how} Then it is /mnt/{path}.")));
+        }
+        None => out.extend(plain(&format!("It is {}.", got.to.display()))),
+    }
+    out
+}
+
+/// How much was taken out, and what is not as it was.
+fn taken_how(ui: &Ui, got: &Got, columns: usize) -> Vec<Line<'static>> {
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let folders = if got.directories == 1 { "1 folder".to_owned() } else { format!("{} folders", got.directories) };
+    let others = if got.others == 0 { String::new() } else { format!(", {} links and the like", got.others) };
+    let files = crate::tui::text::count(number(got.files), "file");
+    let what = format!("{} of {}: {files}, {folders}{others}; {}.", got.path.display(), got.volume, got.written);
+    let mut out = paragraph(&what, Style::new(), 0, columns);
+    for (remarks, head, style) in
+        [(&got.damaged, "[!!] ", ui.look.bad()), (&got.left_out, "[--] left out: ", Style::new())]
+    {
+        for (path, why) in remarks.first.iter().take(MOST_PATHS) {
+            let path = if path.0.is_empty() { got.path.display() } else { path.display() };
+            out.extend(hanging(head, &format!("{path}: {why}"), style, columns));
+        }
+        let more = remarks.count.saturating_sub(remarks.first.len().min(MOST_PATHS) as u64);
+        if more > 0 {
+            out.extend(hanging(head, &format!("and {more} more"), style, columns));
+        }
     }
     out
 }

@@ -140,7 +140,12 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -
             look.good(),
             "The store stays whole; this would have to be begun again.",
         ),
-        JobKind::Inspect | JobKind::List | JobKind::Files | JobKind::Compare | JobKind::Check => {
+        JobKind::Files => (
+            "Cutting the power now is safe for this machine: its disks are not touched.",
+            look.good(),
+            "What is taken out would have to be begun again; the saved state is only read.",
+        ),
+        JobKind::Inspect | JobKind::List | JobKind::Browse | JobKind::Compare | JobKind::Check => {
             ("Cutting the power now is safe: this only reads.", look.good(), "It would simply have to be begun again.")
         }
     }

@@ -1,7 +1,7 @@
 //! The timeline: every saved state, newest first, and more about the one chosen.
 
 use crate::tui::state::Ui;
-use crate::tui::text::{cut, field, paragraph};
+use crate::tui::text::{count, cut, field, paragraph};
 use crate::tui::words::Mark;
 use crate::tui::{steps, words};
 use model::run_state::RunState;
@@ -13,7 +13,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 /// Rows below the list: a rule and what is said of the one chosen.
-const DETAIL: usize = 5;
+const DETAIL: usize = 6;
 
 /// Rows of the list itself.
 pub fn rows(ui: &Ui) -> usize {
@@ -50,7 +50,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     lines.extend(detail(run, list[at], at, list.len(), columns));
     if let Some(damage) = run.store.as_ref().and_then(|s| s.damage.first()) {
         let n = run.store.as_ref().map_or(0, |s| s.damage.len());
-        let says = format!("[!!] {} cannot be read: {damage}", crate::tui::text::count(n, "saved state"));
+        let says = format!("[!!] {} cannot be read: {damage}", count(n, "saved state"));
         lines.insert(rows + 1, Line::styled(cut(&says, columns), ui.look.bad()));
     }
     frame.render_widget(Paragraph::new(lines), area);
@@ -63,12 +63,15 @@ fn row(ui: &Ui, run: &RunState, s: &SnapshotSummary, chosen: bool, last_good: bo
         Mark::Bad => ui.look.bad(),
         Mark::Unsure | Mark::Plain => Style::new(),
     };
+    let proven = words::proven(s);
     let end = if last_good {
-        " <- last good"
+        format!(" <- last good{}", if proven.is_empty() { String::new() } else { format!(", {proven}") })
     } else if run.report.is_some() && !steps::is_here(run, s) {
-        " (other machine)"
+        " (other machine)".to_owned()
+    } else if proven.is_empty() {
+        String::new()
     } else {
-        ""
+        format!(" ({proven})")
     };
     let says = field(&format!("{}{}", words::label(s), words::snapshot(s)), columns.saturating_sub(30 + end.len()));
     let mut line = Line::from(vec![
@@ -97,6 +100,29 @@ fn detail(run: &RunState, s: &SnapshotSummary, at: usize, of: usize, columns: us
         size.push_str(&format!("; {proof}"));
     }
     let mut lines = vec![Line::raw(cut(&first, columns)), Line::raw(cut(&size, columns))];
+    let software = software(run, s);
+    if !software.is_empty() {
+        lines.push(Line::raw(cut(&software, columns)));
+    }
     lines.extend(paragraph(&words::snapshot(s), Style::new(), 0, columns).into_iter().take(2));
     lines
+}
+
+/// What was installed in it: its kernel, how many packages, the system; and how that compares with the saved state before it.
+fn software(run: &RunState, s: &SnapshotSummary) -> String {
+    let system = s.system.iter().map(ToString::to_string);
+    let before = steps::timeline(run).into_iter().find(|b| b.counter < s.counter && b.machine.is(&s.machine));
+    let kernel = s.kernel.iter().map(|kernel| {
+        let new = before.is_some_and(|b| b.kernel.as_ref().is_some_and(|before| before != kernel));
+        format!("kernel {}{}", kernel.shortened(40), if new { " (another than before)" } else { "" })
+    });
+    let packages = s.packages.iter().map(|n| {
+        let all = count(usize::try_from(*n).unwrap_or(usize::MAX), "package");
+        match before.and_then(|b| b.packages) {
+            Some(before) if before < *n => format!("{all} ({} more than before)", n - before),
+            Some(before) if before > *n => format!("{all} ({} fewer than before)", before - n),
+            _ => all,
+        }
+    });
+    kernel.chain(packages).chain(system).collect::<Vec<_>>().join(", ")
 }

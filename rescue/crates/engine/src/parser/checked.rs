@@ -6,6 +6,7 @@
 use super::{AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, ReadOption, Scene};
 use disk::table::TableReading;
 use model::boot::{BootChain, BootRepair, BootRepairs};
+use model::browse::{self, FileHead, MOST_WIDENED};
 use model::coverage::{Changes, Comparison, Coverage};
 use model::differences::{
     Difference, FileChange, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES,
@@ -327,9 +328,21 @@ pub(super) fn files(told: OfFiles, ask: &AboutFiles, size: ByteLen) -> Result<Of
                 at = next.ok_or_else(|| ParserError::new("the parser's answer was refused: a piece out of place"))?;
             }
         }
+        (OfFiles::Begins(head), AboutFiles::Head(_)) => head.iter().try_for_each(begins)?,
         _ => return refuse("it is about something else"),
     }
     Ok(told)
+}
+
+/// How a file begins: no more of it than is shown, in no more lines and characters than that can be.
+fn begins(head: &FileHead) -> Result<(), ParserError> {
+    let most = browse::MOST_TEXT.min(head.size);
+    check(head.read <= most, || format!("{} of a file of {}", head.read, head.size))?;
+    let lines = head.lines.as_deref().unwrap_or_default();
+    let len = lines.iter().map(|line| line.as_str().len()).fold(0, usize::saturating_add) as u64;
+    check(lines.len() as u64 <= head.read.0 && len <= MOST_WIDENED as u64 * head.read.0, || {
+        format!("{} lines, {len} bytes long, of {}", lines.len(), head.read)
+    })
 }
 
 /// What differs: lists and texts that are bounded, paths that are paths.

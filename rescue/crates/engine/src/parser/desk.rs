@@ -9,6 +9,7 @@ use disk::fs::{FileSystem, FsError, Two};
 use disk::table::TableReading;
 use infer::Packages;
 use model::boot::{BootChain, BootRepairs};
+use model::browse::{FileHead, MOST_TEXT};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::differences::{ComparedBy, FsDifferences, PackageDifferences};
@@ -20,7 +21,7 @@ use model::ports::{DiskSource, ReadAt, Window};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
-use model::units::{Extent, ExtentSet};
+use model::units::{ByteOffset, Extent, ExtentSet};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -123,6 +124,7 @@ impl Desk {
             AboutFiles::Find(path) => fs.find(&path.0).map(OfFiles::Found),
             AboutFiles::List(dir, skip) => fs.list(*dir, *skip, MOST_LISTED).map(OfFiles::Listed),
             AboutFiles::Layout(file, from) => fs.layout(*file, *from, MOST_PIECES).map(OfFiles::Lies),
+            AboutFiles::Head(path) => head(&*fs, &path.0).map(OfFiles::Begins),
         };
         *self.saved.borrow_mut() = Some((map, fs));
         told.map_err(failed)
@@ -142,6 +144,14 @@ impl Desk {
         open.insert(volume.path.clone(), fs.clone());
         Ok(fs)
     }
+}
+
+/// How a regular file begins; `None` where there is none.
+fn head(fs: &dyn FileSystem, path: &[u8]) -> Result<Option<FileHead>, FsError> {
+    let Some(file) = fs.open(path)? else { return Ok(None) };
+    let size = file.size();
+    let len = MOST_TEXT.min(size).to_usize().unwrap_or(0);
+    Ok(Some(FileHead::of(&file.read_vec(ByteOffset(0), len)?, size)))
 }
 
 /// What lies in lost bytes of a saved volume.

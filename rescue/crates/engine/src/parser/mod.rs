@@ -17,6 +17,7 @@ pub use role::serve;
 
 use disk::table::TableReading;
 use model::boot::{BootChain, BootRepairs};
+use model::browse::FileHead;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::differences::FsDifferences;
@@ -86,6 +87,8 @@ pub enum AboutFiles {
     List(FileId, usize),
     /// Where the content of a file lies from a byte on, in about [`MOST_PIECES`] pieces.
     Layout(FileId, ByteOffset),
+    /// How the regular file at a path begins.
+    Head(RawName),
 }
 
 /// The answer to it.
@@ -98,6 +101,8 @@ pub enum OfFiles {
     Listed(Vec<Named>),
     /// Where it lies.
     Lies(Layout),
+    /// How it begins, where there is such a file.
+    Begins(Option<FileHead>),
 }
 
 /// A boot entry, or why it is none.
@@ -132,7 +137,7 @@ pub struct Asked {
 }
 
 /// Most entries of one answer.
-pub const MOST_LISTED: usize = 512;
+pub const MOST_LISTED: usize = 4096;
 /// Most pieces of one answer.
 pub const MOST_PIECES: usize = 16_384;
 

@@ -62,7 +62,7 @@ fn get(objects: &Arc<Memory>, parser: Arc<dyn Parser>, path: &str, to: &Path) ->
     let command = Command::GetFiles {
         snapshot: SnapRef::Latest,
         at: FilePath { volume: Some("d0/p3".parse().unwrap()), path: path.into() },
-        to: RawName(to.as_os_str().as_bytes().to_vec()),
+        to: Some(RawName(to.as_os_str().as_bytes().to_vec())),
         privileged: false,
     };
     let outcome = engine.run(command, &mut |_| {}, &mut |_, _| None);
@@ -140,6 +140,7 @@ impl Parser for Lying {
             AboutFiles::List(..) => OfFiles::Listed(vec![thing(b"out", 9, FileKind::File)]),
             AboutFiles::Layout(FileId(8), _) => OfFiles::Lies(Layout::Within(RawName(b"good".to_vec()))),
             AboutFiles::Layout(..) => OfFiles::Lies(Layout::Pieces { pieces: Vec::new(), end: ByteOffset(0) }),
+            AboutFiles::Head(..) => OfFiles::Begins(None),
         })
     }
 }

@@ -6,6 +6,7 @@ mod boot;
 #[path = "../../../disk/tests/boot_disk/mod.rs"]
 #[allow(dead_code, reason = "each test file uses its part")]
 mod boot_disk;
+mod browsing;
 mod crash;
 mod export;
 mod faults;

@@ -50,19 +50,27 @@ pub(super) fn list(reader: &Arc<Reader>, dir: &Inode, skip: usize, most: usize) 
     if dir.kind != FileKind::Directory {
         return Err(FsError::Corrupt(format!("inode {} is no directory", dir.number)));
     }
-    let (mut at, mut out) = (0, Vec::new());
+    let (mut at, mut entries) = (0, Vec::new());
     dir::each(reader, dir, &mut |entry| {
         at += 1;
         if at > skip {
-            let found = reader.inode(entry.inode).and_then(|inode| named(reader, entry.name, &inode));
-            out.push(found.unwrap_or_else(|_| Named {
-                name: RawName(entry.name.to_vec()),
-                file: FileId(u64::from(entry.inode)),
-                attributes: None,
-            }));
+            entries.push((entry.name.to_vec(), entry.inode));
         }
-        if out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if entries.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
+    // Names lie in the order of their hashes: inodes are read in the order in which they lie.
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by_key(|n| entries[*n].1);
+    let mut out: Vec<Named> = entries
+        .iter()
+        .map(|(name, inode)| Named { name: RawName(name.clone()), file: FileId(u64::from(*inode)), attributes: None })
+        .collect();
+    for n in order {
+        let (name, inode) = &entries[n];
+        if let Ok(found) = reader.inode(*inode).and_then(|inode| named(reader, name, &inode)) {
+            out[n] = found;
+        }
+    }
     Ok(out)
 }
 

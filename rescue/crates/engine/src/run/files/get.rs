@@ -3,8 +3,8 @@
 //! What gives power to whoever made the file system is left out unless it is asked for: devices, set-user-ID and
 //! set-group-ID bits, capabilities and other attributes of the system.
 
-use super::Place;
 use super::into::{Filled, MakeIn};
+use super::{Place, room};
 use crate::parser::{Parser, ParserError};
 use crate::run::{Meter, Observer, Stop};
 use model::command::ExitCode;
@@ -17,8 +17,8 @@ use model::units::{ByteLen, ByteOffset, Extent};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use store::Store;
 use sys::new_file::NewFileError;
 use sys::new_tree::{Marks, NewTree, may_give_away};
@@ -34,9 +34,17 @@ const MOST: usize = 1 << 20;
 pub(crate) struct Order<'a> {
     pub(crate) snapshot: &'a SnapRef,
     pub(crate) at: &'a FilePath,
-    /// What is to be made.
-    pub(crate) to: &'a RawName,
+    pub(crate) to: To<'a>,
     pub(crate) privileged: bool,
+}
+
+/// What is to be made.
+#[derive(Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// This, as the system names it.
+    Path(&'a RawName),
+    /// Something beside the store in this directory.
+    Beside(&'a Path),
 }
 
 /// Takes a file or a directory with everything in it out of a snapshot.
@@ -52,9 +60,36 @@ pub(crate) fn get(
     let (snapshot, manifest) = store.find(order.snapshot, None)?;
     let place = Place::of(store, parser, (snapshot, &manifest), order.at)?;
     let top = place.top()?;
-    let to = PathBuf::from(OsString::from_vec(order.to.0.clone()));
-    let tree = NewTree::create(&to).map_err(refused)?;
-    let (got, made) = take(&place, &tree, &top, (clock, observer), order)?;
+    match order.to {
+        To::Path(path) => {
+            let to = PathBuf::from(OsString::from_vec(path.0.clone()));
+            let tree = NewTree::create(&to).map_err(refused)?;
+            made(&place, tree, &top, (clock, observer), (order, ("writing", (1, 1), ByteLen::ZERO)))
+        }
+        To::Beside(store) => {
+            let size = room::size(&place, &top, (clock, observer))?;
+            let to = room::beside(store, &place)?;
+            let got = NewTree::create(&to).map_err(refused).and_then(|tree| {
+                room::check(size.room, tree.free())?;
+                made(&place, tree, &top, (clock, observer), (order, ("writing", (2, 2), size.content)))
+            });
+            if got.is_err() {
+                room::forget_empty(&to);
+            }
+            got
+        }
+    }
+}
+
+/// Fills a tree and gives it its name.
+fn made(
+    place: &Place<'_>,
+    tree: NewTree,
+    top: &Named,
+    (clock, observer): (&dyn Clock, &dyn Observer),
+    (order, phase): (&Order<'_>, (&str, (u32, u32), ByteLen)),
+) -> Result<Got, Stop> {
+    let (got, made) = take(place, &tree, top, (clock, observer), (order, phase))?;
     if !made {
         let why = got.damaged.first.first().or(got.left_out.first.first()).map(|(_, why)| why.to_string());
         let says = format!("{} was not taken out: {}", place.path.display(), why.unwrap_or_default());
@@ -72,11 +107,12 @@ fn take(
     tree: &NewTree,
     top: &Named,
     (clock, observer): (&dyn Clock, &dyn Observer),
-    order: &Order<'_>,
+    (order, (phase, step, total)): (&Order<'_>, (&str, (u32, u32), ByteLen)),
 ) -> Result<(Got, bool), Stop> {
     let (dir, name) = tree.top();
-    let meter = Meter::start(observer, clock, "writing", (1, 1), ByteLen::ZERO, false);
-    let mut taker = Taker::new(place, observer, meter, dir, order.to);
+    let meter = Meter::start(observer, clock, phase, step, total, false);
+    let made = RawName(tree.path().as_os_str().as_bytes().to_vec());
+    let mut taker = Taker::new(place, observer, meter, dir, &made);
     taker.privileged = order.privileged;
     taker.owners = may_give_away();
     let made = taker.one(dir, name, top, &mut vec![name.to_vec()])?;
@@ -102,7 +138,7 @@ pub(in crate::run) fn copy<D: MakeIn>(
     Ok(taker.got)
 }
 
-fn going(observer: &dyn Observer) -> Result<(), Stop> {
+pub(super) fn going(observer: &dyn Observer) -> Result<(), Stop> {
     match observer.cancelled() {
         false => Ok(()),
         true => Err(Stop::Cancelled("stopped; what was begun was removed".into())),

@@ -1,16 +1,20 @@
 //! Files of a snapshot: what stands at a place in it, and taking it out. Only what is asked for is read of the store.
 
+mod browse;
 mod get;
 mod into;
+mod room;
 
+pub(crate) use browse::{Shelf, browse};
 pub(in crate::run) use get::copy;
-pub(crate) use get::{Order, get};
+pub(crate) use get::{Order, To, get};
 pub(in crate::run) use into::{Filled, MakeIn};
 
 use super::Stop;
 use super::saved::Saved;
 use crate::parser::{AboutFiles, MOST_LISTED, OfFiles, Parser, ParserError, SavedFs};
 use crate::plan::elsewhere::Mark;
+use model::browse::FileHead;
 use model::command::ExitCode;
 use model::files::{FileId, FileListing, FilePath, FoundFiles, Layout, ListedVolume, Named};
 use model::id::{SnapRef, SnapshotId, VolumePath};
@@ -184,15 +188,31 @@ impl<'a> Place<'a> {
     fn entries(&self, dir: FileId, most: usize) -> Result<(Vec<Named>, bool), ParserError> {
         let mut all = Vec::new();
         loop {
-            let OfFiles::Listed(some) = self.parser.files(&self.fs, &AboutFiles::List(dir, all.len()))? else {
-                return Err(ParserError::new("the parser answered something else"));
-            };
-            let last = some.len() < MOST_LISTED;
+            let (some, last) = self.entries_behind(dir, all.len())?;
             all.extend(some);
             if last || all.len() >= most {
                 let more = !last;
                 return Ok((all, more));
             }
+        }
+    }
+
+    /// Some entries of a directory behind the first so many, and whether these are the last.
+    fn entries_behind(&self, dir: FileId, skip: usize) -> Result<(Vec<Named>, bool), ParserError> {
+        match self.parser.files(&self.fs, &AboutFiles::List(dir, skip))? {
+            OfFiles::Listed(some) => {
+                let last = some.len() < MOST_LISTED;
+                Ok((some, last))
+            }
+            _ => Err(ParserError::new("the parser answered something else")),
+        }
+    }
+
+    /// How the regular file there begins.
+    fn head(&self) -> Result<Option<FileHead>, ParserError> {
+        match self.parser.files(&self.fs, &AboutFiles::Head(self.path.clone()))? {
+            OfFiles::Begins(head) => Ok(head),
+            _ => Err(ParserError::new("the parser answered something else")),
         }
     }
 
