@@ -4,11 +4,14 @@
 //! and the rescue image, [`console`] watches a serial line and types on it, [`qmp`] looks at the screen and presses the
 //! keyboard. The scenarios in `tests/` and the demo are built of these.
 
+pub mod breakage;
 pub mod console;
 pub mod guest;
 pub mod history;
 pub mod large;
 pub mod machine;
+pub mod partitions;
+pub mod patch;
 pub mod qmp;
 pub mod rescue;
 pub mod small;

@@ -42,6 +42,8 @@ pub struct Disk {
     pub bus: Bus,
     /// Its serial number.
     pub serial: &'static str,
+    /// Bytes of a sector, logical and physical.
+    pub sector: u32,
 }
 
 /// What a machine is made of.
@@ -61,6 +63,8 @@ pub struct Parts {
     pub disks_boot_after: usize,
     /// True where it has a screen, and its keyboard is pressed through QEMU.
     pub screen: bool,
+    /// True where QEMU takes commands: [`Machine::control`]. A screen brings that along.
+    pub control: bool,
     /// Further arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -76,6 +80,7 @@ impl Parts {
             disks: Vec::new(),
             disks_boot_after: 0,
             screen: false,
+            control: false,
             more: Vec::new(),
         }
     }
@@ -98,7 +103,23 @@ impl Parts {
     #[must_use]
     pub fn disk(mut self, file: &Path, bus: Bus, serial: &'static str) -> Self {
         let format = if file.extension().is_some_and(|e| e == "qcow2") { "qcow2" } else { "raw" };
-        self.disks.push(Disk { file: file.to_path_buf(), format, bus, serial });
+        self.disks.push(Disk { file: file.to_path_buf(), format, bus, serial, sector: 512 });
+        self
+    }
+
+    /// With sectors of so many bytes on the disk that was added last. QEMU's AHCI disks have 512, whatever is said.
+    #[must_use]
+    pub fn sectors(mut self, bytes: u32) -> Self {
+        if let Some(disk) = self.disks.last_mut() {
+            disk.sector = bytes;
+        }
+        self
+    }
+
+    /// With a line to QEMU itself.
+    #[must_use]
+    pub fn controlled(mut self) -> Self {
+        self.control = true;
         self
     }
 
@@ -164,10 +185,12 @@ impl Parts {
                 Bus::Sata => "ide-hd,bus=ahci.0",
                 Bus::Nvme => "nvme",
             };
-            q.args([
-                "-device",
-                &format!("{device},drive=d{i},serial={},bootindex={}", d.serial, self.disks_boot_after + i),
-            ]);
+            let sectors = match d.sector {
+                512 => String::new(),
+                bytes => format!(",logical_block_size={bytes},physical_block_size={bytes}"),
+            };
+            let boots = self.disks_boot_after + i;
+            q.args(["-device", &format!("{device},drive=d{i},serial={},bootindex={boots}{sectors}", d.serial)]);
         }
         if self.screen {
             q.args(["-device", "VGA"]);
@@ -184,7 +207,8 @@ impl Parts {
         let mut q = self.command()?;
         q.args(["-display", "none", "-serial", "stdio"]);
         let socket = Qmp::socket(&self.name);
-        if self.screen {
+        let controlled = self.screen || self.control;
+        if controlled {
             let _ = fs::remove_file(&socket);
             q.args(["-qmp", &format!("unix:{},server=on,wait=off", socket.display())]);
         }
@@ -198,7 +222,7 @@ impl Parts {
         let log = self.folder.join(format!("{}-console.txt", self.name));
         let console = Console::new(output, keys, log)?;
         let mut machine = Machine { name: self.name.clone(), child, console, qmp: None, began: Instant::now() };
-        if self.screen {
+        if controlled {
             machine.qmp = Some(Qmp::connect(socket, &self.folder)?);
         }
         Ok(machine)
@@ -222,6 +246,14 @@ impl Machine {
     /// Where it was made without.
     pub fn screen(&mut self) -> Result<&mut Qmp> {
         self.qmp.as_mut().ok_or_else(|| "this machine was made without a screen".into())
+    }
+
+    /// QEMU itself.
+    ///
+    /// # Errors
+    /// Where the machine was made without such a line.
+    pub fn control(&mut self) -> Result<&mut Qmp> {
+        self.qmp.as_mut().ok_or_else(|| "this machine was made without a line to QEMU".into())
     }
 
     /// Cuts the power, now. What the guest had not written out is lost; what it had written to its disk stays, since the

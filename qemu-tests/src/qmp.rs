@@ -1,4 +1,5 @@
-//! QEMU's own control line (QMP): the keyboard of the machine, and what its screen shows.
+//! QEMU's own control line (QMP): the keyboard of the machine, what its screen shows, what was written to its disks, and its whole
+//! state kept in a file.
 
 use crate::Result;
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How long QEMU may take to listen, and to answer a command.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How long it may take to write the state of a machine to a file, or to read it.
+const STATE: Duration = Duration::from_secs(120);
 /// The 32 KiB in which a VGA adapter keeps the characters of its text mode.
 const TEXT: (u64, u64) = (0xb8000, 0x8000);
 /// Bytes of a row: 80 characters, each with its attribute.
@@ -98,6 +101,73 @@ impl Qmp {
         word.to_ascii_lowercase().chars().try_for_each(|c| self.press(&[&c.to_string()]))
     }
 
+    /// What the machine had written to a disk so far, by its place among the disks: bytes, and the requests they came in.
+    ///
+    /// # Errors
+    /// Where there is no such disk.
+    pub fn written(&mut self, disk: usize) -> Result<Written> {
+        let name = format!("d{disk}");
+        let all = self.execute("query-blockstats", &json!({}))?;
+        let of = all.as_array().into_iter().flatten().find(|d| d["device"] == name.as_str());
+        let stats = of.map(|d| &d["stats"]).ok_or_else(|| format!("QEMU knows no disk {name}: {all}"))?;
+        let number = |what: &str| stats[what].as_u64().ok_or_else(|| format!("QEMU does not count {what}: {stats}"));
+        Ok(Written { bytes: number("wr_bytes")?, requests: number("wr_operations")? })
+    }
+
+    /// Has a disk take one write a second, so that a writer can be halted at its first; or as many as come.
+    ///
+    /// # Errors
+    /// Where QEMU refuses.
+    pub fn slow(&mut self, disk: usize, slow: bool) -> Result<()> {
+        let device = format!("d{disk}");
+        let limits = json!({"device": device, "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0,
+                            "iops_wr": u8::from(slow)});
+        self.execute("block_set_io_throttle", &limits).map(drop)
+    }
+
+    /// Halts the machine and writes its state (memory, processor, devices; not its disks) to a file. It stays halted: the disks are
+    /// those of that state then.
+    ///
+    /// # Errors
+    /// Where QEMU cannot, or takes too long.
+    pub fn keep_state(&mut self, file: &Path) -> Result<()> {
+        self.execute("stop", &json!({}))?;
+        // As fast as the host's disk takes it: it is halted.
+        self.execute("migrate-set-parameters", &json!({"max-bandwidth": 1_u64 << 40}))?;
+        self.execute("migrate", &json!({"uri": format!("exec:cat >'{}'", file.display())}))?;
+        let began = Instant::now();
+        loop {
+            let told = self.execute("query-migrate", &json!({}))?;
+            match told["status"].as_str() {
+                Some("completed") => return Ok(()),
+                Some("failed" | "cancelled") => return Err(format!("the state was not written: {told}").into()),
+                _ if began.elapsed() > STATE => return Err(format!("the state takes too long: {told}").into()),
+                _ => sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// QEMU's arguments for a machine that begins with a state that was kept.
+    pub fn from_state(file: &Path) -> [String; 2] {
+        ["-incoming".to_owned(), format!("exec:cat '{}'", file.display())]
+    }
+
+    /// Waits until a machine that was started from a state has it, and lets it go on.
+    ///
+    /// # Errors
+    /// Where QEMU cannot, or takes too long.
+    pub fn go_on(&mut self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let told = self.execute("query-status", &json!({}))?;
+            match told["status"].as_str() {
+                Some("paused" | "postmigrate") => return self.execute("cont", &json!({})).map(drop),
+                _ if began.elapsed() > STATE => return Err(format!("the state was not read: {told}").into()),
+                _ => sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
     /// A picture of the screen, in a file of this name.
     ///
     /// # Errors
@@ -154,6 +224,15 @@ fn screens(memory: &[u8]) -> Vec<String> {
     let whole = |at: &usize| rows[*at].starts_with(TOP) && at + ROWS <= rows.len();
     let screen = |at: usize| rows[at..at + ROWS].iter().map(|r| r.trim_end().to_owned()).collect::<Vec<_>>().join("\n");
     (0..rows.len()).filter(whole).map(screen).collect()
+}
+
+/// What a machine had written to a disk since QEMU started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Bytes.
+    pub bytes: u64,
+    /// Requests.
+    pub requests: u64,
 }
 
 /// What a screen shows, as pixels.

@@ -166,14 +166,22 @@ impl Session {
         self.press("\r", &["please read, then decide", "ROLLBACK"])
     }
 
+    /// Types the word that approves the plan shown.
+    ///
+    /// # Errors
+    /// Where the screen does not take it for that word.
+    pub fn begin(&mut self, word: &str) -> Result<()> {
+        self.machine.console.send(word)?;
+        self.expect(&["now press Enter"], ANSWER)?;
+        self.machine.console.send("\r")
+    }
+
     /// Types the word that approves the plan shown, and waits for the end; gives the screen that says so.
     ///
     /// # Errors
     /// Where it fails.
     pub fn approve(&mut self, word: &str) -> Result<String> {
-        self.machine.console.send(word)?;
-        self.expect(&["now press Enter"], ANSWER)?;
-        self.machine.console.send("\r")?;
+        self.begin(word)?;
         self.ended()
     }
 
@@ -182,9 +190,7 @@ impl Session {
     /// # Errors
     /// Where it never says so.
     pub fn approve_and_cut(mut self, word: &str) -> Result<()> {
-        self.machine.console.send(word)?;
-        self.expect(&["now press Enter"], ANSWER)?;
-        self.machine.console.send("\r")?;
+        self.begin(word)?;
         self.expect(&["Please leave the power on"], self.patience)?;
         self.machine.cut_power();
         Ok(())

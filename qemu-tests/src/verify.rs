@@ -74,6 +74,16 @@ const STEPS: &[Step] = &[
     ),
     step("consoles", "screen and serial line at once: one state, one decision", Runs::Machine),
     long("prove", "a real Debian is proven to start, and broken in three ways it is not", Runs::Machine),
+    long(
+        "breakages",
+        "a real Debian, broken in seven ways on three machines, comes back by keystrokes each time",
+        Runs::Machine,
+    ),
+    long(
+        "cuts",
+        "a rollback, cut off 200 times, is finished or undone to the byte, and nothing starts before",
+        Runs::Machine,
+    ),
     long("memory", "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB", Runs::Machine),
     long(
         "crashes",

@@ -14,9 +14,10 @@ use model::event::{JobKind, Outcome};
 use model::id::{DiskNo, IntentId, SnapRef, VolumePath};
 use model::inspection::{Content, Disk, Volume};
 use model::plan;
+use model::restore::DiskRestore;
 use model::run_state::RunState;
 use model::snapshot::Purpose;
-use model::units::{ByteLen, Extent};
+use model::units::{ByteLen, Extent, ExtentSet};
 
 const SIZE: (u16, u16) = (80, 25);
 
@@ -375,13 +376,14 @@ fn numbers_and_letters_do_what_they_say() {
     assert_eq!(press(&mut open(&none), &none, &[Key::Char('1')]), [Action::Submit(Command::Inspect)]);
 }
 
-/// A saved state goes onto the one empty disk there is, never onto another: the plan comes first, and a word of its own.
+/// A saved state goes onto the one empty disk there is, never onto another: the plan comes first, and a word of its own. Where none is
+/// empty, it goes onto the one that has no table and nothing that is known on it: another word, for what it holds is lost.
 #[test]
 fn an_empty_disk_can_be_filled() {
-    let asked = |disk| {
-        let onto = vec![Onto { saved: None, disk }];
+    let asked = |disk: Disk| {
+        let onto = vec![Onto { saved: None, disk: disk.no }];
         let to = SnapRef::Prefix(snapshot_id("four").to_string());
-        [Action::Submit(Command::PlanRestore { to, onto, overwrite: vec![], new_ids: false })]
+        [Action::Submit(Command::PlanRestore { to, onto, overwrite: vec![disk.identity()], new_ids: false })]
     };
     let keys = [Key::Char('t'), Key::Down, Key::Char('n')];
     let mut run = broken_run();
@@ -389,18 +391,23 @@ fn an_empty_disk_can_be_filled() {
     assert_eq!(press(&mut ui, &run, &keys), []);
     assert!(ui.note.as_deref().is_some_and(|n| n.contains("No disk here is empty")), "{:?}", ui.note);
     let disks = &mut run.report.as_mut().unwrap().inspection.disks;
-    let empty = |no| Disk {
+    let bare = |no, content| Disk {
         no: DiskNo(no),
         table: None,
-        volumes: vec![Volume {
-            path: VolumePath::whole(DiskNo(no)),
-            extent: Extent::whole(ByteLen(1 << 30)),
-            content: Content::Empty,
-        }],
+        volumes: vec![Volume { path: VolumePath::whole(DiskNo(no)), extent: Extent::whole(ByteLen(1 << 30)), content }],
         ..disk()
     };
+    let empty = |no| bare(no, Content::Empty);
+    disks.push(bare(3, Content::Unknown));
+    assert_eq!(press(&mut open(&run), &run, &keys), asked(bare(3, Content::Unknown)), "its table is gone");
+    let disks = &mut run.report.as_mut().unwrap().inspection.disks;
+    disks.push(bare(4, Content::Unknown));
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &keys), []);
+    assert!(ui.note.as_deref().is_some_and(|n| n.contains("d3 and d4 are without a partition table")), "{:?}", ui.note);
+    let disks = &mut run.report.as_mut().unwrap().inspection.disks;
     disks.push(empty(1));
-    assert_eq!(press(&mut open(&run), &run, &keys), asked(DiskNo(1)));
+    assert_eq!(press(&mut open(&run), &run, &keys), asked(empty(1)), "an empty one is meant before others");
     run.report.as_mut().unwrap().inspection.disks.push(empty(2));
     let mut ui = open(&run);
     assert_eq!(press(&mut ui, &run, &keys), []);
@@ -418,7 +425,10 @@ fn an_empty_disk_can_be_filled() {
     let newest = snapshots.iter().filter(|s| s.good && s.purpose == Purpose::Keep).max_by_key(|s| s.counter).unwrap();
     let to = SnapRef::Prefix(newest.id.to_string());
     let onto = vec![Onto { saved: None, disk: DiskNo(0) }];
-    let fill = Action::Submit(Command::PlanRestore { to, onto, overwrite: vec![], new_ids: false });
+    let overwrite = vec![run.report.as_ref().unwrap().inspection.disks[0].identity()];
+    let fill = Action::Submit(Command::PlanRestore { to, onto, overwrite, new_ids: false });
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('1')]), std::slice::from_ref(&fill));
+    run.report.as_mut().unwrap().inspection.disks[0].volumes[0].content = Content::Unknown;
     assert_eq!(press(&mut open(&run), &run, &[Key::Char('1')]), [fill]);
 
     let run = asking_run(plan::Action::Restore { over: None }, true);
@@ -427,6 +437,29 @@ fn an_empty_disk_can_be_filled() {
     let mut ui = open(&run);
     let asked = press(&mut ui, &run, &[typed("restore"), vec![Key::Enter]].concat());
     assert!(matches!(asked[..], [Action::Submit(Command::Answer { approve: true, .. })]));
+
+    let mut run = asking_run(plan::Action::Restore { over: None }, true);
+    run.question.as_mut().unwrap().plan.disks.push(written_over());
+    assert_eq!(press(&mut open(&run), &run, &[typed("RESTORE"), vec![Key::Enter]].concat()), [], "something is lost");
+    let asked = press(&mut open(&run), &run, &[typed("OVERWRITE"), vec![Key::Enter]].concat());
+    assert!(matches!(asked[..], [Action::Submit(Command::Answer { approve: true, .. })]));
+}
+
+/// A disk that a plan writes over, though it holds something.
+fn written_over() -> DiskRestore {
+    DiskRestore {
+        disk: DiskNo(0),
+        saved_as: DiskNo(0),
+        hardware: hardware(),
+        disk_head: digest("head"),
+        holds: "bytes that are not zero".into(),
+        lost: true,
+        table: "GPT".into(),
+        parts: Vec::new(),
+        made: Vec::new(),
+        cleared: ExtentSet::new(),
+        at_most: ByteLen(1 << 30),
+    }
 }
 
 #[test]

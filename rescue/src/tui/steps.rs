@@ -7,7 +7,7 @@ use model::assessment::{Assessment, Change, Report};
 use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
-use model::id::{DiskNo, SnapRef, SnapshotId};
+use model::id::{SnapRef, SnapshotId};
 use model::inspection::{Content, Disk, Severity};
 use model::plan;
 use model::run_state::RunState;
@@ -84,35 +84,50 @@ fn saved_already(run: &RunState) -> Option<&SnapshotSummary> {
     timeline(run).into_iter().find(|s| all && Some(s.id) == since)
 }
 
-/// The one empty disk in front of us, which a saved state can be put onto; or why there is none to choose.
-pub fn empty_disk(run: &RunState) -> Result<DiskNo, String> {
-    let disks = run.report.iter().flat_map(|r| &r.inspection.disks);
-    let empty = |d: &&Disk| d.table.is_none() && d.volumes.iter().all(|v| v.content == Content::Empty);
-    let empty: Vec<DiskNo> = disks.filter(empty).map(|d| d.no).collect();
-    match empty.as_slice() {
-        [one] => Ok(*one),
-        [] => Err("No disk here is empty. One that holds something is written over on the command line only.".into()),
+/// The one disk in front of us that a saved state can be put onto, or why there is none to choose: it is empty, or else it has no
+/// partition table (any more) and nothing tells what is on it.
+pub fn bare_disk(run: &RunState) -> Result<&Disk, String> {
+    let disks = || run.report.iter().flat_map(|r| &r.inspection.disks).filter(|d| d.table.is_none());
+    let all = |d: &Disk, content: &Content| d.volumes.iter().all(|v| v.content == *content);
+    let mut bare: Vec<&Disk> = disks().filter(|d| all(d, &Content::Empty)).collect();
+    let mut are = "empty";
+    if bare.is_empty() {
+        bare = disks().filter(|d| all(d, &Content::Unknown)).collect();
+        are = "without a partition table";
+    }
+    match bare.as_slice() {
+        [one] => Ok(one),
+        [] => {
+            Err("No disk here is empty or without a partition table. One that holds something is written over on the \
+                   command line only."
+                .into())
+        }
         many => {
-            let names: Vec<String> = many.iter().map(ToString::to_string).collect();
-            Err(format!("{} are empty: attach only the one that is meant.", names.join(" and ")))
+            let names: Vec<String> = many.iter().map(|d| d.no.to_string()).collect();
+            Err(format!("{} are {are}: attach only the one that is meant.", names.join(" and ")))
         }
     }
 }
 
-/// The plan for putting a snapshot onto an empty disk.
-pub fn onto(to: SnapshotId, disk: DiskNo) -> Command {
-    let onto = vec![Onto { saved: None, disk }];
-    Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite: Vec::new(), new_ids: false }
+/// The plan for putting a snapshot onto a disk that is bare as far as can be seen at a glance. Where it turns out to hold something, the
+/// plan says that this is lost, and asks for another word.
+pub fn onto(to: SnapshotId, disk: &Disk) -> Command {
+    let onto = vec![Onto { saved: None, disk: disk.no }];
+    let overwrite = vec![disk.identity()];
+    Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite, new_ids: false }
 }
 
-/// Where nothing but an empty disk is in front of us, and the store is of one machine: its newest good state, or its newest.
+/// Where nothing but a bare disk is in front of us, and the store is of one machine: its newest good state, or its newest.
 fn replaced(run: &RunState, report: &Report) -> Option<Step> {
-    let disk = empty_disk(run).ok().filter(|_| report.systems.is_empty() && report.inspection.disks.len() == 1)?;
+    let disk = bare_disk(run).ok().filter(|_| report.systems.is_empty() && report.inspection.disks.len() == 1)?;
     let kept: Vec<&SnapshotSummary> = timeline(run).into_iter().filter(|s| s.purpose == Purpose::Keep).collect();
     let newest = kept.first()?;
     let one_machine = kept.iter().all(|s| s.machine.is(&newest.machine));
     let to = kept.iter().find(|s| s.good).unwrap_or(newest);
-    let says = format!("Put the state of {} onto the empty disk {disk} (shows the plan first)", words::time(to.taken));
+    let (at, no) = (words::time(to.taken), disk.no);
+    // At a glance: the plan knows more.
+    let shows = if disk.volumes.iter().all(|v| v.content == Content::Empty) { "looks empty" } else { "has no table" };
+    let says = format!("Put the state of {at} onto {no}, which {shows} (plan first)");
     one_machine.then(|| submit(says, onto(to.id, disk)))
 }
 

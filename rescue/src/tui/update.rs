@@ -22,11 +22,12 @@ const PASSPHRASE_MOST: usize = 1024;
 /// The word that stops a job that must not be stopped lightly.
 pub const STOP_WORD: &str = "STOP";
 
-/// The word that approves a plan: another one where the snapshot is of another machine.
+/// The word that approves a plan: another one where the snapshot is of another machine, and where something is lost for good.
 pub fn word(plan: &plan::RollbackPlan) -> &'static str {
     match plan.action {
         _ if plan.foreign.is_some() => "ANOTHER",
         plan::Action::Rollback => "ROLLBACK",
+        plan::Action::Restore { .. } if plan.disks.iter().any(|d| d.lost) => "OVERWRITE",
         plan::Action::Restore { .. } => "RESTORE",
         plan::Action::Repair => "REPAIR",
         plan::Action::Put => "PUT",
@@ -299,7 +300,7 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Char('n') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };
-            return match steps::empty_disk(run) {
+            return match steps::bare_disk(run) {
                 Ok(disk) => submit(ui, run, steps::onto(chosen.id, disk)),
                 Err(why) => {
                     ui.note = Some(why);

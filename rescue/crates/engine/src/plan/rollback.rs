@@ -631,14 +631,16 @@ impl<'a> Planner<'a> {
         if esp && matches!(saved.content, Content::Fat(_)) { Role::Esp } else { Role::None }
     }
 
-    /// The order in which volumes become valid again: what boots comes last.
+    /// The order in which volumes become valid again: what boots comes last. Where UEFI firmware is in sight it starts the ESP; else
+    /// the core of GRUB is what starts, and must not while the ESP, which a system mounts, is still locked.
     fn rank(&self, saved: &SavedVolume) -> u8 {
         match (self.role(saved), &saved.content) {
             (Role::Root, _) => 0,
             (Role::Boot, _) => 1,
             (_, Content::Swap(_)) => 3,
-            (_, Content::BiosBoot) => 4,
+            (_, Content::BiosBoot) if self.q.inspection.firmware.is_some() => 4,
             (Role::Esp, _) => 5,
+            (_, Content::BiosBoot) => 6,
             (Role::Other | Role::None, _) => 2,
         }
     }

@@ -7,6 +7,7 @@ use engine::plan::disks::pair;
 use engine::plan::rollback::{Facts, Question, Set, plan};
 use model::command::{Command, ExitCode};
 use model::event::Outcome;
+use model::firmware::BootSettings;
 use model::id::{Digest, DiskNo, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, FenceInfo, Inspection};
 use model::plan::{Action, RollbackPlan, TableRollback};
@@ -157,6 +158,20 @@ impl Desk {
         let checks = self.plan().checks;
         assert!(checks.iter().any(|c| !c.ok && c.says.as_str().contains(part)), "{checks:?}");
     }
+}
+
+/// The ESP where there is UEFI firmware, else the core of GRUB: nothing starts while anything is still fenced.
+#[test]
+fn what_starts_the_machine_becomes_valid_last() {
+    let mut desk = Desk::new(machine().now.clone());
+    let core = VolumePath::partition(DiskNo(0), 4);
+    let saved = desk.manifest.volumes.iter_mut().filter(|v| v.path == core).map(|v| &mut v.content);
+    let present = desk.inspection.disks[0].volumes.iter_mut().filter(|v| v.path == core).map(|v| &mut v.content);
+    saved.chain(present).for_each(|content| *content = Content::BiosBoot);
+    let order = |desk: &Desk| desk.plan().volumes.iter().filter_map(|v| v.path.number()).collect::<Vec<_>>();
+    assert_eq!(order(&desk), [3, 2, 1, 4]);
+    desk.inspection.firmware = Some(BootSettings::default());
+    assert_eq!(order(&desk), [3, 2, 4, 1]);
 }
 
 #[test]
