@@ -322,7 +322,8 @@ impl Manifest {
             headline: self.systems.first().map(|s| s.assessment.headline.clone()),
             kernel: self.systems.first().and_then(SystemReport::kernel),
             packages: self.systems.first().and_then(SystemReport::packages),
-            good: self.is_good(),
+            // A state that was never there was never in order.
+            good: self.is_good() && !matches!(self.purpose, Purpose::Composed { .. }),
             captured: ByteLen(self.volumes.iter().map(|v| v.captured.0).fold(0, u64::saturating_add)),
             cost: self.cost,
             label: None,
