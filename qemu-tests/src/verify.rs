@@ -75,6 +75,11 @@ const STEPS: &[Step] = &[
     step("consoles", "screen and serial line at once: one state, one decision", Runs::Machine),
     long("prove", "a real Debian is proven to start, and broken in three ways it is not", Runs::Machine),
     long(
+        "keep",
+        "the rescue composes a state that keeps what is in /root, and a real Debian comes up with it",
+        Runs::Machine,
+    ),
+    long(
         "breakages",
         "a real Debian, broken in seven ways on three machines, comes back by keystrokes each time",
         Runs::Machine,
