@@ -127,6 +127,21 @@ impl BootChain {
         self.links.iter().filter(|l| l.needed && l.state == LinkState::Broken)
     }
 
+    /// Of these, the ones that a start comes to whichever firmware it comes from. What breaks one way alone is none where the other one is
+    /// there and holds: a disk made for both often has one of them half.
+    pub fn broken_in_every_way(&self) -> impl Iterator<Item = &BootLink> {
+        let holds = |way: Way| {
+            let mut links = self.links.iter().filter(|l| l.way == way && l.needed).peekable();
+            links.peek().is_some() && links.all(|l| l.state != LinkState::Broken)
+        };
+        let (uefi, bios) = (holds(Way::Uefi), holds(Way::Bios));
+        self.broken().filter(move |l| match l.way {
+            Way::Any => true,
+            Way::Uefi => !bios,
+            Way::Bios => !uefi,
+        })
+    }
+
     /// Whether the chain resolves: it does where no needed link is broken and one way from a firmware holds in every link. A break
     /// on one way is a break, though the other way may hold: which one this machine's firmware goes is not known.
     pub fn state(&self) -> LinkState {
