@@ -208,3 +208,15 @@ impl Session {
         self.machine.wait_off(Duration::from_secs(90))
     }
 }
+
+/// The words stand on a screen, over line ends too: it breaks lines where they are full.
+///
+/// # Errors
+/// Where they do not, with the screen.
+pub fn must(screen: &str, words: &[&str]) -> Result<()> {
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.iter().find(|w| !flat(screen).contains(&flat(w))) {
+        None => Ok(()),
+        Some(w) => Err(format!("the screen does not say {w:?}:\n{screen}").into()),
+    }
+}

@@ -9,7 +9,7 @@ use qemu_tests::breakage::{Breakage, Start, Target};
 use qemu_tests::guest::{BOOT, Guest};
 use qemu_tests::machine::{Bus, Firmware, Parts, overlay, run};
 use qemu_tests::partitions::with_large_sectors;
-use qemu_tests::rescue::Session;
+use qemu_tests::rescue::{Session, must};
 use qemu_tests::{Result, history, rescue, target, workspace};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -240,13 +240,4 @@ fn comes_up(parts: &Parts, firmware: Firmware, sector: u32) -> Result<()> {
         COMMAND,
     )?;
     guest.poweroff()
-}
-
-/// The words stand there, over line ends too.
-fn must(screen: &str, words: &[&str]) -> Result<()> {
-    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match words.iter().find(|w| !flat(screen).contains(&flat(w))) {
-        None => Ok(()),
-        Some(w) => Err(format!("the screen does not say {w:?}:\n{screen}").into()),
-    }
 }

@@ -7,7 +7,7 @@
 
 use qemu_tests::large::{self, Large};
 use qemu_tests::machine::{Bus, Parts, overlay};
-use qemu_tests::rescue::Session;
+use qemu_tests::rescue::{Session, must};
 use qemu_tests::{Result, rescue, target, workspace};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -117,11 +117,4 @@ fn calm(session: Session) -> Result<()> {
 
 fn same(before: &large::Used, now: &large::Used, what: &str) -> Result<()> {
     if before == now { Ok(()) } else { Err(format!("{what}: {before:?} became {now:?}").into()) }
-}
-
-fn must(screen: &str, words: &[&str]) -> Result<()> {
-    match words.iter().find(|w| !screen.contains(**w)) {
-        None => Ok(()),
-        Some(w) => Err(format!("the screen does not say {w:?}:\n{screen}").into()),
-    }
 }

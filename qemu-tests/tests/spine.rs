@@ -4,7 +4,7 @@
 //! rollbacks is itself cut by a power loss. Looking and saving do not change a byte of the target's disk.
 
 use qemu_tests::machine::{Bus, Parts, content_hash, overlay};
-use qemu_tests::rescue::Session;
+use qemu_tests::rescue::{Session, must};
 use qemu_tests::{Result, history, rescue, target, workspace};
 use std::time::Instant;
 
@@ -80,11 +80,4 @@ fn main() -> Result<()> {
     history::is_whole(&alone("whole-again"))?;
     say("done");
     Ok(())
-}
-
-fn must(screen: &str, words: &[&str]) -> Result<()> {
-    match words.iter().find(|w| !screen.contains(**w)) {
-        None => Ok(()),
-        Some(w) => Err(format!("the screen does not say {w:?}:\n{screen}").into()),
-    }
 }

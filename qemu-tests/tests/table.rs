@@ -6,7 +6,7 @@
 use model::units::SectorSize;
 use qemu_tests::guest::Guest;
 use qemu_tests::machine::{Bus, Firmware, Parts, run};
-use qemu_tests::rescue::Session;
+use qemu_tests::rescue::{Session, must};
 use qemu_tests::{Result, rescue, target, workspace};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -170,11 +170,4 @@ fn loader(disk: &Path, good: &Tables) -> Result<()> {
 fn zero(disk: &Path, at: u64, len: u64) -> Result<()> {
     File::options().write(true).open(disk)?.write_all_at(&vec![0; usize::try_from(len)?], at)?;
     Ok(())
-}
-
-fn must(screen: &str, words: &[&str]) -> Result<()> {
-    match words.iter().find(|w| !screen.contains(**w)) {
-        None => Ok(()),
-        Some(w) => Err(format!("the screen does not say {w:?}:\n{screen}").into()),
-    }
 }

@@ -5,7 +5,7 @@ use image_builder::cpio::{Archive, Node};
 use image_builder::initramfs::{self, Sources};
 use image_builder::kernel::Kernel;
 use qemu_tests::machine::{Bus, Machine, Parts, content_hash};
-use qemu_tests::rescue::Session;
+use qemu_tests::rescue::{Session, must};
 use qemu_tests::small::{self, Harm};
 use qemu_tests::{Result, rescue, workspace};
 use std::fs;
@@ -229,13 +229,4 @@ fn ends_with(code: u8) -> Vec<u8> {
     }
     out.extend(text);
     out
-}
-
-fn must(screen: &str, words: &[&str]) -> Result<()> {
-    // The screen breaks lines; what is looked for may stand across two.
-    let flat = screen.split_whitespace().collect::<Vec<_>>().join(" ");
-    match words.iter().find(|w| !flat.contains(**w)) {
-        None => Ok(()),
-        Some(w) => Err(format!("the screen does not say {w:?}:\n{screen}").into()),
-    }
 }

@@ -5,6 +5,7 @@ use model::assessment::{Assessment, Change, Confidence, Facet, Installation, Sta
 use model::boot::Way;
 use model::evidence::{PackageManager, PackageState};
 use model::inspection::Severity;
+use std::borrow::Cow;
 
 /// Most packages named.
 const MOST_NAMED: usize = 3;
@@ -168,52 +169,59 @@ fn packages(all: &[PackageState]) -> String {
     }
 }
 
+/// What to do next, and what goes for any state.
 fn advice(verdict: &Verdict<'_>) -> String {
     let (a, case) = (&verdict.assessment, verdict.case);
-    let stale = case.resume_image().is_some() && a.termination.value != Termination::Hibernated;
+    let mut advice = first_step(verdict).into_owned();
+    if case.resume_image().is_some() && a.termination.value != Termination::Hibernated {
+        advice.push_str(" A hibernated system stands in its swap area and may be out of date: do not let it wake.");
+    }
+    if case.root().is_some_and(|r| r.errors) {
+        advice.push_str(" Have its file system checked (`e2fsck -f`), and its disk.");
+    }
+    advice
+}
+
+fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
+    let (a, case) = (&verdict.assessment, verdict.case);
     // What keeps it from starting comes before what is only advisable; where packages are half done, that is likely why.
     let packages_fine = !matches!(a.installation.value, Installation::Interrupted | Installation::Broken);
     if case.chain_break().is_some() && packages_fine && a.termination.value != Termination::Hibernated {
-        let text = "See what `repair-boot` can put right (it shows first what it would write), or go back to the newest good snapshot; \
-                    both can be undone.";
-        return finish(case, stale, text);
+        return "See what `repair-boot` can put right (it shows first what it would write), or go back to the newest good snapshot; \
+                both can be undone."
+            .into();
     }
-    let first = if a.start.value == Start::Failed && a.start.confidence > Confidence::Weak {
-        "Go back to the newest good snapshot; the present state is saved first, so that this can be undone."
-    } else {
-        match (a.installation.value, a.termination.value) {
-            (Installation::Interrupted, _) => {
-                let mend = mend(case);
-                return finish(
-                    case,
-                    stale,
-                    &format!("Take a snapshot, then either go back to the newest good one, or start it and {mend}."),
-                );
-            }
-            (Installation::Broken, _) => {
-                let mend = mend(case);
-                let text = format!(
-                    "Take a snapshot, then start it and {mend}; if that fails, go back to the newest good snapshot."
-                );
-                return finish(case, stale, &text);
-            }
-            (_, Termination::Hibernated) => {
-                "Start it to wake it and shut it down, or go back to a snapshot: what was open and not saved is lost then."
-            }
-            (_, Termination::Abrupt) => {
-                "Take a snapshot before anything else; its file systems repair themselves when it starts. If it does not \
-                 start, go back to the newest good snapshot."
-            }
-            (_, Termination::Clean) if a.change.value == Change::Unchanged => {
-                "There is nothing to do: no file system was written since the last snapshot."
-            }
-            (_, Termination::Clean | Termination::Never) if a.is_good() && !damaged(case) => {
-                "This is a good moment for a snapshot."
-            }
-            _ => "Take a snapshot before anything else.",
+    if a.start.value == Start::Failed && a.start.confidence > Confidence::Weak {
+        return "Go back to the newest good snapshot; the present state is saved first, so that this can be undone."
+            .into();
+    }
+    match (a.installation.value, a.termination.value) {
+        (Installation::Interrupted, _) => {
+            let mend = mend(case);
+            format!("Take a snapshot, then either go back to the newest good one, or start it and {mend}.").into()
         }
-    };
-    finish(case, stale, first)
+        (Installation::Broken, _) => {
+            let mend = mend(case);
+            format!("Take a snapshot, then start it and {mend}; if that fails, go back to the newest good snapshot.")
+                .into()
+        }
+        (_, Termination::Hibernated) => {
+            "Start it to wake it and shut it down, or go back to a snapshot: what was open and not saved is lost then."
+                .into()
+        }
+        (_, Termination::Abrupt) => {
+            "Take a snapshot before anything else; its file systems repair themselves when it starts. If it does not \
+             start, go back to the newest good snapshot."
+                .into()
+        }
+        (_, Termination::Clean) if a.change.value == Change::Unchanged => {
+            "There is nothing to do: no file system was written since the last snapshot.".into()
+        }
+        (_, Termination::Clean | Termination::Never) if a.is_good() && !damaged(case) => {
+            "This is a good moment for a snapshot.".into()
+        }
+        _ => "Take a snapshot before anything else.".into(),
+    }
 }
 
 /// What puts packages in order again, in the words of who manages them.
@@ -227,18 +235,6 @@ fn mend(case: &Case<'_>) -> &'static str {
         Some(PackageManager::Pacman) => "remove `/var/lib/pacman/db.lck`, if it is there, and run `pacman -Syu`",
         Some(PackageManager::Apk) => "run `apk fix`",
     }
-}
-
-/// The advice, with what goes for any state.
-fn finish(case: &Case<'_>, stale: bool, first: &str) -> String {
-    let mut advice = first.to_owned();
-    if stale {
-        advice.push_str(" A hibernated system stands in its swap area and may be out of date: do not let it wake.");
-    }
-    if case.root().is_some_and(|r| r.errors) {
-        advice.push_str(" Have its file system checked (`e2fsck -f`), and its disk.");
-    }
-    advice
 }
 
 #[cfg(test)]

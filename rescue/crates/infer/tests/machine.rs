@@ -7,7 +7,7 @@
 mod common;
 
 use common::{at, facts};
-use infer::{Source, combine, parse};
+use infer::{Files, Source, combine, parse, parse_database};
 use model::evidence::{EndKind, Evidence, Fact};
 
 const DIR: &str = "/var/log/journal/51cf6ccc767e4b04a52ea314ea229dd7";
@@ -71,7 +71,10 @@ fn the_login_record() {
 
 #[test]
 fn the_login_record_that_took_its_place() {
-    let parsed = |bytes: &[u8]| parse(Source::Wtmpdb, &at("/var/log/wtmp.db"), &unpacked(bytes));
+    let parsed = |bytes: &[u8]| {
+        let files = Files { database: &unpacked(bytes), wal: None, journal: None };
+        parse_database(Source::Wtmpdb, &at("/var/log/wtmp.db"), files)
+    };
     let cut = parsed(include_bytes!("fixtures/wtmpdb-cut.db.zst"));
     assert_eq!(cut[0].fact, Fact::WtmpLastBoot { shutdown_follows: false, run_level: None });
     assert_eq!(cut[0].time.unwrap().at.to_string(), "2026-11-30 09:23:22");

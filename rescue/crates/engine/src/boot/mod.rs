@@ -15,6 +15,7 @@ mod patched;
 use crate::comparison::Planned;
 use crate::gather;
 use crate::jobs::{Done, Jobs, Making, stands};
+use crate::parser::Overruled;
 use crate::plan::rollback::{Set, plain, writes_the_same};
 use crate::plan::snapshot;
 use crate::run::capture::{MoreTable, capture};
@@ -32,7 +33,7 @@ use model::plan::{Action, RollbackPlan, TableRollback};
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose, Receipt, SavedDisk, SavedVolume};
 use model::text::DisplayText;
 use model::units::{ByteLen, ExtentSet};
-use patched::{PatchedDisks, PatchedParser};
+use patched::{Patched, patched};
 use std::collections::BTreeSet;
 
 /// Works out what can be put right, asks, and does it.
@@ -201,9 +202,9 @@ impl Repair<'_> {
             let says = "this plan cannot be carried out";
             return Err(Stop::failed(ExitCode::Refused, says, "nothing was written; see what had to be so"));
         }
-        let devices = PatchedDisks::new(cx.devices.disks(), &report.inspection, &self.repairs.patches);
+        let devices = patched(cx.devices.disks(), &report.inspection, &self.repairs.patches);
         let devices = devices.map_err(|why| Stop::failed(ExitCode::Failed, why, "nothing was written"))?;
-        let parser = PatchedParser { parser: cx.parser, patches: &self.repairs.patches };
+        let parser = Overruled { parser: cx.parser, by: Patched(&self.repairs.patches) };
         let with = Context { devices: &devices, parser: &parser, ..*cx };
         let machine = gather::machine(&report.inspection);
         let parent = pending::last_known(cx.store, &machine).map(|(id, _)| id);

@@ -8,11 +8,13 @@ mod checked;
 mod child;
 mod desk;
 mod handed;
+mod overruled;
 mod role;
 mod wire;
 
 pub use child::Child;
 pub use desk::Local;
+pub(crate) use overruled::{Overrule, Overruled};
 pub use role::serve;
 
 use disk::table::TableReading;

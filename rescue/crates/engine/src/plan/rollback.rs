@@ -1,16 +1,18 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
-use super::disks::{Pair, same_machine, same_partitions};
+mod role;
+mod tables;
+
+use super::disks::{Pair, same_machine};
 use super::elsewhere::{self, Mark};
-use super::firmware;
 use super::snapshot::mount_point;
 use disk::fence::FENCE_LEN;
-use model::firmware::VariableWrite;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
-use model::inspection::{Content, Disk, GPT_ESP, Hardware, Inspection, System, Volume};
+use model::inspection::{Content, Disk, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
 use model::snapshot::{Machine, Manifest, Purpose, SavedDisk, SavedVolume, SnapshotSummary};
 use model::text::DisplayText;
+use role::Role;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which volumes of the snapshot are to be written.
@@ -515,134 +517,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn tables(&mut self, volumes: &[VolumeRollback]) -> Vec<TableRollback> {
-        let q = self.q;
-        let mut tables = Vec::new();
-        for pair in q.pairs {
-            let Ok(no) = pair.present else { continue };
-            if !volumes.iter().any(|v| v.path.disk() == no) {
-                continue;
-            }
-            let (Some(saved), Some(disk)) = (self.saved_disk(pair.saved), q.inspection.disk(no)) else { continue };
-            tables.push(self.table(saved, disk, volumes));
-        }
-        tables
-    }
-
-    /// The firmware's boot entries that start from what is written.
-    fn firmware(&mut self, volumes: &[VolumeRollback]) -> Vec<VariableWrite> {
-        let q = self.q;
-        let Some(now) = &q.inspection.firmware else { return Vec::new() };
-        match (q.of, &q.manifest.firmware) {
-            // An undo or a completion treats them as the write-back did.
-            (Some(of), _) => {
-                let (writes, left) = firmware::again(&of.firmware, now, matches!(q.action, Action::Undo { .. }));
-                left.iter().for_each(|says| self.warn(says));
-                writes
-            }
-            (None, Some(saved)) => {
-                let guid = |v: &VolumeRollback| {
-                    let table = self.saved_disk(v.saved_as.disk())?.table.as_ref()?;
-                    table.partitions.iter().find(|p| Some(p.number) == v.saved_as.number())?.guid.clone()
-                };
-                firmware::restored(saved, now, &volumes.iter().filter_map(guid).collect())
-            }
-            (None, None) => Vec::new(),
-        }
-    }
-
-    fn table(&mut self, saved: &SavedDisk, disk: &Disk, volumes: &[VolumeRollback]) -> TableRollback {
-        let q = self.q;
-        let untouched = TableRollback::Untouched { disk: disk.no };
-        let (Some(then), Some(now), Some(map)) = (&saved.table, &disk.table, saved.table_map) else { return untouched };
-        let differs = q.facts.tables.get(&saved.no).copied().unwrap_or(false);
-        let why = match q.of {
-            // An undo or a completion treats the table as the write-back did.
-            Some(of) => {
-                // Disks may have been numbered anew since: their numbers then are those of the undo snapshot, and lead to those
-                // of the snapshot gone to through its volumes.
-                let then = |d: DiskNo| match q.action {
-                    Action::Undo { .. } => d == saved.no,
-                    Action::Rollback
-                    | Action::Restore { .. }
-                    | Action::Repair
-                    | Action::Put
-                    | Action::Resume { .. } => {
-                        of.volumes.iter().any(|v| v.path.disk() == d && v.saved_as.disk() == saved.no)
-                    }
-                };
-                let repaired = |t: &TableRollback| matches!(t, TableRollback::Repair { disk: d, .. } if then(*d));
-                if !of.tables.iter().any(repaired) {
-                    return untouched;
-                }
-                "the write-back rewrote it"
-            }
-            None if now.from_backup => "its first copy is damaged",
-            None if differs && self.boots(volumes, disk.no) => {
-                "a copy of it, or the boot code before the partitions, differs"
-            }
-            None => return untouched,
-        };
-        let on_a_volume = disk.volumes.iter().any(|v| now.raw.iter().any(|raw| raw.intersect(v.extent).is_some()));
-        if on_a_volume
-            || !same_partitions(then, now)
-            || then.raw != now.raw
-            || saved.hardware.size != disk.hardware.size
-        {
-            self.warn(format!("the partition table of {} differs from the snapshot's and is left as it is", disk.no));
-            return untouched;
-        }
-        let (hardware, disk_head) = (plain(&disk.hardware), disk.head);
-        TableRollback::Repair { disk: disk.no, why: why.into(), map, hardware, disk_head }
-    }
-
-    /// True where the plan writes part of a boot set on that disk: a BIOS boot loader's first stage belongs to it.
-    fn boots(&self, volumes: &[VolumeRollback], disk: DiskNo) -> bool {
-        volumes.iter().filter(|v| v.path.disk() == disk).any(|v| {
-            let saved = self.q.manifest.volumes.iter().find(|s| s.path == v.saved_as);
-            saved.is_some_and(|s| {
-                s.content == Content::BiosBoot || matches!(self.role(s), Role::Root | Role::Boot | Role::Esp)
-            })
-        })
-    }
-
     fn mount(&self, saved: &SavedVolume) -> Option<String> {
         mounted(saved, self.q.manifest)
-    }
-
-    fn role(&self, saved: &SavedVolume) -> Role {
-        let q = self.q;
-        let partition = self
-            .saved_disk(saved.path.disk())
-            .and_then(|d| d.table.as_ref())
-            .and_then(|t| t.partitions.iter().find(|p| Some(p.number) == saved.path.number()));
-        let esp = partition.is_some_and(|p| p.type_id == GPT_ESP);
-        for s in q.manifest.systems.iter().map(|s| &s.system) {
-            if s.root == saved.path {
-                return Role::Root;
-            }
-            if s.boot.iter().any(|(_, v)| *v == saved.path) {
-                return if esp || matches!(saved.content, Content::Fat(_)) { Role::Esp } else { Role::Boot };
-            }
-            if s.other.iter().any(|(_, v)| *v == saved.path) {
-                return Role::Other;
-            }
-        }
-        if esp && matches!(saved.content, Content::Fat(_)) { Role::Esp } else { Role::None }
-    }
-
-    /// The order in which volumes become valid again: what boots comes last. Where UEFI firmware is in sight it starts the ESP; else
-    /// the core of GRUB is what starts, and must not while the ESP, which a system mounts, is still locked.
-    fn rank(&self, saved: &SavedVolume) -> u8 {
-        match (self.role(saved), &saved.content) {
-            (Role::Root, _) => 0,
-            (Role::Boot, _) => 1,
-            (_, Content::Swap(_)) => 3,
-            (_, Content::BiosBoot) if self.q.inspection.firmware.is_some() => 4,
-            (Role::Esp, _) => 5,
-            (_, Content::BiosBoot) => 6,
-            (Role::Other | Role::None, _) => 2,
-        }
     }
 }
 
@@ -653,15 +529,6 @@ pub(super) fn mounted(saved: &SavedVolume, manifest: &Manifest) -> Option<String
     let volume = Volume { path: saved.path.clone(), extent: saved.extent, content: Content::Unknown };
     let (at, system) = mount_point(&volume, &then)?;
     Some(format!("{at} of {system}"))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Root,
-    Boot,
-    Esp,
-    Other,
-    None,
 }
 
 pub(super) fn kind(content: &Content) -> &'static str {

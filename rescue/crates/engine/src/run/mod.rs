@@ -32,6 +32,7 @@ mod stopped;
 pub(crate) mod tables;
 mod taking;
 mod target;
+pub(crate) mod unwritable;
 mod whole_disk;
 pub mod write_back;
 

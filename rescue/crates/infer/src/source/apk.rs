@@ -4,18 +4,15 @@
 //! not write, tells each run: the command and when (UTC), what is done with each package, and `OK:` or a count of errors at the end.
 
 use super::bytes::{head, tail};
+use super::transaction::{History, Transaction, short};
 use super::{evidence, local_time, nul_run, stamp, unreadable};
 use crate::want::{APK_INSTALLED, LOG_TAIL};
-use model::evidence::{Evidence, Fact, Origin, PackageManager, PackageState, Stamp};
+use model::evidence::{Evidence, Fact, Origin, PackageManager, PackageState};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 
 /// Packages not in order that are told.
 const MOST_TOLD: usize = 64;
-/// Runs told.
-const MOST_RUNS: usize = 3;
-/// Longest text told.
-const MOST_TEXT: usize = 200;
 
 /// Reads what is installed.
 pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
@@ -24,10 +21,10 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         Err(e) => return vec![unreadable(origin, "apk's database", &e.to_string())],
     };
     let (mut installed, mut broken) = (0u32, Vec::new());
-    let (mut name, mut version) = (String::new(), String::new());
+    let (mut name, mut version) = (DisplayText::default(), DisplayText::default());
     for line in bytes.split(|b| *b == b'\n') {
         let Some((key, value)) = line.split_at_checked(2) else { continue };
-        let text = || DisplayText::new(&String::from_utf8_lossy(value)).shortened(MOST_TEXT);
+        let text = || short(&String::from_utf8_lossy(value));
         match key {
             b"P:" => {
                 installed = installed.saturating_add(1);
@@ -37,7 +34,7 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
             // `f`: files are missing, `s` and `x`: its scripts or extended attributes failed. A capital S is a matter of taste (`apk_pkg_ipkg`).
             b"f:" if value.iter().any(|b| matches!(b, b'f' | b's' | b'x')) && broken.len() < MOST_TOLD => {
                 let state = DisplayText::new(&format!("marked {}", text()));
-                broken.push(PackageState { name: name.as_str().into(), version: version.as_str().into(), state });
+                broken.push(PackageState { name: name.clone(), version: version.clone(), state });
             }
             _ => {}
         }
@@ -57,6 +54,9 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     )]
 }
 
+const HISTORY: History =
+    History { manager: PackageManager::Apk, program: "", ended: "ended", open: "has no end in apk's log" };
+
 /// Reads the end of the log.
 pub(super) fn parse_log(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     let (at, bytes) = match tail(file, LOG_TAIL) {
@@ -64,45 +64,18 @@ pub(super) fn parse_log(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         Err(e) => return vec![unreadable(origin, "apk's log", &e.to_string())],
     };
     let mut found = nul_run::find(origin, at, &bytes);
-    let runs = runs(&bytes);
-    for (age, run) in (0..).zip(runs.into_iter().rev().filter(|r| !r.packages.is_empty()).take(MOST_RUNS)) {
-        let command = DisplayText::new(&run.command).shortened(MOST_TEXT);
-        let how = match (run.ended, run.failed) {
-            (_, true) => "failed",
-            (true, false) => "ended",
-            (false, false) => "has no end in apk's log",
-        };
-        let says = format!("{}: {how}", DisplayText::new(&command).shortened(60));
-        let fact = Fact::Transaction {
-            manager: PackageManager::Apk,
-            age,
-            command: DisplayText::new(&command),
-            ended: run.ended,
-            failed: run.failed,
-            packages: run.packages,
-        };
-        found.push(evidence(origin, fact, &says, run.began));
-    }
+    found.extend(HISTORY.newest(origin, runs(&bytes)));
     found
 }
 
-#[derive(Default)]
-struct Run {
-    began: Option<Stamp>,
-    command: String,
-    ended: bool,
-    failed: bool,
-    packages: Vec<DisplayText>,
-}
-
-/// The runs in a log, oldest first.
-fn runs(bytes: &[u8]) -> Vec<Run> {
-    let mut all: Vec<Run> = Vec::new();
+/// The runs in a log that did something, oldest first.
+fn runs(bytes: &[u8]) -> Vec<Transaction> {
+    let mut all: Vec<Transaction> = Vec::new();
     for line in bytes.split(|b| matches!(b, b'\n' | 0)) {
         let text = String::from_utf8_lossy(line);
         if let Some((command, time)) = text.strip_prefix("Running `").and_then(|rest| rest.rsplit_once("` at ")) {
             let began = local_time(time).map(|local| stamp(local.at));
-            all.push(Run { began, command: command.to_owned(), ..Run::default() });
+            all.push(Transaction { began, command: command.to_owned(), ..Transaction::default() });
             continue;
         }
         let Some(run) = all.last_mut() else { continue };
@@ -115,12 +88,11 @@ fn runs(bytes: &[u8]) -> Vec<Run> {
                 "Installing" | "Upgrading" | "Downgrading" | "Purging" | "Reinstalling" | "Replacing",
                 name,
                 ..,
-            ] if count.starts_with('(') && run.packages.len() < MOST_TOLD => {
-                run.packages.push(DisplayText::new(&DisplayText::new(name).shortened(MOST_TEXT)));
-            }
+            ] if count.starts_with('(') => run.package(name),
             _ => {}
         }
     }
+    all.retain(|run| !run.packages.is_empty());
     all
 }
 

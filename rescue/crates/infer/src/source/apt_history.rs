@@ -4,27 +4,14 @@
 //! decides. This tells what was being done.
 
 use super::bytes::tail;
-use super::{evidence, local_time, nul_run, unreadable};
+use super::transaction::{History, Transaction};
+use super::{local_time, nul_run, unreadable};
 use crate::want::LOG_TAIL;
-use model::evidence::{Evidence, Fact, Origin, PackageManager, Stamp};
+use model::evidence::{Evidence, Origin, PackageManager};
 use model::ports::ReadAt;
-use model::text::DisplayText;
 
-/// Transactions told.
-const MOST_TOLD: usize = 3;
-/// Packages told of each.
-const MOST_PACKAGES: usize = 64;
-/// Longest text told.
-const MOST_TEXT: usize = 200;
-
-#[derive(Debug, Default)]
-struct Transaction {
-    started: Option<Stamp>,
-    command: String,
-    ended: bool,
-    failed: bool,
-    packages: Vec<DisplayText>,
-}
+const HISTORY: History =
+    History { manager: PackageManager::Apt, program: "", ended: "ended", open: "has no end in apt's history" };
 
 /// Reads the end of the history.
 pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
@@ -33,25 +20,7 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         Err(e) => return vec![unreadable(origin, "apt's history", &e.to_string())],
     };
     let mut found = nul_run::find(origin, at, &bytes);
-    for (age, t) in (0..).zip(transactions(&bytes).into_iter().rev().take(MOST_TOLD)) {
-        let short = DisplayText::new(&t.command).shortened(60);
-        let what = if short.is_empty() { "a transaction" } else { short.as_str() };
-        let how = match (t.ended, t.failed) {
-            (_, true) => "failed",
-            (true, false) => "ended",
-            (false, false) => "has no end in apt's history",
-        };
-        let says = format!("{what}: {how}");
-        let fact = Fact::Transaction {
-            manager: PackageManager::Apt,
-            age,
-            command: DisplayText::new(&t.command),
-            ended: t.ended,
-            failed: t.failed,
-            packages: t.packages,
-        };
-        found.push(evidence(origin, fact, &says, t.started));
-    }
+    found.extend(HISTORY.newest(origin, transactions(&bytes)));
     found
 }
 
@@ -62,17 +31,16 @@ fn transactions(bytes: &[u8]) -> Vec<Transaction> {
         let text = String::from_utf8_lossy(line);
         let Some((key, value)) = text.split_once(": ") else { continue };
         if key == "Start-Date" {
-            all.push(Transaction { started: local_time(value), ..Transaction::default() });
+            all.push(Transaction { began: local_time(value), ..Transaction::default() });
             continue;
         }
         let Some(t) = all.last_mut() else { continue };
         match key {
-            "Commandline" => t.command = DisplayText::new(value).shortened(MOST_TEXT),
+            "Commandline" => t.command = value.to_owned(),
             "Error" => t.failed = true,
             "End-Date" => t.ended = true,
             "Install" | "Upgrade" | "Downgrade" | "Remove" | "Purge" | "Reinstall" => {
-                let room = MOST_PACKAGES.saturating_sub(t.packages.len());
-                t.packages.extend(packages(value).take(room));
+                packages(value).for_each(|name| t.package(name));
             }
             _ => {}
         }
@@ -81,17 +49,18 @@ fn transactions(bytes: &[u8]) -> Vec<Transaction> {
 }
 
 /// The names in `libc6:amd64 (2.36-8, 2.36-9), tar:amd64 (1.34, automatic)`.
-fn packages(value: &str) -> impl Iterator<Item = DisplayText> {
-    value.split("), ").filter_map(|item| {
-        let name = item.split([' ', ':', '(']).next().unwrap_or_default();
-        (!name.is_empty()).then(|| DisplayText::new(&DisplayText::new(name).shortened(MOST_TEXT)))
-    })
+fn packages(value: &str) -> impl Iterator<Item = &str> {
+    let name = |item: &str| item.find([' ', ':', '(']).unwrap_or(item.len());
+    value.split("), ").filter_map(move |item| item.get(..name(item))).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::test::at;
+    use super::super::transaction::MOST_PACKAGES;
     use super::*;
+    use model::evidence::Fact;
+    use model::text::DisplayText;
 
     const HISTORY: &str = "\nStart-Date: 2026-11-20  10:00:00\nCommandline: apt install tar\nInstall: tar:amd64 (1.34)\n\
         End-Date: 2026-11-20  10:00:05\n\nStart-Date: 2026-11-21  10:00:00\nCommandline: apt upgrade\n\

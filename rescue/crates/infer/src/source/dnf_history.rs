@@ -5,22 +5,17 @@
 //! come to its end for other reasons. rpm's database has what is installed.
 
 use super::sqlite::{Database, Files, Order, Table};
-use super::{evidence, stamp, unreadable};
+use super::transaction::{History, MOST_PACKAGES, MOST_TOLD, Transaction, short};
+use super::{stamp, unreadable};
 use crate::want::DATABASE;
-use model::evidence::{Evidence, Fact, Origin, PackageManager};
+use model::evidence::{Evidence, Origin, PackageManager};
 use model::ports::UnixMicros;
 use model::text::DisplayText;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// Transactions told.
-const MOST_TOLD: u32 = 3;
-/// Packages told of the newest.
-const MOST_PACKAGES: usize = 64;
 /// Rows of packages that are looked at for these.
 const MOST_ROWS: usize = 20_000;
-/// Longest text told.
-const MOST_TEXT: usize = 200;
 
 /// What the state of a transaction is called, and what it says.
 struct Layout {
@@ -35,6 +30,14 @@ const DNF4: Layout = Layout { state: "state", ended: 1, failed: 2, command: "cmd
 /// `TransactionState` of dnf 5: 1 started, 2 ok, 3 error.
 const DNF5: Layout = Layout { state: "state_id", ended: 2, failed: 3, command: "description" };
 
+const HISTORY: History = History {
+    manager: PackageManager::Dnf,
+    // Of its command line the program's own name is not kept.
+    program: "dnf ",
+    ended: "ended",
+    open: "has no end in dnf's history",
+};
+
 /// Reads the newest transactions.
 pub(super) fn parse(origin: &Origin, files: Files<'_>) -> Vec<Evidence> {
     read(origin, files).unwrap_or_else(|e| vec![unreadable(origin, "dnf's history", &e)])
@@ -44,43 +47,26 @@ fn read(origin: &Origin, files: Files<'_>) -> Result<Vec<Evidence>, String> {
     let mut database = Database::open(files, DATABASE)?;
     let Some(table) = database.table("trans")? else { return Err("it has no table of transactions".to_owned()) };
     let layout = if table.column(DNF5.state).is_some() { DNF5 } else { DNF4 };
-    let (mut found, mut newest, mut age) = (Vec::new(), None, 0u32);
+    let (mut told, mut newest) = (Vec::new(), None);
     database.rows(&table, Order::Newest, &mut |row| {
         let state = table.value(row, layout.state).int();
         let began = table.value(row, "dt_begin").int();
-        let ended = state == Some(layout.ended);
-        let failed = state == Some(layout.failed);
-        let command = DisplayText::new(&table.value(row, layout.command).text().unwrap_or_default());
-        let command = DisplayText::new(&command.shortened(MOST_TEXT));
         newest = newest.or(Some(row.number));
-        found.push((
-            began,
-            Fact::Transaction { manager: PackageManager::Dnf, age, command, ended, failed, packages: Vec::new() },
-        ));
-        age += 1;
-        if age < MOST_TOLD { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        told.push(Transaction {
+            began: began.map(|at| stamp(UnixMicros::from_seconds(at))),
+            command: table.value(row, layout.command).text().unwrap_or_default(),
+            ended: state == Some(layout.ended),
+            failed: state == Some(layout.failed),
+            packages: Vec::new(),
+        });
+        if told.len() < MOST_TOLD { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     // Names are a help for people: where they cannot be had, the transaction still is what it is.
-    if let (Some(number), Some((_, Fact::Transaction { packages, .. }))) = (newest, found.first_mut()) {
-        *packages = names(&mut database, number).unwrap_or_default();
+    if let (Some(number), Some(newest)) = (newest, told.first_mut()) {
+        newest.packages = names(&mut database, number).unwrap_or_default();
     }
-    Ok(found.into_iter().map(|(began, fact)| told(origin, began, fact)).collect())
-}
-
-fn told(origin: &Origin, began: Option<i64>, fact: Fact) -> Evidence {
-    let says = match &fact {
-        Fact::Transaction { command, ended, failed, .. } => {
-            let what = if command.as_str().is_empty() { "a transaction".to_owned() } else { command.shortened(60) };
-            let how = match (ended, failed) {
-                (_, true) => "failed",
-                (true, false) => "ended",
-                (false, false) => "has no end in dnf's history",
-            };
-            format!("dnf {what}: {how}")
-        }
-        _ => String::new(),
-    };
-    evidence(origin, fact, &says, began.map(|at| stamp(UnixMicros::from_seconds(at))))
+    told.reverse();
+    Ok(HISTORY.newest(origin, told))
 }
 
 /// The names of the packages of a transaction of dnf 4.
@@ -97,11 +83,11 @@ fn names(database: &mut Database<'_>, transaction: i64) -> Result<Vec<DisplayTex
     let mut names = BTreeSet::new();
     collect(database, &packages, |row| {
         if packages.value(row, "item_id").int().is_some_and(|item| wanted.contains(&item)) {
-            names.extend(packages.value(row, "name").text().map(|name| DisplayText::new(&name).shortened(MOST_TEXT)));
+            names.extend(packages.value(row, "name").text());
         }
         names.len() < wanted.len()
     })?;
-    Ok(names.iter().map(|name| DisplayText::new(name)).collect())
+    Ok(names.iter().map(|name| short(name)).collect())
 }
 
 /// Gives the newest rows, while `each` wants more.

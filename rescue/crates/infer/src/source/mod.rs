@@ -16,6 +16,7 @@ mod nul_run;
 mod pacman;
 mod rpm_database;
 mod sqlite;
+mod transaction;
 mod volume;
 mod wtmp;
 mod wtmpdb;
@@ -60,12 +61,15 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         | Source::Loader
         | Source::Fstab
         | Source::GrubConfig => boot_files::parse(source, origin, file),
-        Source::Wtmpdb | Source::RpmDatabase | Source::DnfHistory => {
-            parse_database(source, origin, Files { database: file, wal: None, journal: None })
-        }
-        Source::Leftovers | Source::BootDir | Source::ModuleDirs | Source::EspLoaders | Source::PacmanPackage => {
-            Vec::new()
-        }
+        // Looked at in other ways: `parse_database`, `parse_listing`.
+        Source::Wtmpdb
+        | Source::RpmDatabase
+        | Source::DnfHistory
+        | Source::Leftovers
+        | Source::BootDir
+        | Source::ModuleDirs
+        | Source::EspLoaders
+        | Source::PacmanPackage => Vec::new(),
     }
 }
 

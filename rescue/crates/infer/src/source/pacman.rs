@@ -4,28 +4,15 @@
 //! was killed, or by a power cut. A package whose directory in the local database lacks `desc` is one that was being put there.
 
 use super::bytes::tail;
+use super::transaction::{History, Transaction, short};
 use super::{evidence, nul_run, trusted, unreadable};
 use crate::want::LOG_TAIL;
 use model::evidence::{ClockTrust, Evidence, Fact, Origin, PackageManager, PackageState, Stamp};
 use model::inspection::ListedFile;
 use model::ports::{ReadAt, UnixMicros};
-use model::text::DisplayText;
 
-/// Transactions told.
-const MOST_TOLD: usize = 3;
-/// Packages told of each.
-const MOST_PACKAGES: usize = 64;
-/// Longest text told.
-const MOST_TEXT: usize = 200;
-
-#[derive(Default)]
-struct Transaction {
-    began: Option<Stamp>,
-    command: String,
-    ended: bool,
-    failed: bool,
-    packages: Vec<DisplayText>,
-}
+const HISTORY: History =
+    History { manager: PackageManager::Pacman, program: "", ended: "ended", open: "has no end in pacman's log" };
 
 /// Reads the end of the log: lines of `[TIME] [WHO] TEXT`.
 pub(super) fn parse_log(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
@@ -34,24 +21,7 @@ pub(super) fn parse_log(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         Err(e) => return vec![unreadable(origin, "pacman's log", &e.to_string())],
     };
     let mut found = nul_run::find(origin, at, &bytes);
-    for (age, t) in (0..).zip(transactions(&bytes).into_iter().rev().take(MOST_TOLD)) {
-        let what = if t.command.is_empty() { "a transaction" } else { t.command.as_str() };
-        let how = match (t.ended, t.failed) {
-            (_, true) => "failed",
-            (true, false) => "ended",
-            (false, false) => "has no end in pacman's log",
-        };
-        let says = format!("{}: {how}", DisplayText::new(what).shortened(60));
-        let fact = Fact::Transaction {
-            manager: PackageManager::Pacman,
-            age,
-            command: DisplayText::new(&DisplayText::new(&t.command).shortened(MOST_TEXT)),
-            ended: t.ended,
-            failed: t.failed,
-            packages: t.packages,
-        };
-        found.push(evidence(origin, fact, &says, t.began));
-    }
+    found.extend(HISTORY.newest(origin, transactions(&bytes)));
     found
 }
 
@@ -79,8 +49,8 @@ fn transactions(bytes: &[u8]) -> Vec<Transaction> {
                 let mut words = said.split(' ');
                 let work =
                     matches!(words.next(), Some("installed" | "upgraded" | "downgraded" | "reinstalled" | "removed"));
-                if let Some(name) = words.next().filter(|_| work && !t.ended && t.packages.len() < MOST_PACKAGES) {
-                    t.packages.push(DisplayText::new(&DisplayText::new(name).shortened(MOST_TEXT)));
+                if let Some(name) = words.next().filter(|_| work && !t.ended) {
+                    t.package(name);
                 }
             }
         }
@@ -118,8 +88,8 @@ pub(super) fn parse_package(origin: &Origin, entries: &[ListedFile]) -> Vec<Evid
     let (release, version, name) = (parts.next(), parts.next(), parts.next());
     let (Some(release), Some(version), Some(name)) = (release, version, name) else { return Vec::new() };
     let package = PackageState {
-        name: DisplayText::new(&DisplayText::new(name).shortened(MOST_TEXT)),
-        version: DisplayText::new(&DisplayText::new(&format!("{version}-{release}")).shortened(MOST_TEXT)),
+        name: short(name),
+        version: short(&format!("{version}-{release}")),
         state: "half installed".into(),
     };
     let says = format!("pacman's database has no description of {name}: it was being put there, or taken away");

@@ -4,26 +4,18 @@
 //! told in comments. A command after which nothing stands did nothing, or was killed before its first package was done.
 
 use super::bytes::tail;
-use super::{evidence, local_time, nul_run, unreadable};
+use super::transaction::{History, Transaction};
+use super::{local_time, nul_run, unreadable};
 use crate::want::LOG_TAIL;
-use model::evidence::{Evidence, Fact, Origin, PackageManager, Stamp};
+use model::evidence::{Evidence, Origin, PackageManager};
 use model::ports::ReadAt;
-use model::text::DisplayText;
 
-/// Transactions told.
-const MOST_TOLD: usize = 3;
-/// Packages told of each.
-const MOST_PACKAGES: usize = 64;
-/// Longest text told.
-const MOST_TEXT: usize = 200;
-
-#[derive(Default)]
-struct Transaction {
-    began: Option<Stamp>,
-    command: String,
-    failed: bool,
-    packages: Vec<DisplayText>,
-}
+const HISTORY: History = History {
+    manager: PackageManager::Zypper,
+    program: "",
+    ended: "changed packages",
+    open: "has nothing behind it in zypper's history",
+};
 
 /// Reads the end of the history.
 pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
@@ -32,24 +24,7 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         Err(e) => return vec![unreadable(origin, "zypper's history", &e.to_string())],
     };
     let mut found = nul_run::find(origin, at, &bytes);
-    for (age, t) in (0..).zip(transactions(&bytes).into_iter().rev().take(MOST_TOLD)) {
-        let ended = !t.packages.is_empty() && !t.failed;
-        let how = match (ended, t.failed) {
-            (_, true) => "failed",
-            (true, false) => "changed packages",
-            (false, false) => "has nothing behind it in zypper's history",
-        };
-        let says = format!("{}: {how}", DisplayText::new(&t.command).shortened(60));
-        let fact = Fact::Transaction {
-            manager: PackageManager::Zypper,
-            age,
-            command: DisplayText::new(&DisplayText::new(&t.command).shortened(MOST_TEXT)),
-            ended,
-            failed: t.failed,
-            packages: t.packages,
-        };
-        found.push(evidence(origin, fact, &says, t.began));
-    }
+    found.extend(HISTORY.newest(origin, transactions(&bytes)));
     found
 }
 
@@ -60,7 +35,7 @@ fn transactions(bytes: &[u8]) -> Vec<Transaction> {
         if let Some(comment) = text.strip_prefix("# ") {
             let bad = comment.ends_with(" failed") || comment.contains("Commit was aborted");
             if let Some(t) = all.last_mut().filter(|_| bad) {
-                t.failed = true;
+                (t.failed, t.ended) = (true, false);
             }
             continue;
         }
@@ -72,8 +47,9 @@ fn transactions(bytes: &[u8]) -> Vec<Transaction> {
                 all.push(Transaction { began: local_time(time), command, ..Transaction::default() });
             }
             "install" | "remove" => {
-                if let Some(t) = all.last_mut().filter(|t| t.packages.len() < MOST_PACKAGES) {
-                    t.packages.push(DisplayText::new(&DisplayText::new(name.trim()).shortened(MOST_TEXT)));
+                if let Some(t) = all.last_mut() {
+                    t.package(name.trim());
+                    t.ended = !t.failed;
                 }
             }
             _ => {}
@@ -86,6 +62,7 @@ fn transactions(bytes: &[u8]) -> Vec<Transaction> {
 mod tests {
     use super::super::test::at;
     use super::*;
+    use model::evidence::Fact;
 
     const HISTORY: &[u8] = b"2026-11-20 10:00:00|command|root@host|'zypper' 'install' 'vim'|\n\
         2026-11-20 10:00:02|install|vim|9.1-1.1|x86_64|root@host|repo|abc|\n\

@@ -1,25 +1,19 @@
 //! Saving a composed volume over the map it was composed on: what nobody wrote to is taken over, and is not read.
 
 use super::Made;
-use crate::parser::{Parser, ParserError, Scene};
+use crate::parser::{Overrule, Overruled, Parser, ParserError};
 use crate::run::capture::record_composed;
+use crate::run::unwritable::Unwritable;
 use crate::run::{Context, Stop};
-use disk::table::TableReading;
 use model::assessment::Report;
 use model::command::ExitCode;
 use model::coverage::{CaptureMethod, Changes, Comparison, Coverage};
-use model::cuts::Cuts;
-use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
-use model::inspection::{Content, Disk, Finding, Hardware, Inspection, System, Volume};
-use model::inventory::InventoryEntry;
-use model::note::Note;
+use model::inspection::{Content, Disk, Hardware, Inspection, Volume};
 use model::plan::{Against, SnapshotPlan, VolumeCapture};
-use model::ports::{Devices, DiskSource, LeaseError, LeaseRequest, ReadAt, WriteLease};
-use model::snapshot::{Intent, Manifest, Purpose, Receipt, Statement};
+use model::ports::DiskSource;
+use model::snapshot::{Manifest, Purpose};
 use model::units::{Extent, ExtentSet, SectorSize};
-use std::sync::Arc;
-use store::{Decode, DecodeError};
 
 /// Saves what was made over `base`, as a snapshot that holds `volumes` of it.
 ///
@@ -71,8 +65,8 @@ pub(super) fn save(
     let inspection = Inspection { disks, ..Inspection::default() };
     let report = Report { inspection, systems: Vec::new(), boot: Vec::new() };
     let composed: Vec<_> = parts.iter().zip(made).map(|(part, made)| (part.path.clone(), made.base.clone())).collect();
-    let devices = ComposedDisks(sources);
-    let parser = ComposedParser { parser: &*parser, parts: &parts };
+    let devices = Unwritable(sources);
+    let parser = Overruled { parser: &*parser, by: Composed(&parts) };
     let with = Context { devices: &devices, parser: &parser, ..*cx };
     record_composed(&with, &plan, &report, manifest, (volumes, &composed), steps)
 }
@@ -123,85 +117,23 @@ struct Part {
     same: ExtentSet,
 }
 
-/// The composed volumes as disks, to be read.
-struct ComposedDisks(Vec<DiskSource>);
+/// By which it is known where nobody wrote.
+struct Composed<'a>(&'a [Part]);
 
-impl Devices for ComposedDisks {
-    fn disks(&self) -> Vec<DiskSource> {
-        self.0.clone()
-    }
-
-    fn lease(&self, request: &LeaseRequest) -> Result<Box<dyn WriteLease>, LeaseError> {
-        Err(LeaseError::Gone { disk: request.disk })
-    }
-}
-
-/// A parser for them, by which it is known where nobody wrote.
-struct ComposedParser<'a> {
-    parser: &'a dyn Parser,
-    parts: &'a [Part],
-}
-
-impl ComposedParser<'_> {
+impl Composed<'_> {
     fn part(&self, volume: &Volume) -> Result<&Part, ParserError> {
         let none = || ParserError::new("it was not composed");
-        self.parts.iter().find(|p| p.path == volume.path).ok_or_else(none)
+        self.0.iter().find(|p| p.path == volume.path).ok_or_else(none)
     }
 }
 
-impl Parser for ComposedParser<'_> {
-    fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError> {
-        self.parser.table(disk)
-    }
-
-    fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
-        self.parser.content(volume, extent)
-    }
-
-    fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
-        self.parser.systems(inspection)
-    }
-
-    fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
-        self.parser.evidence(scene, want)
-    }
-
-    fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
+impl Overrule for Composed<'_> {
+    fn coverage(&self, _parser: &dyn Parser, volume: &Volume) -> Result<Coverage, ParserError> {
         self.part(volume).map(|part| part.coverage.clone())
     }
 
-    fn cuts(&self, volume: &Volume) -> Cuts {
-        self.parser.cuts(volume)
-    }
-
-    fn changes(&self, volume: &Volume, _before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
+    fn changes(&self, volume: &Volume) -> Result<Changes, ParserError> {
         let same = self.part(volume)?.same.clone();
         Ok(Changes { comparison: Comparison::Metadata, why: "what was not written to is as it was".into(), same })
-    }
-}
-
-impl Decode for ComposedParser<'_> {
-    fn statement(&self, bytes: &[u8]) -> Result<Statement, DecodeError> {
-        self.parser.statement(bytes)
-    }
-
-    fn intent(&self, bytes: &[u8]) -> Result<Intent, DecodeError> {
-        self.parser.intent(bytes)
-    }
-
-    fn receipt(&self, bytes: &[u8]) -> Result<Receipt, DecodeError> {
-        self.parser.receipt(bytes)
-    }
-
-    fn note(&self, bytes: &[u8]) -> Result<Note, DecodeError> {
-        self.parser.note(bytes)
-    }
-
-    fn inventory_entry(&self, bytes: &[u8]) -> Result<InventoryEntry, DecodeError> {
-        self.parser.inventory_entry(bytes)
-    }
-
-    fn frame(&self, stored: &[u8], plain_len: u32) -> Result<Vec<u8>, DecodeError> {
-        self.parser.frame(stored, plain_len)
     }
 }

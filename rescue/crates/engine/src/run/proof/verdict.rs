@@ -170,13 +170,18 @@ impl Before {
 
 impl Records {
     fn of(root: &VolumePath, evidence: &[Evidence]) -> Self {
-        let mut out = Self { root: root.clone(), boots: BTreeSet::new(), login: None, mounts: None };
+        let logins = evidence.iter().filter_map(|e| match e.fact {
+            Fact::WtmpLastBoot { run_level, .. } => Some((e.time, run_level)),
+            _ => None,
+        });
+        // Of two records (wtmp, and wtmpdb which took its place) the one that goes on.
+        let login = logins.max_by_key(|(time, _)| time.map(|time| time.at));
+        let mut out = Self { root: root.clone(), boots: BTreeSet::new(), login, mounts: None };
         for e in evidence {
             match &e.fact {
                 Fact::Boot { boot_id, .. } => {
                     out.boots.insert(boot_id.clone());
                 }
-                Fact::WtmpLastBoot { run_level, .. } => out.login = Some((e.time, *run_level)),
                 Fact::ExtState { mount_count, mounted_at, .. } if e.origin.volume == *root => {
                     out.mounts = Some((*mount_count, *mounted_at));
                 }

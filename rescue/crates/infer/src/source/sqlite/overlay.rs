@@ -53,37 +53,51 @@ impl Sums {
     }
 }
 
-/// The pages of a write-ahead log up to its last commit; `None` where there is none. What follows the first frame that does not fit is
+/// The pages of a write-ahead log up to its last commit; `None` where there are none. What follows the first frame that does not fit is
 /// of an older log, or was cut off.
-pub(super) fn wal(file: &dyn ReadAt, budget: u64) -> Option<Overlay<'_>> {
+///
+/// # Errors
+/// Where it cannot be read, or is longer than what is read of one: it may have more, and what lies under it is not the state then.
+pub(super) fn wal(file: &dyn ReadAt, budget: u64) -> Result<Option<Overlay<'_>>, NoBytes> {
+    let size = file.size().0;
     let mut file = Pages::new(file, budget);
-    let header = file.exact(0, WAL_HEADER).ok()?;
-    let magic = be(&header, 0)?;
-    let page_len = usize::try_from(be(&header, 8)?).ok()?;
+    let header = file.up_to(0, WAL_HEADER)?;
+    let Some((big, page_len)) = wal_header(&header) else { return Ok(None) };
+    let (mut pages, mut pending) = (BTreeMap::new(), Vec::new());
+    let mut sums = Sums { big, of: (0, 0) }.add(header.get(..24).unwrap_or_default());
+    let mut at = WAL_HEADER as u64;
+    let len = FRAME_HEADER + page_len;
+    while at + len as u64 <= size {
+        let frame = file.exact(at, len)?;
+        let (head, page) = frame.split_at(FRAME_HEADER);
+        sums = sums.add(head.get(..8).unwrap_or_default()).add(page);
+        let summed = (be(head, 16), be(head, 20)) == (Some(sums.of.0), Some(sums.of.1));
+        let (Some(number), Some(commit)) = (be(head, 0), be(head, 4)) else { break };
+        if head.get(8..16) != header.get(16..24) || !summed {
+            break;
+        }
+        if pages.len() + pending.len() >= MOST_PAGES {
+            return Err(NoBytes::Budget);
+        }
+        pending.push((number, at + FRAME_HEADER as u64));
+        // The last frame of a transaction tells how long the database is after it.
+        if commit != 0 {
+            pages.extend(pending.drain(..));
+        }
+        at += len as u64;
+    }
+    Ok((!pages.is_empty()).then_some(Overlay { file, page_len, pages }))
+}
+
+/// Whether a log's sums are of big-endian words, and the length of its pages.
+fn wal_header(header: &[u8]) -> Option<(bool, usize)> {
+    let magic = be(header, 0)?;
+    let page_len = usize::try_from(be(header, 8)?).ok()?;
     if magic & !1 != 0x377f_0682 || !page_len.is_power_of_two() || !(512..=1 << 16).contains(&page_len) {
         return None;
     }
-    let mut sums = Sums { big: magic & 1 == 1, of: (0, 0) }.add(header.get(..24)?);
-    if sums.of != (be(&header, 24)?, be(&header, 28)?) {
-        return None;
-    }
-    let (mut pages, mut pending) = (BTreeMap::new(), Vec::new());
-    let mut at = WAL_HEADER as u64;
-    while pages.len() + pending.len() < MOST_PAGES {
-        let Ok(frame) = file.exact(at, FRAME_HEADER + page_len) else { break };
-        let (head, page) = frame.split_at_checked(FRAME_HEADER)?;
-        sums = sums.add(head.get(..8)?).add(page);
-        if head.get(8..16) != header.get(16..24) || sums.of != (be(head, 16)?, be(head, 20)?) {
-            break;
-        }
-        pending.push((be(head, 0)?, at + FRAME_HEADER as u64));
-        // The last frame of a transaction tells how long the database is after it.
-        if be(head, 4)? != 0 {
-            pages.extend(pending.drain(..));
-        }
-        at += (FRAME_HEADER + page_len) as u64;
-    }
-    (!pages.is_empty()).then_some(Overlay { file, page_len, pages })
+    let sums = Sums { big: magic & 1 == 1, of: (0, 0) }.add(header.get(..24)?);
+    (sums.of == (be(header, 24)?, be(header, 28)?)).then_some((sums.big, page_len))
 }
 
 const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
@@ -91,45 +105,62 @@ const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 const SUM_STEP: usize = 200;
 
 /// The pages that a rollback journal holds; `None` where it has none (one that was ended has its header zeroed, or is empty).
-pub(super) fn journal(file: &dyn ReadAt, budget: u64) -> Option<Overlay<'_>> {
+///
+/// # Errors
+/// As [`wal`].
+pub(super) fn journal(file: &dyn ReadAt, budget: u64) -> Result<Option<Overlay<'_>>, NoBytes> {
     let size = file.size().0;
     let mut file = Pages::new(file, budget);
-    let (mut pages, mut at) = (BTreeMap::new(), 0u64);
-    let mut page_len = 0;
-    // Each segment begins with a header, on a sector of its own.
-    while let Ok(header) = file.exact(at, 28) {
-        if header.get(..8) != Some(&JOURNAL_MAGIC) {
-            break;
-        }
-        let (count, nonce) = (be(&header, 8)?, be(&header, 12)?);
-        let (sector, len) = (u64::from(be(&header, 20)?), usize::try_from(be(&header, 24)?).ok()?);
-        let fits = |n: usize| n.is_power_of_two() && (512..=1 << 16).contains(&n);
+    let (mut pages, mut at, mut page_len) = (BTreeMap::new(), 0u64, 0);
+    // Each segment begins with a header, on a sector of its own; the first tells the length of pages.
+    'segments: while let Some(segment) = segment(&file.up_to(at, SEGMENT_HEADER)?) {
         if page_len == 0 {
-            page_len = len;
+            page_len = segment.page_len;
         }
-        if !fits(page_len) || !fits(usize::try_from(sector).ok()?) {
-            return None;
-        }
-        at += sector;
+        at += segment.sector;
         let record = page_len as u64 + 8;
-        let count = if count == u32::MAX { size.saturating_sub(at) / record } else { count.into() };
-        for _ in 0..count {
-            let Ok(bytes) = file.exact(at, page_len + 8) else { return over(file, page_len, pages) };
-            let page = bytes.get(4..4 + page_len)?;
+        let there = size.saturating_sub(at) / record;
+        for _ in 0..segment.count.map_or(there, |count| there.min(count.into())) {
+            let bytes = file.exact(at, page_len + 8)?;
+            let page = bytes.get(4..4 + page_len).unwrap_or_default();
             let places = (1..).map_while(|n| page_len.checked_sub(n * SUM_STEP)).take_while(|place| *place > 0);
-            let sum = places.fold(nonce, |sum, place| sum.wrapping_add(page.get(place).copied().unwrap_or(0).into()));
-            if be(&bytes, 4 + page_len)? != sum || pages.len() >= MOST_PAGES {
-                return over(file, page_len, pages);
+            let sum = places.fold(segment.nonce, |sum, at| sum.wrapping_add(page.get(at).copied().unwrap_or(0).into()));
+            let Some(number) = be(&bytes, 0).filter(|_| be(&bytes, 4 + page_len) == Some(sum)) else {
+                break 'segments;
+            };
+            if pages.len() >= MOST_PAGES {
+                return Err(NoBytes::Budget);
             }
             // The first copy of a page is the oldest.
-            pages.entry(be(&bytes, 0)?).or_insert(at + 4);
+            pages.entry(number).or_insert(at + 4);
             at += record;
         }
-        at = at.next_multiple_of(sector);
+        at = at.next_multiple_of(segment.sector);
     }
-    over(file, page_len, pages)
+    Ok((!pages.is_empty()).then_some(Overlay { file, page_len, pages }))
 }
 
-fn over(file: Pages<'_>, page_len: usize, pages: BTreeMap<u32, u64>) -> Option<Overlay<'_>> {
-    (!pages.is_empty()).then_some(Overlay { file, page_len, pages })
+/// Bytes of a segment's header that say something.
+const SEGMENT_HEADER: usize = 28;
+
+/// A part of a rollback journal.
+struct Segment {
+    /// Pages in it; `None`: as many as there are.
+    count: Option<u32>,
+    nonce: u32,
+    sector: u64,
+    page_len: usize,
+}
+
+fn segment(header: &[u8]) -> Option<Segment> {
+    if header.get(..8) != Some(&JOURNAL_MAGIC) {
+        return None;
+    }
+    let (sector, page_len) = (be(header, 20)?, usize::try_from(be(header, 24)?).ok()?);
+    let fits = |n: usize| n.is_power_of_two() && (512..=1 << 16).contains(&n);
+    if !fits(page_len) || !fits(usize::try_from(sector).ok()?) {
+        return None;
+    }
+    let count = Some(be(header, 8)?).filter(|count| *count != u32::MAX);
+    Some(Segment { count, nonce: be(header, 12)?, sector: sector.into(), page_len })
 }

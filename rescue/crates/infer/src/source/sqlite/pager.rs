@@ -22,8 +22,8 @@ impl<'a> Pager<'a> {
         let mut file = Pages::new(files.database, budget);
         let mut head = file.up_to(0, HEADER).map_err(|e| said(&e))?;
         let overlay = match (files.wal, files.journal) {
-            (Some(wal), _) if wal.size().0 > 0 => overlay::wal(wal, budget),
-            (_, Some(journal)) if journal.size().0 > 0 => overlay::journal(journal, budget),
+            (Some(wal), _) if wal.size().0 > 0 => overlay::wal(wal, budget).map_err(|e| said(&e))?,
+            (_, Some(journal)) if journal.size().0 > 0 => overlay::journal(journal, budget).map_err(|e| said(&e))?,
             _ => None,
         };
         let mut pager = Self { file, overlay, page_len: 512, usable: 512 };
