@@ -133,6 +133,7 @@ pub(crate) fn system() -> System {
         root: path("d0/p2"),
         boot: vec![("/boot/efi".into(), path("d0/p1"))],
         other: vec![("none".into(), path("d0/p3"))],
+        subvolumes: Vec::new(),
     }
 }
 
@@ -493,6 +494,7 @@ pub(crate) fn differences() -> Differences {
         after: Some(path(at)),
         fs: fs.into(),
         mount: Some(mount.into()),
+        subvolumes: Vec::new(),
         files,
     };
     let volumes = vec![volume("d0/p2", "ext4", "/", Ok(root)), volume("d0/p1", "vfat", "/boot/efi", Ok(esp))];

@@ -23,11 +23,17 @@ pub fn raw(size: ByteLen, why: &str) -> Coverage {
 pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
     let size = bytes.size();
     let mut coverage = match content {
-        Content::Ext(_) | Content::Fat(_) => match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
-            Some(Ok(coverage)) => coverage,
-            Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
-            None => raw(size, "its allocation maps do not hold together: captured raw"),
-        },
+        Content::Btrfs(info) if info.not_read.is_some() => {
+            let why = info.not_read.as_ref().map_or("", |why| why.as_str());
+            raw(size, &format!("btrfs: {why}; captured raw"))
+        }
+        Content::Ext(_) | Content::Fat(_) | Content::Btrfs(_) => {
+            match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
+                Some(Ok(coverage)) => coverage,
+                Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
+                None => raw(size, "its allocation maps do not hold together: captured raw"),
+            }
+        }
         Content::Swap(s) if s.hibernated => raw(size, "swap with a hibernation image in it: captured raw"),
         Content::Swap(s) => Coverage {
             method: CaptureMethod::HeaderOnly,
@@ -50,7 +56,9 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
 pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
     let size = bytes.size();
     let known = match content {
-        Content::Ext(_) | Content::Fat(_) => guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten(),
+        Content::Ext(_) | Content::Fat(_) | Content::Btrfs(_) => {
+            guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten()
+        }
         _ => None,
     };
     known.unwrap_or_else(|| Cuts::grid(size))
@@ -60,11 +68,13 @@ pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
 pub fn changes(content: &Content, bytes: Arc<dyn ReadAt>, before: Arc<dyn ReadAt>) -> Changes {
     let size = bytes.size();
     let mut changes = match content {
-        Content::Ext(_) | Content::Fat(_) => match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
-            Some(Ok(changes)) => changes,
-            Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),
-            None => Changes::unknown("its records do not hold together"),
-        },
+        Content::Ext(_) | Content::Fat(_) | Content::Btrfs(_) => {
+            match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
+                Some(Ok(changes)) => changes,
+                Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),
+                None => Changes::unknown("its records do not hold together"),
+            }
+        }
         _ => Changes::unknown("nothing keeps a record of what changed on it"),
     };
     changes.same = changes.same.clip(Extent::whole(size));

@@ -102,6 +102,7 @@ impl History {
             root: VolumePath::partition(DiskNo(0), 2),
             boot: vec![],
             other: vec![],
+            subvolumes: Vec::new(),
         };
         assess(&system, &Inspection::default(), &self.evidence(), None)
     }

@@ -181,13 +181,21 @@ fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
 /// What a volume may be compared with by its file system's records, or why with nothing: what a session that was cut off wrote may
 /// be in files whose inodes do not tell.
 fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, &'static str> {
-    let Content::Ext(now) = &volume.content else { return Err("its kind keeps no record of what changed") };
+    let in_use = match &volume.content {
+        Content::Ext(now) => now.needs_recovery,
+        // Whoever writes to it leaves another superblock, also where it is cut off.
+        Content::Btrfs(now) if now.not_read.is_none() => false,
+        _ => return Err("its kind keeps no record of what changed"),
+    };
     let (_, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
-    if now.needs_recovery {
+    if in_use {
         return Err("it was not unmounted");
     }
     if same(volume, manifest).is_none() {
         return Err("the newest snapshot does not hold it");
+    }
+    if matches!(volume.content, Content::Btrfs(_)) {
+        return Ok(Against { doubt: Some("which files of a btrfs changed is not told".into()) });
     }
     let in_order = |s: &&SystemReport| {
         let ended = &s.assessment.termination;
@@ -220,6 +228,7 @@ fn ran_once(system: &System, inspection: &Inspection, manifest: &Manifest) -> bo
 pub(crate) fn same<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a SavedVolume> {
     let uuid = |content: &Content| match content {
         Content::Ext(e) => Some(e.uuid.clone()),
+        Content::Btrfs(b) => Some(b.uuid.clone()),
         _ => None,
     };
     let is = |v: &&SavedVolume| {
@@ -241,6 +250,7 @@ fn method(content: &Content) -> CaptureMethod {
     match content {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
         Content::Fat(_) => CaptureMethod::UsedBlocks,
+        Content::Btrfs(b) if b.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Swap(s) if !s.hibernated => CaptureMethod::HeaderOnly,
         _ => CaptureMethod::Raw,
     }
@@ -277,8 +287,11 @@ fn choose(
     let known = |what: &str| Ok((method, used(what)));
     let raw = |what: &str| Ok((CaptureMethod::Raw, used(&format!("{what}: every byte is saved"))));
     match &volume.content {
-        Content::Ext(_) | Content::Fat(_) if method == CaptureMethod::UsedBlocks => known(volume.kind()),
+        Content::Ext(_) | Content::Fat(_) | Content::Btrfs(_) if method == CaptureMethod::UsedBlocks => {
+            known(volume.kind())
+        }
         Content::Ext(_) => raw("ext4 with features not known here"),
+        Content::Btrfs(b) => raw(&format!("btrfs: {}", b.not_read.as_ref().map_or("", |why| why.as_str()))),
         Content::Swap(s) if s.hibernated => raw("swap with a hibernation image"),
         Content::Swap(_) => known("swap, its header only"),
         Content::BiosBoot if volume.extent.len().0 <= MOST_BIOS_BOOT => raw("the core of a BIOS boot loader"),

@@ -8,7 +8,7 @@ use model::assessment::Change;
 use model::assessment::Confidence::{Certain, Likely};
 use model::evidence::{EvidenceId, Fact};
 use model::id::VolumePath;
-use model::inspection::{Content, ExtInfo};
+use model::inspection::{BtrfsInfo, Content, ExtInfo};
 
 type Said = Option<Vote<Change>>;
 
@@ -16,6 +16,8 @@ type Said = Option<Vote<Change>>;
 enum Pair<'a> {
     /// An ext file system in both.
     Ext { path: &'a VolumePath, now: &'a ExtInfo, then: &'a ExtInfo },
+    /// A btrfs in both.
+    Btrfs { path: &'a VolumePath, now: &'a BtrfsInfo, then: &'a BtrfsInfo },
     /// One that has no counters, the same in both.
     NoCounters,
     /// Not there in the snapshot, or something else.
@@ -42,6 +44,7 @@ fn pairs<'a>(case: &Case<'a>) -> Option<Vec<Pair<'a>>> {
         let same = volume.uuid().and_then(|uuid| saved.iter().find(|s| uuid_of(&s.content) == Some(uuid)));
         found.push(match (&volume.content, same.map(|s| &s.content)) {
             (Content::Ext(now), Some(Content::Ext(then))) => Pair::Ext { path, now, then },
+            (Content::Btrfs(now), Some(Content::Btrfs(then))) => Pair::Btrfs { path, now, then },
             (Content::Fat(_), Some(Content::Fat(_))) => Pair::NoCounters,
             _ => Pair::NoMatch,
         });
@@ -53,12 +56,14 @@ fn uuid_of(content: &Content) -> Option<&str> {
     match content {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
+        Content::Btrfs(b) => Some(&b.uuid),
         _ => None,
     }
 }
 
-fn ext_id(case: &Case<'_>, path: &VolumePath) -> Option<EvidenceId> {
-    let of = |e: &&model::evidence::Evidence| e.origin.volume == *path && matches!(e.fact, Fact::ExtState { .. });
+fn fs_id(case: &Case<'_>, path: &VolumePath) -> Option<EvidenceId> {
+    let tells = |fact: &Fact| matches!(fact, Fact::ExtState { .. } | Fact::BtrfsState { .. });
+    let of = |e: &&model::evidence::Evidence| e.origin.volume == *path && tells(&e.fact);
     case.evidence.iter().find(of).map(|e| e.id.clone())
 }
 
@@ -79,7 +84,8 @@ pub(super) fn counters_differ(case: &Case<'_>) -> Said {
     let differing: Vec<EvidenceId> = pairs(case)?
         .iter()
         .filter_map(|p| match p {
-            Pair::Ext { path, now, then } if counters(now) != counters(then) => ext_id(case, path),
+            Pair::Ext { path, now, then } if counters(now) != counters(then) => fs_id(case, path),
+            Pair::Btrfs { path, now, then } if now != then => fs_id(case, path),
             _ => None,
         })
         .collect();
@@ -98,7 +104,15 @@ pub(super) fn counters_equal(case: &Case<'_>) -> Said {
                 if counters(now) != counters(then) || !closed(now) || !closed(then) {
                     return None;
                 }
-                evidence.extend(ext_id(case, path));
+                evidence.extend(fs_id(case, path));
+            }
+            // What is written in place, and was cut off before the next transaction, leaves no trace there.
+            Pair::Btrfs { path, now, then } => {
+                if now != then || now.log || now.not_read.is_some() {
+                    return None;
+                }
+                confidence = Likely;
+                evidence.extend(fs_id(case, path));
             }
             Pair::NoCounters => confidence = Likely,
             Pair::NoMatch => return None,
@@ -143,6 +157,20 @@ mod tests {
             s.ext(change);
             assert_eq!(said(&s), (Change::Changed, Certain));
         }
+    }
+
+    #[test]
+    fn a_btrfs_counts_its_transactions() {
+        let mut s = Scene::new();
+        s.btrfs(false);
+        s.save();
+        assert_eq!(said(&s), (Change::Unchanged, Likely));
+        s.change_btrfs(|b| b.generation += 1);
+        assert_eq!(said(&s), (Change::Changed, Certain));
+        let mut s = Scene::new();
+        s.btrfs(true);
+        s.save();
+        assert_eq!(said(&s).0, Change::Unknown, "it was in use then, too");
     }
 
     #[test]

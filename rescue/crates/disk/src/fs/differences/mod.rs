@@ -10,6 +10,7 @@ mod walk;
 
 pub(super) use walk::{Facts, Pair, Side, Visit};
 
+use super::btrfs::Btrfs;
 use super::ext4::Ext4;
 use super::fat::Fat;
 use super::{FileSystem, FsError};
@@ -17,6 +18,7 @@ use crate::guarded;
 use by_names::ByNames;
 use gather::Gather;
 use model::differences::{ComparedBy, FsDifferences};
+use model::files::FileId;
 use model::inspection::Content;
 use model::ports::ReadAt;
 use model::text::RawName;
@@ -32,6 +34,7 @@ pub struct Two {
 enum State {
     Ext(Ext4),
     Fat(Fat),
+    Btrfs(Btrfs),
 }
 
 impl State {
@@ -39,6 +42,7 @@ impl State {
         match content {
             Content::Ext(_) => Ext4::load(bytes).map(Self::Ext),
             Content::Fat(_) => Fat::load(bytes).map(Self::Fat),
+            Content::Btrfs(_) => Btrfs::load(bytes).map(Self::Btrfs),
             _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
         }
     }
@@ -47,6 +51,7 @@ impl State {
         match self {
             Self::Ext(fs) => fs,
             Self::Fat(fs) => fs,
+            Self::Btrfs(fs) => fs,
         }
     }
 
@@ -55,6 +60,7 @@ impl State {
         match self {
             Self::Ext(fs) => fs.doubt(),
             Self::Fat(_) => None,
+            Self::Btrfs(fs) => fs.doubt(),
         }
     }
 }
@@ -135,8 +141,13 @@ impl Two {
                 Err(e) => gather.unseen(b"", &format!("its inodes cannot be compared: {e}")),
             }
         }
-        let ext = matches!((&self.before, &self.after), (State::Ext(_), State::Ext(_)));
-        match ByNames::new(self.before(), self.after(), ext) {
+        let modes = !matches!(self.before, State::Fat(_)) && !matches!(self.after, State::Fat(_));
+        // A subvolume that nothing was written to is passed over: snapshots may hold all of a system many times.
+        let passed = |dir: FileId| match (&self.before, &self.after) {
+            (State::Btrfs(before), State::Btrfs(after)) => before.is_same_subvolume(after, dir),
+            _ => false,
+        };
+        match ByNames::new(self.before(), self.after(), modes, &passed) {
             Ok(pair) => walk(&pair, gather),
             Err(e) => gather.unseen(b"/", &e.to_string()),
         }
