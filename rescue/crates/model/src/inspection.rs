@@ -168,7 +168,7 @@ pub enum Content {
         /// What is wrong, with numbers.
         why: DisplayText,
     },
-    /// Recognised by its signature, not read: XFS, btrfs, NTFS, LUKS, LVM, md, ...
+    /// Recognised by its signature, not read: XFS, NTFS, LUKS, LVM, md, ...
     Recognised {
         /// Its name.
         name: String,

@@ -17,7 +17,9 @@ pub(crate) fn wanted(cx: &Context<'_>, volume: &VolumeRollback) -> Result<Option
     for slice in cx.store.map(volume.map).slices(first_superblock()) {
         let slice = slice?;
         let part = cx.store.read(&slice)?;
-        let at = ByteLen(slice.extent.start().0.saturating_sub(first_superblock().start().0)).to_usize().unwrap_or(usize::MAX);
+        let at = ByteLen(slice.extent.start().0.saturating_sub(first_superblock().start().0))
+            .to_usize()
+            .unwrap_or(usize::MAX);
         // Slices are clipped to the extent asked for.
         if let Some(place) = at.checked_add(part.len()).and_then(|end| bytes.get_mut(at..end)) {
             place.copy_from_slice(&part);

@@ -118,9 +118,8 @@ impl Side {
         let (holds, database) = system.place(DPKG);
         let packages = (holds == path).then(|| RawName(database.into_bytes()));
         let kept = |p: &RawName| {
-            let inside = |m: &Mounted<'_>| {
-                Some(RawName([m.top.as_bytes(), p.0.strip_prefix(m.mount.as_bytes())?].concat()))
-            };
+            let inside =
+                |m: &Mounted<'_>| Some(RawName([m.top.as_bytes(), p.0.strip_prefix(m.mount.as_bytes())?].concat()));
             mounts.iter().find_map(inside)
         };
         let but = self.but.iter().filter_map(kept).collect();
