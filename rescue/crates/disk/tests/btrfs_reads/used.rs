@@ -1,4 +1,4 @@
-//! What is in use: all else may hold anything, and `btrfs check` and we ourselves see the same. partclone finds it in a way of its own.
+//! What is in use: all else may hold anything, and `btrfs check` and we ourselves see the same.
 
 use super::fixtures::{self, Image, NAMES};
 use super::host::{attempt, run};
@@ -57,38 +57,55 @@ fn what_is_free_may_hold_anything() {
     }
 }
 
-/// partclone saves what the extent tree has, and the superblocks, in blocks as long as tree blocks are.
+/// All extents and chunks as btrfs-progs prints them, put together: nothing more is in use of what was unmounted, and nothing less.
 #[test]
-fn partclone_sees_nothing_in_use_that_we_do_not() {
+fn the_extents_that_btrfs_progs_prints_are_in_use() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["before", "mixed"] {
         let image = fixtures::image(name);
-        let used = used(&image).used;
         let path = dir.path().join(name);
         image.write(&path);
-        let (map, log) = (dir.path().join("map"), dir.path().join("log"));
-        let args = ["-D", "-q", "-s", path.to_str().unwrap(), "-o", map.to_str().unwrap(), "-L", log.to_str().unwrap()];
-        run("partclone", "partclone.btrfs", &args, "");
-        let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
-        let text = std::fs::read_to_string(&map).unwrap();
-        let theirs: ExtentSet = text
-            .lines()
-            .filter_map(|line| line.strip_suffix('+'))
-            .map(|line| {
-                let mut fields = line.split_whitespace().map(number);
-                let (at, len) = (fields.next().unwrap(), fields.next().unwrap());
-                Extent::between(at, at + len).unwrap()
-            })
-            .collect();
-        std::fs::remove_file(&map).unwrap();
-        assert!(theirs.total().0 > 1 << 18, "{name}: {}", theirs.total());
+        let dump = |tree: &str| {
+            run("btrfs-progs", "btrfs", &["inspect-internal", "dump-tree", "-t", tree, path.to_str().unwrap()], "")
+        };
         let node = u64::from(u32::from_le_bytes(image.get((64 << 10) + 0x94, 4).try_into().unwrap()));
-        // It adds the block behind each extent.
-        let widened =
-            |e: Extent| Extent::between(e.start().0 / node * node, e.end().0.next_multiple_of(node) + node).unwrap();
-        let ours: ExtentSet = used.iter().map(widened).collect();
-        let missing: Vec<Extent> = theirs.iter().filter(|e| !ours.covers(*e)).collect();
-        assert!(missing.is_empty(), "{name}: {missing:?}");
+        // Address and offset of the keys of one type.
+        let keys = |text: &str, kind: &str| -> Vec<(u64, u64)> {
+            let keys = text.lines().filter_map(|line| line.split_once(" key (")?.1.split_once(')'));
+            let parts = keys.map(|(key, _)| key.split(' ').collect::<Vec<_>>());
+            let own = parts.filter(|parts| parts.len() == 3 && parts[1] == kind);
+            own.map(|parts| (parts[0].parse().unwrap_or(0), parts[2].parse().unwrap())).collect()
+        };
+        let chunks = dump("chunk");
+        // Of each chunk its address, its length and where its copies begin.
+        let mut placed: Vec<(u64, u64, Vec<u64>)> = Vec::new();
+        for line in chunks.lines() {
+            let word =
+                |at: usize| line.split_whitespace().nth(at).and_then(|word| word.trim_end_matches(')').parse().ok());
+            match line.trim() {
+                text if text.contains("CHUNK_ITEM ") => placed.push((word(5).unwrap(), 0, Vec::new())),
+                text if text.starts_with("length ") => placed.last_mut().unwrap().1 = word(1).unwrap(),
+                text if text.starts_with("stripe ") => placed.last_mut().unwrap().2.push(word(5).unwrap()),
+                _ => {}
+            }
+        }
+        let extents = dump("extent");
+        let data = keys(&extents, "EXTENT_ITEM");
+        let small = keys(&extents, "METADATA_ITEM").into_iter().map(|(at, _)| (at, node));
+        let mut theirs: ExtentSet = [(0, 1 << 20), (64 << 20, (64 << 20) + 4096)]
+            .into_iter()
+            .filter(|(_, end)| *end <= image.size().0)
+            .map(|(start, end)| Extent::between(start, end).unwrap())
+            .collect();
+        let all: Vec<(u64, u64)> = data.into_iter().chain(small).collect();
+        assert!(all.len() > 10 && placed.len() >= 2, "{name}: {all:?} {placed:?}");
+        for (at, len) in all {
+            let (start, _, copies) = placed.iter().find(|(start, len, _)| (*start..start + len).contains(&at)).unwrap();
+            for copy in copies {
+                theirs.insert(Extent::between(copy + at - start, copy + at - start + len).unwrap());
+            }
+        }
+        assert_eq!(used(&image).used, theirs, "{name}");
     }
 }
 
