@@ -343,7 +343,7 @@ pub(super) fn files(told: OfFiles, ask: &AboutFiles, size: ByteLen) -> Result<Of
             }
         }
         (OfFiles::Lies(Layout::Unpacked { from, bytes, end }), AboutFiles::Layout(_, asked)) => {
-            let len = end.0.checked_sub(from.0).unwrap_or_default();
+            let len = end.0.saturating_sub(from.0);
             let fits = bytes.0.len() <= MOST_UNPACKED && bytes.0.len() as u64 <= len && len > 0;
             check(fits && from == asked, || format!("{} bytes from {} to {}", bytes.0.len(), from.0, end.0))?;
         }

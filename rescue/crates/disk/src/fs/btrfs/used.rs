@@ -218,13 +218,11 @@ fn log_blocks(reader: &Reader, found: &mut Gathered) -> Result<(), FsError> {
     Ok(())
 }
 
+/// What an item of the log tells of: other bytes that are in use.
+type More<'a> = dyn FnMut(Key, &[u8]) -> Result<Vec<Extent>, FsError> + 'a;
+
 /// Walks one tree of the log: its blocks are in use, and what `more` tells of its items.
-fn log_tree(
-    reader: &Reader,
-    root: Root,
-    found: &mut Gathered,
-    more: &mut dyn FnMut(Key, &[u8]) -> Result<Vec<Extent>, FsError>,
-) -> Result<(), FsError> {
+fn log_tree(reader: &Reader, root: Root, found: &mut Gathered, more: &mut More<'_>) -> Result<(), FsError> {
     let (mut blocks, mut extents, mut wrong) = (Vec::new(), Vec::new(), None);
     let walk = Walk { block: &mut |block| blocks.push(block.at), damaged: &mut |_, e| Err(e) };
     walk.run(reader, root, Key::FIRST, &mut |key, item| match more(key, item) {
