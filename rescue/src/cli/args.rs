@@ -137,7 +137,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(other) => return Err(other.unexpected().into()),
     };
     let allowed: &[&str] = match verb.as_str() {
-        "inspect" => &["store", "json", "explain"],
+        "inspect" => &["store", "json", "explain", "timeline"],
         "store" => &["store", "json", "probe", "encrypt"],
         "snapshots" => &["store", "json", "require-signer"],
         "key" => &["store", "json", "out", "new-passphrase-file", "new-key-file", "label"],
@@ -210,8 +210,8 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
     Ok(match verb {
         "help" => Invocation::Help(given.words.first().map(|w| w.to_string_lossy().into_owned())),
         "inspect" => {
-            let (store, json, explain) = (at, given.json, given.explain);
-            Invocation::Inspect(Inspect { disks: some(disks)?, store, json, explain })
+            let (json, explain, timeline) = (given.json, given.explain, given.timeline);
+            Invocation::Inspect(Inspect { disks: some(disks)?, store: at, json, explain, timeline })
         }
         "store" => Invocation::StoreInit(keeping::store_init(&given)?),
         "key" => Invocation::Key(keeping::key(&given)?),

@@ -48,12 +48,15 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 damage found, 4 refused or needs a
 decision, 5 interrupted and resumable, 6 written by a newer version.
 ";
 const INSPECT: &str = "\
-holdfast inspect DISK.. [--store S] [--json] [--explain]
+holdfast inspect DISK.. [--store S] [--json] [--explain] [--timeline]
 
 Says what each installed system did last: how it ended, how far it came up,
 whether an installation was cut short, and (with --store) whether it changed
 since it was saved; and whether its boot chain leads from the firmware to the
-first process. Reads only. --explain shows the rules and the evidence.
+first process; and what it did last: starts, shutdowns, sleeps, packages, each
+with its time and whose record tells of it. Reads only.
+--timeline shows all that is known of what it did, not only the newest.
+--explain shows the rules and the evidence, and that too.
 ";
 const STORE: &str = "\
 holdfast store init S [--encrypt | --passphrase-file F | --key-file F]

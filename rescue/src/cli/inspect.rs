@@ -12,7 +12,7 @@ pub(super) fn run(args: &Inspect) -> Ended {
     let report = session.run.report.take().ok_or_else(|| {
         Failure::new(ExitCode::Failed, "the disks were looked at and nothing was told of them", "run it again")
     })?;
-    session.answer(args.json, || json::report(&report), || human::report(&report, args.explain))?;
+    session.answer(args.json, || json::report(&report), || human::report(&report, args.explain, args.timeline))?;
     let damage = report.inspection.findings.iter().any(|f| f.severity == Severity::Damage);
     Ok(if damage { ExitCode::Damage } else { ExitCode::Ok })
 }

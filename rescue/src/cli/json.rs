@@ -23,6 +23,7 @@ use model::proof::Proof;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
+use model::timeline::Occurrence;
 use model::upkeep::{CopyView, ForgetView, KeyLine, Made, PruneView, RepairView, SpaceLine, StatsView};
 use serde_json::{Value, json};
 
@@ -125,6 +126,7 @@ fn system(report: &Report, s: &SystemReport) -> Value {
         "other": s.system.other.iter().map(at).collect::<Vec<_>>(),
         "assessment": assessment(&s.assessment),
         "boot_chain": chain::of(report, &s.system.root).map(boot_chain),
+        "timeline": engine::gather::timeline(inspection, s).iter().map(occurrence).collect::<Vec<_>>(),
         "evidence": s.evidence.iter().map(evidence).collect::<Vec<_>>(),
     })
 }
@@ -171,8 +173,23 @@ fn assessment(a: &Assessment) -> Value {
     })
 }
 
+/// One thing that a machine did: the kind with what belongs to it, and what all have.
+fn occurrence(o: &Occurrence) -> Value {
+    let mut out = json!(o.what);
+    if let Some(out) = out.as_object_mut() {
+        out.insert("time".into(), json!(o.time.as_ref().map(stamp)));
+        out.insert("says".into(), json!(o.says));
+        out.insert("source".into(), json!(o.source));
+        out.insert("evidence".into(), json!(o.evidence));
+    }
+    out
+}
+
+fn stamp(t: &Stamp) -> Value {
+    json!({ "at": time(t.at), "trust": t.trust })
+}
+
 fn evidence(e: &Evidence) -> Value {
-    let stamp = |t: &Stamp| json!({ "at": time(t.at), "trust": t.trust });
     json!({
         "id": e.id,
         "origin": {

@@ -9,7 +9,7 @@ use model::text::{DisplayText, RawName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// `inspect DISK.. [--store S] [--json] [--explain]`
+/// `inspect DISK.. [--store S] [--json] [--explain] [--timeline]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspect {
     /// Devices or image files.
@@ -20,6 +20,8 @@ pub struct Inspect {
     pub json: bool,
     /// Show the evidence.
     pub explain: bool,
+    /// Show all that is known of what it did.
+    pub timeline: bool,
 }
 
 /// `snapshot DISK.. --store S [--full] [--dry-run] [--json]`
