@@ -59,9 +59,9 @@ fn what_it_did_is_told() {
         format!("Start-Date: 2026-11-2{n}  10:00:00\nCommandline: apt-get install p{n}\nInstall: p{n}:amd64 (1)\n\n")
     };
     let lines: String = (1..=8).map(one).collect();
-    std::fs::write(m.path("history.log"), lines).unwrap();
+    fs::write(m.path("history.log"), lines).unwrap();
     m.put(&m.arg("history.log"), "/var/log/apt/history.log");
-    std::fs::write(m.path("dpkg.log"), "2026-11-20 10:00:00 startup archives unpack\n".repeat(2)).unwrap();
+    fs::write(m.path("dpkg.log"), "2026-11-20 10:00:00 startup archives unpack\n".repeat(2)).unwrap();
     m.put(&m.arg("dpkg.log"), "/var/log/dpkg.log");
 
     let (code, value) = ask(&["inspect", &m.arg("disk.img")]);
@@ -84,10 +84,7 @@ fn what_it_did_is_told() {
         "{short}"
     );
     let (_, all, _) = run(&["inspect", &m.arg("disk.img"), "--timeline"]);
-    assert!(
-        all.contains("dpkg wrote last: startup archives unpack [dpkg's log]") && !all.contains("(--timeline)"),
-        "{all}"
-    );
+    assert!(all.contains("dpkg wrote last: startup archives unpack") && !all.contains("(--timeline)"), "{all}");
     assert!(all.lines().all(|line| line.chars().count() < 80), "{all}");
 }
 

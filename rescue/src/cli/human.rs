@@ -7,7 +7,7 @@ mod upkeep;
 pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};
 
 use crate::tui::text::wrap;
-use crate::tui::{chain, words};
+use crate::tui::{chain, steps, words};
 use model::assessment::{Report, SystemReport};
 use model::boot::{BootChain, BootRepairs, LinkState};
 use model::event::{Exported, Question, StoreView};
@@ -18,6 +18,7 @@ use model::note::Noted;
 use model::plan::{Action, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
 use model::proof::{Firmware, Proof, Verdict};
+use model::run_state::RunState;
 use model::snapshot::{Cost, Receipt, VolumeRead};
 use model::timeline::Occurrence;
 use model::upkeep::KeyLine;
@@ -44,7 +45,7 @@ fn line_of(out: &mut String, line: std::fmt::Arguments<'_>) {
 const SOME: usize = 10;
 
 /// `inspect`. `all` of its timeline is shown, or the newest of it.
-pub(super) fn report(report: &Report, explain: bool, all: bool) -> String {
+pub(super) fn report(run: &RunState, report: &Report, explain: bool, all: bool) -> String {
     let mut out = String::new();
     let i = &report.inspection;
     for (v, f) in i.fences() {
@@ -56,6 +57,9 @@ pub(super) fn report(report: &Report, explain: bool, all: bool) -> String {
     }
     for s in &report.systems {
         system(&mut out, report, s, explain, all);
+    }
+    if let Some((good, Some((operation, before)))) = steps::back_to(run) {
+        paragraph(&mut out, "", &words::back_to(good, &operation, before));
     }
     for f in i.findings.iter().filter(|f| explain || f.severity > Severity::Note) {
         let word = match f.severity {

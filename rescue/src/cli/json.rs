@@ -6,7 +6,7 @@ mod files;
 pub(super) use differences::compared;
 pub(super) use files::{got, listed};
 
-use crate::tui::{chain, words};
+use crate::tui::{chain, steps, words};
 use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::boot::{BootChain, BootLink, BootRepair, BootRepairs};
 use model::command::Failure;
@@ -20,10 +20,11 @@ use model::plan::{Action, ComposedPath, RollbackPlan, SnapshotEstimate, TableRol
 use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
 use model::proof::Proof;
+use model::run_state::RunState;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
-use model::timeline::Occurrence;
+use model::timeline::{Occurrence, Operation};
 use model::upkeep::{CopyView, ForgetView, KeyLine, Made, PruneView, RepairView, SpaceLine, StatsView};
 use serde_json::{Value, json};
 
@@ -47,7 +48,7 @@ pub(super) fn failure(f: &Failure) -> Value {
 }
 
 /// `inspect`.
-pub(super) fn report(report: &Report) -> Value {
+pub(super) fn report(run: &RunState, report: &Report) -> Value {
     let i = &report.inspection;
     let unfinished =
         i.fences().map(|(v, f)| json!({ "volume": v.path, "intent": f.intent, "store": f.store, "was": f.was }));
@@ -58,6 +59,16 @@ pub(super) fn report(report: &Report) -> Value {
         "findings": i.findings.iter().map(finding).collect::<Vec<_>>(),
         "unfinished": unfinished.collect::<Vec<_>>(),
         "firmware": i.firmware.as_ref().map(firmware),
+        "last_good": steps::back_to(run).map(|(good, stands)| last_good(good, stands.as_ref())),
+    })
+}
+
+/// The newest good snapshot, and how it stands to the newest package operation.
+fn last_good(good: &SnapshotSummary, stands: Option<&(Operation, bool)>) -> Value {
+    let operation = stands.map(|(o, _)| json!({ "manager": o.manager, "command": o.command, "time": stamp(&o.began) }));
+    json!({
+        "snapshot": good.id, "counter": good.counter, "taken": time(good.taken), "operation": operation,
+        "before_operation": stands.map(|(_, before)| before),
     })
 }
 

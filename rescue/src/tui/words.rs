@@ -11,7 +11,7 @@ use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::{ComposedPath, Composition, SnapshotEstimate};
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::text::{DisplayText, RawName};
-use model::timeline::Occurrence;
+use model::timeline::{Occurrence, Operation};
 use model::units::ByteLen;
 
 /// How a line of a list stands: said by a mark, repeated by a colour.
@@ -128,11 +128,15 @@ fn change(a: &Assessment) -> (Mark, String) {
 pub fn facets(a: &Assessment) -> [FacetWords; 4] {
     fn words<T>(
         name: &'static str,
-        (mark, mut says): (Mark, String),
+        (mut mark, mut says): (Mark, String),
         known: bool,
         more: &str,
         f: &model::assessment::Facet<T>,
     ) -> FacetWords {
+        // A hint is no alarm: what is done about what is bad is not done for it.
+        if mark == Mark::Bad && f.confidence == Confidence::Weak {
+            mark = Mark::Unsure;
+        }
         if known {
             says = format!("{says} - {}", confidence(f.confidence));
         }
@@ -259,6 +263,21 @@ pub fn moment(t: Option<Stamp>) -> String {
 /// One thing that a machine did, behind its [`moment`]; whose record says so last.
 pub fn occurrence(o: &Occurrence) -> String {
     format!("{} [{}]", o.says, o.source)
+}
+
+/// Where the last good state stands: before or after the newest package operation.
+pub fn back_to(good: &SnapshotSummary, operation: &Operation, before: bool) -> String {
+    let command = match operation.command.as_str() {
+        "" => "the newest package operation".to_owned(),
+        _ => format!("`{}`", operation.command.shortened(40)),
+    };
+    let stands = if before { "is from before" } else { "has in it already" };
+    format!(
+        "The last good state, {} of {} UTC, {stands} {command} ({}).",
+        short(good.id),
+        time(good.taken),
+        moment(Some(operation.began))
+    )
 }
 
 /// What is to be known of a list of what a machine did, where there is something: which of its times are not UTC.

@@ -285,6 +285,7 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         headline: Some(headline.into()),
         kernel: Some("6.1.0-27-amd64".into()),
         packages: Some(1203),
+        operation: None,
         good,
         captured: ByteLen(3 * GIB),
         cost,

@@ -2,6 +2,7 @@
 
 use super::keeping::{self, StoreAt, UnlockBy};
 use super::{Usage, prove, values};
+use crate::cli::verbs;
 use lexopt::{Arg, Parser, ValueExt};
 use model::id::{DiskNo, PlanId, VolumePath};
 use model::proof::{Accelerator, Bus};
@@ -102,7 +103,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             Arg::Long(name) => name.to_owned(),
         };
         // What needs a store may need what opens it.
-        let opens = allowed.contains(&"store") && ["passphrase-file", "key-file"].contains(&name.as_str());
+        let opens = allowed.contains(&"store") && verbs::OPENS.contains(&name.as_str());
         if !opens && !allowed.contains(&name.as_str()) {
             return Err(Usage(format!("`{verb}` has no option `--{}`", DisplayText::new(&name))));
         }
