@@ -205,7 +205,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "rollback" | "put" | "restore" | "undo" | "resume" | "repair-boot" => {
             Invocation::WriteBack(disks::write_back(verb, &given, store()?)?)
         }
-        "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),
+        "tui" => Invocation::Tui(disks::tui(&given, at, disks)?),
         "engine" => Invocation::Engine(disks::engine(&given, at, disks)?),
         "console" => {
             nothing_else(verb, &given.words)?;

@@ -355,11 +355,17 @@ only snapshots of yours. Keep the file off the store; who has it can sign as
 you.
 ";
 pub(super) const TUI: &str = "\
-holdfast tui [DISK..] [--store S] [--ascii]
+holdfast tui [DISK..] [--store S] [--ascii] [--record FILE]
+holdfast tui --replay FILE [--ascii]
 
 The screens of the rescue, on this terminal. Without DISK every disk of this
 computer is looked at. Without --store it can only look.
 --ascii draws with plain characters whatever the terminal.
+--record writes the keys that are pressed, and what the screens are told, into
+a new file that only you can read: for a report of something that went wrong.
+What was shown is in it, names and texts of files too; a passphrase never is.
+--replay plays it back, reading and writing nothing else: any key goes on to
+what came next, q leaves. Without a terminal its last screen is printed.
 ";
 
 #[cfg(feature = "manual")]

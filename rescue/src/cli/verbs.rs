@@ -326,7 +326,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "[DISK..] [--store S]",
         does: "all of it on the screen",
         words: Words::Disks,
-        options: &["store", "ascii"],
+        options: &["store", "ascii", "record", "replay"],
         help: help::TUI,
     },
     #[cfg(feature = "manual")]
@@ -413,6 +413,8 @@ static OPTIONS: &[OptionOf] = &[
     with("new-passphrase-file", Value::File, "a file with the passphrase that is to open it too"),
     with("new-key-file", Value::File, "the key file that is to open it too"),
     flag("ascii", "draw with plain characters"),
+    with("record", Value::File, "record the session to this new file"),
+    with("replay", Value::File, "play a recorded session back"),
 ];
 
 #[cfg(test)]
