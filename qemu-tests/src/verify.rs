@@ -284,6 +284,9 @@ fn host_packages() -> Vec<&'static str> {
         "xz-utils",
         "bsdutils",
         "procps",
+        "mandoc",
+        "zsh",
+        "fish",
     ]);
     packages
 }

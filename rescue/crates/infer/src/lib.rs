@@ -12,6 +12,7 @@ mod combine;
 mod headline;
 mod rules;
 mod source;
+mod timeline;
 mod want;
 
 pub use combine::{combine, number};
@@ -19,4 +20,5 @@ pub use rules::{Baseline, FacetName, Rule, assess, rules};
 pub use source::{
     Files, Packages, absent, chain_facts, parse, parse_database, parse_listing, reads_entry, volume_facts,
 };
+pub use timeline::timeline;
 pub use want::{Look, Source, Want, wants};

@@ -74,7 +74,7 @@ pub enum EndKind {
 }
 
 /// A program that installs packages, and keeps records of that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageManager {
     /// dpkg, and apt above it.
@@ -111,6 +111,36 @@ pub struct JournalOrder {
     pub first: u64,
     /// Number of the last entry.
     pub last: u64,
+}
+
+/// What happened within a session, at a moment that its journal tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When.
+    pub at: UnixMicros,
+    /// What.
+    pub what: MomentKind,
+}
+
+/// Kinds of moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MomentKind {
+    /// It went to sleep: suspend or hibernation.
+    Slept,
+    /// It woke, or wrote again after it went to sleep.
+    Woke,
+    /// The kernel reported a fault.
+    Fault,
+}
+
+/// A start in the login record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedStart {
+    /// When.
+    pub began: UnixMicros,
+    /// When it was shut down, where that is on record.
+    pub ended: Option<UnixMicros>,
 }
 
 /// The facts this version can read.
@@ -180,6 +210,9 @@ pub enum Fact {
         panicked: bool,
         /// The journal's own numbers of its entries: what orders boots, across files too.
         order: Option<JournalOrder>,
+        /// What happened in it, as far as its entries were read; the newest 16.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        moments: Vec<Moment>,
     },
     /// The newest boot in the login record (wtmp, or wtmpdb) and whether a shutdown follows it.
     WtmpLastBoot {
@@ -187,6 +220,12 @@ pub enum Fact {
         shutdown_follows: bool,
         /// The run level reached, as ASCII (`5` graphical), where recorded.
         run_level: Option<char>,
+        /// When that shutdown was, where that is on record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<UnixMicros>,
+        /// The starts before it, newest first; at most 8.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        before: Vec<RecordedStart>,
     },
     /// The machine id file says that the first boot never completed.
     FirstBootPending,

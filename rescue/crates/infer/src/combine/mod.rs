@@ -7,7 +7,7 @@ mod parts;
 use model::evidence::{Evidence, EvidenceId, Fact, PackageManager};
 use std::collections::BTreeMap;
 
-pub(crate) use boots::says as boot_says;
+pub(crate) use boots::{end_word, says as boot_says};
 
 /// Puts together what was read of one system (its files, its volumes, what was not there), and names each piece.
 ///

@@ -130,6 +130,9 @@ fn unreadable(origin: &Origin, what: &str, why: &str) -> Evidence {
     evidence(origin, Fact::Unreadable { why: DisplayText::new(why) }, &says, None)
 }
 
+/// Starts told of a login record, before its newest.
+const MOST_STARTS: usize = 8;
+
 /// 2000-01-01: no machine of today wrote anything before.
 const PLAUSIBLE_FROM: i64 = 946_684_800_000_000;
 /// 2100-01-01.
