@@ -10,6 +10,7 @@ fn entry(number: u16, partition: Option<&str>, file: &str, mark: u8) -> BootEntr
         label: file.into(),
         partition: partition.map(str::to_owned),
         file: Some(DisplayText::new(&format!("\\EFI\\{file}\\x.efi"))),
+        guid_at: None,
     };
     let value = Value(vec![mark, u8::try_from(file.len()).unwrap()]);
     BootEntry { number, attributes: BOOT_ATTRIBUTES, value, option: Ok(option) }
