@@ -225,6 +225,10 @@ fn utf16(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::firmware::Value;
+    use model::id::{Digest, DiskNo};
+    use model::inspection::{Inspection, Table, TableKind};
+    use model::units::{ByteLen, Extent, SectorSize};
 
     fn loader() -> Loader {
         let guid = guid("c12a7328-f81f-11d2-ba4b-00a0c93ec93b").unwrap();
@@ -233,6 +237,65 @@ mod tests {
 
     fn made() -> [Entry; 1] {
         [Entry { number: 0, value: option(&loader(), "system"), says: String::new() }]
+    }
+
+    const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+
+    /// A disk with one partition, that of the entries.
+    fn report() -> Report {
+        let hardware = model::inspection::Hardware {
+            model: "".into(),
+            serial: None,
+            wwn: None,
+            size: ByteLen(1 << 30),
+            sector: SectorSize::B512,
+            transport: "".into(),
+            removable: false,
+            shown_as: None,
+        };
+        let extent = Extent::between(2048 * 512, (2048 + 1_048_576) * 512).unwrap();
+        let guid = Some(ESP.to_owned());
+        let partition = Partition { number: 1, extent, type_id: GPT_ESP.into(), guid, name: None, bootable: false };
+        let (kind, id) = (TableKind::Gpt, String::new());
+        let table = Table { kind, id, partitions: vec![partition], raw: Vec::new(), from_backup: false };
+        let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: Some(table), volumes: Vec::new() };
+        let inspection = Inspection { disks: vec![disk], ..Inspection::default() };
+        Report { inspection, systems: Vec::new(), boot: Vec::new() }
+    }
+
+    fn saved(number: u16, value: Vec<u8>) -> BootEntry {
+        let option = disk::load_option::read(&value).map_err(|why| why.as_str().into());
+        BootEntry { number, attributes: ATTRIBUTES, value: Value(value), option }
+    }
+
+    #[test]
+    fn what_the_machines_own_firmware_started_comes_first() {
+        let debian = option(&loader(), "debian");
+        let elsewhere = option(&Loader { guid: [7; 16], ..loader() }, "other");
+        // As a firmware makes them itself: over its controllers, with data of its own behind the path.
+        let mut long = option(&loader(), "long");
+        let path = OPTION_HEAD + utf16("long").len();
+        long.splice(path..path, [2, 1, 12, 0, 0xd0, 0x41, 3, 0x0a, 0, 0, 0, 0]);
+        long[4] += 12;
+        long.extend(b"data");
+        let entries = vec![saved(1, long), saved(3, debian.clone()), saved(5, elsewhere), saved(8, debian.clone())];
+        let settings = BootSettings { order: vec![5, 3, 9, 1], entries, ..BootSettings::default() };
+        let given = entries_of(Some(&settings));
+        let told: Vec<(u16, &[u8])> = given.iter().map(|e| (e.number, &e.value[..])).collect();
+        let short = option(&loader(), "long");
+        assert_eq!(told, [(3, &debian[..]), (1, &short), (8, &debian)]);
+        assert!(given[0].says.contains("debian"));
+        let mut variables = empty(0x1000);
+        assert!(add(&mut variables, &given));
+        let order = variable("BootOrder", &[3, 0, 1, 0, 8, 0]);
+        assert!(variables.windows(order.len()).any(|w| w == order));
+        // None that starts from here, and none at all.
+        let none = BootSettings { entries: vec![settings.entries[2].clone()], ..settings.clone() };
+        assert_eq!((entries_of(Some(&none)), entries_of(None)), (vec![], vec![]));
+    }
+
+    fn entries_of(saved: Option<&BootSettings>) -> Vec<Entry> {
+        entries(saved, &report())
     }
 
     /// An empty store of variables of this size.
