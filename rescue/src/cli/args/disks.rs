@@ -9,7 +9,7 @@ use model::text::{DisplayText, RawName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// `inspect DISK.. [--store S] [--json] [--explain]`
+/// `inspect DISK.. [--store S] [--json] [--explain] [--timeline]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspect {
     /// Devices or image files.
@@ -20,6 +20,8 @@ pub struct Inspect {
     pub json: bool,
     /// Show the evidence.
     pub explain: bool,
+    /// Show all that is known of what it did.
+    pub timeline: bool,
 }
 
 /// `snapshot DISK.. --store S [--full] [--dry-run] [--json]`
@@ -142,7 +144,7 @@ pub struct Export {
     pub json: bool,
 }
 
-/// `tui [DISK..] [--store S] [--ascii]`
+/// `tui [DISK..] [--store S] [--ascii] [--record FILE]`, `tui --replay FILE [--ascii]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tui {
     /// Devices or image files; every disk of this computer where empty.
@@ -151,6 +153,18 @@ pub struct Tui {
     pub store: Option<StoreAt>,
     /// Plain ASCII, whatever the terminal.
     pub ascii: bool,
+    /// The new file that the session is recorded to.
+    pub record: Option<PathBuf>,
+    /// A recording that is played back, and nothing else.
+    pub replay: Option<PathBuf>,
+}
+
+pub(super) fn tui(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>) -> Result<Tui, Usage> {
+    let alone = disks.is_empty() && store.is_none() && given.record.is_none();
+    if given.replay.is_some() && !alone {
+        return Err(Usage("`tui --replay` shows what was recorded: it takes no disk, no store and no --record".into()));
+    }
+    Ok(Tui { disks, store, ascii: given.ascii, record: given.record.clone(), replay: given.replay.clone() })
 }
 
 /// `engine`

@@ -2,6 +2,7 @@
 
 use super::keeping::{self, StoreAt, UnlockBy};
 use super::{Usage, prove, values};
+use crate::cli::verbs;
 use lexopt::{Arg, Parser, ValueExt};
 use model::id::{DiskNo, PlanId, VolumePath};
 use model::proof::{Accelerator, Bus};
@@ -39,6 +40,7 @@ pub(super) struct Given {
     pub(super) text: bool,
     pub(super) json: bool,
     pub(super) explain: bool,
+    pub(super) timeline: bool,
     pub(super) full: bool,
     pub(super) read_data: bool,
     pub(super) ascii: bool,
@@ -56,6 +58,8 @@ pub(super) struct Given {
     pub(super) timeout: Option<u32>,
     pub(super) accelerator: Option<Accelerator>,
     pub(super) bus: Option<Bus>,
+    pub(super) record: Option<PathBuf>,
+    pub(super) replay: Option<PathBuf>,
     pub(super) control: Option<i32>,
     pub(super) engine: Option<i32>,
     pub(super) help: bool,
@@ -101,7 +105,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             Arg::Long(name) => name.to_owned(),
         };
         // What needs a store may need what opens it.
-        let opens = allowed.contains(&"store") && ["passphrase-file", "key-file"].contains(&name.as_str());
+        let opens = allowed.contains(&"store") && verbs::OPENS.contains(&name.as_str());
         if !opens && !allowed.contains(&name.as_str()) {
             return Err(Usage(format!("`{verb}` has no option `--{}`", DisplayText::new(&name))));
         }
@@ -147,6 +151,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "encrypt" => given.encrypt = true,
             "json" => given.json = true,
             "explain" => given.explain = true,
+            "timeline" => given.timeline = true,
             "full" => given.full = true,
             "read-data" => given.read_data = true,
             "ascii" => given.ascii = true,
@@ -167,6 +172,8 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "timeout" => given.timeout = Some(prove::timeout(&parser.value()?.string()?)?),
             "accel" => given.accelerator = Some(prove::accelerator(&parser.value()?.string()?)?),
             "bus" => given.bus = Some(prove::bus(&parser.value()?.string()?)?),
+            "record" => given.record = Some(parser.value()?.into()),
+            "replay" => given.replay = Some(parser.value()?.into()),
             "control" => given.control = Some(parser.value()?.parse()?),
             "engine" => given.engine = Some(parser.value()?.parse()?),
             _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),

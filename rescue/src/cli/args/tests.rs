@@ -81,7 +81,8 @@ fn the_forms_of_the_contract() {
             disks: vec!["a.img".into(), "b.img".into()],
             store: None,
             json: true,
-            explain: false
+            explain: false,
+            timeline: false
         }))
     );
     let init = |probe| Ok(Invocation::StoreInit(StoreInit { store: at("s"), encrypt: false, probe, json: false }));

@@ -7,7 +7,7 @@ mod parts;
 use model::evidence::{Evidence, EvidenceId, Fact, PackageManager};
 use std::collections::BTreeMap;
 
-pub(crate) use boots::says as boot_says;
+pub(crate) use boots::{end_word, says as boot_says};
 
 /// Puts together what was read of one system (its files, its volumes, what was not there), and names each piece.
 ///
@@ -67,6 +67,7 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::ChainBroken { .. } => (16, "chain"),
         Fact::NotThere => (17, "absent"),
         Fact::Unreadable { .. } => (18, "unreadable"),
+        Fact::Other => (19, "other"),
     }
 }
 

@@ -15,7 +15,7 @@ mod start;
 mod termination;
 
 use crate::headline;
-pub(crate) use case::Case;
+pub(crate) use case::{Boot, Case};
 pub(crate) use start::obstacle;
 
 use decide::{Vote, decide};

@@ -132,7 +132,7 @@ pub(super) fn reached_nothing(case: &Case<'_>) -> Said {
 mod tests {
     use super::super::scene::Scene;
     use super::*;
-    use model::evidence::{EndKind, Fact};
+    use model::evidence::EndKind;
 
     fn start(s: &Scene) -> (Start, Confidence, String) {
         let f = s.assess().start;
@@ -256,10 +256,10 @@ mod tests {
     #[test]
     fn a_run_level_where_there_is_no_journal() {
         let mut s = Scene::new();
-        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5') });
+        s.login(true, '5');
         assert_eq!(start(&s), (Start::Reached, Likely, "reached-run-level".into()));
         let mut s = Scene::new();
-        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('1') });
+        s.login(true, '1');
         assert_eq!(start(&s).0, Start::Unknown);
     }
 }
