@@ -25,11 +25,11 @@ use model::files::{Attributes, FileId, FilePath, Named};
 use model::id::{Digest, DiskNo, NodeId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::{Action, Check, ComposedPath, Composition, RollbackPlan, UndoReads};
-use model::ports::Window;
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose, Receipt, SavedDisk, SavedVolume};
 use model::text::{DisplayText, RawName};
 use model::units::{ByteLen, ExtentSet};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ pub(crate) fn keep(
             Reply::Approved => return carry_out(jobs, cx, planned, &composing).map(Some),
             Reply::Declined => return Ok(None),
             // All that is in use is read anyway.
-            Reply::Reread(_) => {}
+            Reply::Reread(_) | Reply::Grow(_) => {}
             Reply::Keep(others) => paths = possible(cx, planned, &others),
         }
     }
@@ -165,7 +165,7 @@ fn carry_out(jobs: &Jobs, cx: &Context<'_>, planned: Planned<'_>, composing: &Co
 }
 
 /// Where what does not fit into memory is put aside: beside the store, which must have room anyway.
-fn scratch(jobs: &Jobs) -> PathBuf {
+pub(crate) fn scratch(jobs: &Jobs) -> PathBuf {
     match &jobs.config.store {
         Some(StorePlace::Dir { path, .. }) => path.clone(),
         _ => std::env::temp_dir(),
@@ -183,9 +183,18 @@ fn takes(path: &ComposedPath) -> ByteLen {
 }
 
 fn possible_here() -> Check {
-    let can = sys::served_file::can_be_mounted();
+    can_be("a state can be composed here", sys::served_file::can_be_mounted())
+}
+
+/// Whether what is composed can be made larger.
+pub(crate) fn may_grow_here() -> Check {
+    let can = sys::served_file::can_be_mounted().and_then(|()| sys::block::may_grow_ext4());
+    can_be("a file system can be made larger here", can)
+}
+
+fn can_be(what: &str, can: io::Result<()>) -> Check {
     let says = can.as_ref().map_or_else(ToString::to_string, |()| "root, with FUSE and the loop driver".to_owned());
-    Check { what: "a state can be composed here".into(), ok: can.is_ok(), says: DisplayText::new(&says) }
+    Check { what: what.into(), ok: can.is_ok(), says: DisplayText::new(&says) }
 }
 
 fn check(path: &RawName, what: &str, says: impl AsRef<str>) -> Check {
@@ -324,7 +333,7 @@ fn taken(
         // The file system that was saved, wherever it is now, or else what is in its place.
         Some(_) => {
             let uuid = |v: &Volume| v.uuid().map(str::to_owned);
-            let then = Volume { path: from.clone(), extent: saved.extent, content: saved.content.clone() };
+            let then = saved.volume();
             let all = || inspection.volumes().map(|(_, v)| v);
             let found = all().find(|v| uuid(v).is_some() && uuid(v) == uuid(&then)).or(all().find(|v| v.path == from));
             (found.ok_or_else(|| format!("{from} is not here"))?, &there.0[..])
@@ -335,7 +344,7 @@ fn taken(
     let from_names = names(&there.0).ok_or("a whole volume is put nowhere: name what is in it")?;
     let bytes = Saved::new(cx.store.clone(), saved.map, saved.extent.len());
     let fs = SavedFs { map: saved.map, content: saved.content.clone(), bytes: Arc::new(bytes) };
-    let then = Volume { path: from.clone(), extent: saved.extent, content: saved.content.clone() };
+    let then = saved.volume();
     let (files, bytes, counted) = counted(cx, &fs, &from_names, (&then, true))?;
     let shown = if at.volume.is_some() { path(&to) } else { at.path.clone() };
     let piece = Piece { to: (volume.path.clone(), to), from: (from, from_names) };
@@ -351,12 +360,11 @@ fn why(stop: Stop) -> String {
 
 /// A volume as it is now, to be asked about its files.
 fn now(cx: &Context<'_>, volume: &Volume) -> Option<SavedFs> {
-    let source = cx.devices.disks().into_iter().find(|d| d.no == volume.path.disk())?;
-    let bytes = Window::new(source.bytes, volume.extent).ok()?;
+    let bytes = disk::volume::bytes(&cx.devices.disks(), volume)?;
     // It is in no map, and is another one at each look.
     let name = Digest::of(format!("{} now {:?}", volume.path, cx.clock.monotonic()).as_bytes());
     let map = MapRoot { node: NodeId(name), height: 0, content: name };
-    Some(SavedFs { map, content: volume.content.clone(), bytes: Arc::new(bytes) })
+    Some(SavedFs { map, content: volume.content.clone(), bytes })
 }
 
 /// What stands at a place, counted: how many names, how many bytes, and whether that is all. Directories lead there, no link; it may be
@@ -462,6 +470,7 @@ fn present(
         Some(SavedVolume {
             path: path.clone(),
             extent: volume.extent,
+            mapping: volume.mapping.clone(),
             content: volume.content.clone(),
             method: CaptureMethod::UsedBlocks,
             why: "with what is put there".into(),

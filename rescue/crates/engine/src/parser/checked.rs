@@ -15,11 +15,12 @@ use model::differences::{
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
-use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, MountedSubvolume, System, Volume};
+use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, LvmInfo, MountedSubvolume, System, Volume};
+use model::mapping::{Beneath, Layers};
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Most partitions of a table.
 const MOST_PARTITIONS: usize = 1024;
@@ -30,6 +31,9 @@ const MOST_RAW_BYTES: u64 = 64 << 20;
 /// Most pieces of a table that is made, and the longest of them.
 const MOST_MADE: usize = 8;
 const MOST_MADE_LEN: usize = 1 << 20;
+/// Most volumes that layers make, and most pieces of a volume beneath them that are saved apart.
+const MOST_LAYERED: usize = 4096;
+const MOST_APART: usize = 1 << 16;
 /// Most findings of one answer.
 const MOST_FINDINGS: usize = 1024;
 /// Most systems.
@@ -106,10 +110,54 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
         Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
         Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
         Content::Damaged { why, .. } => short(why.as_str()),
+        Content::Lvm(l) => physical(l),
         Content::Recognised { name, .. } => name.len() <= 256,
         Content::BiosBoot | Content::Empty | Content::Unknown => true,
     };
     check(ok, || format!("what is on {path} makes no sense"))
+}
+
+fn physical(l: &LvmInfo) -> bool {
+    l.uuid.len() <= 38 && l.group_uuid.len() <= 38 && l.group.as_str().len() <= 256 && l.apart.ranges() <= MOST_APART
+}
+
+/// What layers make: volumes whose maps are sound and lie on what was recognised as theirs, named after the first of it, no two on the same
+/// bytes, and of what is said to be saved with them nothing that is not.
+pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, ParserError> {
+    check(layers.volumes.len() <= MOST_LAYERED, || format!("{} volumes of layers", layers.volumes.len()))?;
+    let beneath = |path: &VolumePath| {
+        let volume = inspection.volume(path).filter(|v| v.mapping.is_none());
+        volume.filter(|v| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2"))
+    };
+    let mut seen = HashSet::new();
+    let mut taken: HashMap<&VolumePath, ExtentSet> = HashMap::new();
+    for (path, mapping) in &layers.volumes {
+        let len = mapping.len().filter(|len| mapping.is_sound(*len));
+        check(len.is_some(), || format!("the map of {path} is not sound"))?;
+        let parts = mapping.beneath.iter();
+        let known = |b: &Beneath| beneath(&b.path).is_some_and(|v| v.extent == b.extent);
+        check(parts.clone().all(known), || format!("{path} lies on what it cannot lie on"))?;
+        let own = inspection.disk(path.disk()).is_some() && path.is_layered() && inspection.volume(path).is_none();
+        check(own && seen.insert(path), || format!("a volume {path} twice or elsewhere"))?;
+        for (b, held) in parts.zip(mapping.held().unwrap_or_default()) {
+            let set = taken.entry(&b.path).or_default();
+            check(held.iter().all(|e| !set.meets(e)), || format!("{path} lies on bytes of another volume"))?;
+            *set = set.union(&held);
+        }
+    }
+    check(layers.physical.len() <= MOST_PARTITIONS, || format!("{} physical volumes", layers.physical.len()))?;
+    let mut told = HashSet::new();
+    for (path, info) in &layers.physical {
+        let volume = beneath(path).filter(|_| told.insert(path));
+        let len = volume.map_or(ByteLen::ZERO, |v| v.extent.len());
+        let inside = info.apart.iter().last().is_none_or(|e| e.end().0 <= len.0);
+        check(volume.is_some() && physical(info) && inside, || format!("what is on {path} makes no sense"))?;
+    }
+    // What lies beneath is saved as far as no volume holds it: then it must be known what is on it.
+    let all_told = taken.keys().all(|path| told.contains(path));
+    check(all_told, || "a physical volume of which nothing is told".to_owned())?;
+    findings(&layers.findings, |v| inspection.disk(v.disk()).is_some())?;
+    Ok(layers)
 }
 
 /// What is on a volume.
@@ -189,7 +237,7 @@ fn links(chain: &BootChain, inspection: &Inspection) -> Result<(), ParserError> 
 
 /// A volume there is, or a whole disk.
 fn is_somewhere(path: &VolumePath, inspection: &Inspection) -> bool {
-    inspection.volume(path).is_some() || path.number().is_none() && inspection.disk(path.disk()).is_some()
+    inspection.volume(path).is_some() || path.is_whole() && inspection.disk(path.disk()).is_some()
 }
 
 /// Repairs: bytes that change lie in a partition table, or in a volume of a system that is an ext or a FAT; on a FAT not in its
@@ -216,16 +264,17 @@ pub(super) fn boot_repairs(repairs: BootRepairs, inspection: &Inspection) -> Res
                 let own = inspection.systems.iter().any(|s| s.uses(&volume.path)) || is_esp(&volume.path, inspection);
                 // A /boot that fstab names by an id that is gone is nobody's; what changes on it is looked at byte for byte.
                 let near = inspection.systems.iter().any(|s| s.root.disk() == volume.path.disk());
-                let free = match volume.content {
-                    Content::Ext(_) => own || near,
-                    Content::Fat(_) => own && extent.start() >= ByteOffset(512),
-                    _ => false,
-                };
+                let free = volume.mapping.is_none()
+                    && match volume.content {
+                        Content::Ext(_) => own || near,
+                        Content::Fat(_) => own && extent.start() >= ByteOffset(512),
+                        _ => false,
+                    };
                 free && Extent::whole(volume.extent.len()).contains(extent)
             }
             None => {
                 let table = inspection.disk(patch.volume.disk()).and_then(|d| d.table.as_ref());
-                table.is_some_and(|t| patch.volume.number().is_none() && t.raw.iter().any(|raw| raw.contains(extent)))
+                table.is_some_and(|t| patch.volume.is_whole() && t.raw.iter().any(|raw| raw.contains(extent)))
             }
         };
         check(inside, || format!("a change at {} of {}", patch.at, patch.volume))?;
@@ -271,6 +320,9 @@ pub(super) fn fitted(table: FittedTable, wanted: &FitTable) -> Result<FittedTabl
         format!("sectors of {} bytes", table.sector.0)
     })?;
     check(table.id.len() <= 64, || "an id without end".to_owned())?;
+    check(table.room <= wanted.size, || format!("{} bytes of room on a disk of {}", table.room.0, wanted.size.0))?;
+    check(table.guids.len() <= MOST_PARTITIONS, || format!("{} partitions", table.guids.len()))?;
+    check(table.guids.iter().all(|(_, id)| is_guid(id)), || "a partition with an id that is none".to_owned())?;
     check(table.made.len() <= MOST_MADE, || format!("a table in {} pieces", table.made.len()))?;
     let mut taken = ExtentSet::new();
     for made in &table.made {
@@ -295,6 +347,11 @@ pub(super) fn policy_error(error: PolicyError) -> Result<PolicyError, ParserErro
     Ok(error)
 }
 
+/// A GUID that is written out, lower-case and hyphenated.
+fn is_guid(id: &str) -> bool {
+    id.len() == 36 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+}
+
 /// Boot entries: as many as were asked about, bounded, and on a partition that has a GUID's name.
 pub(super) fn load_options(options: Vec<ReadOption>, asked: usize) -> Result<Vec<ReadOption>, ParserError> {
     check(options.len() == asked, || format!("{} boot entries for {asked}", options.len()))?;
@@ -304,9 +361,8 @@ pub(super) fn load_options(options: Vec<ReadOption>, asked: usize) -> Result<Vec
             Err(why) => why.as_str().len(),
         };
         check(text <= 2 * MOST_TEXT, || "a boot entry without end".to_owned())?;
-        let guid = |id: &String| id.len() == 36 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
         let partition = option.as_ref().ok().and_then(|o| o.partition.as_ref());
-        check(partition.is_none_or(guid), || "a partition with an id that is none".to_owned())?;
+        check(partition.is_none_or(|id| is_guid(id)), || "a partition with an id that is none".to_owned())?;
     }
     Ok(options)
 }
@@ -437,7 +493,7 @@ mod tests {
 
     fn volume() -> Volume {
         let path = VolumePath::partition(DiskNo(0), 1);
-        Volume { path, extent: Extent::between(512, 1024).unwrap(), content: Content::Unknown }
+        Volume::on_disk(path, Extent::between(512, 1024).unwrap(), Content::Unknown)
     }
 
     fn reading(extent: Extent) -> TableReading {
@@ -504,7 +560,7 @@ mod tests {
                 removable: false,
                 shown_as: None,
             };
-            let volumes = vec![Volume { path: path.clone(), extent, content: Content::Fat(fat.clone()) }];
+            let volumes = vec![Volume::on_disk(path.clone(), extent, Content::Fat(fat.clone()))];
             let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: Some(table), volumes };
             Inspection { disks: vec![disk], ..Inspection::default() }
         };
@@ -547,9 +603,11 @@ mod tests {
         use model::restore::{HexBytes, MadeBytes};
         use model::units::{ByteOffset, SectorSize};
         let sector = SectorSize::B512;
-        let wanted = FitTable { kind: TableKind::Gpt, sector, size: ByteLen(4096), new_ids: None };
+        let wanted = FitTable { kind: TableKind::Gpt, sector, size: ByteLen(4096), new_ids: None, grow: None };
         let made = |at, len: usize| MadeBytes::new(ByteOffset(at), &vec![1; len]).unwrap();
-        let of = |made| FittedTable { sector, smallest: ByteLen(1), made, id: String::new() };
+        let (room, guids) = (ByteLen::ZERO, Vec::new());
+        let of =
+            |made| FittedTable { sector, smallest: ByteLen(1), made, id: String::new(), guids: guids.clone(), room };
         assert!(fitted(of(vec![made(0, 512), made(3584, 512)]), &wanted).is_ok());
         let longer = MadeBytes { place: Extent::between(0, 1).unwrap(), bytes: HexBytes(vec![1; 2]) };
         for bad in [
@@ -564,6 +622,13 @@ mod tests {
         }
         let absurd = FittedTable { sector: SectorSize(513), ..of(Vec::new()) };
         assert!(fitted(absurd, &wanted).is_err());
+        assert!(fitted(FittedTable { room: ByteLen(4097), ..of(Vec::new()) }, &wanted).is_err());
+        for (id, sound) in
+            [("00112233-4455-6677-8899-010203040506", true), ("00112233-4455-6677-8899-01020304050", false)]
+        {
+            let table = FittedTable { guids: vec![(1, id.to_owned())], ..of(Vec::new()) };
+            assert_eq!(fitted(table, &wanted).is_ok(), sound, "{id}");
+        }
     }
 
     #[test]
