@@ -73,7 +73,7 @@ pub(super) fn report(run: &RunState, report: &Report, explain: bool, all: bool) 
     for d in &i.disks {
         let h = &d.hardware;
         line_of(&mut out, format_args!("{}  {} {}, {}", d.no, h.size, h.model, h.transport));
-        for v in &d.volumes {
+        for v in i.volumes_of(d) {
             let (what, size) = (words::volume(i, v), v.extent.len().to_string());
             line_of(
                 &mut out,
