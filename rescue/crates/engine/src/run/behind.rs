@@ -4,6 +4,7 @@
 use super::leases::medium;
 use super::{Context, Stop, payload};
 use disk::fs::btrfs::{first_superblock, is_superblock};
+use model::id::VolumePath;
 use model::plan::VolumeRollback;
 use model::ports::WriteLease;
 use model::units::ByteLen;
@@ -28,8 +29,8 @@ pub(crate) fn wanted(cx: &Context<'_>, volume: &VolumeRollback) -> Result<Option
     Ok(is_superblock(&bytes).then_some(bytes))
 }
 
-/// Takes away the superblock of a btrfs that stands on a volume. On return that survives a power cut. Returns how much was written.
-pub(crate) fn hide(lease: &mut dyn WriteLease, volume: &VolumeRollback) -> Result<u64, Stop> {
+/// Takes away the superblock of a btrfs that stands on a volume, or straight on a disk. On return that survives a power cut. Returns how much was written.
+pub(crate) fn hide(lease: &mut dyn WriteLease, path: &VolumePath) -> Result<u64, Stop> {
     let mut now = vec![0; len()];
     if first_superblock().end().0 > lease.size().0 {
         return Ok(0);
@@ -38,14 +39,14 @@ pub(crate) fn hide(lease: &mut dyn WriteLease, volume: &VolumeRollback) -> Resul
     if lease.read_back(first_superblock().start(), &mut now).is_err() || !is_superblock(&now) {
         return Ok(0);
     }
-    put(lease, volume, vec![0; len()])
+    put(lease, path, vec![0; len()])
 }
 
 /// Puts a superblock there. On return it is durable, and was read back.
-pub(crate) fn put(lease: &mut dyn WriteLease, volume: &VolumeRollback, bytes: Vec<u8>) -> Result<u64, Stop> {
+pub(crate) fn put(lease: &mut dyn WriteLease, path: &VolumePath, bytes: Vec<u8>) -> Result<u64, Stop> {
     // All that it leads to comes before it.
     lease.sync().map_err(|e| medium(&e))?;
-    let done = payload::put_bytes((lease, &volume.path), std::iter::once((first_superblock().start(), bytes)))?;
+    let done = payload::put_bytes((lease, path), std::iter::once((first_superblock().start(), bytes)))?;
     Ok(done.written)
 }
 

@@ -216,7 +216,7 @@ fn fenced_part(
     let mut done = Done::default();
     for volume in &plan.volumes {
         done.written += fences::raise(leases.of(volume)?, volume, work.intent, cx.store.id())?;
-        done.written += behind::hide(leases.of(volume)?, volume)?;
+        done.written += behind::hide(leases.of(volume)?, &volume.path)?;
     }
     {
         let mut meter = Meter::start(cx.observer, cx.clock, "writing", (3, PHASES), work.all, true);
@@ -242,7 +242,7 @@ fn fenced_part(
     for volume in &plan.volumes {
         let head = fences::wanted_head(cx, work.before.get(&volume.path).copied(), volume.map)?;
         if let Some(superblock) = behind::wanted(cx, volume)? {
-            done.written += behind::put(leases.of(volume)?, volume, superblock)?;
+            done.written += behind::put(leases.of(volume)?, &volume.path, superblock)?;
         }
         done.written += fences::lower(leases.of(volume)?, volume, &head)?;
         done.verified += head.len() as u64;
