@@ -95,6 +95,7 @@ fn uuid(content: &Content) -> Option<&str> {
     match content {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
+        Content::Xfs(x) => Some(&x.uuid),
         Content::Swap(s) => s.uuid.as_deref(),
         _ => None,
     }
