@@ -44,7 +44,11 @@ fn free_space_is_what_the_kernel_left() {
         assert!(!why.as_str().contains("kept whole"), "{name}: {why}");
         // What is free both as it lies there and after the log; where it was unmounted that is all there is.
         let ours = ours.total().0 / block;
-        assert!(if dirty { ours <= theirs.blocks && ours * 10 > theirs.blocks * 9 } else { ours == theirs.blocks }, "{name}: {ours} of {}", theirs.blocks);
+        assert!(
+            if dirty { ours <= theirs.blocks && ours * 10 > theirs.blocks * 9 } else { ours == theirs.blocks },
+            "{name}: {ours} of {}",
+            theirs.blocks
+        );
         assert_eq!(dirty, fs.replayed() > 0, "{name}");
     }
 }

@@ -9,4 +9,5 @@ mod host;
 mod fixtures;
 mod hostile;
 mod made;
+mod sessions;
 mod tools;

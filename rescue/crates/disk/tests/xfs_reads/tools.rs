@@ -126,7 +126,10 @@ fn line(fs: &Xfs, path: &str, entry: &Named) -> String {
     let mode = format!("0o{:o}", a.mode);
     let modified = a.modified.unwrap();
     let (owner, group, links, count) = (a.owner, a.group, a.links, xattrs.len());
-    format!("{path} {kind} {mode} {owner} {group} {links} {size} {modified} {device} {what} {count}:{}", hex(&xattrs.concat()))
+    format!(
+        "{path} {kind} {mode} {owner} {group} {links} {size} {modified} {device} {what} {count}:{}",
+        hex(&xattrs.concat())
+    )
 }
 
 /// The content of a file, which has to be the same where its layout says that it lies.

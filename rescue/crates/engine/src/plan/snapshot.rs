@@ -284,7 +284,9 @@ fn choose(
     let known = |what: &str| Ok((method, used(what)));
     let raw = |what: &str| Ok((CaptureMethod::Raw, used(&format!("{what}: every byte is saved"))));
     match &volume.content {
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) if method == CaptureMethod::UsedBlocks => known(volume.kind()),
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) if method == CaptureMethod::UsedBlocks => {
+            known(volume.kind())
+        }
         Content::Ext(_) => raw("ext4 with features not known here"),
         Content::Xfs(_) => raw("an XFS of a kind not read here"),
         Content::Swap(s) if s.hibernated => raw("swap with a hibernation image"),

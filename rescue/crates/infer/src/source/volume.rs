@@ -33,7 +33,9 @@ pub fn volume_facts(inspection: &Inspection, system: &System) -> Vec<Evidence> {
             }
             Some(Content::Xfs(info)) if info.not_read.is_none() => {
                 let says = match (info.needs_recovery, info.log_head) {
-                    (true, None) => "the end of the file system's log cannot be told: it counts as in use and never closed",
+                    (true, None) => {
+                        "the end of the file system's log cannot be told: it counts as in use and never closed"
+                    }
                     (true, Some(_)) => "the file system was in use and never closed",
                     (false, _) => "the file system was closed in order",
                 };

@@ -33,7 +33,8 @@ pub(super) fn cuts(reader: &Reader) -> Cuts {
 }
 
 fn spend(left: &mut u64) -> Result<(), FsError> {
-    *left = left.checked_sub(1).ok_or_else(|| FsError::Corrupt("its files have more blocks than the volume".to_owned()))?;
+    *left =
+        left.checked_sub(1).ok_or_else(|| FsError::Corrupt("its files have more blocks than the volume".to_owned()))?;
     Ok(())
 }
 

@@ -53,11 +53,8 @@ pub(super) fn list(reader: &Reader, dir: &Inode, skip: usize, most: usize) -> Re
     // Inodes are read in the order in which they lie.
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by_key(|n| entries[*n].1);
-    let bare = |(name, inode): &(Vec<u8>, u64)| Named {
-        name: RawName(name.clone()),
-        file: FileId(*inode),
-        attributes: None,
-    };
+    let bare =
+        |(name, inode): &(Vec<u8>, u64)| Named { name: RawName(name.clone()), file: FileId(*inode), attributes: None };
     let mut out: Vec<Named> = entries.iter().map(bare).collect();
     for n in order {
         let (name, inode) = &entries[n];

@@ -139,7 +139,8 @@ impl Log {
         while at < to {
             let count = PIECE.min(to - at);
             let piece = self.read(at, count)?;
-            if let Some((found, _)) = (at..).zip(piece.chunks_exact(BASIC)).find(|(_, b)| (cycle_of(b) == cycle) == is) {
+            if let Some((found, _)) = (at..).zip(piece.chunks_exact(BASIC)).find(|(_, b)| (cycle_of(b) == cycle) == is)
+            {
                 return Ok(Some(found));
             }
             at += count;
@@ -228,14 +229,7 @@ impl Log {
             return bad(format!("the record in block {at} has {len} bytes and says that it lies at {lsn:#x}"));
         }
         let blocks = if version == 2 { size.div_ceil(CYCLE_SIZE).max(1) } else { 1 };
-        Ok(Header {
-            at,
-            lsn,
-            tail: be64(b, 24),
-            len,
-            blocks: u64::from(blocks),
-            operations: be32(b, 40),
-        })
+        Ok(Header { at, lsn, tail: be64(b, 24), len, blocks: u64::from(blocks), operations: be32(b, 40) })
     }
 
     /// The record that begins in a block; `None` where its checksum is wrong.
@@ -249,7 +243,8 @@ impl Log {
             return bad(format!("the record in block {at} has {total} blocks"));
         }
         let bytes = self.read(at, total)?;
-        let (head, body) = bytes.split_at_checked(usize::try_from(header.blocks).unwrap_or(1) * BASIC).unwrap_or_default();
+        let (head, body) =
+            bytes.split_at_checked(usize::try_from(header.blocks).unwrap_or(1) * BASIC).unwrap_or_default();
         let len = usize::try_from(header.len).unwrap_or(0);
         let mut body = body.get(..len).unwrap_or_default().to_vec();
         // Records of early kernels have none.

@@ -91,8 +91,7 @@ impl Xfs {
         }
         let raw = Arc::new(Reader::new(bytes, sb, ExtentSet::new()));
         let log = Log::open(&raw)?;
-        let mut fs =
-            Self { now: raw.clone(), raw, log: log.extent(), end: None, transactions: 0, doubt: None };
+        let mut fs = Self { now: raw.clone(), raw, log: log.extent(), end: None, transactions: 0, doubt: None };
         let end = log.end().and_then(|end| {
             fs.end = Some(end);
             replay::replay(&fs.raw, &log, end)

@@ -137,12 +137,10 @@ impl Reader {
     /// [`FsError::Corrupt`] where there is no such inode, it is not in use, or its checksum is wrong.
     pub(super) fn inode(&self, number: u64) -> Result<Inode, FsError> {
         let (block, within) = self.inode_place(number);
-        let (at, bytes) = self
-            .block(block)
-            .map_err(|e| match e {
-                FsError::Corrupt(_) => FsError::Corrupt(format!("inode {number} is named, there is none")),
-                other => other,
-            })?;
+        let (at, bytes) = self.block(block).map_err(|e| match e {
+            FsError::Corrupt(_) => FsError::Corrupt(format!("inode {number} is named, there is none")),
+            other => other,
+        })?;
         let len = usize::try_from(self.sb.inode_size).expect("at most a block");
         let bytes = bytes.get(within..within + len).unwrap_or_default();
         let at = ByteOffset(at.0 + within as u64);

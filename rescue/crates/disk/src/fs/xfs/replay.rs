@@ -250,7 +250,8 @@ impl Work<'_> {
         let (group, block, count, size, len, generation) =
             (be32(b, 4), be32(b, 8), be32(b, 12), be32(b, 16), be32(b, 20), be32(b, 24));
         let bytes = u64::from(len) * u64::from(sb.block_size);
-        if b.len() < 28 || size != sb.inode_size || u64::from(count) * u64::from(size) != bytes || !sb.v5 || count > 64 {
+        if b.len() < 28 || size != sb.inode_size || u64::from(count) * u64::from(size) != bytes || !sb.v5 || count > 64
+        {
             return bad(&format!("it makes {count} inodes of {size} bytes in {len} blocks"));
         }
         let number = sb.block_no(group, block);
@@ -373,7 +374,9 @@ impl Work<'_> {
         }
         if fields & DEVICE != 0 {
             let device = le32(item.region(0), 24).to_be_bytes();
-            is.get_mut(forks..forks + 4).map(|to| to.copy_from_slice(&device));
+            if let Some(to) = is.get_mut(forks..forks + 4) {
+                to.copy_from_slice(&device);
+            }
         }
         let mut region = 2;
         for (bits, place) in [(DATA, forks..attributes), (ATTRIBUTES, attributes..size)] {

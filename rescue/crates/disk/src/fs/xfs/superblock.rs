@@ -207,15 +207,6 @@ impl Superblock {
         (block >> self.ag_block_log, block & ((1 << self.ag_block_log) - 1))
     }
 
-    /// True where a later superblock lays the volume out in the same way, and is of the same file system.
-    pub(super) fn is_laid_out_as(&self, other: &Self) -> bool {
-        let layout = |sb: &Self| {
-            let counters = [0..104, 104..128, 176..178, 180..204, 208..224].map(|r| sb.bytes.get(r).map(<[u8]>::to_vec));
-            (sb.v5, sb.blocks, sb.log, counters)
-        };
-        layout(self) == layout(other)
-    }
-
     /// What others need of it; nothing of the log yet.
     pub(super) fn info(&self) -> XfsInfo {
         let b = &self.bytes[..];
@@ -255,8 +246,7 @@ fn not_read(b: &[u8], v5: bool, versionnum: u16, more: u32) -> Option<String> {
     if v5 {
         let known = |bits: &[(u32, &str)]| bits.iter().map(|(bit, _)| bit).fold(0, |a, b| a | b);
         let (compat, ro, incompat, log) = (be32(b, 208), be32(b, 212), be32(b, 216), be32(b, 220));
-        let unknown =
-            (compat, ro & !known(&RO_COMPAT), incompat & !known(&INCOMPAT) & !NEEDS_REPAIR, log & !LOG_KNOWN);
+        let unknown = (compat, ro & !known(&RO_COMPAT), incompat & !known(&INCOMPAT) & !NEEDS_REPAIR, log & !LOG_KNOWN);
         if unknown != (0, 0, 0, 0) {
             let (compat, ro, incompat, log) = unknown;
             return Some(format!(

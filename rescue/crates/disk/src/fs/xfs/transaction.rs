@@ -57,16 +57,14 @@ fn bad<T>(why: &str) -> Result<T, FsError> {
     Err(FsError::Corrupt(format!("its log: {why}")))
 }
 
-/// Shows every transaction that was committed, in the order of their ends: the sequence number of the record it began in, and its
-/// items. Gives how many there were.
+/// What is done with a transaction: the sequence number of the record it began in, and its items.
+pub(super) type Each<'a> = dyn FnMut(u64, &[Item]) -> Result<(), FsError> + 'a;
+
+/// Shows every transaction that was committed, in the order of their ends. Gives how many there were.
 ///
 /// # Errors
 /// [`FsError::Corrupt`] where they cannot be put together with certainty; what `each` gives.
-pub(super) fn transactions(
-    log: &Log,
-    (tail, head): (u64, u64),
-    each: &mut dyn FnMut(u64, &[Item]) -> Result<(), FsError>,
-) -> Result<u32, FsError> {
+pub(super) fn transactions(log: &Log, (tail, head): (u64, u64), each: &mut Each<'_>) -> Result<u32, FsError> {
     let (mut open, mut count): (HashMap<u32, Open>, u32) = (HashMap::new(), 0);
     log.records(tail, head, &mut |record| {
         for operation in record.operations()? {

@@ -4,8 +4,8 @@
 //! without being looked for.
 
 use super::group::{FreeSpace, free_space};
-use super::reader::Reader;
 use super::raw::be32;
+use super::reader::Reader;
 use crate::fs::FsError;
 use model::units::{Extent, ExtentSet};
 use std::ops::Range;
