@@ -275,6 +275,7 @@ fn host_packages() -> Vec<&'static str> {
         "cpio",
         "mount",
         "partclone",
+        "xfsprogs",
         "sqlite3",
         "xz-utils",
         "bsdutils",

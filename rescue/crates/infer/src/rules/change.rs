@@ -141,6 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn the_log_of_an_xfs_only_goes_forwards() {
+        let mut s = Scene::new();
+        s.xfs(false, Some(7));
+        s.save();
+        assert_eq!(said(&s), (Change::Unchanged, Likely));
+        s.xfs(false, Some(8));
+        assert_eq!(said(&s), (Change::Changed, Certain));
+        s.xfs(true, None);
+        assert_eq!(said(&s), (Change::Changed, Certain));
+        s.save();
+        assert_ne!(said(&s).0, Change::Unchanged, "what is open writes without a trace");
+    }
+
+    #[test]
     fn equal_and_closed() {
         let mut s = Scene::new();
         s.save();

@@ -178,6 +178,28 @@ mod tests {
     }
 
     #[test]
+    fn an_xfs_tells_of_its_end_and_of_no_mounts() {
+        let mut s = Scene::new();
+        s.xfs(true, Some(0x1_0000_0040));
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Certain, "cut-off".into()));
+        // A later start that was cut off before it logged anything would leave the same traces.
+        let mut s = Scene::new();
+        s.xfs(false, Some(0x1_0000_0040));
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()));
+        // Where the end of the log cannot be told, nothing is certain.
+        let mut s = Scene::new();
+        s.xfs(true, None);
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+        // It was mounted or not: it does not say.
+        let mut s = Scene::new();
+        s.xfs(false, Some(0x1_0000_0040));
+        assert_ne!(ended(&mut s).0, Never);
+    }
+
+    #[test]
     fn an_open_root_alone_is_likely() {
         let mut s = Scene::new();
         s.ext(|e| e.needs_recovery = true);

@@ -4,9 +4,11 @@
 //! new data under an old inode: what was written to is read whole, and compared by hash.
 //!
 //! That nobody wrote is told by the superblock and by the end of the log. An unmount ends the log with a record of its own. Whoever
-//! mounts it after that, be it to read only, first writes over the blocks behind it (`xlog_clear_stale_blocks`), with where the log
-//! then begins in each of them. So both are the same bytes only where nobody did, and a state in which the blocks behind the end are
-//! written over like that is none to compare with: one more mount that is cut off before it logs anything would leave it as it is.
+//! mounts it after that, be it to read only, first writes over the blocks behind it (`xlog_clear_stale_blocks`), in each where the log
+//! began when it was unmounted. So both are the same bytes only where nobody did, and a state in which the blocks behind the end are
+//! written over like that is none to compare with: a file that is overwritten in place is on the disk before anything is logged, and
+//! one more mount that is cut off then leaves the log as it is. `xfs_repair` leaves the log alone and makes the headers of all groups
+//! anew: these are part of the state.
 
 use super::Xfs;
 use super::file::File;
@@ -27,6 +29,8 @@ use std::sync::Arc;
 const BEHIND: u64 = 4096;
 /// Before the end: the record of the unmount, however long.
 const BEFORE: u64 = 1024;
+/// Groups beyond which nothing is proven: their headers are read.
+const MOST_GROUPS: u32 = 1 << 14;
 /// What boot loaders may write into at the start of a volume, besides the superblock.
 const START: u64 = 64 << 10;
 /// Where files that boot loaders write in place are looked for: in `/boot` of a root, or a file system that is mounted there.
@@ -50,7 +54,7 @@ pub(super) fn state(fs: &Xfs) -> Option<Digest> {
 
 fn end_of_log(raw: &Reader, lsn: u64) -> Result<Option<Digest>, FsError> {
     let log = Log::open(raw)?;
-    if log.is_mounted_since(lsn)? {
+    if log.is_mounted_since(lsn)? || raw.sb.ag_count > MOST_GROUPS {
         return Ok(None);
     }
     let at = lsn & 0xffff_ffff;
@@ -61,6 +65,11 @@ fn end_of_log(raw: &Reader, lsn: u64) -> Result<Option<Digest>, FsError> {
     bytes.extend_from_slice(&lsn.to_be_bytes());
     bytes.extend_from_slice(raw.sb.bytes());
     bytes.extend(log.read(from, count)?);
+    for group in 0..raw.sb.ag_count {
+        for no in 1..=3 {
+            bytes.extend(raw.header(group, no)?.1);
+        }
+    }
     Ok(Some(Digest::of(&bytes)))
 }
 

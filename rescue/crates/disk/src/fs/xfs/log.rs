@@ -301,13 +301,14 @@ impl Log {
     }
 
     /// True where somebody mounted it since the record of the unmount with that sequence number, be it to read only: each block
-    /// behind the end is then the header of an empty record that says that the log begins at its end (`xlog_clear_stale_blocks`).
+    /// behind the end is then the header of an empty record with the beginning of the log as the unmount left it
+    /// (`xlog_clear_stale_blocks`). What an earlier mount left there has an earlier one.
     pub(super) fn is_mounted_since(&self, unmount: u64) -> Result<bool, FsError> {
         let at = unmount & 0xffff_ffff;
         let last = self.header_of(at, &self.read(at, 1)?)?;
         let head = (at + last.total()) % self.len;
         let behind = self.read(head, 1)?;
-        Ok(be32(&behind, 0) == MAGIC && be64(&behind, 24) & 0xffff_ffff == head)
+        Ok(be32(&behind, 0) == MAGIC && be64(&behind, 24) >= last.tail)
     }
 
     /// True where a record is the last one and says that the file system was unmounted (`xlog_check_unmount_rec`).
