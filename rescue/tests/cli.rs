@@ -47,6 +47,47 @@ fn what_is_wrong_is_seen_and_explained() {
     assert!(out.contains("openssl") && out.contains("rule ") && out.contains("/var/lib/dpkg/status"), "{out}");
 }
 
+/// What it did is told to people, the newest of it, and to programs, all of it.
+#[test]
+fn what_it_did_is_told() {
+    let m = Machine::new();
+    let at = format!("{}?offset={}", m.arg("disk.img"), 9 << 20);
+    for directory in ["/var/log", "/var/log/apt"] {
+        tool("debugfs", "e2fsprogs", &["-w", "-R", &format!("mkdir {directory}"), &at]);
+    }
+    let one = |n: u32| {
+        format!("Start-Date: 2026-11-2{n}  10:00:00\nCommandline: apt-get install p{n}\nInstall: p{n}:amd64 (1)\n\n")
+    };
+    let lines: String = (1..=8).map(one).collect();
+    fs::write(m.path("history.log"), lines).unwrap();
+    m.put(&m.arg("history.log"), "/var/log/apt/history.log");
+    fs::write(m.path("dpkg.log"), "2026-11-20 10:00:00 startup archives unpack\n".repeat(2)).unwrap();
+    m.put(&m.arg("dpkg.log"), "/var/log/dpkg.log");
+
+    let (code, value) = ask(&["inspect", &m.arg("disk.img")]);
+    assert_eq!(code, 0);
+    let timeline = value["systems"][0]["timeline"].as_array().unwrap();
+    let of = |what: &str| timeline.iter().filter(|o| o["what"] == what).collect::<Vec<_>>();
+    let packages = of("packages");
+    assert_eq!(packages.len(), 9, "{timeline:?}");
+    let newest = serde_json::json!({
+        "what": "packages", "manager": "apt", "command": "apt-get install p8", "ended": "open", "packages": ["p8"],
+        "says": "apt-get install p8: has no end in apt's history (p8)", "source": "apt's history", "evidence": ["apt:1"],
+        "time": { "at": "2026-11-28T10:00:00Z", "trust": "local_no_zone" },
+    });
+    assert_eq!(packages[0], &newest);
+    assert_eq!(packages[8]["source"], "dpkg's log");
+
+    let (_, short, _) = run(&["inspect", &m.arg("disk.img")]);
+    assert!(
+        short.contains("    2026-11-28 10:00 local apt-get install p8: has no end in apt's history (p8)"),
+        "{short}"
+    );
+    let (_, all, _) = run(&["inspect", &m.arg("disk.img"), "--timeline"]);
+    assert!(all.contains("dpkg wrote last: startup archives unpack") && !all.contains("(--timeline)"), "{all}");
+    assert!(all.lines().all(|line| line.chars().count() < 80), "{all}");
+}
+
 #[test]
 fn back_and_forth() {
     let m = Machine::new();

@@ -126,7 +126,8 @@ fn from_the_first_screen_to_a_rollback_and_back() {
     m.save();
     m.break_packages();
     let broken = m.bytes();
-    let mut t = Terminal::open(&args(&m), Some((100, 30)));
+    let recording = m.arg("recording");
+    let mut t = Terminal::open(&[args(&m), vec!["--record".into(), recording.clone()]].concat(), Some((100, 30)));
     let home = t.expect(&["What to do next", "Go back to the last good state", "openssl"]);
     assert!(home.is_ascii(), "TERM=vt220 without a locale is given ASCII:\n{home}");
     assert_eq!(home.lines().count(), 30, "the terminal was asked for its size");
@@ -147,9 +148,16 @@ fn from_the_first_screen_to_a_rollback_and_back() {
     t.press("\x1b");
     t.expect(&["What to do next", "1  Go back"]);
     t.press("t\x1b[B");
-    t.expect(&["saved states", "2 of 3"]);
+    let last = t.expect(&["saved states", "2 of 3"]);
+    // Written as it goes: what was recorded so far ends here.
+    let (code, replayed, err) = run(&["tui", "--replay", &recording]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let lines = |text: &str| text.trim_end().lines().map(|l| l.trim_end().to_owned()).collect::<Vec<_>>();
+    assert_eq!(lines(&replayed), lines(&last));
     t.press("qq");
     assert!(t.end().success());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&recording).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
     let raw = t.raw.lock().unwrap();
     let last = String::from_utf8_lossy(&raw[raw.len().saturating_sub(60)..]);
     assert!(last.contains("\x1b[?25h\x1b[?1049l"), "the terminal is put back: {last:?}");

@@ -6,6 +6,8 @@ mod given;
 mod keeping;
 mod prove;
 mod room;
+#[cfg(feature = "manual")]
+mod shell;
 mod values;
 
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
@@ -13,7 +15,10 @@ pub use files::{Diff, Get, Ls};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
 pub use prove::Prove;
 pub use room::{Copy, Prune, Repair};
+#[cfg(feature = "manual")]
+pub use shell::Shell;
 
+use super::verbs;
 use given::Given;
 use lexopt::{Arg, Parser, ValueExt};
 use model::text::DisplayText;
@@ -77,6 +82,12 @@ pub enum Invocation {
     Repair(Repair),
     /// `tui`.
     Tui(Tui),
+    /// `completions`.
+    #[cfg(feature = "manual")]
+    Completions(Shell),
+    /// `man`.
+    #[cfg(feature = "manual")]
+    Man,
     /// The engine role.
     Engine(EngineRole),
     /// The front-end role.
@@ -112,6 +123,8 @@ impl Invocation {
             Self::Prune(p) => p.json,
             Self::Copy(c) => c.json,
             Self::Repair(r) => r.json,
+            #[cfg(feature = "manual")]
+            Self::Completions(_) | Self::Man => false,
             Self::Help(_)
             | Self::Version
             | Self::Tui(_)
@@ -136,65 +149,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Some(Arg::Value(verb)) => verb.string()?,
         Some(other) => return Err(other.unexpected().into()),
     };
-    let allowed: &[&str] = match verb.as_str() {
-        "inspect" => &["store", "json", "explain"],
-        "store" => &["store", "json", "probe", "encrypt"],
-        "snapshots" => &["store", "json", "require-signer"],
-        "key" => &["store", "json", "out", "new-passphrase-file", "new-key-file", "label"],
-        "snapshot" => &["store", "json", "full", "dry-run", "sign-with"],
-        "auto" => &["store", "json", "policy", "dry-run", "sign-with"],
-        "rollback" => &[
-            "store",
-            "json",
-            "plan",
-            "approve",
-            "yes",
-            "only",
-            "keep",
-            "full",
-            "foreign-machine",
-            "sign-with",
-            "require-signer",
-        ],
-        "restore" => &["store", "json", "plan", "approve", "yes", "disk", "overwrite", "new-ids", "require-signer"],
-        "put" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
-        "undo" => &["store", "json", "plan", "approve", "yes", "full", "sign-with", "require-signer"],
-        "repair-boot" => &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
-        "resume" => &["store", "json", "plan", "approve", "yes", "require-signer"],
-        "check" => &["store", "json", "read-data", "accept-head", "require-signer"],
-        "export" => &["store", "json", "only", "out", "require-signer"],
-        "ls" => &["store", "json", "require-signer"],
-        "get" => &["store", "json", "out", "privileged", "require-signer"],
-        "prove" => &["store", "json", "timeout", "accel", "bus", "require-signer"],
-        "diff" => &["store", "json", "text", "require-signer"],
-        "forget" => &[
-            "store",
-            "json",
-            "yes",
-            "dry-run",
-            "prune",
-            "keep-last",
-            "keep-hourly",
-            "keep-daily",
-            "keep-weekly",
-            "keep-monthly",
-            "keep-yearly",
-            "keep-within",
-            "keep-before-upgrade",
-            "keep-before-trouble",
-        ],
-        "note" => &["store", "json", "label", "pin", "unpin"],
-        "prune" => &["store", "json", "dry-run", "now", "rewrite"],
-        "stats" => &["store", "json"],
-        "copy" => &["store", "json", "to", "to-passphrase-file", "to-key-file"],
-        "repair" => &["store", "json", "from", "from-passphrase-file", "from-key-file"],
-        "tui" => &["store", "ascii"],
-        "engine" => &["store", "control", "policy"],
-        "console" => &["engine"],
-        "parser" | "composer" => &[],
-        "help" => &[],
-        other => return Err(Usage(format!("there is no verb `{}`", DisplayText::new(other)))),
-    };
+    let allowed =
+        verbs::allowed(&verb).ok_or_else(|| Usage(format!("there is no verb `{}`", DisplayText::new(&verb))))?;
     let given = given::collect(&mut parser, allowed, &verb)?;
     if given.help {
         return Ok(Invocation::Help(Some(verb)));
@@ -210,8 +166,8 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
     Ok(match verb {
         "help" => Invocation::Help(given.words.first().map(|w| w.to_string_lossy().into_owned())),
         "inspect" => {
-            let (store, json, explain) = (at, given.json, given.explain);
-            Invocation::Inspect(Inspect { disks: some(disks)?, store, json, explain })
+            let (json, explain, timeline) = (given.json, given.explain, given.timeline);
+            Invocation::Inspect(Inspect { disks: some(disks)?, store: at, json, explain, timeline })
         }
         "store" => Invocation::StoreInit(keeping::store_init(&given)?),
         "key" => Invocation::Key(keeping::key(&given)?),
@@ -249,12 +205,19 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "rollback" | "put" | "restore" | "undo" | "resume" | "repair-boot" => {
             Invocation::WriteBack(disks::write_back(verb, &given, store()?)?)
         }
-        "tui" => Invocation::Tui(Tui { disks, store: at, ascii: given.ascii }),
+        "tui" => Invocation::Tui(disks::tui(&given, at, disks)?),
         "engine" => Invocation::Engine(disks::engine(&given, at, disks)?),
         "console" => {
             nothing_else(verb, &given.words)?;
             let engine = given.engine.ok_or_else(|| Usage("`console` needs --engine FD".into()))?;
             Invocation::Console { engine }
+        }
+        #[cfg(feature = "manual")]
+        "completions" => Invocation::Completions(shell::shell(&given)?),
+        #[cfg(feature = "manual")]
+        "man" => {
+            nothing_else(verb, &given.words)?;
+            Invocation::Man
         }
         "composer" => Invocation::Composer,
         _ => Invocation::Parser,

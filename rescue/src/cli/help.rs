@@ -1,43 +1,12 @@
 //! `--help`.
 
-const ALL: &str = "\
-holdfast: what happened to this machine, and the way back
+use super::verbs::{self, VERBS, Words};
+use crate::tui::text::wrap;
+use std::fmt::Write;
 
-  holdfast inspect    DISK..            what happened; writes nothing
-  holdfast store init S                 make a store in the directory S
-  holdfast snapshot   DISK.. --store S  save the present state (only reads)
-  holdfast auto       DISK.. --store S  save it where its state calls for that
-  holdfast snapshots  --store S         list what is saved
-  holdfast rollback   SNAP DISK.. --store S    go back to a saved state
-  holdfast put        SNAP:PATH.. DISK.. --store S
-                                        put files of it back, nothing else
-  holdfast restore    SNAP DISK.. --store S    put it onto new, empty disks
-  holdfast undo       DISK.. --store S  go back to before the last rollback
-  holdfast resume     DISK.. --store S  finish a rollback that was cut off
-  holdfast repair-boot DISK.. --store S  put right what starts the machine,
-                                        without a saved state
-  holdfast export     SNAP -o FILE.img|FILE.qcow2 --store S
-                                        a saved state as a disk image
-  holdfast ls         SNAP[:PATH] --store S    files of a saved state
-  holdfast get        SNAP:PATH -o OUT --store S
-                                        take them out
-  holdfast prove      SNAP --store S    start it in a virtual machine, and see
-                                        whether it comes up
-  holdfast diff       A B|now [DISK..] --store S
-                                        what differs between two states
-  holdfast note       SNAP --store S    name a saved state, or keep it for good
-  holdfast forget     --store S         forget saved states: named ones, or all
-                                        that no rule keeps
-  holdfast prune      --store S         free the room of what was forgotten
-  holdfast stats      --store S         where the room goes
-  holdfast check      --store S         look for damage in a store
-  holdfast copy       [SNAP..] --store S --to S2
-                                        saved states into another store
-  holdfast repair     --store S [--from S2]    write again what is damaged
-  holdfast key        list|add|remove --store S, new-signer -o FILE
-                                        what opens a store; what signs
-  holdfast tui        [DISK..] [--store S]     all of it on the screen
-
+/// What stands above the list of all verbs, and below it.
+const ABOVE: &str = "holdfast: what happened to this machine, and the way back\n\n";
+const BELOW: &str = "
 `holdfast VERB --help` tells the options. --json answers programs.
 DISK is a block device or a raw image file; it may be given several times.
 SNAP is an id (4 digits or more), `latest`, or `latest:good`.
@@ -47,15 +16,18 @@ passphrase typed at the terminal.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 damage found, 4 refused or needs a
 decision, 5 interrupted and resumable, 6 written by a newer version.
 ";
-const INSPECT: &str = "\
-holdfast inspect DISK.. [--store S] [--json] [--explain]
+pub(super) const INSPECT: &str = "\
+holdfast inspect DISK.. [--store S] [--json] [--explain] [--timeline]
 
 Says what each installed system did last: how it ended, how far it came up,
 whether an installation was cut short, and (with --store) whether it changed
 since it was saved; and whether its boot chain leads from the firmware to the
-first process. Reads only. --explain shows the rules and the evidence.
+first process. Then what it did, newest first: starts, shutdowns, sleeps,
+packages, each with its time and whose record tells of it. Reads only.
+--timeline shows all of that, not only the newest. --explain shows the rules
+and the evidence, and all of that too.
 ";
-const STORE: &str = "\
+pub(super) const STORE: &str = "\
 holdfast store init S [--encrypt | --passphrase-file F | --key-file F]
     [--probe [SIZE]] [--json]
 
@@ -71,7 +43,7 @@ that is smaller than it says, or worn out, is found before anything is trusted
 to it. Where a byte does not come back, no store is made (exit code 3). It
 takes as long as writing and reading that much; Ctrl-C stops it.
 ";
-const SNAPSHOT: &str = "\
+pub(super) const SNAPSHOT: &str = "\
 holdfast snapshot DISK.. --store S [--full] [--dry-run] [--sign-with FILE]
     [--json]
 
@@ -87,7 +59,7 @@ is put aside, and the next snapshot goes on from there. It is read again all
 the same where the file system does not prove that nobody wrote to it since:
 anything but an ext4 with a journal that was unmounted, and with --full.
 ";
-const AUTO: &str = "\
+pub(super) const AUTO: &str = "\
 holdfast auto DISK.. --store S [--policy FILE] [--dry-run] [--sign-with FILE]
     [--json]
 
@@ -105,7 +77,7 @@ so. A policy never rolls back.
 --dry-run only says what would be done.
 Ctrl-C stops it; nothing is lost.
 ";
-const SNAPSHOTS: &str = "\
+pub(super) const SNAPSHOTS: &str = "\
 holdfast snapshots --store S [--require-signer ID,..] [--json]
 
 Lists what is saved, newest last, with labels, pins, and who signed it (each
@@ -114,7 +86,7 @@ With --require-signer only what one of these signed is used: anything else
 counts as damage. `rollback`, `undo`, `resume`, `check` and `export` take it
 too.
 ";
-const ROLLBACK: &str = "\
+pub(super) const ROLLBACK: &str = "\
 holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--keep PATH,..]
     [--full] [--foreign-machine NAME] [--plan | --approve PLANID | --yes]
     [--json]
@@ -141,7 +113,7 @@ kept, and saved; the disks are only written once that has worked. Owners,
 modes, times, attributes and hard links among what one PATH holds are carried
 over; project ids and creation times are not.
 ";
-const PUT: &str = "\
+pub(super) const PUT: &str = "\
 holdfast put SNAP:PATH.. DISK.. --store S [--plan | --approve PLANID | --yes]
     [--json]
 
@@ -154,9 +126,9 @@ saved, as for `rollback --keep`, whose help says what that needs and carries
 over.
 Approval as for `rollback`, `holdfast undo` and `holdfast resume` likewise.
 ";
-const RESTORE: &str = "\
-holdfast restore SNAP DISK.. --store S [--new-ids] [--overwrite IDENTITY]
-    [--plan | --approve PLANID | --yes] [--json]
+pub(super) const RESTORE: &str = "\
+holdfast restore SNAP DISK.. --store S [--new-ids] [--grow VOLUME]
+    [--overwrite IDENTITY] [--plan | --approve PLANID | --yes] [--json]
 holdfast restore SNAP --disk d0=DISK [--disk d1=DISK].. --store S ...
 
 Puts a saved state onto new disks, whole: table, boot code and every volume,
@@ -169,24 +141,33 @@ A disk must be empty: no table, no file system, zeros wherever it is looked at
 that may lose what it holds, by its serial number, or where it has none as the
 refusal says. There is no undo: save it first if it may be missed.
 It must have sectors of the same size, and room for all partitions; none is
-made smaller or larger.
+made smaller.
+--grow VOLUME lets the last volume of a disk reach to the end of a larger one,
+or the last but for swap, which moves: ext2, ext3 or ext4. The plan of a larger
+disk says which. It is made larger first, in the store, by the kernel: that
+needs root, with CAP_SYS_RESOURCE, FUSE and the loop driver. If the kernel
+refuses, nothing was written. States that were saved before do not fit in its
+place any more: they come back by a restore. FAT and swap are not made larger,
+nor logical partitions of an MBR.
+In the rescue, boot entries of the firmware that started from the saved disks
+are put back, to start from the new ones.
 --new-ids gives tables and partitions other GUIDs (an MBR another signature).
 File systems keep their UUIDs. Without it the disk is the same to the machine
 as the one that was saved: do not start with both of them attached.
 ";
-const UNDO: &str = "\
+pub(super) const UNDO: &str = "\
 holdfast undo DISK.. --store S [--full] [--plan | --approve PLANID | --yes]
     [--json]
 
 Goes back to what was before the last rollback of these disks, finished or not.
 Approval and --full as for `rollback`.
 ";
-const RESUME: &str = "\
+pub(super) const RESUME: &str = "\
 holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
 
 Finishes a rollback (or an undo) that was cut off. Approval as for `rollback`.
 ";
-const REPAIR_BOOT: &str = "\
+pub(super) const REPAIR_BOOT: &str = "\
 holdfast repair-boot DISK.. --store S [--plan | --approve PLANID | --yes]
     [--json]
 
@@ -199,7 +180,7 @@ first; approval as for `rollback`.
 The volumes it writes are saved before and with what is put right: `holdfast
 undo` goes back, and `holdfast resume` finishes it where it was cut off.
 ";
-const CHECK: &str = "\
+pub(super) const CHECK: &str = "\
 holdfast check --store S [--read-data] [--accept-head] [--json]
 
 Looks for damage in a store: exit code 3 where there is any. --read-data reads
@@ -215,7 +196,7 @@ what would write to the store is refused (exit code 4).
 --accept-head says that it is right so, because you put it back yourself: from
 then on the store is taken as it is.
 ";
-const REPAIR: &str = "\
+pub(super) const REPAIR: &str = "\
 holdfast repair --store S
     [--from S2 [--from-passphrase-file F | --from-key-file F]] [--json]
 
@@ -227,7 +208,7 @@ saved state makes way for that of S2. Exit code 3 where something stays
 damaged.
 Ctrl-C stops it; run it again for the rest.
 ";
-const COPY: &str = "\
+pub(super) const COPY: &str = "\
 holdfast copy [SNAP..] --store S --to S2
     [--to-passphrase-file F | --to-key-file F] [--json]
 
@@ -240,7 +221,7 @@ Whatever is read is proven first; what is damaged is told (exit code 3) and
 holds up nothing else.
 Ctrl-C stops it: what was copied stays, and the next run goes on.
 ";
-const PRUNE: &str = "\
+pub(super) const PRUNE: &str = "\
 holdfast prune --store S [--dry-run] [--now] [--rewrite N%] [--json]
 
 Frees the room of what no saved state needs. It goes in two steps, so that
@@ -256,7 +237,7 @@ Where a saved state cannot be read whole, nothing is freed: repair or forget
 that first.
 Ctrl-C stops it; nothing is lost, and the next run goes on.
 ";
-const STATS: &str = "\
+pub(super) const STATS: &str = "\
 holdfast stats --store S [--json]
 
 Tells what all saved states come to, what is left of that with everything
@@ -264,7 +245,7 @@ counted once, and compressed, and what nothing needs any more; and of each
 state its size, what only it needs (`unique`: forgetting it frees about so
 much), and what others need too. Reads no data.
 ";
-const EXPORT: &str = "\
+pub(super) const EXPORT: &str = "\
 holdfast export SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]
 
 Writes a saved state out as a disk image that other tools read: FILE.img (or
@@ -279,7 +260,7 @@ saved, and bytes that could not be read when they were (exit code 3). Free
 space reads as zeros too, and so does swap behind its header.
 Ctrl-C stops it and removes what was begun.
 ";
-const PROVE: &str = "\
+pub(super) const PROVE: &str = "\
 holdfast prove SNAP --store S [--timeout SECONDS] [--accel tcg|kvm]
     [--bus sata|virtio|nvme] [--json]
 
@@ -299,7 +280,7 @@ kernels hang on it the verdict would be wrong, so it is not chosen unasked.
 its initial RAM file system.
 Ctrl-C ends the machine; nothing is noted then.
 ";
-const LS: &str = "\
+pub(super) const LS: &str = "\
 holdfast ls SNAP[:PATH] --store S [--json]
 
 Lists what a saved state holds at a place, as `ls -ln` does (+: it has extended
@@ -308,7 +289,7 @@ SNAP:d0/p2:/etc a path on one volume. SNAP alone lists its volumes. Files are
 read on ext2/3/4 and FAT. Symbolic links on the way are followed within the
 volume.
 ";
-const GET: &str = "\
+pub(super) const GET: &str = "\
 holdfast get SNAP:PATH -o OUT [--privileged] --store S [--json]
 
 Takes a file, or a directory with everything in it on that volume, out of a
@@ -322,7 +303,7 @@ made the saved file system decides what may run here with whose rights.
 What cannot be read is said, and left out or has zeros in it (exit code 3).
 Ctrl-C stops it and removes what was begun.
 ";
-const DIFF: &str = "\
+pub(super) const DIFF: &str = "\
 holdfast diff A B --store S [--text] [--json]
 holdfast diff A now DISK.. --store S [--text] [--json]
 
@@ -335,14 +316,14 @@ Files of ext2/3/4 are compared by all that is kept of them (number, times,
 size, owner), of FAT by name, size and time; content is not read. A volume that
 cannot be compared says why. Reads only.
 ";
-const NOTE: &str = "\
+pub(super) const NOTE: &str = "\
 holdfast note SNAP --label TEXT | --pin | --unpin --store S [--json]
 
 Says something about a saved state: a name (an empty TEXT takes it away), or
 that it is to be kept whatever `forget` is asked to keep (--pin), or no longer
 (--unpin). The saved state itself, its id and its signatures do not change.
 ";
-const FORGET: &str = "\
+pub(super) const FORGET: &str = "\
 holdfast forget --store S
     [SNAP.. | --keep-last N --keep-hourly N --keep-daily N --keep-weekly N
               --keep-monthly N --keep-yearly N --keep-within SPAN
@@ -364,7 +345,7 @@ Whatever the rules, these stay: the two newest good states of each machine
 what a rollback that is not finished needs. A pinned state is not forgotten by
 name either.
 ";
-const KEY: &str = "\
+pub(super) const KEY: &str = "\
 holdfast key list --store S [--json]
 holdfast key add --store S [--new-passphrase-file F | --new-key-file F]
     [--label L] [--json]
@@ -382,45 +363,76 @@ you can read, and prints the signer's id: what others need to know to accept
 only snapshots of yours. Keep the file off the store; who has it can sign as
 you.
 ";
-const TUI: &str = "\
-holdfast tui [DISK..] [--store S] [--ascii]
+pub(super) const TUI: &str = "\
+holdfast tui [DISK..] [--store S] [--ascii] [--record FILE]
+holdfast tui --replay FILE [--ascii]
 
 The screens of the rescue, on this terminal. Without DISK every disk of this
 computer is looked at. Without --store it can only look.
 --ascii draws with plain characters whatever the terminal.
+--record writes the keys that are pressed, and what the screens are told, into
+a new file that only you can read: for a report of something that went wrong.
+What was shown is in it, names and texts of files too; a passphrase never is.
+--replay plays it back, reading and writing nothing else: any key goes on to
+what came next, q leaves. Without a terminal its last screen is printed.
 ";
+
+#[cfg(feature = "manual")]
+pub(super) const COMPLETIONS: &str = "\
+holdfast completions bash|zsh|fish
+
+Prints what makes a shell complete verbs, options and files:
+  holdfast completions bash > /etc/bash_completion.d/holdfast
+  holdfast completions zsh > /usr/local/share/zsh/site-functions/_holdfast
+  holdfast completions fish > ~/.config/fish/completions/holdfast.fish
+";
+#[cfg(feature = "manual")]
+pub(super) const MAN: &str = "\
+holdfast man
+
+Prints a manual page with the help of every verb:
+  holdfast man > /usr/local/share/man/man1/holdfast.1
+";
+
+/// Columns of the list of verbs, and where it says what they do.
+const COLUMNS: usize = 79;
+const DOES: usize = 40;
 
 /// The help of a verb, or of all.
 pub(super) fn of(verb: Option<String>) -> String {
-    match verb.as_deref() {
-        Some("inspect") => INSPECT,
-        Some("store") => STORE,
-        Some("snapshot") => SNAPSHOT,
-        Some("auto") => AUTO,
-        Some("snapshots") => SNAPSHOTS,
-        Some("rollback") => ROLLBACK,
-        Some("restore") => RESTORE,
-        Some("put") => PUT,
-        Some("undo") => UNDO,
-        Some("resume") => RESUME,
-        Some("repair-boot") => REPAIR_BOOT,
-        Some("check") => CHECK,
-        Some("export") => EXPORT,
-        Some("prove") => PROVE,
-        Some("ls") => LS,
-        Some("get") => GET,
-        Some("diff") => DIFF,
-        Some("note") => NOTE,
-        Some("repair") => REPAIR,
-        Some("copy") => COPY,
-        Some("prune") => PRUNE,
-        Some("stats") => STATS,
-        Some("forget") => FORGET,
-        Some("key") => KEY,
-        Some("tui") => TUI,
-        _ => ALL,
+    verb.and_then(|name| verbs::of(&name)).map_or_else(all, |verb| verb.help.to_owned())
+}
+
+/// Every verb with what it does.
+fn all() -> String {
+    let mut out = ABOVE.to_owned();
+    for verb in VERBS {
+        // The one word that always follows is part of its name.
+        let width = if matches!(verb.words, Words::OneOf([_])) { 0 } else { 10 };
+        let head = format!("  holdfast {:<width$} {}", verb.name, verb.usage).trim_end().to_owned();
+        let at = DOES.max(head.len() + 2);
+        let (first, lines) = match at + verb.does.len() <= COLUMNS {
+            true => (format!("{head:<at$}{}", verb.does), Vec::new()),
+            false if head.len() + 2 <= DOES => {
+                let mut lines = wrap(verb.does, COLUMNS - DOES);
+                (format!("{head:<DOES$}{}", lines.remove(0)), lines)
+            }
+            false => (head, wrap(verb.does, COLUMNS - DOES)),
+        };
+        // A String takes everything.
+        let _ = writeln!(out, "{first}");
+        for line in lines {
+            let _ = writeln!(out, "{:DOES$}{line}", "");
+        }
     }
-    .to_owned()
+    out.push_str(BELOW);
+    out
+}
+
+/// What is said of all verbs.
+#[cfg(feature = "manual")]
+pub(super) fn below() -> &'static str {
+    BELOW
 }
 
 #[cfg(test)]
@@ -429,15 +441,13 @@ mod tests {
 
     #[test]
     fn it_fits_the_console_of_a_rescue() {
-        let verbs = "inspect store snapshot auto snapshots rollback put restore undo resume repair-boot check repair copy export prove ls get diff note forget prune \
-                     stats key tui";
-        let verbs: Vec<&str> = verbs.split(' ').collect();
-        for verb in &verbs {
-            assert!(ALL.contains(&format!("\n  holdfast {verb}")), "{verb}");
-            let help = of(Some((*verb).to_owned()));
-            assert!(help.starts_with(&format!("holdfast {verb} ")), "{verb}");
+        let all = of(None);
+        for verb in VERBS {
+            assert!(all.contains(&format!("\n  holdfast {}", verb.name)), "{}", verb.name);
+            let help = of(Some(verb.name.to_owned()));
+            assert!(help.starts_with(&format!("holdfast {}", verb.name)), "{}", verb.name);
             assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
         }
-        assert!(ALL.lines().all(|line| line.chars().count() < 80));
+        assert!(all.lines().all(|line| line.chars().count() < 80), "{all}");
     }
 }

@@ -7,7 +7,7 @@ mod upkeep;
 pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};
 
 use crate::tui::text::wrap;
-use crate::tui::{chain, words};
+use crate::tui::{chain, steps, words};
 use model::assessment::{Report, SystemReport};
 use model::boot::{BootChain, BootRepairs, LinkState};
 use model::event::{Exported, Question, StoreView};
@@ -18,7 +18,9 @@ use model::note::Noted;
 use model::plan::{Action, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
 use model::proof::{Firmware, Proof, Verdict};
+use model::run_state::RunState;
 use model::snapshot::{Cost, Receipt, VolumeRead};
+use model::timeline::Occurrence;
 use model::upkeep::KeyLine;
 use std::fmt::Write;
 
@@ -39,8 +41,11 @@ fn line_of(out: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(out, "{line}");
 }
 
-/// `inspect`.
-pub(super) fn report(report: &Report, explain: bool) -> String {
+/// Occurrences of a timeline where not all are asked for.
+const SOME: usize = 10;
+
+/// `inspect`. `all` of its timeline is shown, or the newest of it.
+pub(super) fn report(run: &RunState, report: &Report, explain: bool, all: bool) -> String {
     let mut out = String::new();
     let i = &report.inspection;
     for (v, f) in i.fences() {
@@ -51,7 +56,10 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
         out.push_str("No installed system was found.\n");
     }
     for s in &report.systems {
-        system(&mut out, s, chain::of(report, &s.system.root), explain);
+        system(&mut out, report, s, explain, all);
+    }
+    if let Some((good, Some((operation, before)))) = steps::back_to(run) {
+        paragraph(&mut out, "", &words::back_to(good, &operation, before));
     }
     for f in i.findings.iter().filter(|f| explain || f.severity > Severity::Note) {
         let word = match f.severity {
@@ -82,7 +90,7 @@ pub(super) fn report(report: &Report, explain: bool) -> String {
     out
 }
 
-fn system(out: &mut String, s: &SystemReport, boot: Option<&BootChain>, explain: bool) {
+fn system(out: &mut String, report: &Report, s: &SystemReport, explain: bool, all: bool) {
     let host = s.system.hostname.as_ref().map(|h| format!(" on \"{h}\"")).unwrap_or_default();
     line_of(out, format_args!("{}{host}, {}", s.system.name, s.system.root));
     paragraph(out, "  ", s.assessment.headline.as_str());
@@ -99,9 +107,10 @@ fn system(out: &mut String, s: &SystemReport, boot: Option<&BootChain>, explain:
             }
         }
     }
-    if let Some(boot) = boot {
+    if let Some(boot) = chain::of(report, &s.system.root) {
         chain_of(out, boot, explain);
     }
+    timeline(out, &engine::gather::timeline(&report.inspection, s), explain || all);
     if explain {
         out.push_str("  Evidence\n");
         for e in &s.evidence {
@@ -119,6 +128,25 @@ fn system(out: &mut String, s: &SystemReport, boot: Option<&BootChain>, explain:
         }
     }
     out.push('\n');
+}
+
+/// What it did, newest first.
+fn timeline(out: &mut String, told: &[Occurrence], all: bool) {
+    if told.is_empty() {
+        return;
+    }
+    out.push_str("  What it did, newest first\n");
+    let shown = if all { told.len() } else { told.len().min(SOME) };
+    for o in &told[..shown] {
+        let head = format!("    {:<width$} ", words::moment(o.time), width = words::MOMENT);
+        paragraph(out, &head, &words::occurrence(o));
+    }
+    if shown < told.len() {
+        line_of(out, format_args!("    and {} more (--timeline)", told.len() - shown));
+    }
+    if let Some(says) = words::clocks(&told[..shown]) {
+        paragraph(out, "    ", says);
+    }
 }
 
 /// A boot chain: how it stands, what is broken, and with `all` every link.
@@ -269,6 +297,9 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
     }
     for v in &p.volumes {
         paragraph(&mut out, &format!("  {:<8} ", v.path.to_string()), &format!("{}, at most {}", v.says, v.at_most));
+    }
+    for g in p.disks.iter().filter_map(|d| d.growth.as_ref()).filter(|g| !g.wanted) {
+        paragraph(&mut out, "  ", &format!("{}: add --grow {}", words::may_grow(g), g.volume));
     }
     for t in &p.tables {
         if let TableRollback::Repair { disk, why, .. } = t {

@@ -6,7 +6,7 @@ mod files;
 pub(super) use differences::compared;
 pub(super) use files::{got, listed};
 
-use crate::tui::{chain, words};
+use crate::tui::{chain, steps, words};
 use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::boot::{BootChain, BootLink, BootRepair, BootRepairs};
 use model::command::Failure;
@@ -20,9 +20,11 @@ use model::plan::{Action, ComposedPath, RollbackPlan, SnapshotEstimate, TableRol
 use model::policy::{Acted, Decision};
 use model::ports::UnixMicros;
 use model::proof::Proof;
+use model::run_state::RunState;
 use model::signer::SignerId;
 use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
+use model::timeline::{Occurrence, Operation};
 use model::upkeep::{CopyView, ForgetView, KeyLine, Made, PruneView, RepairView, SpaceLine, StatsView};
 use serde_json::{Value, json};
 
@@ -46,7 +48,7 @@ pub(super) fn failure(f: &Failure) -> Value {
 }
 
 /// `inspect`.
-pub(super) fn report(report: &Report) -> Value {
+pub(super) fn report(run: &RunState, report: &Report) -> Value {
     let i = &report.inspection;
     let unfinished =
         i.fences().map(|(v, f)| json!({ "volume": v.path, "intent": f.intent, "store": f.store, "was": f.was }));
@@ -57,6 +59,16 @@ pub(super) fn report(report: &Report) -> Value {
         "findings": i.findings.iter().map(finding).collect::<Vec<_>>(),
         "unfinished": unfinished.collect::<Vec<_>>(),
         "firmware": i.firmware.as_ref().map(firmware),
+        "last_good": steps::back_to(run).map(|(good, stands)| last_good(good, stands.as_ref())),
+    })
+}
+
+/// The newest good snapshot, and how it stands to the newest package operation.
+fn last_good(good: &SnapshotSummary, stands: Option<&(Operation, bool)>) -> Value {
+    let operation = stands.map(|(o, _)| json!({ "manager": o.manager, "command": o.command, "time": stamp(&o.began) }));
+    json!({
+        "snapshot": good.id, "counter": good.counter, "taken": time(good.taken), "operation": operation,
+        "before_operation": stands.map(|(_, before)| before),
     })
 }
 
@@ -125,6 +137,7 @@ fn system(report: &Report, s: &SystemReport) -> Value {
         "other": s.system.other.iter().map(at).collect::<Vec<_>>(),
         "assessment": assessment(&s.assessment),
         "boot_chain": chain::of(report, &s.system.root).map(boot_chain),
+        "timeline": engine::gather::timeline(inspection, s).iter().map(occurrence).collect::<Vec<_>>(),
         "evidence": s.evidence.iter().map(evidence).collect::<Vec<_>>(),
     })
 }
@@ -171,8 +184,23 @@ fn assessment(a: &Assessment) -> Value {
     })
 }
 
+/// One thing that a machine did: the kind with what belongs to it, and what all have.
+fn occurrence(o: &Occurrence) -> Value {
+    let mut out = json!(o.what);
+    if let Some(out) = out.as_object_mut() {
+        out.insert("time".into(), json!(o.time.as_ref().map(stamp)));
+        out.insert("says".into(), json!(o.says));
+        out.insert("source".into(), json!(o.source));
+        out.insert("evidence".into(), json!(o.evidence));
+    }
+    out
+}
+
+fn stamp(t: &Stamp) -> Value {
+    json!({ "at": time(t.at), "trust": t.trust })
+}
+
 fn evidence(e: &Evidence) -> Value {
-    let stamp = |t: &Stamp| json!({ "at": time(t.at), "trust": t.trust });
     json!({
         "id": e.id,
         "origin": {
@@ -447,6 +475,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
             "disk": d.disk.to_string(), "saved_as": d.saved_as.to_string(), "size": d.hardware.size,
             "serial": d.hardware.serial, "wwn": d.hardware.wwn, "holds": d.holds, "lost": d.lost, "table": d.table,
             "at_most": d.at_most,
+            "growth": d.growth.as_ref().map(|g| json!({ "volume": g.volume, "from": g.from, "to": g.to, "wanted": g.wanted })),
         })
     });
     let composed = p.composed.as_ref().map(|c| {

@@ -10,6 +10,8 @@ mod human;
 mod inspect;
 mod json;
 mod key;
+#[cfg(feature = "manual")]
+mod manual;
 mod prove;
 mod roles;
 mod room;
@@ -18,6 +20,7 @@ mod secret;
 mod session;
 mod store;
 mod tui;
+mod verbs;
 mod write_back;
 
 use args::{Invocation, Usage};
@@ -62,6 +65,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Copy(c) => room::copy(&c),
         Invocation::Repair(r) => room::repair(&r),
         Invocation::Tui(t) => tui::run(&t),
+        #[cfg(feature = "manual")]
+        Invocation::Completions(shell) => print(&manual::completions(shell)),
+        #[cfg(feature = "manual")]
+        Invocation::Man => print(&manual::page()),
         Invocation::Engine(e) => roles::engine(&e),
         Invocation::Console { engine } => roles::console(engine),
         Invocation::Parser => return engine::parser::serve(),

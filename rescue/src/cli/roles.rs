@@ -97,7 +97,7 @@ pub(super) fn console(fd: i32) -> Ended {
     let socket = take_inherited(fd).map_err(|e| no_socket("engine's socket", &e))?;
     let handle = link::connect(UnixStream::from(socket)).map_err(|e| no_socket("engine's socket", &e))?;
     let look = Look::of(|name| std::env::var(name).ok());
-    shown(runtime::run(&handle, look, false))
+    shown(runtime::run(&handle, look, false, None))
 }
 
 /// How a session on a terminal ends as a process.

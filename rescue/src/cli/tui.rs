@@ -3,22 +3,30 @@
 use super::args::{Tui, UnlockBy};
 use super::{Ended, roles};
 use crate::tui::look::Look;
+use crate::tui::recording::{Playback, Recorder};
 use crate::tui::runtime;
 use model::command::{ExitCode, Failure};
+use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// The most that is shown of an engine's last words.
 const LAST_WORDS: u64 = 4096;
 
 pub(super) fn run(args: &Tui) -> Ended {
+    if let Some(file) = &args.replay {
+        return replay(file, args.ascii);
+    }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         let says = "this is not a terminal";
         return Err(Failure::new(ExitCode::Usage, says, "`holdfast inspect` and the other verbs need none"));
     }
+    let recorder =
+        args.record.as_ref().map(|file| Recorder::create(file).map_err(|e| no_file(file, &e))).transpose()?;
     let (ours, theirs) = UnixStream::pair().map_err(|e| cannot(&e))?;
     let mut child = start(args, theirs).map_err(|e| cannot(&e))?;
     let handle = match engine::link::connect(ours) {
@@ -27,13 +35,35 @@ pub(super) fn run(args: &Tui) -> Ended {
     };
     let mut look = Look::of(|name| std::env::var(name).ok());
     look.ascii |= args.ascii;
-    let session = runtime::run(&handle, look, true);
+    let session = runtime::run(&handle, look, true, recorder);
     if matches!(session, Ok(runtime::Ended::EngineGone)) {
         return Err(last_words(&mut child));
     }
     // Closes the socket: the engine ends after its running job, in its own time.
     drop(handle);
     roles::shown(session)
+}
+
+/// Plays a recording back; where there is no terminal, its last screen is printed.
+fn replay(file: &Path, ascii: bool) -> Ended {
+    let mut playback = File::open(file).and_then(Playback::read).map_err(|e| no_file(file, &e))?;
+    if ascii {
+        playback.in_ascii();
+    }
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return roles::shown(runtime::play(playback));
+    }
+    let screen = runtime::last_screen(playback).map_err(|e| no_file(file, &e))?;
+    super::print(&screen)
+}
+
+fn no_file(file: &Path, e: &std::io::Error) -> Failure {
+    let name = model::text::DisplayText::new(&file.to_string_lossy());
+    let advice = match e.kind() {
+        std::io::ErrorKind::AlreadyExists => "nothing is overwritten: name a new file",
+        _ => "name another file",
+    };
+    Failure::new(ExitCode::Failed, format!("{name}: {e}"), advice)
 }
 
 fn cannot(e: &std::io::Error) -> Failure {

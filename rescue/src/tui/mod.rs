@@ -1,17 +1,20 @@
 //! The terminal UI: keys become commands, run states become screens.
 //!
 //! [`update::update`] decides, [`draw::draw`] shows, both pure; only [`runtime`] touches a terminal. What the front ends share
-//! is in the run state; what one remembers by itself is in [`state::Ui`].
+//! is in the run state; what one remembers by itself is in [`state::Ui`]. [`front::Front`] is the two together, to which everything comes
+//! in that is recorded, and played back ([`recording`]).
 
 pub mod chain;
 pub mod changes;
 pub mod differences;
 pub mod draw;
 pub mod files;
+pub mod front;
 pub mod keys;
 pub mod look;
 pub mod prompt;
 pub mod reading;
+pub mod recording;
 pub mod runtime;
 pub mod state;
 pub mod steps;

@@ -5,14 +5,14 @@
 //! rather than by signal; a serial line knows none, so the terminal at its other end is asked where its last cell is.
 
 use super::draw;
+use super::front::{Front, Incoming};
 use super::keys::{Decoded, Decoder};
 use super::look::Look;
-use super::state::{Action, Input, Key, Ui};
-use super::update::update;
+use super::recording::{Playback, Recorder};
+use super::state::{Action, Key, Ui};
 use engine::Handle;
 use model::event::{Event, Happening};
-use model::run_state::RunState;
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{CrosstermBackend, TestBackend};
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use std::io::{self, Read, Stdout, Write};
@@ -96,11 +96,12 @@ fn raw(bytes: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Shows the state of an engine on the terminal of this process until the person leaves or one of the two is gone.
+/// Shows the state of an engine on the terminal of this process until the person leaves or one of the two is gone; and has it recorded,
+/// where that is wanted.
 ///
 /// # Errors
 /// What the terminal says when it is set up.
-pub fn run(handle: &Handle, look: Look, may_leave: bool) -> io::Result<Ended> {
+pub fn run(handle: &Handle, look: Look, may_leave: bool, recorder: Option<Recorder>) -> io::Result<Ended> {
     let guard = Guard::take()?;
     let (sender, came) = channel();
     spawn("keys", sender.clone(), read_keys)?;
@@ -111,18 +112,82 @@ pub fn run(handle: &Handle, look: Look, may_leave: bool) -> io::Result<Ended> {
         came,
         decoder: Decoder::default(),
         early: Vec::new(),
-        ui: Ui::new(USUAL_SIZE, look, may_leave),
-        run: RunState::default(),
+        front: Front::new(Ui::new(USUAL_SIZE, look, may_leave)),
+        recorder,
         terminal: terminal(USUAL_SIZE)?,
     };
     if may_leave {
-        session.ui.here = std::env::current_dir().ok().and_then(|here| here.to_str().map(str::to_owned));
+        session.front.ui.here = std::env::current_dir().ok().and_then(|here| here.to_str().map(str::to_owned));
+    }
+    if let Some(recorder) = &mut session.recorder {
+        recorder.head(&session.front.ui)?;
     }
     session.measure(true)?;
     let ended = session.go_on();
     drop(guard);
     // Writing fails where the terminal is gone: an end like any other.
     Ok(ended.unwrap_or(Ended::TerminalGone))
+}
+
+/// The longest pause of a session that is played back.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Plays a recorded session back on the terminal of this process, in the time it took but without long pauses: a key goes on at once, q
+/// leaves.
+///
+/// # Errors
+/// What the terminal says.
+pub fn play(mut playback: Playback) -> io::Result<Ended> {
+    let guard = Guard::take()?;
+    let (sender, came) = channel();
+    spawn("keys", sender, read_keys)?;
+    let mut decoder = Decoder::default();
+    let mut size = playback.front().ui.size;
+    let mut screen = terminal(size)?;
+    let ended = loop {
+        let front = playback.front();
+        if front.ui.size != size {
+            size = front.ui.size;
+            screen = terminal(size)?;
+            raw("\x1b[0m\x1b[2J\x1b[H")?;
+        }
+        screen.draw(|frame| draw::draw(&front.ui, &front.run, frame))?;
+        // The last screen stays until somebody leaves.
+        let next = playback.next_after();
+        match came.recv_timeout(next.unwrap_or(SIZE).min(PAUSE)) {
+            Ok(Came::Bytes(bytes)) => {
+                let keys = decoder.push(&bytes);
+                if keys.iter().any(|k| matches!(k, Decoded::Key(Key::Char('q') | Key::Interrupt))) {
+                    break Ended::Left;
+                }
+                playback.step();
+            }
+            Ok(Came::TerminalGone) | Err(RecvTimeoutError::Disconnected) => break Ended::TerminalGone,
+            Ok(Came::Event(_) | Came::EngineGone) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                playback.step();
+            }
+        }
+    };
+    drop(guard);
+    Ok(ended)
+}
+
+/// The last screen of a recorded session, as text.
+///
+/// # Errors
+/// Never, in fact: it is drawn in memory.
+pub fn last_screen(mut playback: Playback) -> io::Result<String> {
+    while playback.step() {}
+    let Front { ui, run } = playback.front();
+    let mut screen = Terminal::new(TestBackend::new(ui.size.0, ui.size.1)).map_err(io::Error::other)?;
+    screen.draw(|frame| draw::draw(ui, run, frame)).map_err(io::Error::other)?;
+    let buffer = screen.backend().buffer();
+    let row = |cells: &[ratatui::buffer::Cell]| {
+        let text: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
+        format!("{}\n", text.trim_end())
+    };
+    Ok(buffer.content.chunks(usize::from(ui.size.0).max(1)).map(row).collect())
 }
 
 fn spawn(name: &str, sender: Sender<Came>, work: impl FnOnce(Sender<Came>) + Send + 'static) -> io::Result<()> {
@@ -168,8 +233,8 @@ struct Session<'a> {
     decoder: Decoder,
     /// What came while the terminal was asked for its size.
     early: Vec<Came>,
-    ui: Ui,
-    run: RunState,
+    front: Front,
+    recorder: Option<Recorder>,
     terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
@@ -181,7 +246,7 @@ impl Session<'_> {
         let (mut changed, mut urgent) = (true, true);
         loop {
             if changed && (urgent || drawn.elapsed() >= FRAME) {
-                let (ui, run) = (&self.ui, &self.run);
+                let Front { ui, run } = &self.front;
                 self.terminal.draw(|frame| draw::draw(ui, run, frame))?;
                 (changed, urgent, drawn) = (false, false, Instant::now());
             }
@@ -204,12 +269,12 @@ impl Session<'_> {
                 Ok(Came::Event(event)) => {
                     changed = true;
                     urgent |= !matches!(event.what, Happening::Progress(_) | Happening::Log(_));
-                    if let Some(ended) = self.happened(&event)? {
+                    if let Some(ended) = self.take(&Incoming::Event(event))? {
                         return Ok(ended);
                     }
                 }
                 Ok(Came::EngineGone) => {
-                    return Ok(if self.run.leaving.is_some() { Ended::Leaving } else { Ended::EngineGone });
+                    return Ok(if self.front.run.leaving.is_some() { Ended::Leaving } else { Ended::EngineGone });
                 }
                 Ok(Came::TerminalGone) => return Ok(Ended::TerminalGone),
                 Err(RecvTimeoutError::Timeout) => {
@@ -224,9 +289,9 @@ impl Session<'_> {
             }
             if looked.elapsed() >= SIZE {
                 looked = Instant::now();
-                let before = self.ui.size;
+                let before = self.front.ui.size;
                 self.measure(false)?;
-                if self.ui.size != before {
+                if self.front.ui.size != before {
                     (changed, urgent) = (true, true);
                 }
             }
@@ -240,23 +305,21 @@ impl Session<'_> {
         self.came.recv_timeout(patience)
     }
 
-    fn happened(&mut self, event: &Event) -> io::Result<Option<Ended>> {
-        self.run.apply(event);
-        // The engine refuses a command by a line in the log.
-        if let (Happening::Log(line), None) = (&event.what, &self.run.job) {
-            self.input(Input::Refused(line.to_string()))?;
-        }
-        self.input(Input::Changed)
-    }
-
     fn decoded(&mut self, decoded: Decoded) -> io::Result<Option<Ended>> {
         let Decoded::Key(key) = decoded else { return Ok(None) };
-        self.input(Input::Key(key))
+        self.take(&Incoming::Key(key))
     }
 
-    fn input(&mut self, input: Input) -> io::Result<Option<Ended>> {
-        let asked = input == Input::Key(Key::Redraw);
-        for action in update(&mut self.ui, &self.run, input) {
+    fn take(&mut self, incoming: &Incoming) -> io::Result<Option<Ended>> {
+        // A recording that cannot be written is no reason to stop: it ends there.
+        if let Some(recorder) = &mut self.recorder
+            && recorder.note(&self.front, incoming).is_err()
+        {
+            self.recorder = None;
+            self.front.ui.note = Some("The recording cannot be written any further; what there is of it stays.".into());
+        }
+        let asked = *incoming == Incoming::Key(Key::Redraw);
+        for action in self.front.take(incoming) {
             match action {
                 Action::Submit(command) => self.handle.submit(command),
                 Action::Leave => return Ok(Some(Ended::Left)),
@@ -273,7 +336,7 @@ impl Session<'_> {
     /// Draws every cell again: the line may have garbled some.
     fn anew(&mut self) -> io::Result<()> {
         raw("\x1b(B\x0f\x1b[0m\x1b[2J\x1b[H\x1b[?25l")?;
-        self.terminal = terminal(self.ui.size)?;
+        self.terminal = terminal(self.front.ui.size)?;
         Ok(())
     }
 
@@ -284,8 +347,8 @@ impl Session<'_> {
             _ if ask => self.ask_size()?.unwrap_or(USUAL_SIZE),
             _ => return Ok(()),
         };
-        if size != self.ui.size {
-            self.input(Input::Resize(size.0, size.1))?;
+        if size != self.front.ui.size {
+            self.take(&Incoming::Size(size.0, size.1))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use model::event::JobKind;
 use model::files::FilePath;
 use model::id::{PlanId, SnapshotId};
 use model::text::RawName;
+use serde::{Deserialize, Serialize};
 
 /// The smallest terminal the screens are made for.
 pub const SMALLEST: (u16, u16) = (60, 15);
@@ -45,7 +46,8 @@ pub enum Screen {
 }
 
 /// What a key is, whatever the terminal sent for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Key {
     /// A printable character.
     Char(char),

@@ -3,7 +3,7 @@
 
 use super::state::Screen;
 use super::words;
-use model::assessment::{Assessment, Change, Report};
+use model::assessment::{Assessment, Change, Report, SystemReport};
 use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
@@ -12,6 +12,7 @@ use model::inspection::{Content, Disk, Severity};
 use model::plan;
 use model::run_state::RunState;
 use model::snapshot::{Purpose, SnapshotSummary};
+use model::timeline::Operation;
 
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +72,21 @@ pub fn may_be_kept(run: &RunState) -> Vec<&'static str> {
 
 /// The newest good snapshot of this machine: what `latest:good` means.
 pub fn last_good(run: &RunState) -> Option<&SnapshotSummary> {
-    timeline(run).into_iter().find(|s| s.good && s.purpose == Purpose::Keep && is_here(run, s))
+    let machine = run.report.as_ref().map(|r| words::machine(&r.inspection))?;
+    let good = |s: &&SnapshotSummary| s.good && s.purpose == Purpose::Keep && machine.is(&s.machine);
+    run.store.as_ref()?.snapshots.iter().filter(good).max_by_key(|s| s.counter)
+}
+
+/// The newest good snapshot of this machine, and how it stands to the newest package operation that is on record now: whether it is from
+/// before that one, where it can be told.
+pub fn back_to(run: &RunState) -> Option<(&SnapshotSummary, Option<(Operation, bool)>)> {
+    let good = last_good(run)?;
+    let operation = run.report.as_ref()?.systems.first().and_then(SystemReport::operation);
+    let told = operation.and_then(|operation| {
+        let before = operation.is_after(good.operation.as_ref(), good.taken)?;
+        Some((operation, before))
+    });
+    Some((good, told))
 }
 
 /// The snapshot since which no system in front of us changed, as far as its file systems tell: an advice, not the proof
@@ -114,7 +129,7 @@ pub fn bare_disk(run: &RunState) -> Result<&Disk, String> {
 pub fn onto(to: SnapshotId, disk: &Disk) -> Command {
     let onto = vec![Onto { saved: None, disk: disk.no }];
     let overwrite = vec![disk.identity()];
-    Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite, new_ids: false }
+    Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite, new_ids: false, grow: Vec::new() }
 }
 
 /// Where nothing but a bare disk is in front of us, and the store is of one machine: its newest good state, or its newest.

@@ -3,14 +3,16 @@
 use model::assessment::{Assessment, Change, Confidence, Installation, Start, Termination};
 use model::command::Failure;
 use model::event::{JobKind, Lost};
-use model::evidence::EndKind;
+use model::evidence::{ClockTrust, EndKind, Stamp};
 use model::files::LostPath;
 use model::firmware::{BootEntry, BootSettings, name_of};
 use model::id::SnapshotId;
 use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::{ComposedPath, Composition, SnapshotEstimate};
+use model::restore::Growth;
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::text::{DisplayText, RawName};
+use model::timeline::{Occurrence, Operation};
 use model::units::ByteLen;
 
 /// How a line of a list stands: said by a mark, repeated by a colour.
@@ -127,11 +129,15 @@ fn change(a: &Assessment) -> (Mark, String) {
 pub fn facets(a: &Assessment) -> [FacetWords; 4] {
     fn words<T>(
         name: &'static str,
-        (mark, mut says): (Mark, String),
+        (mut mark, mut says): (Mark, String),
         known: bool,
         more: &str,
         f: &model::assessment::Facet<T>,
     ) -> FacetWords {
+        // A hint is no alarm: what is done about what is bad is not done for it.
+        if mark == Mark::Bad && f.confidence == Confidence::Weak {
+            mark = Mark::Unsure;
+        }
         if known {
             says = format!("{says} - {}", confidence(f.confidence));
         }
@@ -190,12 +196,21 @@ pub fn composed(composed: &Composition) -> Vec<String> {
         }
     };
     let mut out: Vec<String> = composed.paths.iter().map(path).collect();
+    let first = match composed.paths.is_empty() {
+        true => "What is made larger is made so first, by the kernel's own ext4, beside the store,",
+        false => "This state is composed first, beside the store,",
+    };
     out.push(format!(
-        "This state is composed first, beside the store, and saved there; that takes at most {}, mostly much less. If it fails, \
-         nothing was written to the disks",
+        "{first} and saved there; that takes at most {}, mostly much less. If it fails, nothing was written to the disks",
         composed.room
     ));
     out
+}
+
+/// What a larger disk would have room for.
+pub fn may_grow(growth: &Growth) -> String {
+    let Growth { volume, from, to, .. } = growth;
+    format!("{volume} could be made larger, up to the end of the disk: {to} instead of {from}")
 }
 
 /// What a snapshot is, in a sentence.
@@ -203,6 +218,7 @@ pub fn snapshot(s: &SnapshotSummary) -> String {
     match s.purpose {
         Purpose::Undo { before } => format!("the state before going to snapshot {}", short(before)),
         Purpose::Repair => "what a repair of what starts the machine went to".into(),
+        Purpose::Composed { of, with } if of == with => format!("gone to once: snapshot {}, made larger", short(of)),
         Purpose::Composed { of, with } => {
             format!("gone to once: snapshot {} with files of {}", short(of), short(with))
         }
@@ -238,6 +254,57 @@ pub fn proven(s: &SnapshotSummary) -> &'static str {
 pub fn time(t: model::ports::UnixMicros) -> String {
     let (y, mo, d, h, mi, _) = t.civil();
     if y < 2000 { "(clock not set)".into() } else { format!("{y:04}-{mo:02}-{d:02} {h:02}:{mi:02}") }
+}
+
+/// Most columns of [`moment`].
+pub const MOMENT: usize = 22;
+
+/// When something happened, and by which clock: at most [`MOMENT`] columns.
+pub fn moment(t: Option<Stamp>) -> String {
+    let Some(t) = t else { return "(time not known)".into() };
+    match t.trust {
+        ClockTrust::Utc => format!("{} UTC", time(t.at)),
+        ClockTrust::LocalNoZone => format!("{} local", time(t.at)),
+        // A year of five digits is no time.
+        ClockTrust::Suspect if t.at.civil().0 >= 2000 => "(clock wrong)".into(),
+        ClockTrust::Suspect => "(clock not set)".into(),
+    }
+}
+
+/// One thing that a machine did, behind its [`moment`]; whose record says so last.
+pub fn occurrence(o: &Occurrence) -> String {
+    format!("{} [{}]", o.says, o.source)
+}
+
+/// Where the last good state stands: before or after the newest package operation.
+pub fn back_to(good: &SnapshotSummary, operation: &Operation, before: bool) -> String {
+    let command = match operation.command.as_str() {
+        "" => "the newest package operation".to_owned(),
+        _ => format!("`{}`", operation.command.shortened(40)),
+    };
+    let stands = if before { "is from before" } else { "has in it already" };
+    format!(
+        "The last good state, {} of {} UTC, {stands} {command} ({}).",
+        short(good.id),
+        time(good.taken),
+        moment(Some(operation.began))
+    )
+}
+
+/// What is to be known of a list of what a machine did, where there is something: which of its times are not UTC.
+pub fn clocks(told: &[Occurrence]) -> Option<&'static str> {
+    let has = |trust| told.iter().any(|o| o.time.is_some_and(|t| t.trust == trust));
+    match (has(ClockTrust::LocalNoZone), has(ClockTrust::Suspect)) {
+        (true, false) => Some(
+            "\"local\" is the machine's own time, of which the zone is not recorded: these may stand some hours off their place.",
+        ),
+        (false, true) => Some("Where the clock was wrong, the order is that of the records."),
+        (true, true) => Some(
+            "\"local\" is the machine's own time, of which the zone is not recorded: these may stand some hours off their place. \
+             Where the clock was wrong, the order is that of the records.",
+        ),
+        (false, false) => None,
+    }
 }
 
 /// A job in progress, in words.
@@ -465,5 +532,15 @@ mod tests {
         assert_eq!(sentence(""), "");
         assert_eq!(not_found("x"), "Nothing here has \"x\" in it.");
         assert_eq!(time(model::ports::UnixMicros(0)), "(clock not set)");
+        for (seconds, trust, says) in [
+            (1_795_000_000, ClockTrust::Utc, "2026-11-18 11:06 UTC"),
+            (1_795_000_000, ClockTrust::LocalNoZone, "2026-11-18 11:06 local"),
+            (10, ClockTrust::Suspect, "(clock not set)"),
+            (i64::MAX / 1_000_000, ClockTrust::Suspect, "(clock wrong)"),
+        ] {
+            let told = moment(Some(Stamp { at: model::ports::UnixMicros::from_seconds(seconds), trust }));
+            assert_eq!(told, says);
+            assert!(told.len() <= MOMENT);
+        }
     }
 }

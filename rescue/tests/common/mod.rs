@@ -188,7 +188,60 @@ fn evidence(id: &str, path: Option<&str>, says: &str, fact: Fact) -> Evidence {
     }
 }
 
+/// What the journal and apt's history tell: a session in order, and one whose records break off after packages were begun with.
+fn lived() -> Vec<Evidence> {
+    let journal = "/var/log/journal/0123456789abcdef0123456789abcdef/system.journal";
+    let boot = |age: u32, (first, last): (UnixMicros, UnixMicros), ended: Option<EndKind>, moments: Vec<Moment>| {
+        let fact = Fact::Boot {
+            boot_id: format!("{age:032x}"),
+            age,
+            first,
+            last,
+            journal_stopped: ended.is_some(),
+            startup_finished: true,
+            reached_target: Some("graphical.target".into()),
+            emergency: false,
+            ended,
+            asleep: false,
+            panicked: false,
+            order: None,
+            moments,
+        };
+        let id = format!("boot:{}", age + 1);
+        Evidence {
+            time: Some(Stamp { at: last, trust: ClockTrust::Utc }),
+            ..evidence(&id, Some(journal), "a start", fact)
+        }
+    };
+    let moment = |at, what| Moment { at, what };
+    let slept = vec![moment(at(22, 20, 55), MomentKind::Slept), moment(at(23, 4, 58), MomentKind::Woke)];
+    let upgrade = Fact::Transaction {
+        manager: PackageManager::Apt,
+        age: 0,
+        command: "apt-get -y upgrade".into(),
+        ended: false,
+        failed: false,
+        packages: ["libc6", "libc-bin", "locales", "openssl", "systemd", "udev"].map(DisplayText::from).into(),
+    };
+    let says = "apt-get -y upgrade: has no end in apt's history";
+    let upgrade = Evidence {
+        time: Some(Stamp { at: at(23, 6, 40), trust: ClockTrust::LocalNoZone }),
+        ..evidence("apt:1", Some("/var/log/apt/history.log"), says, upgrade)
+    };
+    vec![
+        boot(0, (at(22, 20, 11), at(23, 5, 42)), None, slept),
+        boot(1, (at(21, 7, 59), at(21, 23, 58)), Some(EndKind::Poweroff), Vec::new()),
+        upgrade,
+    ]
+}
+
 pub(crate) fn report(assessment: Assessment) -> Report {
+    let mut report = looked_at(assessment);
+    report.systems[0].evidence.extend(lived());
+    report
+}
+
+fn looked_at(assessment: Assessment) -> Report {
     Report {
         inspection: Inspection { disks: vec![disk()], systems: vec![system()], ..Inspection::default() },
         systems: vec![SystemReport {
@@ -232,6 +285,7 @@ pub(crate) fn summary(name: &str, counter: u64, taken: UnixMicros, good: bool, h
         headline: Some(headline.into()),
         kernel: Some("6.1.0-27-amd64".into()),
         packages: Some(1203),
+        operation: None,
         good,
         captured: ByteLen(3 * GIB),
         cost,
@@ -361,6 +415,12 @@ pub(crate) fn hostile_run() -> RunState {
     system.assessment.packages =
         vec![PackageState { name: DisplayText::new(&nasty), version: "".into(), state: "".into() }; 100];
     system.evidence[0].origin.path = Some(RawName(b"/var/\xff\x1b]0;pwned\x07/\xe4\xb8".repeat(30)));
+    for e in &mut system.evidence {
+        if let Fact::Transaction { packages, .. } = &mut e.fact {
+            e.says = DisplayText::new(&nasty);
+            *packages = vec![DisplayText::new(&nasty); 64];
+        }
+    }
     report.inspection.disks[0].hardware.model = DisplayText::new(&nasty);
     report.inspection.findings = vec![
         Finding {

@@ -196,6 +196,13 @@ fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
             .into();
     }
     match (a.installation.value, a.termination.value) {
+        // Where it is no more than a hint, going back is no advice.
+        (Installation::Interrupted | Installation::Broken, _)
+            if a.installation.confidence == Confidence::Weak && a.packages.is_empty() =>
+        {
+            let mend = mend(case);
+            format!("Take a snapshot, then start it; if packages turn out not to be in order there, {mend}.").into()
+        }
         (Installation::Interrupted, _) => {
             let mend = mend(case);
             format!("Take a snapshot, then either go back to the newest good one, or start it and {mend}.").into()
@@ -214,9 +221,15 @@ fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
              start, go back to the newest good snapshot."
                 .into()
         }
-        (_, Termination::Clean) if a.change.value == Change::Unchanged => {
-            "There is nothing to do: no file system was written since the last snapshot.".into()
-        }
+        (_, Termination::Clean) if a.change.value == Change::Unchanged => sure(
+            &a.change,
+            [
+                "There is nothing to do: no file system was written since the last snapshot.",
+                "There is nothing to do, as far as its file systems tell: nothing was written since the last snapshot.",
+                "It may be that nothing was written since the last snapshot; another one does no harm.",
+            ],
+        )
+        .into(),
         (_, Termination::Clean | Termination::Never) if a.is_good() && !damaged(case) => {
             "This is a good moment for a snapshot.".into()
         }
@@ -240,6 +253,7 @@ fn mend(case: &Case<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use crate::rules::scene::Scene;
+    use model::assessment::{Confidence, Installation};
     use model::evidence::{BootPart, EndKind};
     use model::id::{DiskNo, VolumePath};
     use model::inspection::{Finding, Severity};
@@ -325,6 +339,26 @@ mod tests {
             told(&s),
             "Shut down in order on 2026-11-18 11:40 UTC; an installation was cut short: 1 package is not in order (tar)."
         );
+    }
+
+    /// A weak sign leads to no more than care.
+    #[test]
+    fn advice_is_no_surer_than_what_it_follows_from() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        let fact = model::evidence::Fact::Transaction {
+            manager: model::evidence::PackageManager::Zypper,
+            age: 0,
+            command: "zypper up".into(),
+            ended: false,
+            failed: false,
+            packages: vec![],
+        };
+        s.fact("/var/log/zypp/history", fact);
+        let a = s.assess();
+        assert_eq!((a.installation.value, a.installation.confidence), (Installation::Interrupted, Confidence::Weak));
+        assert!(!a.advice.as_str().to_lowercase().contains("go back"), "{}", a.advice);
+        assert!(a.headline.as_str().contains("may have been cut short"), "{}", a.headline);
     }
 
     #[test]

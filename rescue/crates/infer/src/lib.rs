@@ -12,9 +12,13 @@ mod combine;
 mod headline;
 mod rules;
 mod source;
+mod timeline;
 mod want;
 
 pub use combine::{combine, number};
 pub use rules::{Baseline, FacetName, Rule, assess, rules};
-pub use source::{Files, Packages, absent, chain_facts, parse, parse_database, parse_listing, volume_facts};
+pub use source::{
+    Files, Packages, absent, chain_facts, parse, parse_database, parse_listing, reads_entry, volume_facts,
+};
+pub use timeline::timeline;
 pub use want::{Look, Source, Want, wants};

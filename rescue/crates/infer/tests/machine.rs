@@ -6,24 +6,10 @@
 
 mod common;
 
-use common::{at, facts};
-use infer::{Files, Source, combine, parse, parse_database};
-use model::evidence::{EndKind, Evidence, Fact};
-
-const DIR: &str = "/var/log/journal/51cf6ccc767e4b04a52ea314ea229dd7";
-
-fn unpacked(bytes: &[u8]) -> Vec<u8> {
-    zstd::bulk::decompress(bytes, 9 << 20).unwrap()
-}
-
-fn journals() -> Vec<Evidence> {
-    let new = unpacked(include_bytes!("fixtures/cut.journal.zst"));
-    let old = unpacked(include_bytes!("fixtures/ended-then-cut.journal.zst"));
-    let mut all = parse(Source::Journal, &at(&format!("{DIR}/system.journal")), &new);
-    let renamed = format!("{DIR}/system@000660ebd7df145e-06116874038ece40.journal~");
-    all.extend(parse(Source::Journal, &at(&renamed), &old));
-    all
-}
+use common::facts;
+use common::machine::{journals, wtmp, wtmpdb};
+use infer::combine;
+use model::evidence::{EndKind, Fact, RecordedStart};
 
 #[test]
 fn three_starts_over_two_files() {
@@ -64,21 +50,30 @@ fn three_starts_over_two_files() {
 
 #[test]
 fn the_login_record() {
-    let found = parse(Source::Wtmp, &at("/var/log/wtmp"), &unpacked(include_bytes!("fixtures/wtmp.zst")));
-    assert_eq!(found[0].fact, Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5') });
+    let found = wtmp();
+    let Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5'), ended: None, before } = &found[0].fact
+    else {
+        panic!("{found:?}")
+    };
+    let told: Vec<(String, Option<String>)> =
+        before.iter().map(|s| (s.began.to_string(), s.ended.map(|at| at.to_string()))).collect();
+    let at = |time: &str| format!("2026-11-23 {time}");
+    assert_eq!(told, [(at("06:36:47"), None), (at("06:35:39"), Some(at("06:36:08")))]);
     assert_eq!(found[0].time.unwrap().at.to_string(), "2026-11-23 06:38:22");
 }
 
 #[test]
 fn the_login_record_that_took_its_place() {
-    let parsed = |bytes: &[u8]| {
-        let files = Files { database: &unpacked(bytes), wal: None, journal: None };
-        parse_database(Source::Wtmpdb, &at("/var/log/wtmp.db"), files)
+    let cut = wtmpdb(true);
+    let Fact::WtmpLastBoot { shutdown_follows: false, run_level: None, ended: None, before } = &cut[0].fact else {
+        panic!("{cut:?}")
     };
-    let cut = parsed(include_bytes!("fixtures/wtmpdb-cut.db.zst"));
-    assert_eq!(cut[0].fact, Fact::WtmpLastBoot { shutdown_follows: false, run_level: None });
+    assert!(matches!(&before[..], [RecordedStart { ended: Some(_), .. }]), "{before:?}");
     assert_eq!(cut[0].time.unwrap().at.to_string(), "2026-11-30 09:23:22");
-    let ended = parsed(include_bytes!("fixtures/wtmpdb-ended.db.zst"));
-    assert_eq!(ended[0].fact, Fact::WtmpLastBoot { shutdown_follows: true, run_level: None });
+    let ended = wtmpdb(false);
+    let Fact::WtmpLastBoot { shutdown_follows: true, run_level: None, ended: Some(at), before } = &ended[0].fact else {
+        panic!("{ended:?}")
+    };
+    assert_eq!((at.to_string().as_str(), before.len()), ("2026-11-30 09:23:21", 0));
     assert_eq!(ended[0].time.unwrap().at.to_string(), "2026-11-30 09:23:21");
 }

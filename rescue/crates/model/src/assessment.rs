@@ -5,6 +5,7 @@ use crate::evidence::{BootPart, EndKind, Evidence, EvidenceId, Fact, PackageStat
 use crate::id::SnapshotId;
 use crate::inspection::{Inspection, System};
 use crate::text::DisplayText;
+use crate::timeline::Operation;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
@@ -150,6 +151,17 @@ impl SystemReport {
         };
         let newest = self.evidence.iter().filter_map(version).max_by(|a, b| by_numbers(a, b));
         newest.map(|version| DisplayText::from_bytes(&version))
+    }
+
+    /// The newest package operation on record.
+    pub fn operation(&self) -> Option<Operation> {
+        let operation = |e: &Evidence| match &e.fact {
+            Fact::Transaction { manager, age: 0, command, .. } => {
+                Some(Operation { manager: *manager, command: command.clone(), began: e.time? })
+            }
+            _ => None,
+        };
+        self.evidence.iter().filter_map(operation).max_by_key(|o| o.began.at)
     }
 
     /// How many packages are installed, as their database has it; of several, the one that has most.

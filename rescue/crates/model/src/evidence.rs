@@ -74,7 +74,7 @@ pub enum EndKind {
 }
 
 /// A program that installs packages, and keeps records of that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageManager {
     /// dpkg, and apt above it.
@@ -111,6 +111,36 @@ pub struct JournalOrder {
     pub first: u64,
     /// Number of the last entry.
     pub last: u64,
+}
+
+/// What happened within a session, at a moment that its journal tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When.
+    pub at: UnixMicros,
+    /// What.
+    pub what: MomentKind,
+}
+
+/// Kinds of moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MomentKind {
+    /// It went to sleep: suspend or hibernation.
+    Slept,
+    /// It woke, or wrote again after it went to sleep.
+    Woke,
+    /// The kernel reported a fault.
+    Fault,
+}
+
+/// A start in the login record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedStart {
+    /// When.
+    pub began: UnixMicros,
+    /// When it was shut down, where that is on record.
+    pub ended: Option<UnixMicros>,
 }
 
 /// The facts this version can read.
@@ -187,6 +217,9 @@ pub enum Fact {
         panicked: bool,
         /// The journal's own numbers of its entries: what orders boots, across files too.
         order: Option<JournalOrder>,
+        /// What happened in it, as far as its entries were read; the newest 16.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        moments: Vec<Moment>,
     },
     /// The newest boot in the login record (wtmp, or wtmpdb) and whether a shutdown follows it.
     WtmpLastBoot {
@@ -194,6 +227,12 @@ pub enum Fact {
         shutdown_follows: bool,
         /// The run level reached, as ASCII (`5` graphical), where recorded.
         run_level: Option<char>,
+        /// When that shutdown was, where that is on record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<UnixMicros>,
+        /// The starts before it, newest first; at most 8.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        before: Vec<RecordedStart>,
     },
     /// The machine id file says that the first boot never completed.
     FirstBootPending,
@@ -275,6 +314,8 @@ pub enum Fact {
         /// Which kind of firmware comes by it.
         way: Way,
     },
+    /// The boot loader noted that it started a kernel, and the system did not confirm since that it came up.
+    StartNotConfirmed,
     /// A source that was looked for and gave nothing; `unknown` must be able to say what was looked at.
     NotThere,
     /// A source that is there and could not be understood.
@@ -282,6 +323,9 @@ pub enum Fact {
         /// Why, with numbers.
         why: DisplayText,
     },
+    /// A fact that a newer version read, in a snapshot of that version; what it says is told by its sentence.
+    #[serde(other)]
+    Other,
 }
 
 /// What a system needs to start.
@@ -304,4 +348,19 @@ pub enum BootPart {
     Libc,
     /// fstab.
     Fstab,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Snapshots outlive the program that made them: a fact of a later version costs its kind, not the snapshot.
+    #[test]
+    fn facts_of_later_versions_are_read() {
+        let json = r#"{"id":"moon:1","origin":{"volume":"d0/p1","path":null,"range":null},
+            "fact":{"type":"moon_phase","full":true,"of":[1,2]},"says":"the moon was full","time":null}"#;
+        let evidence: Evidence = serde_json::from_str(json).unwrap();
+        assert_eq!(evidence.fact, Fact::Other);
+        assert_eq!(evidence.says.as_str(), "the moon was full");
+    }
 }

@@ -28,5 +28,6 @@ pub mod run_state;
 pub mod signer;
 pub mod snapshot;
 pub mod text;
+pub mod timeline;
 pub mod units;
 pub mod upkeep;

@@ -8,6 +8,7 @@ use crate::inspection::{Content, Hardware, Table};
 use crate::ports::UnixMicros;
 use crate::signer::SignerId;
 use crate::text::DisplayText;
+use crate::timeline::Operation;
 use crate::units::{ByteLen, Extent, ExtentSet};
 use serde::{Deserialize, Serialize};
 
@@ -322,6 +323,7 @@ impl Manifest {
             headline: self.systems.first().map(|s| s.assessment.headline.clone()),
             kernel: self.systems.first().and_then(SystemReport::kernel),
             packages: self.systems.first().and_then(SystemReport::packages),
+            operation: self.systems.first().and_then(SystemReport::operation),
             // A state that was never there was never in order.
             good: self.is_good() && !matches!(self.purpose, Purpose::Composed { .. }),
             captured: ByteLen(self.volumes.iter().map(|v| v.captured.0).fold(0, u64::saturating_add)),
@@ -358,6 +360,9 @@ pub struct SnapshotSummary {
     /// How many packages it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<u32>,
+    /// The newest package operation that was on record in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// Good then.
     pub good: bool,
     /// Bytes it holds.

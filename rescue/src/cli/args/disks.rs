@@ -9,7 +9,7 @@ use model::text::{DisplayText, RawName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// `inspect DISK.. [--store S] [--json] [--explain]`
+/// `inspect DISK.. [--store S] [--json] [--explain] [--timeline]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspect {
     /// Devices or image files.
@@ -20,6 +20,8 @@ pub struct Inspect {
     pub json: bool,
     /// Show the evidence.
     pub explain: bool,
+    /// Show all that is known of what it did.
+    pub timeline: bool,
 }
 
 /// `snapshot DISK.. --store S [--full] [--dry-run] [--json]`
@@ -83,6 +85,8 @@ pub enum WriteBackTo {
         overwrite: Vec<DisplayText>,
         /// With new identifiers.
         new_ids: bool,
+        /// Volumes that are made larger, as the snapshot calls them.
+        grow: Vec<VolumePath>,
     },
     /// The state before the last write-back.
     Undo {
@@ -142,7 +146,7 @@ pub struct Export {
     pub json: bool,
 }
 
-/// `tui [DISK..] [--store S] [--ascii]`
+/// `tui [DISK..] [--store S] [--ascii] [--record FILE]`, `tui --replay FILE [--ascii]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tui {
     /// Devices or image files; every disk of this computer where empty.
@@ -151,6 +155,18 @@ pub struct Tui {
     pub store: Option<StoreAt>,
     /// Plain ASCII, whatever the terminal.
     pub ascii: bool,
+    /// The new file that the session is recorded to.
+    pub record: Option<PathBuf>,
+    /// A recording that is played back, and nothing else.
+    pub replay: Option<PathBuf>,
+}
+
+pub(super) fn tui(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>) -> Result<Tui, Usage> {
+    let alone = disks.is_empty() && store.is_none() && given.record.is_none();
+    if given.replay.is_some() && !alone {
+        return Err(Usage("`tui --replay` shows what was recorded: it takes no disk, no store and no --record".into()));
+    }
+    Ok(Tui { disks, store, ascii: given.ascii, record: given.record.clone(), replay: given.replay.clone() })
 }
 
 /// `engine`
@@ -182,10 +198,16 @@ pub(super) fn some(verb: &str, disks: Vec<PathBuf>) -> Result<Vec<PathBuf>, Usag
 pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<WriteBack, Usage> {
     let (to, disks) = write_back_to(verb, given)?;
     let approval = approval(given)?;
-    let writes = matches!(approval, Approval::Plan(_) | Approval::Yes) && !matches!(verb, "resume" | "restore");
-    if writes && !given.signers.is_empty() && given.sign_with.is_none() {
-        let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
-        return Err(Usage(says.into()));
+    // What is saved besides, which is gone to or gone back to.
+    let saved = match verb {
+        "resume" => None,
+        "restore" if given.grow.is_empty() => None,
+        "restore" => Some("what is put there is saved first, and"),
+        _ => Some("the undo point"),
+    };
+    let writes = matches!(approval, Approval::Plan(_) | Approval::Yes);
+    if let (Some(what), true, None) = (saved, writes && !given.signers.is_empty(), &given.sign_with) {
+        return Err(Usage(format!("with --require-signer {what} must be signed too: add --sign-with FILE")));
     }
     Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, foreign: given.foreign.clone(), json: given.json })
 }
@@ -216,8 +238,8 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             let mut saved: Vec<Option<DiskNo>> = vec![None; plain.len()];
             saved.extend(given.disk.iter().map(|(no, _)| Some(*no)));
             let disks = plain.into_iter().chain(given.disk.iter().map(|(_, path)| path.clone())).collect();
-            let (overwrite, new_ids) = (given.overwrite.clone(), given.new_ids);
-            return Ok((WriteBackTo::Disks { to, saved, overwrite, new_ids }, disks));
+            let (overwrite, new_ids, grow) = (given.overwrite.clone(), given.new_ids, given.grow.clone());
+            return Ok((WriteBackTo::Disks { to, saved, overwrite, new_ids, grow }, disks));
         }
         "undo" => WriteBackTo::Undo { full: given.full },
         "repair-boot" => WriteBackTo::BootRepair,

@@ -2,6 +2,7 @@
 
 use super::keeping::{self, StoreAt, UnlockBy};
 use super::{Usage, prove, values};
+use crate::cli::verbs;
 use lexopt::{Arg, Parser, ValueExt};
 use model::id::{DiskNo, PlanId, VolumePath};
 use model::proof::{Accelerator, Bus};
@@ -39,6 +40,7 @@ pub(super) struct Given {
     pub(super) text: bool,
     pub(super) json: bool,
     pub(super) explain: bool,
+    pub(super) timeline: bool,
     pub(super) full: bool,
     pub(super) read_data: bool,
     pub(super) ascii: bool,
@@ -50,12 +52,15 @@ pub(super) struct Given {
     pub(super) disk: Vec<(DiskNo, PathBuf)>,
     pub(super) overwrite: Vec<DisplayText>,
     pub(super) new_ids: bool,
+    pub(super) grow: Vec<VolumePath>,
     pub(super) foreign: Option<String>,
     pub(super) out: Option<PathBuf>,
     pub(super) probe: Option<ProbeSize>,
     pub(super) timeout: Option<u32>,
     pub(super) accelerator: Option<Accelerator>,
     pub(super) bus: Option<Bus>,
+    pub(super) record: Option<PathBuf>,
+    pub(super) replay: Option<PathBuf>,
     pub(super) control: Option<i32>,
     pub(super) engine: Option<i32>,
     pub(super) help: bool,
@@ -101,7 +106,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             Arg::Long(name) => name.to_owned(),
         };
         // What needs a store may need what opens it.
-        let opens = allowed.contains(&"store") && ["passphrase-file", "key-file"].contains(&name.as_str());
+        let opens = allowed.contains(&"store") && verbs::OPENS.contains(&name.as_str());
         if !opens && !allowed.contains(&name.as_str()) {
             return Err(Usage(format!("`{verb}` has no option `--{}`", DisplayText::new(&name))));
         }
@@ -147,6 +152,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "encrypt" => given.encrypt = true,
             "json" => given.json = true,
             "explain" => given.explain = true,
+            "timeline" => given.timeline = true,
             "full" => given.full = true,
             "read-data" => given.read_data = true,
             "ascii" => given.ascii = true,
@@ -161,12 +167,19 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "disk" => given.disk.push(onto(&parser.value()?)?),
             "overwrite" => given.overwrite.push(DisplayText::new(&parser.value()?.string()?)),
             "new-ids" => given.new_ids = true,
+            "grow" => {
+                for volume in parser.value()?.string()?.split(',') {
+                    given.grow.push(named(volume.into())?);
+                }
+            }
             "foreign-machine" => given.foreign = Some(parser.value()?.string()?),
             "out" => given.out = Some(parser.value()?.into()),
             "probe" => given.probe = Some(probe_size(parser)?),
             "timeout" => given.timeout = Some(prove::timeout(&parser.value()?.string()?)?),
             "accel" => given.accelerator = Some(prove::accelerator(&parser.value()?.string()?)?),
             "bus" => given.bus = Some(prove::bus(&parser.value()?.string()?)?),
+            "record" => given.record = Some(parser.value()?.into()),
+            "replay" => given.replay = Some(parser.value()?.into()),
             "control" => given.control = Some(parser.value()?.parse()?),
             "engine" => given.engine = Some(parser.value()?.parse()?),
             _ => return Err(Usage(format!("`{verb}` has no option `--{name}`"))),

@@ -1,14 +1,18 @@
-//! Why: each facet with its rule and the evidence for and against it, what is wrong on the disks, and everything that was read.
+//! What the machine did, and why it is thought so: each facet with its rule and the evidence for and against it, what is wrong on the disks, and everything that was read.
 
 use crate::tui::state::Ui;
-use crate::tui::text::{hanging, paragraph};
+use crate::tui::text::{count, field, hanging, paragraph};
 use crate::tui::{chain, words};
 use model::assessment::{Report, SystemReport};
 use model::evidence::{ClockTrust, Evidence};
 use model::inspection::{Inspection, Severity};
 use model::run_state::RunState;
+use model::timeline::{Occurred, Occurrence, OperationEnd};
 use ratatui::style::Style;
 use ratatui::text::Line;
+
+/// Occurrences that are told before anything else.
+const NEWEST: usize = 10;
 
 /// All of it, wrapped.
 pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
@@ -19,8 +23,17 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     let mut out = Vec::new();
     match report.systems.get(ui.system).or(report.systems.first()) {
         Some(system) => {
-            out.extend(system_lines(ui, system, columns));
+            let told = engine::gather::timeline(&report.inspection, system);
+            let (newest, before) = told.split_at(told.len().min(NEWEST));
+            out.extend(headline(ui, system, columns));
+            out.extend(timeline(ui, newest, "What it did, newest first", columns));
+            if !before.is_empty() {
+                let says = format!("{} further below", count(before.len(), "older one"));
+                out.extend(paragraph(&says, Style::new(), 2, columns));
+            }
+            out.extend(facet_lines(ui, system, columns));
             out.extend(chain_lines(ui, report, system, columns));
+            out.extend(timeline(ui, before, "What it did before that", columns));
         }
         None => out.extend(paragraph("No installed system was found.", ui.look.strong(), 0, columns)),
     }
@@ -42,9 +55,32 @@ fn heading(ui: &Ui, out: &mut Vec<Line<'static>>, says: &str) {
     out.push(Line::styled(says.to_owned(), ui.look.strong()));
 }
 
-fn system_lines(ui: &Ui, system: &SystemReport, columns: usize) -> Vec<Line<'static>> {
-    let mut out =
-        paragraph(&format!("{}: {}", system.system.name, system.assessment.headline), ui.look.strong(), 0, columns);
+fn headline(ui: &Ui, system: &SystemReport, columns: usize) -> Vec<Line<'static>> {
+    paragraph(&format!("{}: {}", system.system.name, system.assessment.headline), ui.look.strong(), 0, columns)
+}
+
+/// What the machine did, one thing after the other.
+fn timeline(ui: &Ui, told: &[Occurrence], heading: &str, columns: usize) -> Vec<Line<'static>> {
+    if told.is_empty() {
+        return Vec::new();
+    }
+    let mut out = vec![Line::default(), Line::styled(heading.to_owned(), ui.look.strong())];
+    for o in told {
+        let head = format!("  {} ", field(&words::moment(o.time), words::MOMENT));
+        let style = match o.what {
+            Occurred::BrokeOff | Occurred::Fault => ui.look.bad(),
+            Occurred::Packages { ended: OperationEnd::Failed | OperationEnd::Open, .. } => ui.look.unsure(),
+            _ => Style::new(),
+        };
+        out.extend(hanging(&head, &words::occurrence(o), style, columns));
+    }
+    out.extend(words::clocks(told).map(|says| paragraph(says, Style::new(), 2, columns)).unwrap_or_default());
+    out
+}
+
+/// Each facet, and why.
+fn facet_lines(ui: &Ui, system: &SystemReport, columns: usize) -> Vec<Line<'static>> {
+    let mut out = Vec::new();
     for f in words::facets(&system.assessment) {
         out.push(Line::default());
         out.extend(paragraph(&format!("{}: {}", f.name, f.says), ui.look.strong(), 0, columns));

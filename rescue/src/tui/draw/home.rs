@@ -129,6 +129,12 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
     // While a rollback is pending, advice about the half-written system would only mislead.
     if !steps::is_unfinished(run) {
         long.extend(at_most(4, paragraph(a.advice.as_str(), Style::new(), 0, columns.min(READABLE))));
+        // Of the first system: that is what a snapshot tells of.
+        if let Some((good, Some((operation, before)))) = steps::back_to(run).filter(|_| !a.is_good() && ui.system == 0)
+        {
+            let says = words::back_to(good, &operation, before);
+            long.extend(at_most(3, paragraph(&says, Style::new(), 0, columns.min(READABLE))));
+        }
     }
     let headline = Section { lines: long, short: Some(headline), weight: 6 };
 

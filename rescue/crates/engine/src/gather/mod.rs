@@ -5,7 +5,7 @@
 mod firmware;
 mod look_for;
 
-pub(crate) use firmware::{boot_settings, partitions};
+pub(crate) use firmware::{boot_settings, partitions, reread};
 pub(crate) use look_for::look_for;
 
 use crate::parser::{Parser, ParserError, Scene};
@@ -18,6 +18,7 @@ use model::inspection::{Content, Disk, Finding, Inspection, Severity, System, Vo
 use model::ports::{DiskSource, HEAD_LEN, ReadAt};
 use model::snapshot::Machine;
 use model::text::DisplayText;
+use model::timeline::Occurrence;
 use model::units::{ByteLen, ByteOffset, Extent};
 
 /// Most evidence of one system: what a screen and a manifest can take.
@@ -198,6 +199,11 @@ fn judged(system: &System, inspection: &Inspection, evidence: Vec<Evidence>, sin
     let baseline = since.map(|s| Baseline { id: s.id, volumes: &s.volumes });
     let assessment = infer::assess(system, inspection, &evidence, baseline);
     SystemReport { system: system.clone(), assessment, evidence }
+}
+
+/// What a system did, as its evidence tells it, newest first; at most 64 occurrences. Cheap enough for every time it is drawn.
+pub fn timeline(inspection: &Inspection, system: &SystemReport) -> Vec<Occurrence> {
+    infer::timeline(&system.system, inspection, &system.evidence)
 }
 
 /// Every fact of a system: each want is one question.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// Most boots kept, newest first.
 const MOST_BOOTS: usize = 12;
+/// Most moments kept of each.
+const MOST_MOMENTS: usize = 16;
 
 /// Merges and orders the boots; all other evidence is left as it is.
 pub(super) fn merge(all: Vec<Evidence>) -> Vec<Evidence> {
@@ -78,6 +80,7 @@ fn one(mut pieces: Vec<Evidence>) -> Option<Evidence> {
                 asleep,
                 panicked,
                 order,
+                moments,
                 ..
             },
             Fact::Boot {
@@ -90,6 +93,7 @@ fn one(mut pieces: Vec<Evidence>) -> Option<Evidence> {
                 asleep: asleep_2,
                 panicked: panicked_2,
                 order: order_2,
+                moments: moments_2,
                 ..
             },
         ) = (&mut whole.fact, piece.fact)
@@ -102,6 +106,8 @@ fn one(mut pieces: Vec<Evidence>) -> Option<Evidence> {
             *ended = ended_2;
             *asleep = asleep_2;
             *panicked |= panicked_2;
+            moments.extend(moments_2);
+            moments.drain(..moments.len().saturating_sub(MOST_MOMENTS));
             if let (Some(order), Some(order_2)) = (order.as_mut(), order_2)
                 && order.counter == order_2.counter
             {

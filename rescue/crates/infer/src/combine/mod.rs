@@ -7,7 +7,7 @@ mod parts;
 use model::evidence::{Evidence, EvidenceId, Fact, PackageManager};
 use std::collections::BTreeMap;
 
-pub(crate) use boots::says as boot_says;
+pub(crate) use boots::{end_word, says as boot_says};
 
 /// Puts together what was read of one system (its files, its volumes, what was not there), and names each piece.
 ///
@@ -66,8 +66,10 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::NulRun { .. } => (15, "nul"),
         Fact::BootPart { .. } => (16, "part"),
         Fact::ChainBroken { .. } => (16, "chain"),
+        Fact::StartNotConfirmed => (16, "mark"),
         Fact::NotThere => (17, "absent"),
         Fact::Unreadable { .. } => (18, "unreadable"),
+        Fact::Other => (19, "other"),
     }
 }
 

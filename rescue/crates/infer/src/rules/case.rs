@@ -3,7 +3,9 @@
 use super::Baseline;
 use crate::source::boot_files::versioned;
 use model::boot::Way;
-use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, PackageManager, PackageState, Stamp};
+use model::evidence::{
+    BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, PackageManager, PackageState, Stamp,
+};
 use model::inspection::{Content, ExtInfo, Inspection, System};
 use model::ports::UnixMicros;
 use std::cmp::Ordering;
@@ -46,6 +48,7 @@ pub(crate) struct Boot<'a> {
     pub(crate) ended: Option<EndKind>,
     pub(crate) asleep: bool,
     pub(crate) panicked: bool,
+    pub(crate) moments: &'a [Moment],
     /// Number of its first entry, where known.
     pub(crate) first_number: Option<u64>,
 }
@@ -173,6 +176,7 @@ impl<'a> Case<'a> {
                     asleep,
                     panicked,
                     order,
+                    moments,
                     ..
                 } => Some(Boot {
                     id: &e.id,
@@ -186,6 +190,7 @@ impl<'a> Case<'a> {
                     ended: *ended,
                     asleep: *asleep,
                     panicked: *panicked,
+                    moments,
                     first_number: order.as_ref().map(|o| o.first),
                 }),
                 _ => None,
@@ -199,10 +204,15 @@ impl<'a> Case<'a> {
         self.boots().into_iter().next()
     }
 
+    /// The mark of a start that the boot loader left and the system did not take away.
+    pub(crate) fn start_not_confirmed(&self) -> Option<EvidenceId> {
+        self.evidence.iter().find(|e| e.fact == Fact::StartNotConfirmed).map(|e| e.id.clone())
+    }
+
     /// Of several records (wtmp, and wtmpdb which took its place) the one that goes on.
     pub(crate) fn wtmp(&self) -> Option<Wtmp<'a>> {
         let records = self.evidence.iter().filter_map(|e| match e.fact {
-            Fact::WtmpLastBoot { shutdown_follows, run_level } => {
+            Fact::WtmpLastBoot { shutdown_follows, run_level, .. } => {
                 Some(Wtmp { id: &e.id, shutdown_follows, run_level, at: e.time })
             }
             _ => None,

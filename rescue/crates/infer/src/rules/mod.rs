@@ -15,7 +15,7 @@ mod start;
 mod termination;
 
 use crate::headline;
-pub(crate) use case::Case;
+pub(crate) use case::{Boot, Case};
 pub(crate) use start::obstacle;
 
 use decide::{Vote, decide};
@@ -161,6 +161,12 @@ static RULES: &[Rule] = &[
         name: "start-loop",
         doc: "Three starts or more in a row were short, reached nothing and were never stopped.",
         judge: Judge::Start(start::start_loop),
+    },
+    Rule {
+        name: "start-not-confirmed",
+        doc: "GRUB's mark of a start stands, which the system takes away once it is up or has woken: the last start did not \
+              come that far, though an older one on record may have.",
+        judge: Judge::Start(start::not_confirmed),
     },
     Rule {
         name: "reached-target",

@@ -8,7 +8,8 @@ use crate::source::{evidence, stamp, volume_facts};
 use model::assessment::Assessment;
 use model::coverage::CaptureMethod;
 use model::evidence::{
-    BootPart, ClockTrust, EndKind, Evidence, Fact, JournalOrder, PackageManager, PackageState, Stamp,
+    BootPart, ClockTrust, EndKind, Evidence, Fact, JournalOrder, Moment, MomentKind, PackageManager, PackageState,
+    Stamp,
 };
 use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
 use model::inspection::{
@@ -64,6 +65,7 @@ pub(crate) fn boot(id: &str, first: i64, last: i64) -> Fact {
         asleep: false,
         panicked: false,
         order: None,
+        moments: Vec::new(),
     }
 }
 
@@ -98,6 +100,12 @@ impl BootEdit<'_> {
     pub(crate) fn last(&mut self, seconds: i64) {
         if let Fact::Boot { last, .. } = self.0 {
             *last = UnixMicros::from_seconds(seconds);
+        }
+    }
+
+    pub(crate) fn moment(&mut self, seconds: i64, what: MomentKind) {
+        if let Fact::Boot { moments, .. } = self.0 {
+            moments.push(Moment { at: UnixMicros::from_seconds(seconds), what });
         }
     }
 
@@ -241,6 +249,13 @@ impl Scene {
         self.facts.push(evidence(&at(path), fact, "", None));
     }
 
+    /// The newest start in the login record.
+    pub(crate) fn login(&mut self, shutdown_follows: bool, run_level: char) {
+        let run_level = Some(run_level);
+        let fact = Fact::WtmpLastBoot { shutdown_follows, run_level, ended: None, before: Vec::new() };
+        self.fact("/var/log/wtmp", fact);
+    }
+
     pub(crate) fn no_journal(&mut self) {
         self.fact("/var/log/journal/*/system*.journal", Fact::NotThere);
     }
@@ -284,7 +299,7 @@ impl Scene {
             packages: vec![],
         };
         let time = Stamp { at: UnixMicros::from_seconds(BEGIN + after), trust: ClockTrust::LocalNoZone };
-        self.facts.push(evidence(&at("/var/log/apt/history.log"), fact, "", Some(time)));
+        self.facts.push(evidence(&at("/var/log/apt/history.log"), fact, "apt upgrade", Some(time)));
     }
 
     pub(crate) fn part(&mut self, path: &str, part: BootPart, broken: Option<&str>) {

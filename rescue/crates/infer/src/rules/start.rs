@@ -96,6 +96,11 @@ pub(super) fn start_loop(case: &Case<'_>) -> Said {
     (row.len() >= 3).then(|| Vote::new(Start::Failed, Likely, row))
 }
 
+/// A kernel that never mounted its root leaves nothing else. No more than likely: some never take the mark away.
+pub(super) fn not_confirmed(case: &Case<'_>) -> Said {
+    case.start_not_confirmed().map(|id| Vote::new(Start::Failed, Likely, vec![id]))
+}
+
 /// Certain of the past only: where it cannot start now, or started again since, that it once did says little.
 pub(super) fn reached_target(case: &Case<'_>) -> Said {
     let boot = case.newest_boot()?;
@@ -103,7 +108,7 @@ pub(super) fn reached_target(case: &Case<'_>) -> Said {
     let past = case.started_after_journal() || obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
     let confidence = if past {
         Weak
-    } else if boot.target.is_some() {
+    } else if boot.target.is_some() && case.start_not_confirmed().is_none() {
         Certain
     } else {
         Likely
@@ -208,6 +213,20 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_the_loader_noted_and_nobody_confirmed() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |_| {});
+        s.fact("/boot/grub/grubenv", Fact::StartNotConfirmed);
+        assert_eq!(start(&s), (Start::Failed, Likely, "start-not-confirmed".into()));
+        // An older one came up: this one may have failed before it left any trace, or the mark is never taken away.
+        let mut s = reached();
+        s.fact("/boot/grub/grubenv", Fact::StartNotConfirmed);
+        let a = s.assess();
+        assert_eq!(start(&s), (Start::Failed, Weak, "start-not-confirmed".into()));
+        assert_eq!(a.start.evidence_against.len(), 1);
+    }
+
+    #[test]
     fn emergency() {
         let mut s = Scene::new();
         s.boot(0, 1000, |b| b.fall());
@@ -256,10 +275,10 @@ mod tests {
     #[test]
     fn a_run_level_where_there_is_no_journal() {
         let mut s = Scene::new();
-        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5') });
+        s.login(true, '5');
         assert_eq!(start(&s), (Start::Reached, Likely, "reached-run-level".into()));
         let mut s = Scene::new();
-        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('1') });
+        s.login(true, '1');
         assert_eq!(start(&s).0, Start::Unknown);
     }
 }

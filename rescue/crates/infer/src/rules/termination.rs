@@ -301,11 +301,11 @@ mod tests {
     #[test]
     fn no_journal_but_a_login_record() {
         let mut s = Scene::new();
-        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5') });
+        s.login(true, '5');
         assert_eq!(ended(&mut s), (Clean, Likely, "on-record-and-closed".into()));
         let mut s = Scene::new();
         s.ext(|e| e.needs_recovery = true);
-        s.fact("/var/log/wtmp", Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5') });
+        s.login(false, '5');
         assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
     }
 

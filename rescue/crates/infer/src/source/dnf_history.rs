@@ -11,7 +11,7 @@ use crate::want::DATABASE;
 use model::evidence::{Evidence, Origin, PackageManager};
 use model::ports::UnixMicros;
 use model::text::DisplayText;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// Rows of packages that are looked at for these.
@@ -47,11 +47,11 @@ fn read(origin: &Origin, files: Files<'_>) -> Result<Vec<Evidence>, String> {
     let mut database = Database::open(files, DATABASE)?;
     let Some(table) = database.table("trans")? else { return Err("it has no table of transactions".to_owned()) };
     let layout = if table.column(DNF5.state).is_some() { DNF5 } else { DNF4 };
-    let (mut told, mut newest) = (Vec::new(), None);
+    let (mut told, mut numbers) = (Vec::new(), Vec::new());
     database.rows(&table, Order::Newest, &mut |row| {
         let state = table.value(row, layout.state).int();
         let began = table.value(row, "dt_begin").int();
-        newest = newest.or(Some(row.number));
+        numbers.push(row.number);
         told.push(Transaction {
             began: began.map(|at| stamp(UnixMicros::from_seconds(at))),
             command: table.value(row, layout.command).text().unwrap_or_default(),
@@ -61,33 +61,44 @@ fn read(origin: &Origin, files: Files<'_>) -> Result<Vec<Evidence>, String> {
         });
         if told.len() < MOST_TOLD { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    // Names are a help for people: where they cannot be had, the transaction still is what it is.
-    if let (Some(number), Some(newest)) = (newest, told.first_mut()) {
-        newest.packages = names(&mut database, number).unwrap_or_default();
+    // Names are a help for people: where they cannot be had, the transactions still are what they are.
+    let mut named = names(&mut database, &numbers).unwrap_or_default();
+    for (transaction, number) in told.iter_mut().zip(&numbers) {
+        transaction.packages = named.remove(number).unwrap_or_default();
     }
     told.reverse();
     Ok(HISTORY.newest(origin, told))
 }
 
-/// The names of the packages of a transaction of dnf 4.
-fn names(database: &mut Database<'_>, transaction: i64) -> Result<Vec<DisplayText>, String> {
+/// The names of the packages of transactions of dnf 4, by the transactions' numbers.
+fn names(database: &mut Database<'_>, transactions: &[i64]) -> Result<BTreeMap<i64, Vec<DisplayText>>, String> {
     let tables = (database.table("trans_item")?, database.table("rpm")?);
-    let (Some(items), Some(packages)) = tables else { return Ok(Vec::new()) };
-    let mut wanted = BTreeSet::new();
+    let (Some(items), Some(packages)) = tables else { return Ok(BTreeMap::new()) };
+    // Several transactions may have the same item in them.
+    let mut wanted: BTreeMap<i64, BTreeSet<i64>> =
+        transactions.iter().map(|number| (*number, BTreeSet::new())).collect();
     collect(database, &items, |row| {
-        if items.value(row, "trans_id").int() == Some(transaction) {
-            wanted.extend(items.value(row, "item_id").int());
+        let number = items.value(row, "trans_id").int();
+        if let Some(of) = number.and_then(|number| wanted.get_mut(&number))
+            && of.len() < MOST_PACKAGES
+        {
+            of.extend(items.value(row, "item_id").int());
         }
-        wanted.len() < MOST_PACKAGES
+        true
     })?;
-    let mut names = BTreeSet::new();
+    let all: BTreeSet<i64> = wanted.values().flatten().copied().collect();
+    let mut names: BTreeMap<i64, String> = BTreeMap::new();
     collect(database, &packages, |row| {
-        if packages.value(row, "item_id").int().is_some_and(|item| wanted.contains(&item)) {
-            names.extend(packages.value(row, "name").text());
+        if let Some(item) = packages.value(row, "item_id").int().filter(|item| all.contains(item)) {
+            names.extend(packages.value(row, "name").text().map(|name| (item, name)));
         }
-        names.len() < wanted.len()
+        names.len() < all.len()
     })?;
-    Ok(names.iter().map(|name| short(name)).collect())
+    let of = |items: BTreeSet<i64>| {
+        let names: BTreeSet<&String> = items.iter().filter_map(|item| names.get(item)).collect();
+        names.into_iter().map(|name| short(name)).collect()
+    };
+    Ok(wanted.into_iter().map(|(number, items)| (number, of(items))).collect())
 }
 
 /// Gives the newest rows, while `each` wants more.

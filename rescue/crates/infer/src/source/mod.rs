@@ -9,6 +9,7 @@ mod dnf_history;
 mod dpkg_log;
 mod dpkg_packages;
 mod dpkg_status;
+mod grub_environment;
 mod journal;
 mod leftovers;
 mod machine_id;
@@ -51,6 +52,7 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::ZyppHistory => zypp_history::parse(origin, file),
         Source::PacmanLog => pacman::parse_log(origin, file),
         Source::PacmanLock => pacman::parse_lock(origin),
+        Source::GrubEnvironment => grub_environment::parse(origin, file),
         Source::ApkInstalled => apk::parse(origin, file),
         Source::ApkLog => apk::parse_log(origin, file),
         Source::Kernel
@@ -83,7 +85,12 @@ pub fn parse_database(source: Source, origin: &Origin, files: Files<'_>) -> Vec<
     }
 }
 
-/// Reads the listing of a directory.
+/// True where the parser of a listing looks at an entry of that name: the others need not be in it.
+pub fn reads_entry(source: Source, directory: &Origin, name: &[u8]) -> bool {
+    source != Source::Leftovers || leftovers::is_one(directory, name)
+}
+
+/// Reads the listing of a directory, of the entries that [`reads_entry`] names at least.
 pub fn parse_listing(source: Source, origin: &Origin, entries: &[ListedFile]) -> Vec<Evidence> {
     match source {
         Source::Leftovers => leftovers::parse(origin, entries),
@@ -124,6 +131,9 @@ fn unreadable(origin: &Origin, what: &str, why: &str) -> Evidence {
     let says = format!("{what} could not be understood: {why}");
     evidence(origin, Fact::Unreadable { why: DisplayText::new(why) }, &says, None)
 }
+
+/// Starts told of a login record, before its newest.
+const MOST_STARTS: usize = 8;
 
 /// 2000-01-01: no machine of today wrote anything before.
 const PLAUSIBLE_FROM: i64 = 946_684_800_000_000;

@@ -5,7 +5,7 @@ use model::evidence::{Evidence, Fact, Origin, PackageManager, Stamp};
 use model::text::DisplayText;
 
 /// Transactions told of a history.
-pub(super) const MOST_TOLD: usize = 3;
+pub(super) const MOST_TOLD: usize = 8;
 /// Packages told of each.
 pub(super) const MOST_PACKAGES: usize = 64;
 /// Longest text told.

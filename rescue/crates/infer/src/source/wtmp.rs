@@ -5,9 +5,9 @@
 //! records; then it says nothing.
 
 use super::bytes::{tail, u16_at, u32_at, u64_at};
-use super::{evidence, stamp, unreadable};
+use super::{MOST_STARTS, evidence, stamp, unreadable};
 use crate::want::WTMP_TAIL;
-use model::evidence::{Evidence, Fact, Origin};
+use model::evidence::{Evidence, Fact, Origin, RecordedStart};
 use model::ports::{ReadAt, UnixMicros};
 use model::units::Extent;
 
@@ -45,6 +45,10 @@ impl Layout {
         }
     }
 
+    fn time(self, record: &[u8]) -> UnixMicros {
+        UnixMicros::from_seconds(self.seconds(record))
+    }
+
     fn microseconds(self, record: &[u8]) -> i64 {
         match self {
             Self::Narrow => u32_at(record, 0x158).map_or(0, i64::from),
@@ -75,17 +79,21 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         let why = format!("{} bytes that are records of neither 384 nor 400 bytes", bytes.len());
         return vec![unreadable(origin, "the login record", &why)];
     };
-    let mut boot = None;
-    let (mut shutdown_follows, mut run_level) = (false, None);
+    let mut boot: Option<(usize, &[u8])> = None;
+    let (mut ended, mut run_level) = (None, None);
+    let mut before = Vec::new();
     let records = bytes.get(start..).unwrap_or_default().chunks_exact(layout.len());
     for (i, record) in records.enumerate() {
         let user = record.get(USER).unwrap_or_default().split(|b| *b == 0).next().unwrap_or_default();
         match (u16_at(record, 0), user) {
             (Some(BOOT_TIME), b"reboot") => {
-                boot = Some((i, record));
-                (shutdown_follows, run_level) = (false, None);
+                if let Some((_, older)) = boot.replace((i, record)) {
+                    before.insert(0, RecordedStart { began: layout.time(older), ended });
+                    before.truncate(MOST_STARTS);
+                }
+                (ended, run_level) = (None, None);
             }
-            (Some(RUN_LVL), b"shutdown") => shutdown_follows = true,
+            (Some(RUN_LVL), b"shutdown") => ended = Some(layout.time(record)),
             (Some(RUN_LVL), b"runlevel") => {
                 run_level = record.get(PID).filter(|b| b.is_ascii_graphic()).map(|b| char::from(*b));
             }
@@ -95,9 +103,9 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     let Some((i, record)) = boot else {
         return vec![evidence(origin, Fact::NotThere, "no start is recorded in the login record", None)];
     };
-    let seconds = layout.seconds(record);
     let from = at + (start + i * layout.len()) as u64;
     let origin = Origin { range: Extent::between(from, from + layout.len() as u64), ..origin.clone() };
+    let shutdown_follows = ended.is_some();
     let says = match (shutdown_follows, run_level) {
         (true, _) => "the login record has a shutdown after the last start".to_owned(),
         (false, Some(level)) => {
@@ -105,8 +113,8 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         }
         (false, None) => "the login record has neither a shutdown nor a run level after the last start".to_owned(),
     };
-    let fact = Fact::WtmpLastBoot { shutdown_follows, run_level };
-    vec![evidence(&origin, fact, &says, Some(stamp(UnixMicros::from_seconds(seconds))))]
+    let fact = Fact::WtmpLastBoot { shutdown_follows, run_level, ended, before };
+    vec![evidence(&origin, fact, &says, Some(stamp(layout.time(record))))]
 }
 
 /// The layout that fits nearly all records, and where the first whole one begins in `bytes`, which lie at `at` of the file.
@@ -162,14 +170,29 @@ mod tests {
             for stopped in [false, true] {
                 let found = parse(&at("/var/log/wtmp"), &session(layout, stopped));
                 assert_eq!(found.len(), 1);
-                assert_eq!(
-                    found[0].fact,
-                    Fact::WtmpLastBoot { shutdown_follows: stopped, run_level: Some('5') },
-                    "{layout:?}"
-                );
+                let at = |seconds| Some(UnixMicros::from_seconds(seconds));
+                let told = Fact::WtmpLastBoot {
+                    shutdown_follows: stopped,
+                    run_level: Some('5'),
+                    ended: at(1_795_001_500).filter(|_| stopped),
+                    before: vec![RecordedStart {
+                        began: UnixMicros::from_seconds(1_795_000_000),
+                        ended: at(1_795_000_500),
+                    }],
+                };
+                assert_eq!(found[0].fact, told, "{layout:?}");
                 assert_eq!(found[0].time.unwrap().at, UnixMicros::from_seconds(1_795_001_000), "{layout:?}");
             }
         }
+    }
+
+    #[test]
+    fn older_starts_are_told_newest_first_and_not_all() {
+        let starts = (0..20).flat_map(|n| record(Layout::Narrow, BOOT_TIME, "reboot", 0, 1_795_000_000 + n * 1000));
+        let found = parse(&at("/var/log/wtmp"), &starts.collect::<Vec<u8>>());
+        let Fact::WtmpLastBoot { before, .. } = &found[0].fact else { panic!("{found:?}") };
+        assert_eq!(before.len(), MOST_STARTS);
+        assert_eq!(before[0], RecordedStart { began: UnixMicros::from_seconds(1_795_018_000), ended: None });
     }
 
     #[test]
@@ -191,6 +214,8 @@ mod tests {
         let mut bytes = session(Layout::Narrow, false);
         bytes.extend(vec![0; 384 * 2 + 100]);
         let fact = &parse(&at("/var/log/wtmp"), &bytes)[0].fact;
-        assert_eq!(*fact, Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5') });
+        let told =
+            matches!(fact, Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5'), ended: None, .. });
+        assert!(told, "{fact:?}");
     }
 }

@@ -3,7 +3,9 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod histories;
 pub(crate) mod journals;
+pub(crate) mod machine;
 
 use model::evidence::{Evidence, Fact, Origin};
 use model::id::{DiskNo, VolumePath};

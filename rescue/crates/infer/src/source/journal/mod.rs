@@ -10,7 +10,7 @@ use super::{evidence, stamp, unreadable};
 use crate::want::JOURNAL_READS;
 use event::{Event, Fields};
 use file::{Entry, Journal};
-use model::evidence::{EndKind, Evidence, Fact, JournalOrder, Origin};
+use model::evidence::{EndKind, Evidence, Fact, JournalOrder, Moment, MomentKind, Origin};
 use model::ports::{ReadAt, UnixMicros};
 use model::text::DisplayText;
 use std::ops::Range;
@@ -22,6 +22,10 @@ const NEAR: (usize, u64) = (2, 8192);
 const FAR: u64 = 1024;
 /// A sleeping machine writes nothing: an entry this much later (in microseconds) means that it woke.
 const AWAKE_AFTER: u64 = 300_000_000;
+/// Most moments told of a boot.
+const MOST_MOMENTS: usize = 16;
+/// Entries as near to each other as this (in microseconds) tell of one sleep, one waking, one fault.
+const SAME_MOMENT: i64 = 10_000_000;
 
 /// Reads a journal file.
 pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
@@ -132,6 +136,7 @@ fn boot(
         asleep: tale.asleep_since.is_some(),
         panicked: tale.panicked,
         order: Some(JournalOrder { counter: hex(&journal.header.seqnum_id), first: first.seqnum, last: last.seqnum }),
+        moments: tale.moments,
     }
 }
 
@@ -146,6 +151,8 @@ struct Tale {
     ended: Option<EndKind>,
     asleep_since: Option<u64>,
     panicked: bool,
+    /// Oldest first.
+    moments: Vec<Moment>,
 }
 
 impl Tale {
@@ -154,6 +161,7 @@ impl Tale {
         self.stopped = event == Some(Event::JournalStopped);
         if self.asleep_since.is_some_and(|since| realtime > since.saturating_add(AWAKE_AFTER)) {
             self.asleep_since = None;
+            self.moment(realtime, MomentKind::Woke);
         }
         match event {
             None | Some(Event::JournalStopped) => {}
@@ -167,10 +175,40 @@ impl Tale {
             Some(Event::Emergency) => self.emergency = true,
             Some(Event::Requested(kind)) => self.requested = Some(kind),
             Some(Event::Ended(kind)) => self.ended = Some(kind),
-            Some(Event::SleepStart) => self.asleep_since = Some(realtime),
-            Some(Event::SleepStop) => self.asleep_since = None,
-            Some(Event::Panic) => self.panicked = true,
+            Some(Event::SleepStart) => {
+                self.asleep_since = Some(realtime);
+                self.moment(realtime, MomentKind::Slept);
+            }
+            Some(Event::SleepStop) => {
+                self.asleep_since = None;
+                self.moment(realtime, MomentKind::Woke);
+            }
+            Some(Event::Panic) => {
+                self.panicked = true;
+                self.moment(realtime, MomentKind::Fault);
+            }
         }
+    }
+
+    /// Notes a moment, once: systemd, logind and the kernel each write of a sleep, and what the kernel wrote before it is seen by
+    /// journald only after it.
+    fn moment(&mut self, realtime: u64, what: MomentKind) {
+        let at = UnixMicros(i64::try_from(realtime).unwrap_or(i64::MAX));
+        let before = self.moments.last();
+        let near = before.is_some_and(|m| at.0.saturating_sub(m.at.0) <= SAME_MOMENT);
+        let slept = before.is_some_and(|m| m.what == MomentKind::Slept);
+        let told = match what {
+            MomentKind::Slept => slept || (near && before.is_some_and(|m| m.what == MomentKind::Woke)),
+            MomentKind::Woke => !slept,
+            MomentKind::Fault => near && before.is_some_and(|m| m.what == MomentKind::Fault),
+        };
+        if told {
+            return;
+        }
+        if self.moments.len() >= MOST_MOMENTS {
+            self.moments.remove(0);
+        }
+        self.moments.push(Moment { at, what });
     }
 }
 
@@ -201,6 +239,32 @@ mod tests {
         assert!(tale(&[(1, Some(Event::SleepStart)), (2, None)]).asleep_since.is_some());
         assert!(tale(&[(1, Some(Event::SleepStart)), (9000, None)]).asleep_since.is_none());
         assert!(tale(&[(1, Some(Event::SleepStart)), (2, Some(Event::SleepStop))]).asleep_since.is_none());
+    }
+
+    #[test]
+    fn a_sleep_is_one_moment_however_many_write_of_it() {
+        let told = |events: &[(u64, Option<Event>)]| {
+            let moments = tale(events).moments;
+            moments.iter().map(|m| (m.at.0 / 1_000_000, m.what)).collect::<Vec<_>>()
+        };
+        let (start, stop) = (Some(Event::SleepStart), Some(Event::SleepStop));
+        // logind, systemd-sleep and the kernel before it, and after it the kernel's older line, its newer one, and systemd-sleep.
+        let events = [
+            (100, start.clone()),
+            (101, start.clone()),
+            (101, start.clone()),
+            (9000, start.clone()),
+            (9000, stop.clone()),
+            (9001, stop.clone()),
+            (9100, None),
+        ];
+        assert_eq!(told(&events), [(100, MomentKind::Slept), (9000, MomentKind::Woke)]);
+        assert!(tale(&events).asleep_since.is_none());
+        let fault = Some(Event::Panic);
+        assert_eq!(told(&[(5, fault.clone()), (6, fault.clone())]), [(5, MomentKind::Fault)]);
+        let many: Vec<_> = (0..40).map(|n| (n * 1000, if n % 2 == 0 { start.clone() } else { stop.clone() })).collect();
+        let many = told(&many);
+        assert_eq!((many.len(), many.last().copied()), (MOST_MOMENTS, Some((39_000, MomentKind::Woke))));
     }
 
     #[test]

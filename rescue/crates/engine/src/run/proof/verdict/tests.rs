@@ -33,12 +33,13 @@ fn boot(id: &str, age: u32, target: Option<&str>, emergency: bool) -> Evidence {
         asleep: false,
         panicked: false,
         order: None,
+        moments: Vec::new(),
     };
     fact(boot, NOW)
 }
 
 fn login(seconds: i64, run_level: Option<char>) -> Evidence {
-    fact(Fact::WtmpLastBoot { shutdown_follows: false, run_level }, seconds)
+    fact(Fact::WtmpLastBoot { shutdown_follows: false, run_level, ended: None, before: Vec::new() }, seconds)
 }
 
 fn mounted(mount_count: u16) -> Evidence {

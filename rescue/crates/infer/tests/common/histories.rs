@@ -1,0 +1,122 @@
+//! Histories of real package managers, laid out as files, and the evidence in them.
+
+use super::{HostFile, at};
+use infer::{Files, Look, Want, absent, assess, combine, parse, parse_database, parse_listing, wants};
+use model::assessment::Assessment;
+use model::evidence::{Evidence, Fact, PackageManager};
+use model::id::{DiskNo, VolumePath};
+use model::inspection::{FileKind, Inspection, ListedFile, System};
+use model::ports::ReadAt;
+use model::text::RawName;
+use model::units::ByteLen;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A history, laid out as files.
+pub(crate) struct History(tempfile::TempDir);
+
+/// A system without an identity, as these histories are of none.
+pub(crate) fn system() -> System {
+    System {
+        name: "a system".into(),
+        os: ("fedora".into(), "43".into()),
+        hostname: None,
+        machine_id: None,
+        root: VolumePath::partition(DiskNo(0), 2),
+        boot: vec![],
+        other: vec![],
+    }
+}
+
+impl History {
+    pub(crate) fn of(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/managers/{name}.tar.zst"));
+        let tar = zstd::bulk::decompress(&fs::read(path).unwrap(), 8 << 20).unwrap();
+        let mut unpack = Command::new("tar").args(["-x", "-C"]).arg(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
+        unpack.stdin.take().unwrap().write_all(&tar).unwrap();
+        assert!(unpack.wait().unwrap().success());
+        Self(dir)
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path.trim_start_matches('/'))
+    }
+
+    pub(crate) fn oracle(&self) -> Vec<String> {
+        fs::read_to_string(self.path("ORACLE")).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// What a want's pattern stands for.
+    fn found(&self, want: &Want) -> Vec<String> {
+        let Some((before, after)) = want.pattern.split_once('*') else {
+            return Some(want.pattern.to_owned()).filter(|p| self.path(p).exists()).into_iter().collect();
+        };
+        if !after.is_empty() || !before.ends_with('/') {
+            return Vec::new();
+        }
+        let names = fs::read_dir(self.path(before)).into_iter().flatten().flatten();
+        let mut all: Vec<String> = names.map(|e| format!("{before}{}", e.file_name().to_str().unwrap())).collect();
+        all.sort();
+        all
+    }
+
+    pub(crate) fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = Vec::new();
+        for want in wants() {
+            let found = self.found(want);
+            if found.is_empty() {
+                evidence.extend(absent(want.source, &at(want.pattern)));
+            }
+            for path in found {
+                let (origin, host) = (at(&path), self.path(&path));
+                match want.look {
+                    Look::Read { .. } if host.is_file() => {
+                        evidence.extend(parse(want.source, &origin, &HostFile::open(&host)));
+                    }
+                    Look::Database if host.is_file() => {
+                        let beside = |suffix: &str| Some(self.path(&format!("{path}{suffix}"))).filter(|p| p.exists());
+                        let open = |suffix: &str| beside(suffix).map(|p| HostFile::open(&p));
+                        let (database, wal, journal) = (HostFile::open(&host), open("-wal"), open("-journal"));
+                        let files = Files {
+                            database: &database,
+                            wal: wal.as_ref().map(|f| f as &dyn ReadAt),
+                            journal: journal.as_ref().map(|f| f as &dyn ReadAt),
+                        };
+                        evidence.extend(parse_database(want.source, &origin, files));
+                    }
+                    Look::List { .. } if host.is_dir() => {
+                        evidence.extend(parse_listing(want.source, &origin, &listing(&host)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        combine(evidence)
+    }
+
+    pub(crate) fn assessed(&self) -> Assessment {
+        assess(&system(), &Inspection::default(), &self.evidence(), None)
+    }
+
+    /// How many packages are installed, and which are there in two versions, by the database.
+    pub(crate) fn rpm(&self) -> (usize, Vec<(String, String)>) {
+        let evidence = self.evidence();
+        let state = evidence.iter().find_map(|e| match &e.fact {
+            Fact::Packages { manager: PackageManager::Rpm, installed, broken } => {
+                let doubled = broken.iter().map(|p| (p.name.as_str().to_owned(), p.version.as_str().to_owned()));
+                Some((usize::try_from(installed.unwrap()).unwrap(), doubled.collect()))
+            }
+            _ => None,
+        });
+        state.unwrap_or_else(|| panic!("{evidence:?}"))
+    }
+}
+
+fn listing(path: &Path) -> Vec<ListedFile> {
+    let names = fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_encoded_bytes());
+    let file = |name| ListedFile { name: RawName(name), kind: FileKind::File, size: ByteLen(1), modified: None };
+    names.map(file).collect()
+}
