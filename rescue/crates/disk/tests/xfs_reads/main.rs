@@ -10,4 +10,5 @@ mod fixtures;
 mod hostile;
 mod made;
 mod sessions;
+mod system;
 mod tools;

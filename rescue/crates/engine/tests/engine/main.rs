@@ -29,3 +29,4 @@ mod sessions;
 mod sim;
 mod socket;
 mod unattended;
+mod xfs;
