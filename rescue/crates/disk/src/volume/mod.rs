@@ -1,12 +1,16 @@
 //! Volumes that layers make of others: which there are, and how their bytes lie. Everything is read in user space; nothing is assembled.
 
 mod lvm;
+mod md;
 
 use model::id::VolumePath;
 use model::inspection::{Content, Inspection, Volume};
 use model::mapping::{Layers, Mapped};
 use model::ports::{DiskSource, ReadAt, Window};
 use std::sync::Arc;
+
+/// What stands before the name of an array in a path.
+pub(crate) const MD: &str = "md";
 
 /// What layers make of the volumes of an inspection; `window` gives the bytes of one that lies straight on a disk.
 pub fn layers(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>) -> Layers {
@@ -16,6 +20,7 @@ pub fn layers(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Ar
         inspection.disks.iter().flat_map(|d| &d.volumes).filter(is).collect()
     };
     lvm::find(&of("lvm2"), window, &mut layers);
+    md::find(&of("md"), window, &mut layers);
     layers.volumes.sort_by(|(a, _), (b, _)| a.cmp(b));
     layers
 }

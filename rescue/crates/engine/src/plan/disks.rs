@@ -113,6 +113,7 @@ fn uuid(content: &Content) -> Option<&str> {
         Content::Fat(f) => Some(&f.volume_id),
         Content::Swap(s) => s.uuid.as_deref(),
         Content::Lvm(l) => Some(&l.uuid),
+        Content::Md(m) => Some(&m.uuid),
         _ => None,
     }
 }

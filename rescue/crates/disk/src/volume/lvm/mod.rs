@@ -10,7 +10,7 @@ mod text;
 use crate::finding;
 use group::{Group, Logical};
 use model::id::VolumePath;
-use model::inspection::{LvmInfo, Severity, Volume};
+use model::inspection::{Content, LvmInfo, Severity, Volume};
 use model::mapping::{Beneath, Layers, Leg, Mapping, Segment};
 use model::ports::ReadAt;
 use model::text::DisplayText;
@@ -238,7 +238,7 @@ impl<'a> Making<'a, '_> {
             seqno: group.seqno,
             apart: mapped.union(&free),
         };
-        self.layers.physical.push((volume.path.clone(), info));
+        self.layers.physical.push((volume.path.clone(), Content::Lvm(info)));
     }
 
     fn mapping(&self, logical: &Logical) -> Result<Mapping, String> {
@@ -261,7 +261,7 @@ impl<'a> Making<'a, '_> {
                     beneath.len() - 1
                 });
                 let at = group.extent.0.checked_mul(*from).and_then(|at| at.checked_add(physical.start));
-                legs.push(Leg { on: index, at: ByteOffset(at.ok_or("it lies outside of its group")?) });
+                legs.push(Leg::new(index, ByteOffset(at.ok_or("it lies outside of its group")?)));
             }
             let len = group.extent.0.checked_mul(segment.extents).ok_or("it is longer than any")?;
             out.push(Segment { len: ByteLen(len), stripe: segment.stripe, skip: ByteLen::ZERO, legs });
