@@ -167,7 +167,7 @@ fn version_0(block: &[u8], at: u64) -> Result<Superblock, String> {
     let size = ByteLen(u64::from(u32_at(block, 32)).saturating_mul(1024));
     let level = i32::from_le_bytes(block[28..32].try_into().map_err(|_| "short")?);
     // RAID 0 and linear use all before the superblock, in whole chunks.
-    let all = ByteLen(if size.0 == 0 { at } else { size.0 });
+    let all = if level < 1 { ByteLen(at) } else { size };
     Ok(Superblock {
         member: format!("{array}-{}", u32_at(block, 4096 - 128)),
         array,
