@@ -280,6 +280,7 @@ fn host_packages() -> Vec<&'static str> {
         "cpio",
         "mount",
         "partclone",
+        "mdadm",
         "sqlite3",
         "xz-utils",
         "bsdutils",
