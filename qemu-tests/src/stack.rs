@@ -179,7 +179,8 @@ fn install(stack: Stack, tools: &Path, image: &Path, dir: &Path) -> Result<()> {
     if stack == Stack::LuksLvm {
         commands.push(format!("echo 'system UUID={LUKS_UUID} none luks' >/mnt/etc/crypttab"));
         commands.push("for d in dev proc sys; do mount --rbind /$d /mnt/$d; done".to_owned());
-        commands.push("chroot /mnt update-initramfs -u && for d in dev proc sys; do umount -l /mnt/$d; done".to_owned());
+        commands
+            .push("chroot /mnt update-initramfs -u && for d in dev proc sys; do umount -l /mnt/$d; done".to_owned());
     }
     commands.push(format!(
         "cd /mnt/boot && printf '%s\\n' 'set timeout=1' 'serial --unit=0 --speed=115200' 'terminal_output serial console' \
