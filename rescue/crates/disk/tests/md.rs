@@ -208,6 +208,49 @@ fn mirrors_are_read_once_and_kept_twice() {
     assert!(array(&members, &look(&members)) == content);
 }
 
+/// A group of LVM on a mirror: its volumes lie on both members, and what LVM and md keep is saved with each.
+#[test]
+fn volumes_of_lvm_on_a_mirror_are_read() {
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lvm/machine.0.zst");
+    let mut content = zstd::decode_all(&*std::fs::read(fixture).unwrap()).unwrap();
+    let head = content.clone();
+    content.extend(noise(6, 15 << 20));
+    let member = |role: u16| {
+        let mut made = Member { minor: 0, role, ..PLAIN }.made(&[]);
+        // The same superblock at the end of a larger member.
+        let at = (SIZE / 512 - 16) / 8 * 8 * 512;
+        let mut sb = made.split_off(at)[..512].to_vec();
+        let mut out = content.clone();
+        out.resize(17 << 20, 0);
+        let end = (out.len() / 512 - 16) / 8 * 8 * 512;
+        for (at, value) in [(80, content.len() / 512), (136, content.len() / 512), (144, end / 512)] {
+            put(&mut sb, at, &(value as u64).to_le_bytes());
+        }
+        sb[216..220].fill(0);
+        let told = sum(&sb);
+        put(&mut sb, 216, &told.to_le_bytes());
+        put(&mut out, end, &sb);
+        out
+    };
+    let members = [member(0), member(1)];
+    let inspection = look(&members);
+    assert_eq!(inspection.findings, []);
+    let paths: Vec<String> = inspection.layered.iter().map(|v| v.path.to_string()).collect();
+    assert_eq!(paths, ["d0/target/home", "d0/target/root", "d0/target/swap-1"]);
+    let root = &inspection.layered[1];
+    let map = root.mapping.as_ref().unwrap();
+    assert!(map.read_only.is_some() && map.beneath.len() == 2);
+    let disks: Vec<_> = (0..).zip(&members).map(|(n, bytes)| source(n, Arc::new(bytes.clone()))).collect();
+    let read = disk::volume::bytes(&disks, root).unwrap().read_vec(ByteOffset(0), 6 << 20).unwrap();
+    // Extents 0 to 2 and 6 to 8, behind the first MiB.
+    assert!(read == [&content[1 << 20..4 << 20], &content[7 << 20..10 << 20]].concat());
+    for disk in &inspection.disks {
+        let Content::Md(m) = &disk.volumes[0].content else { panic!("{:?}", disk.volumes) };
+        assert_eq!(m.apart.total(), ByteLen(15 << 20), "all extents, used or not");
+        assert!(!m.apart.meets(model::units::Extent::whole(ByteLen(head.len() as u64))));
+    }
+}
+
 #[test]
 fn stripes_lie_where_the_kernel_puts_them() {
     let content = noise(2, 12 << 20);

@@ -5,11 +5,11 @@
 
 mod superblock;
 
-use super::MD;
+use super::{Carrier, MD};
 use crate::finding;
 use model::id::VolumePath;
 use model::inspection::{Content, MdInfo, Severity, Volume};
-use model::mapping::{Beneath, Layers, Leg, Mapping, Segment};
+use model::mapping::{Beneath, Layers, Leg, Mapped, Mapping, Segment};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent};
@@ -25,8 +25,50 @@ struct Member<'a> {
     sb: Superblock,
 }
 
+/// An array whose bytes can be read.
+pub(super) struct Array {
+    path: VolumePath,
+    mapping: Mapping,
+    bytes: Arc<dyn ReadAt>,
+    members: Vec<(VolumePath, MdInfo)>,
+    says: String,
+    /// What it is beneath of, where it carries no file system: `lvm2`, `md`.
+    pub(super) carries: Option<&'static str>,
+}
+
+impl Array {
+    /// As what volumes of LVM may lie on.
+    pub(super) fn carrier(&self) -> Carrier {
+        let extent = Extent::whole(self.bytes.size());
+        let (mapping, members) = (Some(self.mapping.clone()), self.members.clone());
+        Carrier { path: self.path.clone(), extent, bytes: self.bytes.clone(), mapping, members }
+    }
+
+    /// Tells of it as a volume, where what is on it can be read.
+    pub(super) fn tell(self, layers: &mut Layers) {
+        if self.carries.is_some() {
+            return self.tell_unread(layers);
+        }
+        layers.physical.extend(self.members.into_iter().map(|(path, info)| (path, Content::Md(info))));
+        layers.volumes.push((self.path, self.mapping));
+    }
+
+    /// Tells of one that carries others, where none of those could be read.
+    pub(super) fn tell_unread(&self, layers: &mut Layers) {
+        let (Some(kind), Some((first, _))) = (self.carries, self.members.first()) else { return };
+        if !layers.physical.iter().any(|(path, _)| path == first) {
+            let says = format!("{} carries {kind}, of which nothing is read", self.says);
+            layers.findings.push(finding(Severity::Warning, first, says, AS_IS));
+        }
+    }
+}
+
 /// Finds the arrays that these volumes are members of.
-pub(super) fn find(volumes: &[&Volume], window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>, layers: &mut Layers) {
+pub(super) fn find(
+    volumes: &[&Volume],
+    window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>,
+    layers: &mut Layers,
+) -> Vec<Array> {
     let mut arrays: BTreeMap<String, Vec<Member<'_>>> = BTreeMap::new();
     for volume in volumes {
         let Some(bytes) = window(&volume.path) else { continue };
@@ -39,9 +81,12 @@ pub(super) fn find(volumes: &[&Volume], window: &dyn Fn(&VolumePath) -> Option<A
             }
         }
     }
+    let mut found: Vec<Array> = Vec::new();
     for members in arrays.into_values() {
-        array(members, window, layers);
+        let array = array(members, window, (layers, &found));
+        found.extend(array);
     }
+    found
 }
 
 /// What a level is called.
@@ -52,75 +97,73 @@ fn level_of(sb: &Superblock) -> String {
     }
 }
 
-fn array(mut members: Vec<Member<'_>>, window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>, layers: &mut Layers) {
+fn array(
+    mut members: Vec<Member<'_>>,
+    window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>,
+    (layers, known): (&mut Layers, &[Array]),
+) -> Option<Array> {
     members.sort_by(|a, b| a.volume.path.cmp(&b.volume.path));
-    let Some(newest) = members.iter().max_by_key(|m| m.sb.events).map(|m| m.sb.clone()) else { return };
-    let (level, name) = (level_of(&newest), newest.name.clone());
-    let warn = |layers: &mut Layers, at: &VolumePath, says: String, advice: &str| {
-        layers.findings.push(finding(Severity::Warning, at, says, advice));
+    let newest = members.iter().max_by_key(|m| m.sb.events).map(|m| m.sb.clone())?;
+    let name = newest.name.clone();
+    let level = level_of(&newest);
+    let called = format!("array {name} ({level})");
+    let mut tell = |severity, at: &VolumePath, says: String, advice: &str| {
+        layers.findings.push(finding(severity, at, says, advice));
     };
     // One that was away while the array changed is not part of it any more.
     for m in members.iter().filter(|m| m.sb.events != newest.events) {
         let says = format!(
-            "it is an old member of array {name}: it knows of {} changes of it, others of {}",
+            "it is an old member of {called}: it knows of {} changes of it, others of {}",
             m.sb.events, newest.events
         );
-        warn(layers, &m.volume.path, says, "it was away, or failed, while the array changed; what is on it may be old");
+        let advice = "it was away, or failed, while the array changed; what is on it may be old";
+        tell(Severity::Warning, &m.volume.path, says, advice);
     }
     members.retain(|m| m.sb.events == newest.events);
-    let Some(first) = members.first().map(|m| m.volume.path.clone()) else { return };
+    let first = members.first().map(|m| m.volume.path.clone())?;
     let mapping = match mapping(&members, &newest) {
         Ok(mapping) => mapping,
-        Err(why) => return warn(layers, &first, format!("array {name} ({level}) is not read: {why}"), AS_IS),
+        Err(why) => {
+            tell(Severity::Warning, &first, format!("{called} is not read: {why}"), AS_IS);
+            return None;
+        }
     };
-    let Some(path) = path(&first, &newest, layers) else { return };
-    let volume = Volume::mapped(path.clone(), mapping.clone());
+    // By its name where that can be part of a path, else by its UUID.
+    let named = [name.as_str(), newest.array.as_str()].map(|name| first.above(&[MD, name]));
+    let path = named.into_iter().flatten().find(|p| !known.iter().any(|k| k.path == *p))?;
     let parts = mapping.beneath.iter().map(|b| window(&b.path)).collect::<Option<Vec<_>>>();
-    let bytes = volume.is_some().then_some(parts).flatten().and_then(|p| model::mapping::Mapped::new(&mapping, p));
-    let Some(bytes) = bytes else {
-        return warn(
-            layers,
-            &first,
-            format!("array {name} ({level}) is not read: its members do not hold together"),
-            AS_IS,
-        );
+    let Some(bytes) = parts.and_then(|parts| Mapped::new(&mapping, parts)) else {
+        tell(Severity::Warning, &first, format!("{called} is not read: its members do not hold together"), AS_IS);
+        return None;
     };
-    // What lies on it may be made of it in turn.
-    let above = crate::content::identify(&path, &(Arc::new(bytes) as Arc<dyn ReadAt>)).0;
-    if let Content::Recognised { name: kind, .. } = &above
-        && matches!(kind.as_str(), "lvm2" | "md")
-    {
-        return warn(layers, &first, format!("array {name} ({level}) carries {kind}, which is not read there"), AS_IS);
-    }
     let whole = members.iter().filter(|m| m.sb.role.is_some()).count();
     if whole < usize::try_from(newest.members).unwrap_or(usize::MAX) {
-        let says = format!("array {name} ({level}) has {whole} of {} members here", newest.members);
-        warn(layers, &first, says, "it can be read; attach the others, or replace what failed");
+        let says = format!("{called} has {whole} of {} members here", newest.members);
+        tell(Severity::Warning, &first, says, "it can be read; attach the others, or replace what failed");
     }
     if !newest.clean && mapping.read_only.is_some() {
-        let says = format!("array {name} ({level}) was not stopped in order: its mirrors may differ");
+        let says = format!("{called} was not stopped in order: its mirrors may differ");
         let advice = "the first is read, as the kernel does; when the system runs it makes the others alike";
-        layers.findings.push(finding(Severity::Note, &first, says, advice));
+        tell(Severity::Note, &first, says, advice);
     }
-    for m in members.iter().filter(|m| mapping.beneath.iter().any(|b| b.path == m.volume.path)) {
-        let info = MdInfo {
-            uuid: m.sb.member.clone(),
-            array: DisplayText::new(&name),
-            array_uuid: newest.array.clone(),
-            level: level.clone(),
-            role: m.sb.role.unwrap_or(0),
-            events: m.sb.events,
-            apart: mapping.held_of(&m.volume.path),
-        };
-        layers.physical.push((m.volume.path.clone(), Content::Md(info)));
-    }
-    layers.volumes.push((path, mapping));
-}
-
-/// The path of an array: by its name where that can be part of one, else by its UUID.
-fn path(first: &VolumePath, sb: &Superblock, layers: &Layers) -> Option<VolumePath> {
-    let named = [sb.name.as_str(), sb.array.as_str()].map(|name| first.above(&[MD, name]));
-    named.into_iter().flatten().find(|p| !layers.volumes.iter().any(|(known, _)| known == p))
+    let bytes: Arc<dyn ReadAt> = Arc::new(bytes);
+    let carries = match crate::content::identify(&path, &bytes).0 {
+        Content::Recognised { name, .. } if name == "lvm2" => Some("lvm2"),
+        Content::Recognised { name, .. } if name == "md" => Some("md"),
+        _ => None,
+    };
+    let info = |m: &Member<'_>| MdInfo {
+        uuid: m.sb.member.clone(),
+        array: DisplayText::new(&name),
+        array_uuid: newest.array.clone(),
+        level: level.clone(),
+        role: m.sb.role.unwrap_or(0),
+        events: m.sb.events,
+        apart: mapping.held_of(&m.volume.path),
+    };
+    let used = members.iter().filter(|m| mapping.beneath.iter().any(|b| b.path == m.volume.path));
+    let members = used.map(|m| (m.volume.path.clone(), info(m))).collect();
+    Some(Array { path, mapping, bytes, members, says: called, carries })
 }
 
 /// How the bytes of an array lie on its members.
