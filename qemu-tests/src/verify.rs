@@ -286,6 +286,8 @@ fn host_packages() -> Vec<&'static str> {
         "mount",
         "partclone",
         "btrfs-progs",
+        "xfsprogs",
+        "mdadm",
         "sqlite3",
         "xz-utils",
         "bsdutils",

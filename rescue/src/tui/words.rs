@@ -344,8 +344,10 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::Recognised { name, .. } => name.clone(),
         Content::BiosBoot => "boot code".to_owned(),
         Content::Lvm(l) => format!("LVM {}", l.group),
+        Content::Md(m) => format!("{} {}", m.level, m.array),
         Content::Ext(_)
         | Content::Fat(_)
+        | Content::Xfs(_)
         | Content::Btrfs(_)
         | Content::Swap(_)
         | Content::Empty

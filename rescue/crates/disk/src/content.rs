@@ -3,10 +3,10 @@
 mod luks;
 mod signature;
 
-use crate::fs::{FsError, btrfs, ext4, fat};
+use crate::fs::{FsError, btrfs, ext4, fat, xfs};
 use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
-use model::inspection::{BtrfsInfo, Content, ExtInfo, Finding, FsKind, Severity};
+use model::inspection::{BtrfsInfo, Content, ExtInfo, Finding, FsKind, Severity, XfsInfo};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::ByteOffset;
@@ -45,6 +45,12 @@ pub fn identify(path: &VolumePath, bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Fin
         Content::Btrfs(BtrfsInfo { not_read: Some(why), .. }) => {
             findings.push(finding(Severity::Note, path, format!("it is a btrfs: {why}"), "every byte of it is saved"));
         }
+        Content::Xfs(XfsInfo { not_read: Some(why), .. }) => findings.push(finding(
+            Severity::Note,
+            path,
+            format!("its files are not read: {why}"),
+            "every byte of it is saved",
+        )),
         _ => {}
     }
     (content, findings)
@@ -109,6 +115,18 @@ fn btrfs_doubt(info: &BtrfsInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
     Some(format!("its trees could not be read whole ({why}); every byte of it is saved"))
 }
 
+/// The same of an XFS.
+fn xfs_doubt(info: &XfsInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
+    if !info.needs_recovery || info.not_read.is_some() {
+        return None;
+    }
+    let why = match xfs::Xfs::load(bytes.clone()) {
+        Ok(fs) => fs.doubt()?.to_owned(),
+        Err(e) => e.to_string(),
+    };
+    Some(format!("its log could not be read whole ({why}); every byte of it is saved"))
+}
+
 /// Asks every reader. What holds together goes before what only looks like something.
 fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
     let plain = |content| Ok(Probe { content, wrong: None });
@@ -142,9 +160,7 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Ok(Some(info)) => return Ok(Probe { wrong: btrfs_doubt(&info, bytes), content: Content::Btrfs(info) }),
         Ok(None) => {}
         Err(FsError::Io(e)) => return Err(e.into()),
-        Err(FsError::Incompatible(why)) => {
-            return Ok(Probe { content: recognised("btrfs"), wrong: Some(why) });
-        }
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("btrfs"), wrong: Some(why) }),
         Err(FsError::Corrupt(why)) => {
             let backup = match btrfs::backup_superblock(bytes.as_ref()) {
                 Some(at) => format!("; the copy of its superblock at byte {at} is still there"),
@@ -152,6 +168,13 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
             };
             damaged = damaged.or(Some((FsKind::Btrfs, format!("{why}{backup}"))));
         }
+    }
+    match xfs::identify(bytes) {
+        Ok(Some(info)) => return Ok(Probe { wrong: xfs_doubt(&info, bytes), content: Content::Xfs(info) }),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("xfs"), wrong: Some(why) }),
+        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Xfs, why))),
     }
     if let Some((info, wrong)) = swap::identify(bytes.as_ref())? {
         return Ok(Probe { content: Content::Swap(info), wrong });

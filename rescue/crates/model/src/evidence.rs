@@ -169,6 +169,13 @@ pub enum Fact {
         /// The last transaction.
         generation: u64,
     },
+    /// The log of the XFS of this root.
+    XfsState {
+        /// It does not end with the record of an unmount.
+        needs_recovery: bool,
+        /// The sequence number of its last record, where that can be told.
+        log_head: Option<u64>,
+    },
     /// The newest commit in the file system's journal: last sign of life.
     LastCommit {
         /// Transaction number.

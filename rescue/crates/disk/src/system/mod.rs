@@ -1,4 +1,4 @@
-//! Installed systems: an ext or btrfs volume with an `/etc` that says so, and the volumes its fstab names.
+//! Installed systems: an ext, XFS or btrfs volume with an `/etc` that says so, and the volumes its fstab names.
 
 pub(crate) mod fstab;
 mod release;
@@ -22,7 +22,7 @@ const BOOT_SET: [&str; 4] = ["/boot", "/efi", "/usr", "/var"];
 /// What a BIOS boot partition is called in the boot set: it is mounted nowhere.
 pub const BIOS_BOOT: &str = "bios-boot";
 
-/// Finds the installed systems on the ext and btrfs volumes of an inspection. `volumes` gives the window of a volume.
+/// Finds the installed systems on the ext, XFS and btrfs volumes of an inspection. `volumes` gives the window of a volume.
 ///
 /// A system is told by its os-release; where that is lost (a crash may leave it empty), by an fstab or passwd beside a `/usr`.
 /// A device name such as `/dev/sda2` is believed only where there is one disk.
@@ -33,7 +33,7 @@ pub fn find(
     let mut systems = Vec::new();
     let mut findings = Vec::new();
     let may_be_root = |v: &Volume| match &v.content {
-        Content::Ext(_) => true,
+        Content::Ext(_) | Content::Xfs(_) => true,
         Content::Btrfs(info) => info.not_read.is_none(),
         _ => false,
     };

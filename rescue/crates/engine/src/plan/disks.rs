@@ -112,8 +112,10 @@ fn uuid(content: &Content) -> Option<&str> {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
         Content::Btrfs(b) => Some(&b.uuid),
+        Content::Xfs(x) => Some(&x.uuid),
         Content::Swap(s) => s.uuid.as_deref(),
         Content::Lvm(l) => Some(&l.uuid),
+        Content::Md(m) => Some(&m.uuid),
         _ => None,
     }
 }

@@ -215,8 +215,8 @@ fn files(
     }
     match (&b.state.content, &a.state.content) {
         (
-            Content::Ext(_) | Content::Fat(_) | Content::Btrfs(_),
-            Content::Ext(_) | Content::Fat(_) | Content::Btrfs(_),
+            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_),
+            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_),
         ) => cx.parser.differences(&b.state, &a.state, asked, going).map_err(|e| e.why),
         (Content::Swap(_), Content::Swap(_)) => Err("it is swap: there are no files on it".into()),
         (_, Content::Fenced(_)) => Err("an unfinished rollback stands on it".into()),

@@ -31,3 +31,4 @@ mod sessions;
 mod sim;
 mod socket;
 mod unattended;
+mod xfs;

@@ -13,6 +13,7 @@ pub(super) use walk::{Facts, Pair, Side, Visit};
 use super::btrfs::Btrfs;
 use super::ext4::Ext4;
 use super::fat::Fat;
+use super::xfs::Xfs;
 use super::{FileSystem, FsError};
 use crate::guarded;
 use by_names::ByNames;
@@ -25,6 +26,9 @@ use model::text::RawName;
 use std::sync::Arc;
 use walk::walk;
 
+const IN_USE: &str = "it was not unmounted: what was being written in files when it was cut off may differ without a trace in \
+                      their records";
+
 /// Two states of a volume, opened.
 pub struct Two {
     before: State,
@@ -35,6 +39,7 @@ enum State {
     Ext(Ext4),
     Fat(Fat),
     Btrfs(Btrfs),
+    Xfs(Xfs),
 }
 
 impl State {
@@ -43,6 +48,7 @@ impl State {
             Content::Ext(_) => Ext4::load(bytes).map(Self::Ext),
             Content::Fat(_) => Fat::load(bytes).map(Self::Fat),
             Content::Btrfs(_) => Btrfs::load(bytes).map(Self::Btrfs),
+            Content::Xfs(_) => Xfs::load(bytes).map(Self::Xfs),
             _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
         }
     }
@@ -52,6 +58,7 @@ impl State {
             Self::Ext(fs) => fs,
             Self::Fat(fs) => fs,
             Self::Btrfs(fs) => fs,
+            Self::Xfs(fs) => fs,
         }
     }
 
@@ -61,6 +68,7 @@ impl State {
             Self::Ext(fs) => fs.doubt(),
             Self::Fat(_) => None,
             Self::Btrfs(fs) => fs.doubt(),
+            Self::Xfs(fs) => fs.doubt(),
         }
     }
 }
@@ -130,9 +138,7 @@ impl Two {
             match before.pair(after) {
                 Ok(Some(pair)) => {
                     if after.is_in_use() {
-                        let why = "it was not unmounted: what was being written in files when it was cut off may differ \
-                                   without a trace in their records";
-                        gather.unseen(b"", why);
+                        gather.unseen(b"", IN_USE);
                     }
                     walk(&pair, gather);
                     return ComparedBy::Records;
@@ -141,13 +147,21 @@ impl Two {
                 Err(e) => gather.unseen(b"", &format!("its inodes cannot be compared: {e}")),
             }
         }
-        let modes = !matches!(self.before, State::Fat(_)) && !matches!(self.after, State::Fat(_));
+        if let (State::Xfs(before), State::Xfs(after)) = (&self.before, &self.after) {
+            if before.is_untouched(after) {
+                return ComparedBy::Untouched;
+            }
+            if after.is_in_use() {
+                gather.unseen(b"", IN_USE);
+            }
+        }
+        let modes = |state: &State| !matches!(state, State::Fat(_));
         // A subvolume that nothing was written to is passed over: snapshots may hold all of a system many times.
         let passed = |dir: FileId| match (&self.before, &self.after) {
             (State::Btrfs(before), State::Btrfs(after)) => before.is_same_subvolume(after, dir),
             _ => false,
         };
-        match ByNames::new(self.before(), self.after(), modes, &passed) {
+        match ByNames::new(self.before(), self.after(), modes(&self.before) && modes(&self.after), &passed) {
             Ok(pair) => walk(&pair, gather),
             Err(e) => gather.unseen(b"/", &e.to_string()),
         }

@@ -100,6 +100,7 @@ fn readable(volume: &SavedVolume) -> bool {
     match &volume.content {
         Content::Ext(_) | Content::Fat(_) => true,
         Content::Btrfs(info) => info.not_read.is_none(),
+        Content::Xfs(x) => x.not_read.is_none(),
         _ => false,
     }
 }
