@@ -285,6 +285,7 @@ fn host_packages() -> Vec<&'static str> {
         "cpio",
         "mount",
         "partclone",
+        "xfsprogs",
         "sqlite3",
         "xz-utils",
         "bsdutils",
