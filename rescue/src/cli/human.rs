@@ -335,7 +335,7 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
         paragraph(&mut out, "warning: ", w.as_str());
     }
     if losses && p.is_usable() {
-        for said in crate::tui::differences::losses(question.losses.as_ref()) {
+        for said in crate::tui::differences::losses(p, question.losses.as_ref()) {
             paragraph(&mut out, &said.head, &said.text);
         }
     }

@@ -139,6 +139,7 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => e.kind.name(),
             Content::Fat(_) => "vfat",
+            Content::Xfs(_) => "xfs",
             Content::Swap(_) => "swap",
             Content::Fenced(_) => "fenced",
             Content::Damaged { kind, .. } => kind.name(),
@@ -156,6 +157,7 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => Some(&e.uuid),
             Content::Fat(f) => Some(&f.volume_id),
+            Content::Xfs(x) => Some(&x.uuid),
             Content::Swap(s) => s.uuid.as_deref(),
             Content::Lvm(l) => Some(&l.uuid),
             Content::Md(m) => Some(&m.uuid),
@@ -183,6 +185,8 @@ pub enum Content {
     Ext(ExtInfo),
     /// FAT12, FAT16 or FAT32.
     Fat(FatInfo),
+    /// XFS.
+    Xfs(XfsInfo),
     /// Linux swap.
     Swap(SwapInfo),
     /// An unfinished rollback of ours stands here.
@@ -196,9 +200,9 @@ pub enum Content {
     },
     /// Volumes of LVM lie here, of which some are read.
     Lvm(LvmInfo),
-    /// A member of an md array that is read.
+    /// A member of an array of md, of which what it holds is read.
     Md(MdInfo),
-    /// Recognised by its signature, not read: XFS, btrfs, NTFS, LUKS, LVM, md, ...
+    /// Recognised by its signature, not read: btrfs, NTFS, LUKS, ...
     Recognised {
         /// Its name.
         name: String,
@@ -227,6 +231,8 @@ pub enum FsKind {
     Ext4,
     /// FAT of any width.
     Vfat,
+    /// XFS of version 4 or 5.
+    Xfs,
     /// Linux swap.
     Swap,
 }
@@ -239,6 +245,7 @@ impl FsKind {
             Self::Ext3 => "ext3",
             Self::Ext4 => "ext4",
             Self::Vfat => "vfat",
+            Self::Xfs => "xfs",
             Self::Swap => "swap",
         }
     }
@@ -304,6 +311,33 @@ pub struct FatInfo {
     pub clusters: u32,
     /// The dirty bit of the boot sector.
     pub dirty: bool,
+}
+
+/// The superblock and the log of an XFS, as far as others need them (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`). It keeps
+/// no times and no count of its mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XfsInfo {
+    /// `sb_uuid`, lower-case, hyphenated.
+    pub uuid: String,
+    /// `sb_fname`.
+    pub label: DisplayText,
+    /// 4 or 5.
+    pub version: u8,
+    /// Bytes per block.
+    pub block_size: u32,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks free, as the superblock says.
+    pub free_blocks: u64,
+    /// Features of version 5 that are known here, by the names `mkfs.xfs` has for them.
+    pub features: Vec<String>,
+    /// Its log does not end with the record that an unmount writes: it is mounted, or was cut off. Also where that cannot be told.
+    pub needs_recovery: bool,
+    /// The sequence number of the last record in its log (cycle in the upper half, block in the lower), where that can be told. It
+    /// only grows, with every session that wrote.
+    pub log_head: Option<u64>,
+    /// Why this version does not read it: captured raw.
+    pub not_read: Option<DisplayText>,
 }
 
 /// A swap area.

@@ -232,6 +232,7 @@ fn label_of(content: &Content) -> Option<&str> {
     let label = match content {
         Content::Ext(e) => &e.label,
         Content::Fat(f) => &f.label,
+        Content::Xfs(x) => &x.label,
         Content::Swap(s) => &s.label,
         _ => return None,
     };

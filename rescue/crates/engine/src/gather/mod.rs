@@ -149,8 +149,8 @@ fn systems(inspection: &Inspection, parser: &dyn Parser) -> (Vec<System>, Vec<Fi
         Ok(found) => return found,
         Err(e) => e,
     };
-    let suspects =
-        inspection.volumes().map(|(_, v)| v).filter(|v| matches!(v.content, Content::Ext(_) | Content::Fat(_)));
+    let read = |v: &&Volume| matches!(v.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_));
+    let suspects = inspection.volumes().map(|(_, v)| v).filter(read);
     for suspect in suspects.take(16) {
         let mut without = inspection.clone();
         let volumes = without.disks.iter_mut().flat_map(|d| &mut d.volumes).chain(&mut without.layered);

@@ -101,6 +101,10 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
     let ok = match content {
         Content::Ext(e) => e.uuid.len() <= 36 && short(e.label.as_str()) && short(e.last_mounted.as_str()),
         Content::Fat(f) => f.volume_id.len() <= 16 && short(f.label.as_str()),
+        Content::Xfs(x) => {
+            let texts = [&x.label].into_iter().chain(&x.not_read).all(|t| short(t.as_str()));
+            texts && x.uuid.len() <= 36 && x.features.len() <= 64 && x.features.iter().all(|f| f.len() <= 64)
+        }
         Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
         Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
         Content::Damaged { why, .. } => short(why.as_str()),

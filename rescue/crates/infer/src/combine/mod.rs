@@ -48,6 +48,7 @@ pub fn number(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
 fn kind(fact: &Fact) -> (u8, &'static str) {
     match fact {
         Fact::ExtState { .. } => (0, "ext"),
+        Fact::XfsState { .. } => (0, "xfs"),
         Fact::LastCommit { .. } => (1, "commit"),
         Fact::SwapState { .. } => (2, "swap"),
         Fact::FatState { .. } => (3, "fat"),
@@ -65,6 +66,7 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::NulRun { .. } => (15, "nul"),
         Fact::BootPart { .. } => (16, "part"),
         Fact::ChainBroken { .. } => (16, "chain"),
+        Fact::KernelDied { .. } => (5, "died"),
         Fact::StartNotConfirmed => (16, "mark"),
         Fact::NotThere => (17, "absent"),
         Fact::Unreadable { .. } => (18, "unreadable"),
