@@ -15,6 +15,7 @@ pub mod patch;
 pub mod qmp;
 pub mod rescue;
 pub mod small;
+pub mod stack;
 pub mod target;
 pub mod workspace;
 

@@ -45,6 +45,9 @@ const ESP_ID: &str = "7F1A-0C1E";
 /// What the target's root holds besides the essential packages.
 const PACKAGES: &str = "systemd-sysv,linux-image-cloud-amd64,udev,kmod,e2fsprogs,less";
 
+/// What it needs besides to install itself onto other file systems and layers ([`crate::stack`]), and to start from them.
+const TOOLS: &str = "xfsprogs,btrfs-progs,lvm2,cryptsetup,cryptsetup-initramfs";
+
 const HOOK: &str = include_str!("target-hook.sh");
 
 const GRUB_CFG: &str = "\
@@ -89,10 +92,22 @@ const GRUB_MODULES: &[&str] = &[
 /// # Errors
 /// Where a package is missing or a tool fails.
 pub fn debian(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    made("target", PACKAGES, say)
+}
+
+/// The same with the tools that make other file systems and layers.
+///
+/// # Errors
+/// As [`debian`].
+pub fn with_tools(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    made("target-tools", &format!("{PACKAGES},{TOOLS}"), say)
+}
+
+fn made(name: &str, packages: &str, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     // Scenarios that run side by side want the same one.
     let turn = File::create(workspace::cache()?.join("target.lock"))?;
     turn.lock()?;
-    let dir = workspace::cache()?.join("target");
+    let dir = workspace::cache()?.join(name);
     let disk = dir.join("debian.img");
     let stamp = dir.join("recipe");
     let recipe = recipe()?;
@@ -105,7 +120,7 @@ pub fn debian(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     fs::create_dir_all(&dir)?;
     say("installing a Debian from packages into a folder");
     let root = dir.join("root");
-    install(&dir, &root)?;
+    install(&dir, &root, packages)?;
     say("writing it onto a disk image");
     write_disk(&dir, &root, &disk)?;
     run(as_root("rm").arg("-rf").arg(&root))?;
@@ -120,7 +135,7 @@ pub fn debian(say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
 pub fn recipe() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release")?;
     let mut hash = Sha256::new();
-    for part in [HOOK, GRUB_CFG, GRUB_EARLY, PACKAGES, ROOT_UUID, &release, include_str!("target.rs")] {
+    for part in [HOOK, GRUB_CFG, GRUB_EARLY, PACKAGES, TOOLS, ROOT_UUID, &release, include_str!("target.rs")] {
         hash.update(part);
     }
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
@@ -137,7 +152,7 @@ fn as_root(program: &str) -> Command {
 }
 
 /// The host's own release and package sources: what its apt can fetch, so can ours.
-fn install(dir: &Path, root: &Path) -> Result<()> {
+fn install(dir: &Path, root: &Path, packages: &str) -> Result<()> {
     let hook = dir.join("hook.sh");
     fs::write(&hook, HOOK)?;
     let grub_cfg = dir.join("grub.cfg");
@@ -145,7 +160,7 @@ fn install(dir: &Path, root: &Path) -> Result<()> {
     let suite = suite()?;
     let mut command = as_root("mmdebstrap");
     command
-        .args(["--quiet", "--variant=apt", "--format=directory", "--include", PACKAGES])
+        .args(["--quiet", "--variant=apt", "--format=directory", "--include", packages])
         .args(["--aptopt=APT::Install-Recommends \"false\"", &format!("--aptopt=APT::Default-Release \"{suite}\"")])
         .arg(format!("--customize-hook=sh '{}' \"$1\"", hook.display()))
         .arg(&suite)
@@ -224,9 +239,14 @@ fn write_disk(dir: &Path, root: &Path, disk: &Path) -> Result<()> {
     graft(&image, SWAP, &dir.join("swap.img"), |file| {
         run(Command::new("mkswap").args(["-q", "-U", SWAP_UUID]).arg(file))
     })?;
-    bios_loader(dir, &image)?;
+    bios_loader(&early(), dir, &image)?;
     fs::rename(image, disk)?;
     Ok(())
+}
+
+/// What GRUB's core does: it looks for the root, and goes by the menu there.
+fn early() -> String {
+    GRUB_EARLY.replace("ROOT_UUID", ROOT_UUID)
 }
 
 fn partition(image: &Path) -> Result<()> {
@@ -245,6 +265,14 @@ fn partition(image: &Path) -> Result<()> {
         SWAP.0 * 2048,
         SWAP.1 * 2048
     );
+    sfdisk(image, &script)
+}
+
+/// Has sfdisk make the table that its script says.
+///
+/// # Errors
+/// Where it fails.
+pub(crate) fn sfdisk(image: &Path, script: &str) -> Result<()> {
     let mut sfdisk = Command::new("sfdisk")
         .args(["-q", "--no-reread"])
         .arg(image)
@@ -281,14 +309,14 @@ fn graft(image: &Path, place: (u64, u64), file: &Path, make: impl FnOnce(&Path) 
 fn esp(dir: &Path, file: &Path) -> Result<()> {
     run(Command::new("mkfs.vfat").args(["-F", "32", "-n", "ESP", "-i", &ESP_ID.replace('-', "")]).arg(file))?;
     let loader = dir.join("bootx64.efi");
-    grub_image("x86_64-efi", dir, &loader)?;
+    grub_image("x86_64-efi", &early(), dir, &loader)?;
     run(Command::new("mmd").arg("-i").arg(file).args(["::/EFI", "::/EFI/BOOT"]))?;
     run(Command::new("mcopy").arg("-i").arg(file).arg(loader).arg("::/EFI/BOOT/BOOTX64.EFI"))
 }
 
-fn grub_image(format: &str, dir: &Path, out: &Path) -> Result<()> {
+fn grub_image(format: &str, says: &str, dir: &Path, out: &Path) -> Result<()> {
     let early = dir.join("early.cfg");
-    fs::write(&early, GRUB_EARLY.replace("ROOT_UUID", ROOT_UUID))?;
+    fs::write(&early, says)?;
     let mut command = Command::new("grub-mkimage");
     command.args(["-O", format, "-p", "/boot/grub", "-c"]).arg(early).arg("-o").arg(out).args(GRUB_MODULES);
     if format == "i386-pc" {
@@ -297,10 +325,13 @@ fn grub_image(format: &str, dir: &Path, out: &Path) -> Result<()> {
     run(&mut command)
 }
 
-/// Puts GRUB's boot sector into the MBR and its core image into the BIOS boot area.
-fn bios_loader(dir: &Path, image: &Path) -> Result<()> {
+/// Puts GRUB's boot sector into the MBR, and its core image, which does what `early` says, into the BIOS boot area.
+///
+/// # Errors
+/// Where a part of GRUB is missing, or the image cannot be written.
+pub(crate) fn bios_loader(early: &str, dir: &Path, image: &Path) -> Result<()> {
     let core = dir.join("core.img");
-    grub_image("i386-pc", dir, &core)?;
+    grub_image("i386-pc", early, dir, &core)?;
     let boot = fs::read("/usr/lib/grub/i386-pc/boot.img")
         .map_err(|e| -> Error { format!("GRUB's boot.img cannot be read ({e}); package grub-pc-bin").into() })?;
     let mut disk = File::options().read(true).write(true).open(image)?;

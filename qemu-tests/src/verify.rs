@@ -80,6 +80,11 @@ const STEPS: &[Step] = &[
         Runs::Machine,
     ),
     long(
+        "stacks",
+        "a real Debian on XFS, btrfs, LVM, and LVM in LUKS comes back by keystrokes each time",
+        Runs::Machine,
+    ),
+    long(
         "breakages",
         "a real Debian, broken in seven ways on three machines, comes back by keystrokes each time",
         Runs::Machine,

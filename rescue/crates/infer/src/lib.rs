@@ -17,6 +17,8 @@ mod want;
 
 pub use combine::{combine, number};
 pub use rules::{Baseline, FacetName, Rule, assess, rules};
-pub use source::{Files, Packages, absent, chain_facts, parse, parse_database, parse_listing, volume_facts};
+pub use source::{
+    Files, Packages, absent, chain_facts, parse, parse_database, parse_listing, reads_entry, volume_facts,
+};
 pub use timeline::timeline;
 pub use want::{Look, Source, Want, wants};

@@ -314,6 +314,9 @@ pub enum Fact {
         /// Why, with numbers.
         why: DisplayText,
     },
+    /// A fact that a newer version read, in a snapshot of that version; what it says is told by its sentence.
+    #[serde(other)]
+    Other,
 }
 
 /// What a system needs to start.
@@ -336,4 +339,19 @@ pub enum BootPart {
     Libc,
     /// fstab.
     Fstab,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Snapshots outlive the program that made them: a fact of a later version costs its kind, not the snapshot.
+    #[test]
+    fn facts_of_later_versions_are_read() {
+        let json = r#"{"id":"moon:1","origin":{"volume":"d0/p1","path":null,"range":null},
+            "fact":{"type":"moon_phase","full":true,"of":[1,2]},"says":"the moon was full","time":null}"#;
+        let evidence: Evidence = serde_json::from_str(json).unwrap();
+        assert_eq!(evidence.fact, Fact::Other);
+        assert_eq!(evidence.says.as_str(), "the moon was full");
+    }
 }

@@ -176,7 +176,8 @@ pub enum Content {
     BiosBoot,
     /// The first MiB (or all of it) is zero bytes.
     Empty,
-    /// Nothing known.
+    /// Nothing known; also, in a snapshot of a newer version, what that version knew and this one does not.
+    #[serde(other)]
     Unknown,
 }
 

@@ -49,6 +49,17 @@ pub trait FileSystem {
     /// [`FsError`] where the directory or the way there cannot be read.
     fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError>;
 
+    /// Those of the first `most` entries of a directory whose names are `wanted`, as [`FileSystem::read_dir`] gives them. Where a
+    /// name does not need the rest to be looked up, no more than names is read of what is not wanted.
+    ///
+    /// # Errors
+    /// As [`FileSystem::read_dir`].
+    fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
+        let mut files = self.read_dir(path, most)?;
+        files.retain(|file| wanted(&file.name.0));
+        Ok(files)
+    }
+
     /// The content of a regular file: holes and unwritten parts read as zeros. `None` where there is none.
     ///
     /// # Errors

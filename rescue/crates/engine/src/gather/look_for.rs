@@ -88,7 +88,8 @@ pub(crate) fn look_for(scene: &Scene, want: &Want, open: Open<'_>) -> Vec<Eviden
                     continue;
                 }
                 seen += 1;
-                match fs.read_dir(or_root(&path), most) {
+                let wanted = |name: &[u8]| infer::reads_entry(want.source, &origin, name);
+                match fs.select(or_root(&path), most, &wanted) {
                     Ok(entries) => evidence.extend(infer::parse_listing(want.source, &origin, &entries)),
                     Err(e) => evidence.push(unreadable(origin, &e.to_string())),
                 }
@@ -159,8 +160,7 @@ fn candidates(fs: &dyn FileSystem, pattern: &str) -> Result<Candidates, disk::fs
         }
         let mut listed = Vec::new();
         for path in &paths {
-            let matching =
-                fs.read_dir(or_root(path), MOST_ENTRIES)?.into_iter().filter(|e| matches(part.as_bytes(), &e.name.0));
+            let matching = fs.select(or_root(path), MOST_ENTRIES, &|name| matches(part.as_bytes(), name))?.into_iter();
             for entry in matching.take(MOST_PATHS.saturating_sub(next.len())) {
                 let full = joined(path, &entry.name.0);
                 next.push(full.clone());

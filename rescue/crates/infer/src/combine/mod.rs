@@ -67,6 +67,7 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::ChainBroken { .. } => (16, "chain"),
         Fact::NotThere => (17, "absent"),
         Fact::Unreadable { .. } => (18, "unreadable"),
+        Fact::Other => (19, "other"),
     }
 }
 

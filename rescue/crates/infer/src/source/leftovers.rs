@@ -13,10 +13,8 @@ use model::text::RawName;
 
 /// Counts them in one directory, of each package manager.
 pub(super) fn parse(origin: &Origin, entries: &[ListedFile]) -> Vec<Evidence> {
-    let directory = origin.path.as_ref().map(|p| p.0.clone()).unwrap_or_default();
-    let control = directory.ends_with(b"/tmp.ci");
     let names = || entries.iter().map(|e| &e.name);
-    let dpkg = names().filter(|n| control || n.0.ends_with(b".dpkg-new") || n.0.ends_with(b".dpkg-tmp"));
+    let dpkg = names().filter(|n| is_dpkg(origin, &n.0));
     let rpm = names().filter(|n| rpm_began(&n.0).is_some());
     let apk = names().filter(|n| is_apk(&n.0));
     let mut found = Vec::new();
@@ -57,6 +55,16 @@ fn rpm_began(name: &[u8]) -> Option<i64> {
         return None;
     }
     i64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// True where an entry of that name of the directory is left of something.
+pub(super) fn is_one(directory: &Origin, name: &[u8]) -> bool {
+    is_dpkg(directory, name) || rpm_began(name).is_some() || is_apk(name)
+}
+
+fn is_dpkg(directory: &Origin, name: &[u8]) -> bool {
+    let control = directory.path.as_ref().is_some_and(|p| p.0.ends_with(b"/tmp.ci"));
+    control || name.ends_with(b".dpkg-new") || name.ends_with(b".dpkg-tmp")
 }
 
 fn is_apk(name: &[u8]) -> bool {

@@ -83,7 +83,12 @@ pub fn parse_database(source: Source, origin: &Origin, files: Files<'_>) -> Vec<
     }
 }
 
-/// Reads the listing of a directory.
+/// True where the parser of a listing looks at an entry of that name: the others need not be in it.
+pub fn reads_entry(source: Source, directory: &Origin, name: &[u8]) -> bool {
+    source != Source::Leftovers || leftovers::is_one(directory, name)
+}
+
+/// Reads the listing of a directory, of the entries that [`reads_entry`] names at least.
 pub fn parse_listing(source: Source, origin: &Origin, entries: &[ListedFile]) -> Vec<Evidence> {
     match source {
         Source::Leftovers => leftovers::parse(origin, entries),

@@ -1,0 +1,198 @@
+//! Targets whose root lies on what installers stack on a disk: another file system, a volume group, an encrypted container.
+//!
+//! A Debian that has the tools installs itself onto an empty disk, in a machine: a host's kernel need not know any of it. `/boot` is an
+//! ext4 of its own, as installers make it for such roots.
+
+use crate::guest::Guest;
+use crate::machine::{Bus, Machine, Parts, overlay};
+use crate::target::{self, bios_loader, sfdisk};
+use crate::{Result, workspace};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 3800 * MIB;
+/// Start and size of each partition in sectors.
+const PARTITIONS: &str = "\
+label: gpt
+unit: sectors
+start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649
+start=4096, size=524288, type=BC13C2FF-59E6-4262-A352-B275FD6F7172, name=boot
+start=528384, size=7247872, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, name=system
+";
+/// Where GRUB's core goes: the first partition.
+const EARLY: &str = "\
+serial --unit=0 --speed=115200
+terminal_output serial console
+search --no-floppy --fs-uuid --set=root BOOT_UUID
+set prefix=($root)/grub
+configfile ($root)/grub/grub.cfg
+";
+
+const BOOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0011";
+const ROOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0012";
+const LUKS_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0013";
+/// What opens the encrypted container.
+pub const PASSPHRASE: &str = "correct horse";
+
+const BOOT: &str = "/dev/disk/by-id/virtio-NEW-part2";
+const SYSTEM: &str = "/dev/disk/by-id/virtio-NEW-part3";
+
+/// How long one command of the installing may take without hardware acceleration.
+const STEP: Duration = Duration::from_secs(900);
+
+/// What lies between the disk and the root's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stack {
+    /// XFS on a partition.
+    Xfs,
+    /// btrfs on a partition, the root in a subvolume of its own, compressed.
+    Btrfs,
+    /// ext4 on a logical volume.
+    Lvm,
+    /// ext4 on a logical volume in a LUKS container.
+    LuksLvm,
+}
+
+impl Stack {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Xfs, Self::Btrfs, Self::Lvm, Self::LuksLvm];
+
+    /// Its name, as a case is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+            Self::Lvm => "lvm",
+            Self::LuksLvm => "luks-lvm",
+        }
+    }
+
+    /// The commands that make it on [`SYSTEM`] and mount its root.
+    fn make(self) -> Vec<String> {
+        let ext4_on_group = |below: &str| {
+            vec![
+                format!("pvcreate -q -ff -y {below} && vgcreate -q vg0 {below}"),
+                "lvcreate -q -y -n home -L 256M vg0 && lvcreate -q -y -n root -l 100%FREE vg0".to_owned(),
+                format!("mke2fs -q -t ext4 -U {ROOT_UUID} /dev/vg0/root && mke2fs -q -t ext4 /dev/vg0/home"),
+                "mount /dev/vg0/root /mnt".to_owned(),
+            ]
+        };
+        match self {
+            Self::Xfs => vec![format!("mkfs.xfs -q -f -m uuid={ROOT_UUID} {SYSTEM} && mount {SYSTEM} /mnt")],
+            Self::Btrfs => vec![
+                format!("mkfs.btrfs -q -f -U {ROOT_UUID} {SYSTEM} && mount {SYSTEM} /mnt"),
+                "btrfs subvolume create /mnt/@ && btrfs subvolume create /mnt/@home && umount /mnt".to_owned(),
+                format!("mount -o subvol=@,compress=zstd:1 {SYSTEM} /mnt"),
+            ],
+            Self::Lvm => ext4_on_group(SYSTEM),
+            Self::LuksLvm => {
+                let format = "cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000";
+                let mut commands = vec![
+                    format!("printf '{PASSPHRASE}' >/run/key && {format} --uuid {LUKS_UUID} {SYSTEM} /run/key"),
+                    format!("cryptsetup open --key-file /run/key {SYSTEM} system"),
+                ];
+                commands.extend(ext4_on_group("/dev/mapper/system"));
+                commands
+            }
+        }
+    }
+
+    /// The lines of fstab for its root, and for what else is on it.
+    fn fstab(self) -> String {
+        match self {
+            Self::Xfs => format!("UUID={ROOT_UUID} / xfs defaults 0 0"),
+            Self::Btrfs => format!(
+                "UUID={ROOT_UUID} / btrfs subvol=@,compress=zstd:1 0 0\\nUUID={ROOT_UUID} /home btrfs subvol=@home 0 0"
+            ),
+            Self::Lvm | Self::LuksLvm => {
+                "/dev/mapper/vg0-root / ext4 errors=remount-ro 0 1\\n/dev/mapper/vg0-home /home ext4 defaults 0 2"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// What the kernel is told of its root.
+    fn root(self) -> String {
+        match self {
+            Self::Xfs => format!("root=UUID={ROOT_UUID}"),
+            Self::Btrfs => format!("root=UUID={ROOT_UUID} rootflags=subvol=@"),
+            Self::Lvm | Self::LuksLvm => "root=/dev/mapper/vg0-root".to_owned(),
+        }
+    }
+
+    /// Starts such a target, and opens its container where it has one; its login prompt is still to come.
+    ///
+    /// # Errors
+    /// Where QEMU does not start, or the container is not asked for.
+    pub fn start(self, parts: &Parts) -> Result<Machine> {
+        let mut machine = parts.start()?;
+        if self == Self::LuksLvm {
+            machine.console.expect("unlock disk", Duration::from_secs(240))?;
+            machine.console.send(&format!("{PASSPHRASE}\r"))?;
+        }
+        Ok(machine)
+    }
+}
+
+/// A Debian that was installed on such a disk and has not been started: a raw image that is never written, as [`target::debian`].
+///
+/// Made on first use (some minutes without hardware acceleration), and again when a recipe changes.
+///
+/// # Errors
+/// Where a package is missing, or a command fails.
+pub fn installed(stack: Stack, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let dir = workspace::cache()?.join("target-stacks");
+    fs::create_dir_all(&dir)?;
+    let (disk, stamp) = (dir.join(format!("{}.img", stack.name())), dir.join(format!("{}.recipe", stack.name())));
+    let recipe = format!("{} {}", target::recipe()?, model::id::Digest::of(include_bytes!("stack.rs")));
+    if disk.exists() && fs::read_to_string(&stamp).is_ok_and(|s| s == recipe) {
+        return Ok(disk);
+    }
+    let tools = target::with_tools(say)?;
+    say(&format!("{}: a Debian installs itself onto it", stack.name()));
+    let image = dir.join("partial.img");
+    File::create(&image)?.set_len(SIZE)?;
+    sfdisk(&image, PARTITIONS)?;
+    bios_loader(&EARLY.replace("BOOT_UUID", BOOT_UUID), &dir, &image)?;
+    install(stack, &tools, &image, &dir)?;
+    fs::rename(image, &disk)?;
+    fs::write(stamp, recipe)?;
+    Ok(disk)
+}
+
+fn install(stack: Stack, tools: &Path, image: &Path, dir: &Path) -> Result<()> {
+    let name = format!("install-{}", stack.name());
+    let from = overlay(tools, &dir.join("tools.qcow2"))?;
+    let parts = Parts::new(&name, dir).disk(&from, Bus::Virtio, "TOOLS").disk(image, Bus::Virtio, "NEW");
+    let mut guest = Guest::login(parts.start()?)?;
+    let mut commands = stack.make();
+    commands.push(format!("mkdir /mnt/boot && mke2fs -q -t ext4 -U {BOOT_UUID} {BOOT} && mount {BOOT} /mnt/boot"));
+    // What is mounted elsewhere, the new disk too, is left out.
+    commands.push("cp -ax / /mnt".to_owned());
+    commands.push(format!(
+        "printf '{}\\nUUID={BOOT_UUID} /boot ext4 defaults 0 2\\n' >/mnt/etc/fstab && cat /mnt/etc/fstab",
+        stack.fstab()
+    ));
+    commands.push("rm -rf /mnt/var/log/journal/* /mnt/var/log/wtmp && : >/mnt/etc/machine-id".to_owned());
+    if stack == Stack::LuksLvm {
+        commands.push(format!("echo 'system UUID={LUKS_UUID} none luks' >/mnt/etc/crypttab"));
+        commands.push("for d in dev proc sys; do mount --rbind /$d /mnt/$d; done".to_owned());
+        commands
+            .push("chroot /mnt update-initramfs -u && for d in dev proc sys; do umount -l /mnt/$d; done".to_owned());
+    }
+    commands.push(format!(
+        "cd /mnt/boot && printf '%s\\n' 'set timeout=1' 'serial --unit=0 --speed=115200' 'terminal_output serial console' \
+         \"menuentry Debian {{ linux /$(ls -d vmlinuz-*) {} ro console=ttyS0,115200; initrd /$(ls -d initrd.img-*) }}\" >grub/grub.cfg; \
+         cat grub/grub.cfg; cd /",
+        stack.root()
+    ));
+    commands.push("umount -R /mnt && sync".to_owned());
+    for command in commands {
+        guest.run(&command, STEP)?;
+    }
+    guest.poweroff()?;
+    fs::remove_file(from)?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! A real Debian whose root lies on XFS, on btrfs, on a logical volume, on one in a LUKS container: saved by the rescue while it was good,
+//! made unable to start, taken back by keystrokes over the serial line, and up again.
+//!
+//! `HOLDFAST_STACKS="xfs lvm"` does only these.
+
+use qemu_tests::guest::{BOOT, Guest};
+use qemu_tests::machine::{Bus, Parts, overlay};
+use qemu_tests::rescue::{Session, must};
+use qemu_tests::stack::{self, Stack};
+use qemu_tests::{Result, rescue, workspace};
+use std::time::{Duration, Instant};
+
+/// How long a command in the target may take.
+const COMMAND: Duration = Duration::from_secs(180);
+
+fn main() -> Result<()> {
+    let began = Instant::now();
+    let mut say = |text: &str| println!("[{:>4} s] {text}", began.elapsed().as_secs());
+    let image = rescue::image()?;
+    let only = std::env::var("HOLDFAST_STACKS").ok();
+    let wanted = |s: &Stack| only.as_ref().is_none_or(|o| o.split_whitespace().any(|name| name == s.name()));
+    for stack in Stack::ALL.into_iter().filter(wanted) {
+        broken_and_taken_back(stack, &image, &mut say)?;
+    }
+    say("done");
+    Ok(())
+}
+
+fn broken_and_taken_back(stack: Stack, image: &std::path::Path, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let name = stack.name();
+    let folder = workspace::scratch(&format!("stacks-{name}"))?;
+    let disk = overlay(&stack::installed(stack, say)?, &folder.join("disk.qcow2"))?;
+    let stick = rescue::stick(image, &folder.join("stick.qcow2"))?;
+    let alone = |what: &str| Parts::new(what, &folder).disk(&disk, Bus::Virtio, "TARGET");
+    let rescued = |what: &str| {
+        let parts = Parts::new(what, &folder).memory(rescue::MEMORY).disk(&stick, Bus::Usb, "STICK");
+        parts.disk(&disk, Bus::Virtio, "TARGET")
+    };
+
+    say(&format!("{name}: the target starts, installs a package and powers off"));
+    let mut guest = Guest::login(stack.start(&alone("first"))?)?;
+    guest.run("apt-get -q -y install /opt/packages/install/*.deb && hello", COMMAND)?;
+    guest.poweroff()?;
+
+    say(&format!("{name}: the rescue saves it"));
+    let mut session = Session::start(&rescued("save"))?;
+    println!("{}", session.screen());
+    must(&session.screen(), &["Debian GNU/Linux", "shut down in order"])?;
+    println!("{}", session.snapshot()?);
+    session.poweroff()?;
+
+    say(&format!("{name}: its C library is removed, and its power cut"));
+    let mut guest = Guest::login(stack.start(&alone("broken"))?)?;
+    guest.run("sync; rm /usr/lib/x86_64-linux-gnu/libc.so.6; echo s >/proc/sysrq-trigger", COMMAND)?;
+    std::thread::sleep(Duration::from_secs(5));
+    guest.machine.cut_power();
+    let mut machine = stack.start(&alone("dead"))?;
+    match machine.console.expect_any(&["Kernel panic", "login: "], BOOT)? {
+        (0, _) => {}
+        _ => return Err("it started, though it must not".into()),
+    }
+    machine.cut_power();
+
+    say(&format!("{name}: the rescue takes it back"));
+    let mut session = Session::start(&rescued("back"))?;
+    println!("{}", session.screen());
+    must(&session.screen(), &["the C library (libc.so.6) is missing"])?;
+    println!("{}", session.plan_rollback()?);
+    println!("{}", session.approve("ROLLBACK")?);
+    session.poweroff()?;
+
+    say(&format!("{name}: it comes up, and is whole"));
+    let mut guest = Guest::login(stack.start(&alone("whole"))?)?;
+    let audit = guest.run("dpkg --audit && hello && systemctl is-system-running --wait", COMMAND)?;
+    println!("{audit}");
+    guest.poweroff()
+}
