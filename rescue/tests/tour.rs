@@ -59,6 +59,12 @@ const TOUR: &[(&str, &str, &str)] = &[
         "What changed since (d)",
         "Packages, what starts the machine, `/etc` line by line, and everything else by directory.",
     ),
+    ("store", "The store (o)", "How full it is, whether it is whole, and what may go."),
+    (
+        "forget",
+        "Forgetting",
+        "What would go and why the rest stays, before anything does; the whole word does it. x among the saved states asks for one alone.",
+    ),
     ("home-good", "When nothing is wrong", "Then that is said, and nothing more is made of it."),
     ("power", "The way out (p)", "Staying is chosen first."),
 ];

@@ -20,4 +20,5 @@ pub mod state;
 pub mod steps;
 pub mod text;
 pub mod update;
+pub mod upkeep;
 pub mod words;

@@ -2,7 +2,7 @@
 //! a rollback, an undo and a completion first show their plan.
 
 use super::state::Screen;
-use super::words;
+use super::{upkeep, words};
 use model::assessment::{Assessment, Change, Report, SystemReport};
 use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
@@ -278,6 +278,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             let undo = submit("Undo it (shows the plan first)", Command::PlanUndo { full: false });
             repair.into_iter().chain([undo, home]).collect()
         }
+        Some(Outcome::Kept(kept)) => upkeep::after(kept, home),
         Some(Outcome::Compared(_)) => vec![show("Show what changed", Screen::Differences), home],
         Some(Outcome::Got(_)) => vec![Step { says: "Back to where you were".into(), does: Does::Back }, home],
         Some(Outcome::WroteBack(_)) => {
@@ -288,12 +289,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
         }
         Some(Outcome::Cancelled(_)) if is_unfinished(run) => unfinished(home),
         Some(
-            Outcome::Failed(_)
-            | Outcome::Checked(_)
-            | Outcome::Exported(_)
-            | Outcome::Proved(_)
-            | Outcome::Listed(_)
-            | Outcome::Kept(_),
+            Outcome::Failed(_) | Outcome::Checked(_) | Outcome::Exported(_) | Outcome::Proved(_) | Outcome::Listed(_),
         ) => {
             vec![home, show("Show what was done", Screen::Log)]
         }

@@ -14,7 +14,7 @@ pub(crate) use runs::*;
 pub(crate) use store::*;
 
 use holdfast::tui::look::Look;
-use holdfast::tui::state::{Input, Ui};
+use holdfast::tui::state::{Input, Key, Ui};
 use holdfast::tui::update::update;
 use model::assessment::*;
 use model::boot::*;
@@ -27,10 +27,12 @@ use model::inspection::*;
 use model::plan::*;
 use model::policy::*;
 use model::ports::UnixMicros;
+use model::retention::KeepReason;
 use model::run_state::RunState;
 use model::snapshot::*;
 use model::text::{DisplayText, RawName};
 use model::units::*;
+use model::upkeep::*;
 
 pub(crate) fn digest(s: &str) -> Digest {
     Digest::of(s.as_bytes())
@@ -54,4 +56,11 @@ pub(crate) fn joined(run: &RunState, size: (u16, u16), look: Look) -> Ui {
     update(&mut ui, &RunState::default(), Input::Changed);
     update(&mut ui, run, Input::Changed);
     ui
+}
+
+/// Every key there is.
+pub(crate) fn every_key() -> Vec<Key> {
+    use Key::*;
+    let named = [Up, Down, Left, Right, PageUp, PageDown, Home, End, Enter, Esc, Backspace, Tab, Interrupt, Redraw];
+    named.into_iter().chain((' '..='~').map(Char)).collect()
 }

@@ -175,6 +175,22 @@ pub(crate) fn waiting_run(seconds: Option<u32>) -> RunState {
     RunState { job: Some((JobKind::Auto, None)), waiting, report, ..broken_run() }
 }
 
+/// What may be forgotten was asked for, and told.
+pub(crate) fn forgetting_run() -> RunState {
+    let all = store().snapshots;
+    let line = |s: &SnapshotSummary| ForgetLine { id: s.id, summary: Some(s.clone()) };
+    let view = ForgetView {
+        keep: vec![
+            (all[1].clone(), vec![KeepReason::Floor, KeepReason::Last]),
+            (all[2].clone(), vec![KeepReason::Floor, KeepReason::BeforeTrouble]),
+            (all[4].clone(), vec![KeepReason::Labelled]),
+        ],
+        forget: vec![line(&all[0]), ForgetLine { id: snapshot_id("torn"), summary: None }, line(&all[3])],
+        frees: Some(ByteLen(310_000_000)),
+    };
+    ended_run(JobKind::Upkeep, Outcome::Kept(Kept::ForgetPlanned(view)))
+}
+
 pub(crate) fn ended_run(job: JobKind, outcome: Outcome) -> RunState {
     RunState { last: Some((job, outcome)), ..good_run() }
 }
