@@ -193,10 +193,7 @@ fn kernel_agrees(place: &Place, disk: &Disk, extent: Extent) -> io::Result<Exten
 
 /// Lets the mounted file system fill its partition.
 fn resize(extent: Extent) -> io::Result<()> {
-    let root = File::open(MOUNT_POINT)?;
-    let block = sys::mount::block_size(&root)?;
-    // The kernel is content where nothing is to be done (fs/ext4/resize.c, ext4_resize_fs).
-    block::resize_ext4(&root, extent.len().0 / block)
+    block::grow_ext4(File::open(MOUNT_POINT)?, extent.len())
 }
 
 /// Makes the store whole on its medium before the machine ends.

@@ -12,7 +12,7 @@ use model::event::{JobKind, Outcome};
 use model::id::{DiskNo, IntentId, SnapRef, VolumePath};
 use model::inspection::{Content, Disk, Volume};
 use model::plan;
-use model::restore::DiskRestore;
+use model::restore::{DiskRestore, Growth};
 use model::run_state::RunState;
 use model::snapshot::Purpose;
 use model::units::{ByteLen, Extent, ExtentSet};
@@ -251,7 +251,13 @@ fn an_empty_disk_can_be_filled() {
     let asked = |disk: Disk| {
         let onto = vec![Onto { saved: None, disk: disk.no }];
         let to = SnapRef::Prefix(snapshot_id("four").to_string());
-        [Action::Submit(Command::PlanRestore { to, onto, overwrite: vec![disk.identity()], new_ids: false })]
+        [Action::Submit(Command::PlanRestore {
+            to,
+            onto,
+            overwrite: vec![disk.identity()],
+            new_ids: false,
+            grow: Vec::new(),
+        })]
     };
     let keys = [Key::Char('t'), Key::Down, Key::Char('n')];
     let mut run = broken_run();
@@ -294,7 +300,7 @@ fn an_empty_disk_can_be_filled() {
     let to = SnapRef::Prefix(newest.id.to_string());
     let onto = vec![Onto { saved: None, disk: DiskNo(0) }];
     let overwrite = vec![run.report.as_ref().unwrap().inspection.disks[0].identity()];
-    let fill = Action::Submit(Command::PlanRestore { to, onto, overwrite, new_ids: false });
+    let fill = Action::Submit(Command::PlanRestore { to, onto, overwrite, new_ids: false, grow: Vec::new() });
     assert_eq!(press(&mut open(&run), &run, &[Key::Char('1')]), std::slice::from_ref(&fill));
     run.report.as_mut().unwrap().inspection.disks[0].volumes[0].content = Content::Unknown;
     assert_eq!(press(&mut open(&run), &run, &[Key::Char('1')]), [fill]);
@@ -313,6 +319,24 @@ fn an_empty_disk_can_be_filled() {
     assert!(matches!(asked[..], [Action::Submit(Command::Answer { approve: true, .. })]));
 }
 
+/// What a larger disk has room for is given to its last volume, or not: another plan each time, and no word.
+#[test]
+fn a_volume_may_grow() {
+    let mut run = asking_run(plan::Action::Restore { over: None }, true);
+    let volume = VolumePath::partition(DiskNo(0), 3);
+    let growth = Growth { volume, from: ByteLen(3 << 30), to: ByteLen(60 << 30), wanted: false };
+    let plan = &mut run.question.as_mut().unwrap().plan;
+    plan.disks.push(DiskRestore { growth: Some(growth), ..written_over() });
+    let id = run.question.as_ref().unwrap().id;
+    let asked = |grow| [Action::Submit(Command::Grow { plan: id, grow })];
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('g')]), asked(true));
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('O'), Key::Char('g')]), [], "in the middle of a word");
+    run.question.as_mut().unwrap().plan.disks[0].growth.as_mut().unwrap().wanted = true;
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('G')]), asked(false));
+    run.question.as_mut().unwrap().plan.action = plan::Action::Resume { of: IntentId(digest("intent")) };
+    assert_eq!(press(&mut open(&run), &run, &[Key::Char('g')]), [], "what was begun is finished as it was planned");
+}
+
 /// A disk that a plan writes over, though it holds something.
 fn written_over() -> DiskRestore {
     DiskRestore {
@@ -327,6 +351,7 @@ fn written_over() -> DiskRestore {
         made: Vec::new(),
         cleared: ExtentSet::new(),
         at_most: ByteLen(1 << 30),
+        growth: None,
     }
 }
 

@@ -127,8 +127,8 @@ over.
 Approval as for `rollback`, `holdfast undo` and `holdfast resume` likewise.
 ";
 pub(super) const RESTORE: &str = "\
-holdfast restore SNAP DISK.. --store S [--new-ids] [--overwrite IDENTITY]
-    [--plan | --approve PLANID | --yes] [--json]
+holdfast restore SNAP DISK.. --store S [--new-ids] [--grow VOLUME]
+    [--overwrite IDENTITY] [--plan | --approve PLANID | --yes] [--json]
 holdfast restore SNAP --disk d0=DISK [--disk d1=DISK].. --store S ...
 
 Puts a saved state onto new disks, whole: table, boot code and every volume,
@@ -141,7 +141,16 @@ A disk must be empty: no table, no file system, zeros wherever it is looked at
 that may lose what it holds, by its serial number, or where it has none as the
 refusal says. There is no undo: save it first if it may be missed.
 It must have sectors of the same size, and room for all partitions; none is
-made smaller or larger.
+made smaller.
+--grow VOLUME lets the last volume of a disk reach to the end of a larger one,
+or the last but for swap, which moves: ext2, ext3 or ext4. The plan of a larger
+disk says which. It is made larger first, in the store, by the kernel: that
+needs root, with CAP_SYS_RESOURCE, FUSE and the loop driver. If the kernel
+refuses, nothing was written. States that were saved before do not fit in its
+place any more: they come back by a restore. FAT and swap are not made larger,
+nor logical partitions of an MBR.
+In the rescue, boot entries of the firmware that started from the saved disks
+are put back, to start from the new ones.
 --new-ids gives tables and partitions other GUIDs (an MBR another signature).
 File systems keep their UUIDs. Without it the disk is the same to the machine
 as the one that was saved: do not start with both of them attached.

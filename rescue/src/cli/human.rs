@@ -298,6 +298,9 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
     for v in &p.volumes {
         paragraph(&mut out, &format!("  {:<8} ", v.path.to_string()), &format!("{}, at most {}", v.says, v.at_most));
     }
+    for g in p.disks.iter().filter_map(|d| d.growth.as_ref()).filter(|g| !g.wanted) {
+        paragraph(&mut out, "  ", &format!("{}: add --grow {}", words::may_grow(g), g.volume));
+    }
     for t in &p.tables {
         if let TableRollback::Repair { disk, why, .. } = t {
             paragraph(

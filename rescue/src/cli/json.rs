@@ -475,6 +475,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
             "disk": d.disk.to_string(), "saved_as": d.saved_as.to_string(), "size": d.hardware.size,
             "serial": d.hardware.serial, "wwn": d.hardware.wwn, "holds": d.holds, "lost": d.lost, "table": d.table,
             "at_most": d.at_most,
+            "growth": d.growth.as_ref().map(|g| json!({ "volume": g.volume, "from": g.from, "to": g.to, "wanted": g.wanted })),
         })
     });
     let composed = p.composed.as_ref().map(|c| {

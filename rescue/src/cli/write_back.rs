@@ -21,12 +21,13 @@ pub(super) fn run(args: &WriteBack) -> Ended {
             Command::PlanKeeping { to: to.clone(), only: only.clone(), keep: keep.clone() }
         }
         WriteBackTo::Files { from, at } => Command::PlanPut { from: from.clone(), at: at.clone() },
-        WriteBackTo::Disks { to, saved, overwrite, new_ids } => Command::PlanRestore {
+        WriteBackTo::Disks { to, saved, overwrite, new_ids, grow } => Command::PlanRestore {
             to: to.clone(),
             // The disks of this run are numbered in the order in which they are named.
             onto: (0..).zip(saved).map(|(no, saved)| Onto { saved: *saved, disk: DiskNo(no) }).collect(),
             overwrite: overwrite.clone(),
             new_ids: *new_ids,
+            grow: grow.clone(),
         },
         WriteBackTo::Undo { full } => Command::PlanUndo { full: *full },
         WriteBackTo::Resume => Command::PlanResume,

@@ -134,7 +134,7 @@ pub fn bare_disk(run: &RunState) -> Result<&Disk, String> {
 pub fn onto(to: SnapshotId, disk: &Disk) -> Command {
     let onto = vec![Onto { saved: None, disk: disk.no }];
     let overwrite = vec![disk.identity()];
-    Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite, new_ids: false }
+    Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite, new_ids: false, grow: Vec::new() }
 }
 
 /// Where nothing but a bare disk is in front of us, and the store is of one machine: its newest good state, or its newest.

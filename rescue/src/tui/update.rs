@@ -7,7 +7,7 @@ use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
 use super::{changes, draw, files, prompt, reading, upkeep, words};
 use model::command::{Command, Passphrase, PowerAction};
-use model::event::{JobKind, Outcome};
+use model::event::{JobKind, Outcome, Question};
 use model::id::SnapRef;
 use model::plan;
 use model::run_state::RunState;
@@ -449,9 +449,23 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
                 return vec![Action::Submit(Command::Keep { plan: question.id, paths })];
             }
         }
+        // Nor does one that approves a restore begin with a G.
+        Key::Char('g' | 'G')
+            if ui.typed.is_empty()
+                && question.plan.disks.iter().any(|d| d.growth.is_some())
+                && is_restore(question) =>
+        {
+            let grow = !question.plan.disks.iter().any(|d| d.growth.as_ref().is_some_and(|g| g.wanted));
+            return vec![Action::Submit(Command::Grow { plan: question.id, grow })];
+        }
         _ => typing(ui, run, k),
     }
     Vec::new()
+}
+
+/// True for a plan that is not the rest of one that was cut off.
+fn is_restore(question: &Question) -> bool {
+    matches!(question.plan.action, plan::Action::Restore { .. })
 }
 
 /// A letter of a word that is asked for, or a move of the text above it.

@@ -9,6 +9,7 @@ use model::firmware::{BootEntry, BootSettings, name_of};
 use model::id::SnapshotId;
 use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::{ComposedPath, Composition, SnapshotEstimate};
+use model::restore::Growth;
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::text::{DisplayText, RawName};
 use model::timeline::{Occurrence, Operation};
@@ -195,12 +196,21 @@ pub fn composed(composed: &Composition) -> Vec<String> {
         }
     };
     let mut out: Vec<String> = composed.paths.iter().map(path).collect();
+    let first = match composed.paths.is_empty() {
+        true => "What is made larger is made so first, by the kernel's own ext4, beside the store,",
+        false => "This state is composed first, beside the store,",
+    };
     out.push(format!(
-        "This state is composed first, beside the store, and saved there; that takes at most {}, mostly much less. If it fails, \
-         nothing was written to the disks",
+        "{first} and saved there; that takes at most {}, mostly much less. If it fails, nothing was written to the disks",
         composed.room
     ));
     out
+}
+
+/// What a larger disk would have room for.
+pub fn may_grow(growth: &Growth) -> String {
+    let Growth { volume, from, to, .. } = growth;
+    format!("{volume} could be made larger, up to the end of the disk: {to} instead of {from}")
 }
 
 /// What a snapshot is, in a sentence.
@@ -208,6 +218,7 @@ pub fn snapshot(s: &SnapshotSummary) -> String {
     match s.purpose {
         Purpose::Undo { before } => format!("the state before going to snapshot {}", short(before)),
         Purpose::Repair => "what a repair of what starts the machine went to".into(),
+        Purpose::Composed { of, with } if of == with => format!("gone to once: snapshot {}, made larger", short(of)),
         Purpose::Composed { of, with } => {
             format!("gone to once: snapshot {} with files of {}", short(of), short(with))
         }

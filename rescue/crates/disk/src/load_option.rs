@@ -37,12 +37,15 @@ pub fn read(bytes: &[u8]) -> Result<LoadOption, String> {
     let path = rest.get((end + 1) * 2..).and_then(|after| after.get(..len));
     let path = path.ok_or_else(|| format!("its device path of {len} bytes is cut short"))?;
     let (partition, file) = device_path(path)?;
-    Ok(LoadOption { active: attributes & ACTIVE != 0, label, partition, file })
+    let start = head.len() + (end + 1) * 2;
+    let guid_at = partition.as_ref().and_then(|(_, at)| u32::try_from(start + at).ok());
+    let partition = partition.map(|(guid, _)| guid);
+    Ok(LoadOption { active: attributes & ACTIVE != 0, label, partition, file, guid_at })
 }
 
-/// The partition and the file of the first path in a list of them.
-fn device_path(mut bytes: &[u8]) -> Result<(Option<String>, Option<DisplayText>), String> {
-    let (mut partition, mut file) = (None, String::new());
+/// The partition of the first path in a list of them, with where in the list its GUID stands; and the file.
+fn device_path(all: &[u8]) -> Result<(Option<(String, usize)>, Option<DisplayText>), String> {
+    let (mut partition, mut file, mut bytes) = (None, String::new(), all);
     for _ in 0..MOST_NODES {
         let &[kind, sub, low, high, ..] = bytes else {
             return Err("its device path has no end".to_owned());
@@ -55,7 +58,8 @@ fn device_path(mut bytes: &[u8]) -> Result<(Option<String>, Option<DisplayText>)
                 return Ok((partition, file));
             }
             (MEDIA, MEDIA_HARD_DRIVE) if len == HARD_DRIVE_LEN && node[37] == SIGNATURE_GUID => {
-                partition = node.get(20..36).and_then(|g| g.try_into().ok()).map(guid);
+                let at = all.len() - bytes.len() + 4 + 20;
+                partition = node.get(20..36).and_then(|g| g.try_into().ok()).map(|g| (guid(g), at));
             }
             (MEDIA, MEDIA_FILE_PATH) => {
                 // Several follow each other as parts of one path.
@@ -114,7 +118,10 @@ mod tests {
     #[test]
     fn partition_and_file() {
         let path = [drive(ID, 2), node(4, 4, &units("\\EFI\\debian\\shimx64.efi")), node(0x7f, 0xff, &[])].concat();
-        let read = read(&option("debian", &path, b"whatever")).unwrap();
+        let bytes = option("debian", &path, b"whatever");
+        let read = read(&bytes).unwrap();
+        let at = usize::try_from(read.guid_at.unwrap()).unwrap();
+        assert_eq!(bytes[at..at + 16], ID);
         assert_eq!((read.active, read.label.as_str()), (true, "debian"));
         assert_eq!(read.partition.as_deref(), Some("00112233-4455-6677-8899-010203040506"));
         assert_eq!(read.file.unwrap().as_str(), "\\EFI\\debian\\shimx64.efi");

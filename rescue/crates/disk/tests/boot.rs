@@ -327,6 +327,23 @@ fn what_a_bios_starts() {
     assert_eq!(links(&listed), [(BootCode, LinkState::Ok), (Core, LinkState::NotChecked), inside]);
 }
 
+/// A place for a BIOS's boot loader that nothing was ever put into breaks nothing where UEFI starts the machine.
+#[test]
+fn a_disk_that_uefi_starts_needs_no_boot_code() {
+    let mut made = Made::new(|_| {});
+    made.reserve_bios_boot();
+    let (_, chains, _) = read(&made.bytes);
+    assert_eq!((broken(&chains), chains[0].state()), (Vec::<&BootLink>::new(), LinkState::Ok));
+    let code = |chains: &[BootChain]| {
+        let link = chains[0].links.iter().find(|l| l.part == LinkPart::BootCode).unwrap();
+        (link.state, link.says.to_string())
+    };
+    let (state, says) = code(&chains);
+    assert!(state == LinkState::NotChecked && says.contains("UEFI starts this disk"), "{says}");
+    made.wipe_esp();
+    assert_eq!(code(&read(&made.bytes).1).0, LinkState::Broken, "nothing else does");
+}
+
 /// Whatever stands on the disk: no panic, and what is to be changed lies where it may.
 #[test]
 fn mutants_are_followed_without_a_stumble() {

@@ -9,7 +9,7 @@ use host::{Seeded, blank, image, patch, run};
 use model::id::{Digest, DiskNo};
 use model::inspection::{Table, TableKind};
 use model::ports::ReadAt;
-use model::restore::{FitTable, FittedTable};
+use model::restore::{FitTable, FittedTable, GrowPartition};
 use model::units::{ByteLen, ByteOffset, SectorSize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ fn gpt(dir: &Path) -> PathBuf {
 }
 
 fn wanted(kind: TableKind, sector: SectorSize, size: u64) -> FitTable {
-    FitTable { kind, sector, size: ByteLen(size), new_ids: None }
+    FitTable { kind, sector, size: ByteLen(size), new_ids: None, grow: None }
 }
 
 fn fitted(path: &Path, wanted: &FitTable) -> FittedTable {
@@ -201,6 +201,89 @@ fn an_mbr_stays_as_it_is() {
     assert!(fit(&*image(&path), &small).unwrap().made.is_empty());
 }
 
+fn grow(number: u32, by: u64) -> Option<GrowPartition> {
+    Some(GrowPartition { number, by: ByteLen(by) })
+}
+
+/// The partition grows by as much as is told, what lies behind it moves as far, and nothing else changes.
+#[test]
+fn the_last_partition_but_for_swap_grows_on_a_gpt() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = gpt(dir.path());
+    for size in [SIZE + 100 * MIB, SIZE + 77 * 512] {
+        let plain = fitted(&path, &wanted(TableKind::Gpt, SectorSize::B512, size));
+        // The last ends at 45 MiB; 33 sectors are the second copy's.
+        let room = (size - 45 * MIB - 33 * 512) / MIB * MIB;
+        assert_eq!(plain.room, ByteLen(room));
+        let by = |by| FitTable { grow: grow(4, by), ..wanted(TableKind::Gpt, SectorSize::B512, size) };
+        let grown = fitted(&path, &by(room));
+        let new = written(dir.path(), &grown, size);
+        judged(&new);
+        let (then, now) = (read(&path, SectorSize::B512), read(&new, SectorSize::B512));
+        for (was, is) in then.partitions.iter().zip(&now.partitions) {
+            let (start, end) = (was.extent.start().0, was.extent.end().0);
+            let moved = match was.number {
+                4 => (start, end + room),
+                3 => (start + room, end + room),
+                _ => (start, end),
+            };
+            assert_eq!((is.extent.start().0, is.extent.end().0), moved, "{}", was.number);
+            assert_eq!(
+                (&is.guid, &is.type_id, &is.name, is.bootable),
+                (&was.guid, &was.type_id, &was.name, was.bootable)
+            );
+            assert!(grown.guids.contains(&(was.number, was.guid.clone().unwrap())));
+        }
+        // What was made for this disk is what is made of it again.
+        let again = fit(&*image(&new), &wanted(TableKind::Gpt, SectorSize::B512, size)).unwrap();
+        assert_eq!((&again.made, again.room), (&grown.made, ByteLen::ZERO));
+        for bad in [by(room + MIB), by(100), FitTable { grow: grow(5, MIB), ..by(0) }] {
+            assert!(fit(&*image(&path), &bad).is_err(), "{bad:?}");
+        }
+    }
+    // A table that an MBR doubles would not be told by it.
+    let mut hybrid = over(image(&path));
+    hybrid.write(ByteOffset(462), &[0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]).unwrap();
+    let wanted = FitTable { grow: grow(4, MIB), ..wanted(TableKind::Gpt, SectorSize::B512, 2 * SIZE) };
+    assert!(fit(&hybrid, &wanted).unwrap_err().contains("its MBR"));
+}
+
+#[test]
+fn the_last_partition_but_for_swap_grows_on_an_mbr() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = blank(dir.path(), "mbr.img", SIZE);
+    let script = "label: dos\nlabel-id: 0x12ab34cd\nstart=2048, size=20480, type=83, bootable\nstart=22528, size=60000, type=5\n\
+                  start=24576, size=8192, type=82\n";
+    run("fdisk", "sfdisk", &["-q", path.to_str().unwrap()], script);
+    let size = 3 * SIZE + 512;
+    let plain = fitted(&path, &wanted(TableKind::Mbr, SectorSize::B512, size));
+    let room = (size - 82528 * 512) / MIB * MIB;
+    assert_eq!((plain.room, plain.guids.as_slice()), (ByteLen(room), &[][..]));
+    let grown = fitted(&path, &FitTable { grow: grow(1, room), ..wanted(TableKind::Mbr, SectorSize::B512, size) });
+    let new = written(dir.path(), &grown, size);
+    // The record of the logical partition counts from where it stands: moved as it is, it tells of the same place behind it.
+    patch(&new, 22528 * 512 + room, &image(&path).read_vec(ByteOffset(22528 * 512), 512).unwrap());
+    let said = run("fdisk", "sfdisk", &["--verify", new.to_str().unwrap()], "");
+    assert!(said.contains("No errors detected"), "{said}");
+    let now = read(&new, SectorSize::B512);
+    let places: Vec<_> = now.partitions.iter().map(|p| (p.number, p.extent.start().0, p.extent.len().0)).collect();
+    let sector = |n: u64| n * 512;
+    assert_eq!(
+        places,
+        [
+            (1, sector(2048), sector(20480) + room),
+            (2, sector(22528) + room, sector(60000)),
+            (5, sector(24576) + room, sector(8192))
+        ]
+    );
+    assert_eq!(now.id, "12ab34cd");
+    // Behind 2 TiB its numbers end.
+    let huge = fitted(&path, &wanted(TableKind::Mbr, SectorSize::B512, 5 << 40));
+    assert_eq!(huge.room.0, ((1 << 41) - 512 - 82528 * 512) / MIB * MIB);
+    let most = FitTable { grow: grow(1, huge.room.0), ..wanted(TableKind::Mbr, SectorSize::B512, 5 << 40) };
+    assert!(fit(&*image(&path), &most).is_ok());
+}
+
 /// Whatever the bytes: no panic, no long work, and what is made lies on the disk.
 #[test]
 fn hostile_tables() {
@@ -218,9 +301,12 @@ fn hostile_tables() {
         }
         let bytes: Arc<dyn ReadAt> = Arc::new(bytes);
         for kind in [TableKind::Gpt, TableKind::Mbr] {
-            match fit(&*bytes, &wanted(kind, SectorSize::B512, 100 * MIB)) {
-                Ok(fitted) => assert!(fitted.made.iter().all(|m| m.place.end().0 <= 100 * MIB)),
-                Err(_) => refused += 1,
+            let plain = wanted(kind, SectorSize::B512, 100 * MIB);
+            for wanted in [FitTable { grow: grow(4, seeded.below(60) * MIB), ..plain.clone() }, plain] {
+                match fit(&*bytes, &wanted) {
+                    Ok(fitted) => assert!(fitted.made.iter().all(|m| m.place.end().0 <= 100 * MIB)),
+                    Err(_) => refused += 1,
+                }
             }
         }
     }

@@ -30,6 +30,7 @@ use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose, Receipt, SavedDi
 use model::text::{DisplayText, RawName};
 use model::units::{ByteLen, ExtentSet};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -89,7 +90,7 @@ pub(crate) fn keep(
             Reply::Approved => return carry_out(jobs, cx, planned, &composing).map(Some),
             Reply::Declined => return Ok(None),
             // All that is in use is read anyway.
-            Reply::Reread(_) => {}
+            Reply::Reread(_) | Reply::Grow(_) => {}
             Reply::Keep(others) => paths = possible(cx, planned, &others),
         }
     }
@@ -165,7 +166,7 @@ fn carry_out(jobs: &Jobs, cx: &Context<'_>, planned: Planned<'_>, composing: &Co
 }
 
 /// Where what does not fit into memory is put aside: beside the store, which must have room anyway.
-fn scratch(jobs: &Jobs) -> PathBuf {
+pub(crate) fn scratch(jobs: &Jobs) -> PathBuf {
     match &jobs.config.store {
         Some(StorePlace::Dir { path, .. }) => path.clone(),
         _ => std::env::temp_dir(),
@@ -183,9 +184,18 @@ fn takes(path: &ComposedPath) -> ByteLen {
 }
 
 fn possible_here() -> Check {
-    let can = sys::served_file::can_be_mounted();
+    can_be("a state can be composed here", sys::served_file::can_be_mounted())
+}
+
+/// Whether what is composed can be made larger.
+pub(crate) fn may_grow_here() -> Check {
+    let can = sys::served_file::can_be_mounted().and_then(|()| sys::block::may_grow_ext4());
+    can_be("a file system can be made larger here", can)
+}
+
+fn can_be(what: &str, can: io::Result<()>) -> Check {
     let says = can.as_ref().map_or_else(ToString::to_string, |()| "root, with FUSE and the loop driver".to_owned());
-    Check { what: "a state can be composed here".into(), ok: can.is_ok(), says: DisplayText::new(&says) }
+    Check { what: what.into(), ok: can.is_ok(), says: DisplayText::new(&says) }
 }
 
 fn check(path: &RawName, what: &str, says: impl AsRef<str>) -> Check {

@@ -58,8 +58,8 @@ impl Jobs {
             Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, &[], desk),
             Command::PlanKeeping { to, only, keep } => self.rollback((to, only), false, keep, desk),
             Command::PlanPut { from, at } => composing::put(self, from, at, desk),
-            Command::PlanRestore { to, onto, overwrite, new_ids } => {
-                restoring::run(self, &restoring::Order { to, onto, overwrite, new_ids: *new_ids }, desk)
+            Command::PlanRestore { to, onto, overwrite, new_ids, grow } => {
+                restoring::run(self, &restoring::Order { to, onto, overwrite, new_ids: *new_ids, grow }, desk)
             }
             Command::PlanUndo { full } => self.undo(*full, desk),
             Command::PlanResume => self.resume(desk),
@@ -80,6 +80,7 @@ impl Jobs {
             | Command::Answer { .. }
             | Command::Reread { .. }
             | Command::Keep { .. }
+            | Command::Grow { .. }
             | Command::Cancel
             | Command::Power(_) => self.inspect(desk),
         };
@@ -341,7 +342,7 @@ impl Jobs {
                 Reply::Keep(paths) if plan.action == Action::Rollback => {
                     return composing::keep_some(self, cx, planned, &paths, desk);
                 }
-                Reply::Keep(_) => {}
+                Reply::Keep(_) | Reply::Grow(_) => {}
             }
         }
     }
@@ -359,7 +360,7 @@ impl Jobs {
                 Reply::Approved => return run(planned.plan).map(Some),
                 Reply::Declined => return Ok(None),
                 // It compares every byte with the disk anyway, and keeps what it keeps.
-                Reply::Reread(_) | Reply::Keep(_) => {}
+                Reply::Reread(_) | Reply::Keep(_) | Reply::Grow(_) => {}
             }
         }
     }

@@ -1,23 +1,34 @@
 //! The job that puts a snapshot onto other disks, and the one that finishes it.
+//!
+//! Where volumes are to be larger there, the snapshot is composed first that is so ([`compose::grow`]), once the plan is approved; then it
+//! is put onto the disks as any is.
 
 use crate::comparison::Planned;
-use crate::jobs::{Done, Jobs, stands};
-use crate::plan::restore::{Question, Standing, Target, again, plan};
+use crate::jobs::{Done, Jobs, ask, stands};
+use crate::plan::firmware::repointed;
+use crate::plan::restore::growth::grown;
+use crate::plan::restore::{Growing, Question, Standing, Target, again, plan};
 use crate::run::pending::{self, Unfinished};
 use crate::run::saved::Saved;
-use crate::run::{Context, Stop, blank, restore};
-use crate::worker::Desk;
+use crate::run::{Context, Stop, blank, compose, restore};
+use crate::worker::{Desk, Reply};
+use crate::{composing, gather};
 use model::assessment::Report;
 use model::command::{ExitCode, Onto};
-use model::id::{Digest, DiskNo, IntentId, SnapRef};
+use model::firmware::BootSettings;
+use model::id::{Digest, DiskNo, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk};
-use model::plan::Action;
+use model::plan::{Action, Composition, RollbackPlan};
 use model::ports::DiskSource;
-use model::restore::{FitTable, FittedTable};
-use model::snapshot::{Manifest, SavedDisk};
+use model::restore::{FitTable, FittedTable, GrowPartition, Growth};
+use model::snapshot::{Manifest, Receipt, SavedDisk};
 use model::text::DisplayText;
-use model::units::Extent;
+use model::units::{ByteLen, Extent};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Free room of a disk is given away in these steps where it has no table that would.
+const MIB: u64 = 1 << 20;
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +41,8 @@ pub(crate) struct Order<'a> {
     pub(crate) overwrite: &'a [DisplayText],
     /// With new identifiers.
     pub(crate) new_ids: bool,
+    /// Volumes that are made larger, as the snapshot calls them.
+    pub(crate) grow: &'a [VolumePath],
 }
 
 /// Makes the plan, asks, and runs what was approved.
@@ -45,22 +58,99 @@ pub(crate) fn run(jobs: &Jobs, order: &Order<'_>, desk: &Desk) -> Done {
         Some(standing) if given_up(&standing, &chosen, &report) => (Some(standing.id), standing.fences),
         Some(standing) => return Err(stands(&standing)),
     };
-    let targets =
-        chosen.iter().map(|(saved, disk)| target(&cx, saved, disk, order.new_ids)).collect::<Result<Vec<_>, _>>()?;
+    let asked = Asked { to, manifest: &manifest, report: &report, chosen: &chosen, over, fences: &fences };
+    let receipt = decided(jobs, &cx, &asked, order, desk);
+    jobs.ended(receipt, &store, desk)
+}
+
+/// What a plan is made of, whatever it is to do with the room of a larger disk.
+struct Asked<'a> {
+    to: SnapshotId,
+    manifest: &'a Manifest,
+    report: &'a Report,
+    chosen: &'a [(&'a SavedDisk, &'a Disk)],
+    over: Option<IntentId>,
+    fences: &'a [IntentId],
+}
+
+/// Asks, as often as somebody wants volumes made larger or not; and runs what was approved.
+fn decided(jobs: &Jobs, cx: &Context<'_>, asked: &Asked<'_>, order: &Order<'_>, desk: &Desk) -> Done<Option<Receipt>> {
+    let mut grow = order.grow.to_vec();
+    loop {
+        let plan = planned(jobs, cx, asked, &Order { grow: &grow, ..*order })?;
+        match ask(cx, Planned { plan: &plan, manifest: asked.manifest, report: asked.report }, desk)? {
+            Reply::Approved => return carry_out(jobs, cx, asked, &plan).map(Some),
+            Reply::Declined => return Ok(None),
+            Reply::Grow(true) => grow = growths(&plan).map(|g| g.volume.clone()).collect(),
+            Reply::Grow(false) => grow.clear(),
+            // Nothing is there that could be read first, or kept.
+            Reply::Reread(_) | Reply::Keep(_) => {}
+        }
+    }
+}
+
+fn growths(plan: &RollbackPlan) -> impl Iterator<Item = &Growth> {
+    plan.disks.iter().filter_map(|d| d.growth.as_ref())
+}
+
+fn planned(jobs: &Jobs, cx: &Context<'_>, asked: &Asked<'_>, order: &Order<'_>) -> Done<RollbackPlan> {
+    let Asked { to, manifest, report, .. } = *asked;
+    let targets: Vec<Target<'_>> = asked.chosen.iter().map(|chosen| target(cx, manifest, *chosen, order)).collect();
+    let settings = boot_entries(cx, asked, &targets);
     let mut plan = plan(&Question {
         to,
-        manifest: &manifest,
+        manifest,
         inspection: &report.inspection,
         targets: &targets,
         overwrite: order.overwrite,
         new_ids: order.new_ids,
-        over,
-        pending: &fences,
+        grow: order.grow,
+        firmware: settings.as_ref().map(|(then, now)| (then, *now)).map_err(DisplayText::clone),
+        over: asked.over,
+        pending: asked.fences,
     });
-    jobs.as_last_seen(&store, &mut plan)?;
-    let planned = Planned { plan: &plan, manifest: &manifest, report: &report };
-    let receipt = jobs.approved(&cx, planned, desk, |plan| restore::restore(&cx, plan));
-    jobs.ended(receipt, &store, desk)
+    if growths(&plan).any(|g| g.wanted) {
+        let room = compose::growing_takes(manifest, growths(&plan).filter(|g| g.wanted));
+        plan.composed = Some(Composition { of: Some(to), with: Some(to), paths: Vec::new(), room });
+        plan.checks.push(composing::may_grow_here());
+    }
+    jobs.as_last_seen(cx.store, &mut plan)?;
+    Ok(plan)
+}
+
+/// Composes what is larger than it was saved, and writes the disks.
+fn carry_out(jobs: &Jobs, cx: &Context<'_>, asked: &Asked<'_>, shown: &RollbackPlan) -> Done<Receipt> {
+    let Some(composition) = shown.composed.as_ref().filter(|_| shown.is_usable()) else {
+        return restore::restore(cx, shown);
+    };
+    let scratch = composing::scratch(jobs);
+    let base = (asked.to, asked.manifest);
+    restore::restore(cx, &compose::grow(cx, base, shown, (composition.room, &scratch))?)
+}
+
+/// What the firmware started of the saved disks, as it would start it from the new ones, and what it starts now.
+///
+/// # Errors
+/// Why its entries are left as they are.
+fn boot_entries<'a>(
+    cx: &Context<'_>,
+    asked: &'a Asked<'_>,
+    targets: &[Target<'_>],
+) -> Result<(BootSettings, &'a BootSettings), DisplayText> {
+    if cx.devices.are_named() {
+        return Err("the disks were named, and this may not be the computer that starts from them".into());
+    }
+    let now = asked.report.inspection.firmware.as_ref();
+    let now = now.ok_or("no boot entries are seen here: it was not started by UEFI")?;
+    let then = asked.manifest.firmware.as_ref().ok_or("the snapshot holds no boot entries")?;
+    let then = gather::reread(cx.parser, then).map_err(|why| DisplayText::new(&why))?;
+    let mut guids = BTreeMap::new();
+    for target in targets {
+        let (Some(table), Some(Ok(fitted))) = (&target.saved.table, &target.fitted) else { continue };
+        let new = |number: u32| fitted.guids.iter().find(|(n, _)| *n == number).map(|(_, guid)| guid.clone());
+        guids.extend(table.partitions.iter().filter_map(|p| Some((p.guid.clone()?, new(p.number)?))));
+    }
+    Ok((repointed(&then, &guids), now))
 }
 
 /// Finishes one that was cut off.
@@ -135,25 +225,71 @@ fn chosen<'a>(
 }
 
 /// Reads what a plan needs of a disk besides the inspection.
-fn target<'a>(cx: &Context<'_>, saved: &'a SavedDisk, disk: &'a Disk, new_ids: bool) -> Result<Target<'a>, Stop> {
+fn target<'a>(
+    cx: &Context<'_>,
+    manifest: &Manifest,
+    (saved, disk): (&'a SavedDisk, &'a Disk),
+    order: &Order<'_>,
+) -> Target<'a> {
     let source = cx.devices.disks().into_iter().find(|s| s.no == disk.no);
     let not_zero = match source {
         Some(source) => blank::not_zero(&*source.bytes).map_err(|e| DisplayText::new(&e.to_string())),
         None => Err("it is gone".into()),
     };
     let holders = cx.devices.holders(disk.no, Extent::whole(disk.hardware.size));
-    Ok(Target { saved, disk, not_zero, holders, fitted: fitted(cx, saved, disk, new_ids) })
+    let plain = fitted(cx, (saved, disk), order.new_ids, None);
+    let growth = growing(manifest, (saved, disk), plain.as_ref(), order.grow);
+    let number = |g: &Growing| g.grown.volume.number();
+    let fitted =
+        match growth.as_ref().ok().and_then(Option::as_ref).filter(|g| g.wanted).map(|g| (number(g), g.grown.by)) {
+            Some((Some(number), by)) => fitted(cx, (saved, disk), order.new_ids, Some(GrowPartition { number, by })),
+            _ => plain,
+        };
+    Target { saved, disk, not_zero, holders, fitted, growth }
+}
+
+/// The volume that is to be made larger on a disk, or could be.
+fn growing(
+    manifest: &Manifest,
+    (saved, disk): (&SavedDisk, &Disk),
+    fitted: Option<&Result<FittedTable, DisplayText>>,
+    wanted: &[VolumePath],
+) -> Result<Option<Growing>, DisplayText> {
+    let room = match fitted {
+        Some(Ok(fitted)) => fitted.room,
+        // Why it cannot be laid out is told elsewhere.
+        Some(Err(_)) => return Ok(None),
+        None => {
+            let ends = manifest.volumes.iter().filter(|v| v.path.disk() == saved.no).map(|v| v.extent.end().0).max();
+            ByteLen(disk.hardware.size.0.saturating_sub(ends.unwrap_or(u64::MAX)) / MIB * MIB)
+        }
+    };
+    let named: Vec<&VolumePath> = wanted.iter().filter(|path| path.disk() == saved.no).collect();
+    let found = match named.as_slice() {
+        [] if !composing::may_grow_here().ok => Ok(None),
+        [] => grown(manifest, saved, room, None),
+        [one] => grown(manifest, saved, room, Some(one)),
+        [_, _, ..] => Err("only one volume of a disk can be".to_owned()),
+    };
+    let wanted = !named.is_empty();
+    found.map(|found| found.map(|grown| Growing { grown, wanted })).map_err(|why| DisplayText::new(&why))
 }
 
 /// The saved table for the new disk; `None` where the saved disk had none.
-fn fitted(cx: &Context<'_>, saved: &SavedDisk, disk: &Disk, new_ids: bool) -> Option<Result<FittedTable, DisplayText>> {
+fn fitted(
+    cx: &Context<'_>,
+    (saved, disk): (&SavedDisk, &Disk),
+    new_ids: bool,
+    grow: Option<GrowPartition>,
+) -> Option<Result<FittedTable, DisplayText>> {
     let table = saved.table.as_ref()?;
     let Some(map) = saved.table_map else {
         return Some(Err("it could not be read whole when it was saved".into()));
     };
     let bytes = Arc::new(Saved::new(cx.store.clone(), map, saved.hardware.size));
     let seed = new_ids.then(|| seed(saved, disk));
-    let wanted = FitTable { kind: table.kind, sector: saved.hardware.sector, size: disk.hardware.size, new_ids: seed };
+    let (sector, size) = (saved.hardware.sector, disk.hardware.size);
+    let wanted = FitTable { kind: table.kind, sector, size, new_ids: seed, grow };
     Some(cx.parser.fit_table(bytes, &wanted).map_err(|e| e.why))
 }
 

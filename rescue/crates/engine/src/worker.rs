@@ -30,6 +30,8 @@ pub(crate) enum Reply {
     Reread(bool),
     /// Ask again, with what is kept as it is.
     Keep(Vec<RawName>),
+    /// Ask again, with volumes that are made larger where they can be, or as they are.
+    Grow(bool),
 }
 
 /// What the commands' thread and the job's thread share.
@@ -65,6 +67,7 @@ fn attend(commands: &Receiver<Command>, desk: &Arc<Desk>, jobs: &Arc<Jobs>) {
             }
             Command::Reread { plan, full } => desk.answer(plan, Reply::Reread(full)),
             Command::Keep { plan, paths } => desk.answer(plan, Reply::Keep(paths)),
+            Command::Grow { plan, grow } => desk.answer(plan, Reply::Grow(grow)),
             Command::Cancel => desk.cancel(),
             Command::Power(action) => desk.leave(action),
             job => {
@@ -113,6 +116,7 @@ fn kind(command: &Command) -> JobKind {
         | Command::Answer { .. }
         | Command::Reread { .. }
         | Command::Keep { .. }
+        | Command::Grow { .. }
         | Command::Cancel
         | Command::Power(_) => JobKind::Inspect,
     }

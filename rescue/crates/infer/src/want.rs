@@ -67,6 +67,8 @@ pub enum Source {
     Fstab,
     /// GRUB's configuration.
     GrubConfig,
+    /// What GRUB keeps from one start to the next.
+    GrubEnvironment,
     /// A directory of boot loaders on the ESP (listing).
     EspLoaders,
 }
@@ -209,6 +211,8 @@ static WANTS: &[Want] = &[
     read(Source::Fstab, "/etc/fstab", 64 << 10),
     read(Source::GrubConfig, "/boot/grub/grub.cfg", 1 << 20),
     read(Source::GrubConfig, "/boot/grub2/grub.cfg", 1 << 20),
+    read(Source::GrubEnvironment, "/boot/grub/grubenv", HEAD),
+    read(Source::GrubEnvironment, "/boot/grub2/grubenv", HEAD),
     list(Source::EspLoaders, "/boot/efi/EFI", 64),
     several(list(Source::EspLoaders, "/boot/efi/EFI/*", 64), 16),
 ];

@@ -74,6 +74,8 @@ pub enum Command {
         overwrite: Vec<DisplayText>,
         /// With new identifiers of the tables and their partitions.
         new_ids: bool,
+        /// Volumes that are made larger, to the ends of their disks, as the snapshot calls them.
+        grow: Vec<VolumePath>,
     },
     /// Work out the way back from the last write-back, and ask for approval.
     PlanUndo {
@@ -105,6 +107,14 @@ pub enum Command {
         plan: PlanId,
         /// Paths as the system has them.
         paths: Vec<RawName>,
+    },
+    /// Ask a [`crate::event::Question`] about a restore again with a plan in which every volume that can be is made larger
+    /// ([`crate::restore::Growth`]), or none.
+    Grow {
+        /// The plan as it was asked.
+        plan: PlanId,
+        /// Make them larger.
+        grow: bool,
     },
     /// Check the store.
     Check {

@@ -307,6 +307,8 @@ pub enum Fact {
         /// Which kind of firmware comes by it.
         way: Way,
     },
+    /// The boot loader noted that it started a kernel, and the system did not confirm since that it came up.
+    StartNotConfirmed,
     /// A source that was looked for and gave nothing; `unknown` must be able to say what was looked at.
     NotThere,
     /// A source that is there and could not be understood.

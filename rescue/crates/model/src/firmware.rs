@@ -93,6 +93,9 @@ pub struct LoadOption {
     pub partition: Option<String>,
     /// The file that it starts, as the firmware writes paths (`\EFI\debian\shimx64.efi`).
     pub file: Option<DisplayText>,
+    /// Where in the entry's bytes the partition's GUID stands, 16 of them; absent in snapshots made before this was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guid_at: Option<u32>,
 }
 
 impl BootSettings {

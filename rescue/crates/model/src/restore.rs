@@ -1,7 +1,7 @@
 //! A saved disk put onto another disk, whole: table, boot code and volumes, each where it lay.
 
 use crate::hex;
-use crate::id::{Digest, DiskNo};
+use crate::id::{Digest, DiskNo, VolumePath};
 use crate::inspection::{Hardware, TableKind};
 use crate::snapshot::MapRoot;
 use crate::text::DisplayText;
@@ -33,6 +33,22 @@ pub struct DiskRestore {
     pub cleared: ExtentSet,
     /// Bytes the snapshot holds for it, the cleared ones among them: the most that is written.
     pub at_most: ByteLen,
+    /// The volume that is made larger, or could be: the disk has room behind its last partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<Growth>,
+}
+
+/// A volume that reaches to the end of a disk that is larger than the saved one. Swap that lies behind it moves along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// As the snapshot calls it.
+    pub volume: VolumePath,
+    /// Its size in the snapshot.
+    pub from: ByteLen,
+    /// Its size on this disk.
+    pub to: ByteLen,
+    /// True where the plan does that, false where it is only possible.
+    pub wanted: bool,
 }
 
 /// Bytes of a map that stand together on a disk.
@@ -120,6 +136,18 @@ pub struct FitTable {
     pub size: ByteLen,
     /// What its new identifiers are made of; it keeps its own where `None`.
     pub new_ids: Option<Digest>,
+    /// The partition that is made larger.
+    #[serde(default)]
+    pub grow: Option<GrowPartition>,
+}
+
+/// A partition that is made larger. Those behind it move as far towards the end of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrowPartition {
+    /// Its number; no logical one.
+    pub number: u32,
+    /// By how much, in whole sectors: at most [`FittedTable::room`].
+    pub by: ByteLen,
 }
 
 /// A table for a disk.
@@ -133,6 +161,12 @@ pub struct FittedTable {
     pub made: Vec<MadeBytes>,
     /// Its id: the disk GUID or the MBR signature, as [`crate::inspection::Table::id`] writes it.
     pub id: String,
+    /// The unique GUID of each partition, by its number; nothing of an MBR. Written as [`crate::inspection::Partition::guid`].
+    #[serde(default)]
+    pub guids: Vec<(u32, String)>,
+    /// What the disk has free behind all partitions, in whole MiB: by so much one of them can be made larger.
+    #[serde(default)]
+    pub room: ByteLen,
 }
 
 #[cfg(test)]

@@ -143,14 +143,35 @@ pub fn resize_partition(disk: impl AsFd, number: u32, extent: Extent) -> io::Res
     Ok(())
 }
 
-/// Grows the mounted ext4 file system that `mountpoint` is open on to `blocks` file-system blocks (`EXT4_IOC_RESIZE_FS`).
+/// Grows the mounted ext4 file system that a directory is open on, to as many whole blocks as `len` has room for
+/// (`EXT4_IOC_RESIZE_FS`). The kernel is content where nothing is to be done (`fs/ext4/resize.c`, `ext4_resize_fs`), and leaves out a last
+/// group of blocks that would hold nothing but its own records.
 ///
 /// # Errors
-/// What the kernel says: not ext4, larger than its device, mounted read-only, or marked with errors.
-pub fn resize_ext4(mountpoint: impl AsFd, blocks: u64) -> io::Result<()> {
+/// What the kernel says: not ext4, larger than its device, mounted read-only, marked with errors, or with features for which it
+/// cannot.
+pub fn grow_ext4(directory: impl AsFd, len: ByteLen) -> io::Result<()> {
+    let blocks = len.0 / crate::mount::block_size(&directory)?;
     // SAFETY: reads one u64 from a live local.
-    unsafe { raw::ext4_resize_fs(mountpoint.as_fd().as_raw_fd(), &raw const blocks)? };
+    unsafe { raw::ext4_resize_fs(directory.as_fd().as_raw_fd(), &raw const blocks)? };
     Ok(())
+}
+
+/// `CAP_SYS_RESOURCE` (capabilities(7)): without it the kernel lets no file system grow.
+const SYS_RESOURCE: u64 = 1 << 24;
+
+/// Whether this process may let a file system grow that it has mounted ([`grow_ext4`]).
+///
+/// # Errors
+/// Why not: it has not the right to, as in a container that was not given it; or that cannot be told.
+pub fn may_grow_ext4() -> io::Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let held = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    match held {
+        Some(held) if held & SYS_RESOURCE != 0 => Ok(()),
+        Some(_) => Err(io::Error::other("the right to make file systems larger is missing (CAP_SYS_RESOURCE)")),
+        None => Err(io::Error::other("/proc/self/status does not tell what this process may do")),
+    }
 }
 
 /// Drops what the kernel caches of `extent` of a file or device, so that the next read comes from the medium.

@@ -53,6 +53,6 @@ pub fn make_read_only(target: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says.
-pub fn block_size(file: impl AsFd) -> io::Result<u64> {
+pub(crate) fn block_size(file: impl AsFd) -> io::Result<u64> {
     Ok(nix::sys::statvfs::fstatvfs(file)?.fragment_size().max(1))
 }

@@ -85,6 +85,8 @@ pub enum WriteBackTo {
         overwrite: Vec<DisplayText>,
         /// With new identifiers.
         new_ids: bool,
+        /// Volumes that are made larger, as the snapshot calls them.
+        grow: Vec<VolumePath>,
     },
     /// The state before the last write-back.
     Undo {
@@ -196,10 +198,16 @@ pub(super) fn some(verb: &str, disks: Vec<PathBuf>) -> Result<Vec<PathBuf>, Usag
 pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<WriteBack, Usage> {
     let (to, disks) = write_back_to(verb, given)?;
     let approval = approval(given)?;
-    let writes = matches!(approval, Approval::Plan(_) | Approval::Yes) && !matches!(verb, "resume" | "restore");
-    if writes && !given.signers.is_empty() && given.sign_with.is_none() {
-        let says = "with --require-signer the undo point must be signed too: add --sign-with FILE";
-        return Err(Usage(says.into()));
+    // What is saved besides, which is gone to or gone back to.
+    let saved = match verb {
+        "resume" => None,
+        "restore" if given.grow.is_empty() => None,
+        "restore" => Some("what is put there is saved first, and"),
+        _ => Some("the undo point"),
+    };
+    let writes = matches!(approval, Approval::Plan(_) | Approval::Yes);
+    if let (Some(what), true, None) = (saved, writes && !given.signers.is_empty(), &given.sign_with) {
+        return Err(Usage(format!("with --require-signer {what} must be signed too: add --sign-with FILE")));
     }
     Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, foreign: given.foreign.clone(), json: given.json })
 }
@@ -230,8 +238,8 @@ fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>
             let mut saved: Vec<Option<DiskNo>> = vec![None; plain.len()];
             saved.extend(given.disk.iter().map(|(no, _)| Some(*no)));
             let disks = plain.into_iter().chain(given.disk.iter().map(|(_, path)| path.clone())).collect();
-            let (overwrite, new_ids) = (given.overwrite.clone(), given.new_ids);
-            return Ok((WriteBackTo::Disks { to, saved, overwrite, new_ids }, disks));
+            let (overwrite, new_ids, grow) = (given.overwrite.clone(), given.new_ids, given.grow.clone());
+            return Ok((WriteBackTo::Disks { to, saved, overwrite, new_ids, grow }, disks));
         }
         "undo" => WriteBackTo::Undo { full: given.full },
         "repair-boot" => WriteBackTo::BootRepair,

@@ -52,6 +52,7 @@ pub(super) struct Given {
     pub(super) disk: Vec<(DiskNo, PathBuf)>,
     pub(super) overwrite: Vec<DisplayText>,
     pub(super) new_ids: bool,
+    pub(super) grow: Vec<VolumePath>,
     pub(super) foreign: Option<String>,
     pub(super) out: Option<PathBuf>,
     pub(super) probe: Option<ProbeSize>,
@@ -166,6 +167,11 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
             "disk" => given.disk.push(onto(&parser.value()?)?),
             "overwrite" => given.overwrite.push(DisplayText::new(&parser.value()?.string()?)),
             "new-ids" => given.new_ids = true,
+            "grow" => {
+                for volume in parser.value()?.string()?.split(',') {
+                    given.grow.push(named(volume.into())?);
+                }
+            }
             "foreign-machine" => given.foreign = Some(parser.value()?.string()?),
             "out" => given.out = Some(parser.value()?.into()),
             "probe" => given.probe = Some(probe_size(parser)?),

@@ -27,9 +27,9 @@ fn refused(line: &str) -> String {
 fn disks_are_restored_in_their_order_or_by_name() {
     let restore = |line: &str| match parsed(line) {
         Ok(Invocation::WriteBack(w)) => match w.to {
-            WriteBackTo::Disks { saved, overwrite, new_ids, .. } => {
+            WriteBackTo::Disks { saved, overwrite, new_ids, grow, .. } => {
                 let saved: Vec<Option<u16>> = saved.iter().map(|s| s.map(|no| no.0)).collect();
-                (saved, w.disks, overwrite.len(), new_ids)
+                (saved, w.disks, overwrite.len() + 10 * grow.len(), new_ids)
             }
             other => panic!("{other:?}"),
         },
@@ -39,6 +39,7 @@ fn disks_are_restored_in_their_order_or_by_name() {
     assert_eq!(restore("restore latest a b --store s"), (vec![None, None], paths(&["a", "b"]), 0, false));
     let line = "restore latest --disk d1=a=b --disk d0=c --store s --overwrite S1 --overwrite S2 --new-ids";
     assert_eq!(restore(line), (vec![Some(1), Some(0)], paths(&["a=b", "c"]), 2, true));
+    assert_eq!(restore("restore latest a --grow d0/p3,d1 --store s"), (vec![None], paths(&["a"]), 20, false));
     for (line, why) in [
         ("restore --store s", "needs a snapshot"),
         ("restore latest --store s", "needs a disk"),
@@ -46,6 +47,7 @@ fn disks_are_restored_in_their_order_or_by_name() {
         ("restore latest --disk d1= --store s", "--disk d0=DISK"),
         ("restore latest --disk d0/p1=a --store s", "--disk d0=DISK"),
         ("restore latest a --only d0/p1 --store s", "no option"),
+        ("restore latest a --grow p1 --store s", "p1"),
         ("rollback latest a --new-ids --store s", "no option"),
     ] {
         let said = refused(line);

@@ -101,6 +101,13 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     for said in plan.composed.iter().flat_map(words::composed) {
         out.extend(paragraph(&said, plain, 2, columns));
     }
+    for growth in plan.disks.iter().filter_map(|d| d.growth.as_ref()) {
+        let says = match growth.wanted {
+            true => format!("Key g: leave {} as large as it was, {}.", growth.volume, growth.from),
+            false => format!("{}. Key g does that.", words::may_grow(growth)),
+        };
+        out.extend(paragraph(&says, plain, 2, columns));
+    }
     match (&plan.composed, steps::may_be_kept(run)) {
         (Some(_), _) if plan.action == Action::Rollback => {
             out.extend(paragraph("Key k: keep nothing, take all of it back.", plain, 2, columns));

@@ -1,7 +1,7 @@
 //! What a BIOS starts: the boot code in sector 0, and GRUB's core behind it.
 
 use super::{Checker, Told};
-use model::boot::{LinkPart, LinkState, Way};
+use model::boot::{BootLink, LinkPart, LinkState, Way};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Volume};
 use model::ports::ReadAt;
@@ -50,6 +50,13 @@ impl Checker<'_> {
             return;
         };
         if sector[..CODE].iter().all(|b| *b == 0) {
+            // A disk that was installed for both has a place for GRUB's core, though UEFI alone may ever have started it.
+            let loads = |l: &BootLink| l.way == Way::Uefi && l.part == LinkPart::Loader && l.state == LinkState::Ok;
+            if self.links.iter().any(loads) {
+                let says = "there is no boot code in sector 0: UEFI starts this disk, a BIOS does not";
+                self.tell(told(LinkPart::BootCode), LinkState::NotChecked, says, "");
+                return;
+            }
             // With more disks than one, another may start the machine.
             let alone = self.from.inspection.disks.len() == 1;
             let state = if alone { LinkState::Broken } else { LinkState::NotChecked };

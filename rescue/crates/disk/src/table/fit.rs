@@ -1,12 +1,15 @@
 //! A saved table for another disk: the bytes it has there.
 //!
-//! Partitions keep their places, numbers, types, names and attributes. Of a GPT (UEFI specification, chapter 5.3) both copies are
-//! made anew from the good one of the saved disk: the backup stands at the end of the new disk, and what the header says of the
-//! disk's size follows. Of an MBR only the signature may change, where another is wanted. Bytes of entries and headers that this
-//! version does not know are kept.
+//! Partitions keep their places, numbers, types, names and attributes, unless one is to grow ([`growth`]). Of a GPT (UEFI specification,
+//! chapter 5.3) both copies are made anew from the good one of the saved disk: the backup stands at the end of the new disk, and what the
+//! header says of the disk's size follows. Of an MBR the signature changes where another is wanted, and entries where one grows. Bytes of
+//! entries and headers that this version does not know are kept.
+
+mod growth;
 
 use super::gpt::{Copy, Found, crc32};
 use super::mbr;
+use growth::{Place, end_of, grow, room};
 use model::id::Digest;
 use model::inspection::TableKind;
 use model::ports::ReadAt;
@@ -23,6 +26,12 @@ const ENTRIES_AT: usize = 446;
 const ENTRY_LEN: usize = 16;
 /// Type of the entry that protects a GPT.
 const PROTECTIVE: u8 = 0xee;
+/// Of an entry of a GPT: its unique GUID, its first sector and its last (UEFI specification, table 5.6).
+const UNIQUE: std::ops::Range<usize> = 16..32;
+const FIRST: std::ops::Range<usize> = 32..40;
+const LAST: std::ops::Range<usize> = 40..48;
+/// What stands in an entry of an MBR for a sector that has no number of heads and cylinders (UEFI specification, table 5.4).
+const NO_CHS: [u8; 3] = [0xfe, 0xff, 0xff];
 
 /// Makes the table of a saved disk for a disk of another size. `saved` are the bytes of the saved disk; only those that make up its
 /// table are looked at.
@@ -66,8 +75,31 @@ fn made(at: ByteOffset, bytes: &[u8]) -> Result<MadeBytes, String> {
 
 fn fit_mbr(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, String> {
     let head = mbr::Head::read(saved).ok_or("its first sector holds no MBR")?;
-    let smallest = head.end(wanted.sector);
     let mut zero = sector_zero(saved)?;
+    let unit = u64::from(wanted.sector.0);
+    let mut places: Vec<Place> = head.places().map(|(number, first, end)| Place { number, first, end }).collect();
+    // Its numbers have 32 bits: what lies behind that is out of reach.
+    let usable = (wanted.size.0 / unit).min(u64::from(u32::MAX));
+    let room = room(end_of(&places), usable, unit);
+    if let Some(wanted) = &wanted.grow {
+        let before = places.clone();
+        grow(&mut places, wanted, (room, unit))?;
+        for (was, is) in before.iter().zip(&places).filter(|(was, is)| was != is) {
+            let at = ENTRIES_AT + usize::try_from(is.number - 1).unwrap_or(0) * ENTRY_LEN;
+            let entry = zero.get_mut(at..at + ENTRY_LEN).ok_or("an entry lies outside of the table")?;
+            let (first, sectors) = (u32::try_from(is.first), u32::try_from(is.end - is.first));
+            let (Ok(first), Ok(sectors)) = (first, sectors) else {
+                return Err("the partition would be larger than an MBR can tell".to_owned());
+            };
+            if was.first != is.first {
+                entry[1..4].copy_from_slice(&NO_CHS);
+            }
+            entry[5..8].copy_from_slice(&NO_CHS);
+            entry[8..12].copy_from_slice(&first.to_le_bytes());
+            entry[12..16].copy_from_slice(&sectors.to_le_bytes());
+        }
+    }
+    let smallest = ByteLen(end_of(&places).max(1) * unit);
     let mut signature = head.signature;
     if let Some(seed) = &wanted.new_ids {
         let [a, b, c, d, ..] = made_of(seed, 0).0;
@@ -76,7 +108,8 @@ fn fit_mbr(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, String>
         zero[SIGNATURE_AT..SIGNATURE_AT + 4].copy_from_slice(&signature.to_le_bytes());
     }
     let made = if wanted.size < smallest { Vec::new() } else { vec![made(ByteOffset(0), &zero)?] };
-    Ok(FittedTable { sector: wanted.sector, smallest, made, id: format!("{signature:08x}") })
+    let id = format!("{signature:08x}");
+    Ok(FittedTable { sector: wanted.sector, smallest, made, id, guids: Vec::new(), room: ByteLen(room) })
 }
 
 /// The good copy of the saved table. An image file does not tell its sectors: they show by where the table stands.
@@ -104,22 +137,38 @@ fn fit_gpt(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, String>
     if array_at < 2 || array_at + array_sectors > header.first_usable.max(2 + array_sectors) {
         return Err(format!("its entries stand at sector {array_at}, among the partitions"));
     }
-    let end =
-        copy.entries.iter().map(|(_, e)| e.last_lba.saturating_add(1)).max().unwrap_or(0).max(header.first_usable);
+    let mut places: Vec<Place> = copy.places().map(|(number, first, end)| Place { number, first, end }).collect();
+    // Behind the last of them the second copy still has to fit.
+    let usable = (wanted.size.0 / unit).saturating_sub(array_sectors + 1);
+    let room = room(end_of(&places).max(header.first_usable), usable, unit);
+    let zero = sector_zero(saved)?;
+    if let Some(wanted) = &wanted.grow {
+        if is_hybrid(&zero) {
+            return Err("its MBR names partitions too, and would not follow".to_owned());
+        }
+        grow(&mut places, wanted, (room, unit))?;
+    }
+    let end = end_of(&places).max(header.first_usable);
     let sectors = end.saturating_add(array_sectors + 1);
     let smallest = Lba(sectors).to_bytes(sector).map(|b| ByteLen(b.0)).ok_or("its partitions end beyond all disks")?;
-    let mut out = FittedTable { sector, smallest, made: Vec::new(), id: String::new() };
+    let (id, room) = (String::new(), ByteLen(room));
+    let mut out = FittedTable { sector, smallest, made: Vec::new(), id, guids: Vec::new(), room };
     let mut block = read(saved, header.current_lba, 1, sector)?;
     let mut array = read(saved, header.part_start, array_sectors, sector)?;
     array.truncate(usize::try_from(array_len).unwrap_or(usize::MAX));
     if let Some(seed) = &wanted.new_ids {
         block[56..72].copy_from_slice(&guid(seed, 0));
-        for (number, _) in &copy.entries {
-            let entry = usize::try_from(u64::from(number - 1) * u64::from(header.part_size)).unwrap_or(usize::MAX);
-            let unique =
-                array.get_mut(entry..).and_then(|e| e.get_mut(16..32)).ok_or("an entry lies outside of its array")?;
-            unique.copy_from_slice(&guid(seed, *number));
+    }
+    for place in &places {
+        let at = usize::try_from(u64::from(place.number - 1) * u64::from(header.part_size)).unwrap_or(usize::MAX);
+        let entry = array.get_mut(at..).and_then(|rest| rest.get_mut(..LAST.end));
+        let entry = entry.ok_or("an entry lies outside of its array")?;
+        if let Some(seed) = &wanted.new_ids {
+            entry[UNIQUE].copy_from_slice(&guid(seed, place.number));
         }
+        entry[FIRST].copy_from_slice(&place.first.to_le_bytes());
+        entry[LAST].copy_from_slice(&place.end.saturating_sub(1).to_le_bytes());
+        out.guids.extend(entry[UNIQUE].first_chunk().map(|unique| (place.number, shown(unique))));
     }
     out.id = shown(block[56..72].first_chunk().ok_or("a header without a GUID")?);
     if wanted.size < smallest {
@@ -142,7 +191,7 @@ fn fit_gpt(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, String>
     let (first, second) = (copy_at(1, last, array_at)?, copy_at(last, 1, backup_array)?);
     // In whole sectors: what stands behind the entries is zero.
     array.resize(usize::try_from(array_sectors * unit).unwrap_or(0), 0);
-    let zero = protective(sector_zero(saved)?, saved.size().0 / unit - 1, last);
+    let zero = protective(zero, saved.size().0 / unit - 1, last);
     let zero = made(ByteOffset(0), &zero)?;
     out.made = vec![
         zero,
@@ -152,6 +201,13 @@ fn fit_gpt(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, String>
         second,
     ];
     Ok(out)
+}
+
+/// True where sector 0 tells of a GPT, and of partitions besides.
+fn is_hybrid(zero: &[u8]) -> bool {
+    let kind = |i: usize| zero.get(ENTRIES_AT + i * ENTRY_LEN + 4).copied().unwrap_or(0);
+    let kinds = (0..4).map(kind).filter(|kind| *kind != 0);
+    super::announces_gpt(zero) && kinds.count() > 1
 }
 
 fn bytes_at(lba: u64, sector: SectorSize) -> Result<ByteOffset, String> {

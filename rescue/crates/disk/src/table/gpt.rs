@@ -191,6 +191,11 @@ impl Copy {
         self.entries.iter().map(one).collect()
     }
 
+    /// The number of each partition, its first sector and the one behind its last, as the entries say.
+    pub(super) fn places(&self) -> impl Iterator<Item = (u32, u64, u64)> {
+        self.entries.iter().map(|(number, e)| (*number, e.first_lba, e.last_lba.saturating_add(1)))
+    }
+
     /// True where both copies say the same of the disk.
     pub(super) fn agrees(&self, other: &Self) -> bool {
         self.header.disk_guid == other.header.disk_guid && self.entries == other.entries

@@ -81,10 +81,13 @@ impl Head {
         self.entries.iter().any(|e| e.used())
     }
 
-    /// Where the last of its partitions ends, from the start of the disk; logical ones lie within an extended one.
-    pub(super) fn end(&self, sector: SectorSize) -> ByteLen {
-        let ends = self.entries.iter().filter(|e| e.used()).map(|e| u64::from(e.start_sect) + u64::from(e.nr_sects));
-        ByteLen(ends.max().unwrap_or(1) * u64::from(sector.0))
+    /// The number of each of its partitions, its first sector and the one behind its last.
+    pub(super) fn places(&self) -> impl Iterator<Item = (u32, u64, u64)> {
+        let place = |(number, e): (u32, Entry)| {
+            let first = u64::from(e.start_sect);
+            e.used().then_some((number, first, first + u64::from(e.nr_sects)))
+        };
+        (1..).zip(self.entries).filter_map(place)
     }
 
     /// Every entry in use lies inside a disk of `size` bytes, and not on the table itself.

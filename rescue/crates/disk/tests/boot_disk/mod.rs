@@ -201,6 +201,14 @@ impl Made {
         self.bytes[at..at + core.len()].copy_from_slice(&core);
     }
 
+    /// Makes the last partition the place of GRUB's core for a BIOS, as an installer does that prepares for both.
+    pub(crate) fn reserve_bios_boot(&mut self) {
+        let path = self.dir.path().join("reserved.img");
+        fs::write(&path, &self.bytes).unwrap();
+        run("gdisk", "sgdisk", &["-t", "4:ef02", path.to_str().unwrap()], "");
+        self.bytes = fs::read(path).unwrap();
+    }
+
     pub(crate) fn wipe_esp(&mut self) {
         let at = usize::try_from(ESP.0).unwrap();
         self.bytes[at..at + 0x20_0000].fill(0);

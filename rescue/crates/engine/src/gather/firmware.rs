@@ -23,6 +23,17 @@ pub(crate) fn boot_settings(
     Ok(is_ours.then_some(settings))
 }
 
+/// What was saved of the firmware, with its entries read again: by this version, whatever the one that saved them made of them.
+///
+/// # Errors
+/// A sentence that says why they cannot be.
+pub(crate) fn reread(parser: &dyn Parser, saved: &BootSettings) -> Result<BootSettings, String> {
+    let values: Vec<Value> = saved.entries.iter().map(|e| e.value.clone()).collect();
+    let options = parser.load_options(&values).map_err(|e| format!("the saved boot entries: {e}"))?;
+    let entries = saved.entries.iter().zip(options).map(|(entry, option)| BootEntry { option, ..entry.clone() });
+    Ok(BootSettings { entries: entries.collect(), ..saved.clone() })
+}
+
 /// The GUIDs of all partitions.
 pub(crate) fn partitions(inspection: &Inspection) -> BTreeSet<String> {
     let tables = inspection.disks.iter().filter_map(|d| d.table.as_ref());

@@ -5,7 +5,7 @@
 mod firmware;
 mod look_for;
 
-pub(crate) use firmware::{boot_settings, partitions};
+pub(crate) use firmware::{boot_settings, partitions, reread};
 pub(crate) use look_for::look_for;
 
 use crate::parser::{Parser, ParserError, Scene};

@@ -257,6 +257,9 @@ pub(super) fn fitted(table: FittedTable, wanted: &FitTable) -> Result<FittedTabl
         format!("sectors of {} bytes", table.sector.0)
     })?;
     check(table.id.len() <= 64, || "an id without end".to_owned())?;
+    check(table.room <= wanted.size, || format!("{} bytes of room on a disk of {}", table.room.0, wanted.size.0))?;
+    check(table.guids.len() <= MOST_PARTITIONS, || format!("{} partitions", table.guids.len()))?;
+    check(table.guids.iter().all(|(_, id)| is_guid(id)), || "a partition with an id that is none".to_owned())?;
     check(table.made.len() <= MOST_MADE, || format!("a table in {} pieces", table.made.len()))?;
     let mut taken = ExtentSet::new();
     for made in &table.made {
@@ -281,6 +284,11 @@ pub(super) fn policy_error(error: PolicyError) -> Result<PolicyError, ParserErro
     Ok(error)
 }
 
+/// A GUID that is written out, lower-case and hyphenated.
+fn is_guid(id: &str) -> bool {
+    id.len() == 36 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+}
+
 /// Boot entries: as many as were asked about, bounded, and on a partition that has a GUID's name.
 pub(super) fn load_options(options: Vec<ReadOption>, asked: usize) -> Result<Vec<ReadOption>, ParserError> {
     check(options.len() == asked, || format!("{} boot entries for {asked}", options.len()))?;
@@ -290,9 +298,8 @@ pub(super) fn load_options(options: Vec<ReadOption>, asked: usize) -> Result<Vec
             Err(why) => why.as_str().len(),
         };
         check(text <= 2 * MOST_TEXT, || "a boot entry without end".to_owned())?;
-        let guid = |id: &String| id.len() == 36 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
         let partition = option.as_ref().ok().and_then(|o| o.partition.as_ref());
-        check(partition.is_none_or(guid), || "a partition with an id that is none".to_owned())?;
+        check(partition.is_none_or(|id| is_guid(id)), || "a partition with an id that is none".to_owned())?;
     }
     Ok(options)
 }
@@ -528,9 +535,11 @@ mod tests {
         use model::restore::{HexBytes, MadeBytes};
         use model::units::{ByteOffset, SectorSize};
         let sector = SectorSize::B512;
-        let wanted = FitTable { kind: TableKind::Gpt, sector, size: ByteLen(4096), new_ids: None };
+        let wanted = FitTable { kind: TableKind::Gpt, sector, size: ByteLen(4096), new_ids: None, grow: None };
         let made = |at, len: usize| MadeBytes::new(ByteOffset(at), &vec![1; len]).unwrap();
-        let of = |made| FittedTable { sector, smallest: ByteLen(1), made, id: String::new() };
+        let (room, guids) = (ByteLen::ZERO, Vec::new());
+        let of =
+            |made| FittedTable { sector, smallest: ByteLen(1), made, id: String::new(), guids: guids.clone(), room };
         assert!(fitted(of(vec![made(0, 512), made(3584, 512)]), &wanted).is_ok());
         let longer = MadeBytes { place: Extent::between(0, 1).unwrap(), bytes: HexBytes(vec![1; 2]) };
         for bad in [
@@ -545,6 +554,13 @@ mod tests {
         }
         let absurd = FittedTable { sector: SectorSize(513), ..of(Vec::new()) };
         assert!(fitted(absurd, &wanted).is_err());
+        assert!(fitted(FittedTable { room: ByteLen(4097), ..of(Vec::new()) }, &wanted).is_err());
+        for (id, sound) in
+            [("00112233-4455-6677-8899-010203040506", true), ("00112233-4455-6677-8899-01020304050", false)]
+        {
+            let table = FittedTable { guids: vec![(1, id.to_owned())], ..of(Vec::new()) };
+            assert_eq!(fitted(table, &wanted).is_ok(), sound, "{id}");
+        }
     }
 
     #[test]

@@ -57,6 +57,36 @@ pub fn restored(saved: &BootSettings, now: &BootSettings, partitions: &BTreeSet<
     writes
 }
 
+/// The entries that were saved, as they start the same from partitions that have other GUIDs now: `guids` says which. One whose bytes do
+/// not hold its partition's GUID where the parser said is left as it is.
+pub(crate) fn repointed(saved: &BootSettings, guids: &BTreeMap<String, String>) -> BootSettings {
+    let mut out = saved.clone();
+    for entry in &mut out.entries {
+        let Ok(option) = &mut entry.option else { continue };
+        let new = option.partition.as_ref().and_then(|old| Some((guid(old)?, guids.get(old)?)));
+        let (Some((old, new)), Some(at)) = (new, option.guid_at) else { continue };
+        let place =
+            usize::try_from(at).ok().and_then(|at| entry.value.0.get_mut(at..)).and_then(|rest| rest.first_chunk_mut());
+        if let (Some(place), Some(bytes)) = (place.filter(|place| **place == old), guid(new)) {
+            *place = bytes;
+            option.partition = Some(new.clone());
+        }
+    }
+    out
+}
+
+/// The bytes of a GUID that is written out, as UEFI lays it out (specification, appendix A): the first three fields are numbers.
+pub(crate) fn guid(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.split('-').collect();
+    let byte = |i: usize| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok();
+    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut out = [0; 16];
+    for (to, from) in out.iter_mut().zip(order) {
+        *to = byte(from)?;
+    }
+    (digits.len() == 32).then_some(out)
+}
+
 /// The same writes again, or `back`, for a write-back that is finished or undone; and of those that cannot be, a sentence each.
 pub fn again(of: &[VariableWrite], now: &BootSettings, back: bool) -> (Vec<VariableWrite>, Vec<String>) {
     let reversed = |w: &VariableWrite| VariableWrite {

@@ -4,13 +4,17 @@
 //! of a disk come from is decided by [`layout`]; a restore that was cut off is planned again from its own record.
 
 mod completion;
+pub(crate) mod growth;
 mod layout;
 
 pub use completion::{Standing, again};
 
 use super::disks::same_piece;
 use super::rollback::{kind, mounted, plain, said};
+use crate::plan::firmware;
+use growth::Grown;
 use layout::Layout;
+use model::firmware::{BootSettings, VariableWrite};
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_BIOS_BOOT, GPT_ESP, Inspection, TableKind, Volume};
 use model::plan::{Action, Check, RollbackPlan, VolumeRollback};
@@ -32,6 +36,17 @@ pub struct Target<'a> {
     pub holders: Vec<DisplayText>,
     /// Its table, where the saved disk had one, or why it cannot have it.
     pub fitted: Option<Result<FittedTable, DisplayText>>,
+    /// The volume that is made larger, for which the table was fitted, or that could be; or why that which was named cannot be.
+    pub growth: Result<Option<Growing>, DisplayText>,
+}
+
+/// A volume that could be made larger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Growing {
+    /// Which, and by how much.
+    pub grown: Grown,
+    /// True where it is.
+    pub wanted: bool,
 }
 
 /// Everything a plan is made of. The same question gives the same plan.
@@ -49,6 +64,11 @@ pub struct Question<'a> {
     pub overwrite: &'a [DisplayText],
     /// With new identifiers.
     pub new_ids: bool,
+    /// Volumes that are to be made larger, as the snapshot calls them.
+    pub grow: &'a [VolumePath],
+    /// What the firmware started then, as it would start that from the new disks; and what it starts now. Or why its boot entries are left
+    /// as they are.
+    pub firmware: Result<(&'a BootSettings, &'a BootSettings), DisplayText>,
     /// The restore that was cut off on these disks and is given up.
     pub over: Option<IntentId>,
     /// The write-backs whose fences may stand.
@@ -72,7 +92,9 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     // What the machine starts from becomes valid last.
     disks.sort_by_key(|(boots, disk)| (*boots, disk.disk));
     made.left_out();
+    made.growing();
     made.state();
+    let firmware = made.firmware();
     let Planner { checks, warnings, volumes, .. } = made;
     let targets = |no: DiskNo| question.targets.iter().any(|t| t.disk.no == no);
     let others = question.inspection.disks.iter().filter(|d| !targets(d.no));
@@ -87,7 +109,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         checks,
         warnings,
         foreign: None,
-        firmware: Vec::new(),
+        firmware,
         reads: None,
         composed: None,
     }
@@ -200,7 +222,16 @@ impl Planner<'_> {
             }
         };
         let sectors = self.sectors(target, fitted);
-        let layout = match Layout::of(self.q.manifest, saved, fitted, disk.hardware.size) {
+        let size = disk.hardware.size;
+        let growing = match &target.growth {
+            Ok(growing) => growing.as_ref(),
+            Err(_) => return None,
+        };
+        let grown = growing.filter(|g| g.wanted).map(|g| &g.grown);
+        let moved = grown.map(|grown| growth::moved(self.q.manifest, saved.no, (grown, size)));
+        let manifest = moved.as_ref().unwrap_or(self.q.manifest);
+        let saved = manifest.disks.iter().find(|d| d.no == saved.no).unwrap_or(saved);
+        let layout = match Layout::of(manifest, saved, fitted, size, grown) {
             Ok(layout) => layout,
             Err(why) => {
                 self.check(format!("what the snapshot holds of {} fits together", saved.no), false, why);
@@ -223,8 +254,9 @@ impl Planner<'_> {
             disk_head: disk.head,
             holds: holds(target, self.q.inspection).map_or(empty, |h| DisplayText::new(&h)),
             lost,
-            table: DisplayText::new(&self.table(saved, disk, fitted)),
+            table: DisplayText::new(&self.table(target.saved, disk, fitted)),
             at_most: layout.at_most(),
+            growth: growing.and_then(|g| g.grown.growth(&self.q.manifest.volumes, g.wanted)),
             parts: layout.parts,
             made: layout.made,
             cleared: layout.cleared,
@@ -276,10 +308,16 @@ impl Planner<'_> {
     }
 
     fn volume(&mut self, saved: &SavedVolume, disk: &Disk) {
-        let says = match mounted(saved, self.q.manifest) {
+        let mut says = match mounted(saved, self.q.manifest) {
             Some(mount) => format!("{}, {mount}", kind(&saved.content)),
             None => kind(&saved.content).to_owned(),
         };
+        let then = self.q.manifest.volumes.iter().find(|v| v.path == saved.path).map_or(saved.extent, |v| v.extent);
+        if then.len() != saved.extent.len() {
+            says.push_str(&format!(", made larger: from {} to {}", then.len(), saved.extent.len()));
+        } else if then != saved.extent {
+            says.push_str(", moved to the end of the disk");
+        }
         self.volumes.push(VolumeRollback {
             path: on(disk.no, &saved.path),
             saved_as: saved.path.clone(),
@@ -321,8 +359,8 @@ impl Planner<'_> {
         let Some(table) = &saved.table else { return };
         if q.new_ids {
             self.warn(
-                "new identifiers of tables and partitions: what finds a partition by PARTUUID (fstab, the kernel's command line, \
-                 the firmware's boot entries) has to be changed by hand; file systems keep their UUIDs",
+                "new identifiers of tables and partitions: what finds a partition by PARTUUID (fstab, the kernel's command line) has to \
+                 be changed by hand; file systems keep their UUIDs",
             );
         }
         let twin = |d: &&Disk| d.no != disk.no && d.table.as_ref().is_some_and(|t| t.id == table.id);
@@ -333,12 +371,52 @@ impl Planner<'_> {
                 twin.no, disk.no
             ));
         }
-        if table.partitions.iter().any(|p| p.type_id == GPT_ESP) {
-            self.warn(
-                "the firmware is not told of the new disk, its boot entries are left as they are: where it does not start by itself, \
-                 choose the disk in the firmware's menu",
-            );
+        if let (Err(why), true) = (&q.firmware, table.partitions.iter().any(|p| p.type_id == GPT_ESP)) {
+            self.warn(format!(
+                "the firmware is not told of the new disk ({why}): where it does not start by itself, choose the disk in the firmware's \
+                 menu"
+            ));
         }
+    }
+
+    /// What grows, and what that costs.
+    fn growing(&mut self) {
+        let q = self.q;
+        let elsewhere = |path: &&VolumePath| !q.targets.iter().any(|t| t.saved.no == path.disk());
+        if let Some(path) = q.grow.iter().find(elsewhere) {
+            self.check(format!("{path} can be made larger"), false, "it goes onto none of these disks");
+        }
+        for target in q.targets {
+            match &target.growth {
+                Ok(Some(Growing { grown, wanted: true })) => {
+                    let path = &grown.volume;
+                    let saved = q.manifest.volumes.iter().find(|v| v.path == *path);
+                    let unclean = |v: &SavedVolume| matches!(&v.content, Content::Ext(e) if e.needs_recovery);
+                    if saved.is_some_and(unclean) {
+                        self.warn(format!(
+                            "{path} was not unmounted when it was saved: its journal is replayed before it grows"
+                        ));
+                    }
+                    self.warn(format!(
+                        "states that were saved before {path} grew no longer fit in its place: they come back by a restore, not by a \
+                         rollback"
+                    ));
+                }
+                Ok(_) => {}
+                Err(why) => {
+                    let named = q.grow.iter().filter(|path| path.disk() == target.saved.no).map(VolumePath::to_string);
+                    let named: Vec<String> = named.collect();
+                    self.check(format!("{} can be made larger", named.join(", ")), false, why.as_str());
+                }
+            }
+        }
+    }
+
+    /// The boot entries that started from the saved disks.
+    fn firmware(&self) -> Vec<VariableWrite> {
+        let Ok((then, now)) = &self.q.firmware else { return Vec::new() };
+        let fitted = self.q.targets.iter().filter_map(|t| t.fitted.as_ref()?.as_ref().ok());
+        firmware::restored(then, now, &fitted.flat_map(|f| &f.guids).map(|(_, guid)| guid.clone()).collect())
     }
 
     /// Disks of the snapshot that nothing was named for.

@@ -126,6 +126,9 @@ pub(crate) fn writes_the_same(a: &RollbackPlan, b: &RollbackPlan) -> bool {
 pub(super) fn said(summary: &SnapshotSummary) -> DisplayText {
     if let Purpose::Composed { of, with } = summary.purpose {
         let (of, with) = (of.0.short(8), with.0.short(8));
+        if of == with {
+            return DisplayText::new(&format!("snapshot {of}, with volumes made larger {} UTC", summary.taken));
+        }
         return DisplayText::new(&format!("composed {} UTC of snapshot {of} and files of {with}", summary.taken));
     }
     let what = match (&summary.headline, &summary.system) {

@@ -65,10 +65,7 @@ pub(super) fn record_composed(
 ) -> Result<(SnapshotId, Manifest), Stop> {
     let writer = cx.store.writer()?;
     let chosen = choose(cx, plan, report, steps)?;
-    let mut run = Capture::new(cx, (plan, report), writer, &chosen, steps);
-    if let Err(stop) = run.save(chosen, &MoreTable::new()) {
-        return Err(Stopped::new(run).end(stop));
-    }
+    let (run, _) = composed_parts(Capture::new(cx, (plan, report), writer, &chosen, steps), chosen)?;
     let mut manifest = over.clone();
     manifest.volumes.retain(|v| volumes.contains(&v.path));
     manifest.disks.retain(|d| volumes.iter().any(|v| v.disk() == d.no));
@@ -76,14 +73,48 @@ pub(super) fn record_composed(
     manifest.taken = cx.clock.now();
     for (as_disk, path) in composed {
         let new = run.volumes.iter().find(|v| v.path == *as_disk).cloned().ok_or_else(|| gone(as_disk.disk()))?;
-        if !new.unreadable.is_empty() {
-            let says = format!("{} of the composed {path} cannot be read", new.unreadable.total());
-            return Err(Stop::failed(ExitCode::Damage, says, "`holdfast check` tells whether the store is damaged"));
-        }
         let old = manifest.volumes.iter_mut().find(|v| v.path == *path).ok_or_else(|| gone(path.disk()))?;
         *old = SavedVolume { path: old.path.clone(), extent: old.extent, ..new };
     }
     Ok(run.writer.finish(manifest)?)
+}
+
+/// Saves volumes that were made larger, with the tables of their disks, and records them in the place of those of `over`.
+///
+/// # Errors
+/// As [`capture`].
+pub(super) fn record_grown<'a>(
+    cx: &'a Context<'a>,
+    (plan, report): (&'a SnapshotPlan, &'a Report),
+    over: Manifest,
+    chosen: Vec<Chosen<'a>>,
+    steps: (u32, u32),
+) -> Result<(SnapshotId, Manifest), Stop> {
+    let writer = cx.store.writer()?;
+    let (run, disks) = composed_parts(Capture::new(cx, (plan, report), writer, &chosen, steps), chosen)?;
+    let mut manifest = over;
+    for new in &run.volumes {
+        let old = manifest.volumes.iter_mut().find(|v| v.path == new.path).ok_or_else(|| gone(new.path.disk()))?;
+        *old = new.clone();
+    }
+    for new in disks {
+        let old = manifest.disks.iter_mut().find(|d| d.no == new.no).ok_or_else(|| gone(new.no))?;
+        *old = new;
+    }
+    Ok(run.writer.finish(manifest)?)
+}
+
+/// Saves everything but the manifest of what was composed; all of that can be read.
+fn composed_parts<'a>(mut run: Capture<'a>, chosen: Vec<Chosen<'a>>) -> Result<(Capture<'a>, Vec<SavedDisk>), Stop> {
+    let disks = match run.save(chosen, &MoreTable::new()) {
+        Ok(disks) => disks,
+        Err(stop) => return Err(Stopped::new(run).end(stop)),
+    };
+    if let Some(bad) = run.volumes.iter().find(|v| !v.unreadable.is_empty()) {
+        let says = format!("{} of the composed {} cannot be read", bad.unreadable.total(), bad.path);
+        return Err(Stop::failed(ExitCode::Damage, says, "`holdfast check` tells whether the store is damaged"));
+    }
+    Ok((run, disks))
 }
 
 /// A capture under way.

@@ -3,7 +3,8 @@
 //! ```text
 //!  restore   leases -> the maps are walked -> intent ─┐
 //!  resume                        its own intent ──────┴─> carry_out
-//!  carry_out   fences -> all behind them -> the tables' own bytes behind them -> the disks' heads -> receipt
+//!  carry_out   fences -> all behind them -> the tables' own bytes behind them -> boot entries -> the disks' heads
+//!               -> receipt
 //! ```
 //!
 //! A fence stands in the first 4096 bytes of the disk itself, over its protective MBR, MBR or superblock: while it does the disk has no
@@ -13,7 +14,7 @@
 use super::leases::refused;
 use super::payload::{self, Compare, Done};
 use super::write_back::{interrupted, usable};
-use super::{Context, Meter, Stop, fences, whole_disk};
+use super::{Context, Meter, Stop, fences, firmware, whole_disk};
 use disk::fence::FENCE_LEN;
 use model::command::ExitCode;
 use model::id::{IntentId, VolumePath};
@@ -161,6 +162,7 @@ fn fenced_part(
         add(payload::put_bytes((&mut **lease, &path), whole_disk::made(disk, behind)?.into_iter())?);
     }
     drop(meter);
+    firmware::write(cx, &plan.firmware);
     let _meter = Meter::start(cx.observer, cx.clock, "making the disks valid", (3, PHASES), ByteLen::ZERO, true);
     for (disk, lease) in plan.disks.iter().zip(&mut leases) {
         let head = whole_disk::head(cx, disk)?;

@@ -2,14 +2,14 @@
 //! writes of the variables too.
 
 use crate::crash::look;
-use crate::image::machine;
+use crate::image::{MIB, machine};
 use crate::sim::{Hasty, Loss, Sim, Ticking, after_cut, holds, reset, store};
 use engine::parser::Local;
 use engine::{Config, Engine, StorePlace};
-use model::command::Command;
+use model::command::{Command, Onto};
 use model::event::Outcome;
 use model::firmware::{BOOT_ATTRIBUTES, Value, Variable, name_of, order_value};
-use model::id::SnapRef;
+use model::id::{DiskNo, SnapRef};
 use model::ports::{BootVariables, Devices, DiskSource, LeaseError, LeaseRequest, ObjectStore, WriteLease};
 use std::collections::BTreeMap;
 use std::io;
@@ -185,6 +185,53 @@ fn what_starts_the_machine_goes_back_with_it() {
             holds(&store(&objects), holding, &[1, 2, 3], &cut.sim.bytes()).unwrap();
         }
     }
+}
+
+fn onto_a_new_disk(new_ids: bool) -> Command {
+    let onto = vec![Onto { saved: None, disk: DiskNo(0) }];
+    Command::PlanRestore { to: SnapRef::Latest, onto, overwrite: Vec::new(), new_ids, grow: Vec::new() }
+}
+
+/// Onto a new disk, the entries that started from the old one start from it: by the GUID that its partition has now.
+#[test]
+fn what_started_the_machine_starts_it_from_a_new_disk() {
+    let [then, now] = then_and_now();
+    let objects = Arc::new(Memory::new());
+    Board::new(machine().then.clone(), then.clone()).run(&objects, Command::Snapshot { full: false });
+    let saved = objects.list("intents").unwrap();
+    for new_ids in [false, true] {
+        reset(&objects, &saved);
+        let empty = vec![0; 24 * MIB];
+        let board = Board::new(empty.clone(), now.clone());
+        board.run(&objects, onto_a_new_disk(new_ids));
+        let vars = board.vars();
+        // The unique GUID in the first entry of the table.
+        let guid = board.sim.bytes()[1024 + 16..1024 + 32].to_vec();
+        let entry = &vars[&name_of(1)].0;
+        assert!(entry.windows(16).any(|w| w == guid), "{entry:?}");
+        assert_eq!(*entry == then[&name_of(1)].0, !new_ids);
+        assert_eq!(entry.len(), then[&name_of(1)].0.len());
+        assert_eq!(vars["BootOrder"], order_value(&[1, 4, 2]));
+        assert_eq!((&vars[&name_of(2)], &vars[&name_of(4)]), (&now[&name_of(2)], &now[&name_of(4)]), "those of others");
+
+        // The power goes before, between and after: what is finished then ends as it would have.
+        let intents = objects.list("intents").unwrap();
+        let changes = board.changes.lock().unwrap().clone();
+        assert_eq!(changes.len(), 2);
+        for (at, cut_vars) in [(changes[0].0, now.clone())].into_iter().chain(changes) {
+            let cut = Board::new(after_cut(&empty, &board.sim.ops(), at, Loss::All), cut_vars);
+            assert!(look(&cut.sim).fences().count() > 0);
+            reset(&objects, &intents);
+            cut.run(&objects, Command::PlanResume);
+            assert!(cut.vars() == vars && cut.sim.bytes() == board.sim.bytes());
+        }
+    }
+    // Whoever names disks on a computer need not mean that computer's firmware.
+    let mut board = Board::new(vec![0; 24 * MIB], now.clone());
+    Arc::get_mut(&mut board).unwrap().named = true;
+    reset(&objects, &saved);
+    board.run(&objects, onto_a_new_disk(false));
+    assert_eq!(board.vars(), now);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) fn saved() -> (Arc<Memory>, SnapshotId) {
 pub(crate) fn onto_d0(overwrite: &[&str]) -> Command {
     let overwrite = overwrite.iter().map(|s| DisplayText::new(s)).collect();
     let onto = vec![Onto { saved: None, disk: DiskNo(0) }];
-    Command::PlanRestore { to: SnapRef::Latest, onto, overwrite, new_ids: false }
+    Command::PlanRestore { to: SnapRef::Latest, onto, overwrite, new_ids: false, grow: Vec::new() }
 }
 
 /// A new disk, with a serial number of its own.
@@ -134,7 +134,7 @@ fn the_next_snapshot_builds_upon_it() {
     let sim = new_disk(vec![0; 24 * MIB]);
     let Command::PlanRestore { onto, overwrite, new_ids, .. } = onto_d0(&[]) else { panic!() };
     let to = SnapRef::Prefix(then.to_string());
-    must(&sim, &objects, Command::PlanRestore { to, onto, overwrite, new_ids });
+    must(&sim, &objects, Command::PlanRestore { to, onto, overwrite, new_ids, grow: Vec::new() });
     let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
     let root = volumes.iter().find(|v| v.path.number() == Some(3)).unwrap();
     assert_eq!((root.compared.by, root.compared.with), (Comparison::Untouched, Some(then)), "{}", root.compared.why);
@@ -254,7 +254,8 @@ fn which_disk_goes_where_is_never_guessed() {
     ];
     for (onto, why) in cases {
         let sim = new_disk(vec![0; 24 * MIB]);
-        let command = Command::PlanRestore { to: SnapRef::Latest, onto, overwrite: Vec::new(), new_ids: false };
+        let command =
+            Command::PlanRestore { to: SnapRef::Latest, onto, overwrite: Vec::new(), new_ids: false, grow: Vec::new() };
         let (outcome, _) = run(&sim, &objects, command);
         let Outcome::Failed(f) = outcome else { panic!("{outcome:?}") };
         assert!(f.code == ExitCode::Refused && f.says.as_str().contains(why), "{f}");
@@ -266,7 +267,7 @@ fn new_identifiers_where_they_are_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let (objects, then) = saved();
     let Command::PlanRestore { to, onto, overwrite, .. } = onto_d0(&[]) else { panic!() };
-    let command = Command::PlanRestore { to, onto, overwrite, new_ids: true };
+    let command = Command::PlanRestore { to, onto, overwrite, new_ids: true, grow: Vec::new() };
     let sim = new_disk(vec![0; 24 * MIB]);
     let other = Sim::with(vec![0; 24 * MIB], |h| h.serial = Some("OTHER".into()));
     let table = |p: &RollbackPlan| p.disks[0].table.to_string();

@@ -196,6 +196,11 @@ impl<'a> Case<'a> {
         self.boots().into_iter().next()
     }
 
+    /// The mark of a start that the boot loader left and the system did not take away.
+    pub(crate) fn start_not_confirmed(&self) -> Option<EvidenceId> {
+        self.evidence.iter().find(|e| e.fact == Fact::StartNotConfirmed).map(|e| e.id.clone())
+    }
+
     /// Of several records (wtmp, and wtmpdb which took its place) the one that goes on.
     pub(crate) fn wtmp(&self) -> Option<Wtmp<'a>> {
         let records = self.evidence.iter().filter_map(|e| match e.fact {

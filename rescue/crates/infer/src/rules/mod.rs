@@ -163,6 +163,12 @@ static RULES: &[Rule] = &[
         judge: Judge::Start(start::start_loop),
     },
     Rule {
+        name: "start-not-confirmed",
+        doc: "GRUB's mark of a start stands, which the system takes away once it is up or has woken: the last start did not \
+              come that far, though an older one on record may have.",
+        judge: Judge::Start(start::not_confirmed),
+    },
+    Rule {
         name: "reached-target",
         doc: "The newest start reached the multi-user or graphical target.",
         judge: Judge::Start(start::reached_target),

@@ -96,6 +96,11 @@ pub(super) fn start_loop(case: &Case<'_>) -> Said {
     (row.len() >= 3).then(|| Vote::new(Start::Failed, Likely, row))
 }
 
+/// A kernel that never mounted its root leaves nothing else. No more than likely: some never take the mark away.
+pub(super) fn not_confirmed(case: &Case<'_>) -> Said {
+    case.start_not_confirmed().map(|id| Vote::new(Start::Failed, Likely, vec![id]))
+}
+
 /// Certain of the past only: where it cannot start now, or started again since, that it once did says little.
 pub(super) fn reached_target(case: &Case<'_>) -> Said {
     let boot = case.newest_boot()?;
@@ -103,7 +108,7 @@ pub(super) fn reached_target(case: &Case<'_>) -> Said {
     let past = case.started_after_journal() || obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
     let confidence = if past {
         Weak
-    } else if boot.target.is_some() {
+    } else if boot.target.is_some() && case.start_not_confirmed().is_none() {
         Certain
     } else {
         Likely
@@ -132,7 +137,7 @@ pub(super) fn reached_nothing(case: &Case<'_>) -> Said {
 mod tests {
     use super::super::scene::Scene;
     use super::*;
-    use model::evidence::EndKind;
+    use model::evidence::{EndKind, Fact};
 
     fn start(s: &Scene) -> (Start, Confidence, String) {
         let f = s.assess().start;
@@ -205,6 +210,20 @@ mod tests {
         let mut s = Scene::new();
         s.ext(|e| (e.mount_count, e.mounted_at) = (0, 0));
         assert_eq!(start(&s), (Start::Never, Certain, "never-started".into()));
+    }
+
+    #[test]
+    fn a_start_that_the_loader_noted_and_nobody_confirmed() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |_| {});
+        s.fact("/boot/grub/grubenv", Fact::StartNotConfirmed);
+        assert_eq!(start(&s), (Start::Failed, Likely, "start-not-confirmed".into()));
+        // An older one came up: this one may have failed before it left any trace, or the mark is never taken away.
+        let mut s = reached();
+        s.fact("/boot/grub/grubenv", Fact::StartNotConfirmed);
+        let a = s.assess();
+        assert_eq!(start(&s), (Start::Failed, Weak, "start-not-confirmed".into()));
+        assert_eq!(a.start.evidence_against.len(), 1);
     }
 
     #[test]

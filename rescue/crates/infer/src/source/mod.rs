@@ -9,6 +9,7 @@ mod dnf_history;
 mod dpkg_log;
 mod dpkg_packages;
 mod dpkg_status;
+mod grub_environment;
 mod journal;
 mod leftovers;
 mod machine_id;
@@ -51,6 +52,7 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::ZyppHistory => zypp_history::parse(origin, file),
         Source::PacmanLog => pacman::parse_log(origin, file),
         Source::PacmanLock => pacman::parse_lock(origin),
+        Source::GrubEnvironment => grub_environment::parse(origin, file),
         Source::ApkInstalled => apk::parse(origin, file),
         Source::ApkLog => apk::parse_log(origin, file),
         Source::Kernel

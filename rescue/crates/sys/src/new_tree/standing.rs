@@ -3,6 +3,7 @@
 //! is no directory is walked through (openat2(2)).
 
 use super::{Dir, NewEntry, checked, time};
+use model::units::ByteLen;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc;
@@ -64,6 +65,14 @@ impl Dir {
     /// The root of a mount.
     pub fn of(root: OwnedFd) -> Self {
         Self(root)
+    }
+
+    /// Lets the ext4 file system that it lies on grow: see [`crate::block::grow_ext4`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn grow_file_system(&self, len: ByteLen) -> io::Result<()> {
+        crate::block::grow_ext4(&self.0, len)
     }
 
     /// A directory that stands in it.

@@ -10,6 +10,7 @@ fn entry(number: u16, partition: Option<&str>, file: &str, mark: u8) -> BootEntr
         label: file.into(),
         partition: partition.map(str::to_owned),
         file: Some(DisplayText::new(&format!("\\EFI\\{file}\\x.efi"))),
+        guid_at: None,
     };
     let value = Value(vec![mark, u8::try_from(file.len()).unwrap()]);
     BootEntry { number, attributes: BOOT_ATTRIBUTES, value, option: Ok(option) }
@@ -29,6 +30,34 @@ fn stick(number: u16) -> BootEntry {
 
 fn settings(order: &[u16], entries: Vec<BootEntry>) -> BootSettings {
     BootSettings { order: order.to_vec(), entries, ..BootSettings::default() }
+}
+
+/// An entry whose bytes hold the GUID of its partition where that is told, and bytes of its own behind it.
+fn pointing(guid_text: &str, at: u32) -> BootEntry {
+    let value = [&[7; 5][..], &guid(guid_text).unwrap(), &[9; 4]].concat();
+    let option = entry(0, Some(guid_text), "debian", 0).option.map(|o| LoadOption { guid_at: Some(at), ..o });
+    BootEntry { value: Value(value), ..BootEntry { option, ..debian(0) } }
+}
+
+#[test]
+fn an_entry_points_to_the_partition_that_took_the_place_of_its_own() {
+    const NEW: &str = "a1b2c3d4-e5f6-8789-9abc-def012345678";
+    assert_eq!(guid(NEW).unwrap()[..8], [0xd4, 0xc3, 0xb2, 0xa1, 0xf6, 0xe5, 0x89, 0x87]);
+    for bad in ["", "c12a7328", "c12a7328-f81f-11d2-ba4b-00a0c93ec93", "x12a7328-f81f-11d2-ba4b-00a0c93ec93b"] {
+        assert_eq!(guid(bad), None, "{bad}");
+    }
+    let guids: BTreeMap<String, String> = [(ESP.to_owned(), NEW.to_owned())].into_iter().collect();
+    let moved = |entry: BootEntry| repointed(&settings(&[0], vec![entry]), &guids).entries.remove(0);
+    let right = moved(pointing(ESP, 5));
+    assert_eq!((right.partition(), &right.value), (Some(NEW), &pointing(NEW, 5).value));
+    // Where the bytes are others than was told, nothing is changed, and it is nobody's.
+    for wrong in [pointing(ESP, 6), pointing(ESP, 24), pointing(ESP, u32::MAX), debian(0), stick(0)] {
+        assert_eq!(moved(wrong.clone()), wrong);
+    }
+    assert_eq!(
+        restored(&settings(&[0], vec![right.clone()]), &settings(&[], vec![]), &[NEW.to_owned()].into()).len(),
+        2
+    );
 }
 
 /// The settings after some writes.

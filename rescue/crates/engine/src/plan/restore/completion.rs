@@ -2,6 +2,7 @@
 
 use super::on;
 use crate::plan::disks::same_piece;
+use crate::plan::firmware;
 use model::id::{IntentId, VolumePath};
 use model::inspection::{Content, Disk, Inspection};
 use model::plan::{Action, Check, RollbackPlan, VolumeRollback};
@@ -64,6 +65,19 @@ pub fn again(
         };
         plan.checks.push(Check { what, ok, says: DisplayText::new(&says) });
     }
+    let left = match &inspection.firmware {
+        Some(now) => {
+            let (writes, left) = firmware::again(&begun.firmware, now, false);
+            plan.firmware = writes;
+            left
+        }
+        None if begun.firmware.is_empty() => Vec::new(),
+        None => {
+            plan.firmware = Vec::new();
+            vec!["the firmware's boot entries are not seen here, and are left as they are".to_owned()]
+        }
+    };
+    plan.warnings.extend(left.iter().map(|says| DisplayText::new(says)));
     plan
 }
 

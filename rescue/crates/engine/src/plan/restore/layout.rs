@@ -1,5 +1,6 @@
 //! Where every byte of a restored disk comes from.
 
+use super::growth::Grown;
 use model::id::VolumePath;
 use model::inspection::{Table, TableKind};
 use model::restore::{DiskPart, FittedTable, MadeBytes};
@@ -39,13 +40,15 @@ pub(super) struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    /// Lays out a saved disk on one of `size` bytes; on one that is too small, as far as to say so. An error is a sentence: the
-    /// snapshot does not hold together, or not all that is needed.
+    /// Lays out a saved disk on one of `size` bytes; on one that is too small, as far as to say so. Where a volume has `grown`, the
+    /// snapshot is as [`super::growth::moved`] has it. An error is a sentence: the snapshot does not hold together, or not all that is
+    /// needed.
     pub(super) fn of(
         manifest: &'a Manifest,
         saved: &SavedDisk,
         fitted: Option<&FittedTable>,
         size: ByteLen,
+        grown: Option<&Grown>,
     ) -> Result<Self, String> {
         let mut volumes: Vec<&SavedVolume> = manifest.volumes.iter().filter(|v| v.path.disk() == saved.no).collect();
         volumes.sort_by_key(|v| (v.extent, v.path.clone()));
@@ -77,12 +80,18 @@ impl<'a> Layout<'a> {
             volumes,
         };
         if size >= smallest {
-            out.lay(saved, &places, size)?;
+            out.lay(saved, &places, size, grown)?;
         }
         Ok(out)
     }
 
-    fn lay(&mut self, saved: &SavedDisk, places: &[(VolumePath, Extent)], size: ByteLen) -> Result<(), String> {
+    fn lay(
+        &mut self,
+        saved: &SavedDisk,
+        places: &[(VolumePath, Extent)],
+        size: ByteLen,
+        grown: Option<&Grown>,
+    ) -> Result<(), String> {
         let disk = Extent::whole(size);
         let made: ExtentSet = self.made.iter().map(|m| m.place).collect();
         let taken: ExtentSet = self.volumes.iter().map(|v| v.extent).collect();
@@ -96,9 +105,11 @@ impl<'a> Layout<'a> {
             let map = saved.table_map.ok_or("its partition table could not be read whole when it was saved")?;
             let places = front(table, places).clip(disk);
             let free = places.iter().flat_map(|place| taken.union(&made).gaps(place).iter().collect::<Vec<_>>());
-            for within in free {
-                self.mapped = self.mapped.saturating_add(within.len().0);
-                self.parts.push(DiskPart { map, within, at: within.start() });
+            for place in free {
+                self.mapped = self.mapped.saturating_add(place.len().0);
+                // Records of logical partitions that moved.
+                let within = grown.map_or(place, |grown| grown.before(place));
+                self.parts.push(DiskPart { map, within, at: place.start() });
             }
         }
         self.parts.sort_by_key(|p| p.at);

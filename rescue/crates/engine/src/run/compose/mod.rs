@@ -10,11 +10,13 @@
 //! So nothing of a write-back is different: it goes to that snapshot. The target itself is never mounted, nor read here: what files are
 //! taken from it come from the undo snapshot.
 
+mod growing;
 mod orders;
 mod role;
 mod saving;
 mod tree;
 
+pub(crate) use growing::{grow, takes as growing_takes};
 pub use role::serve;
 
 use super::export::layout::layouts;
@@ -26,9 +28,10 @@ use model::command::{ExitCode, Failure};
 use model::files::{Attributes, FilePath, Got, Named};
 use model::id::{SnapshotId, VolumePath};
 use model::inspection::{Content, FileKind};
+use model::ports::ReadAt;
 use model::snapshot::{Manifest, Purpose};
 use model::text::{DisplayText, RawName};
-use model::units::ByteLen;
+use model::units::{ByteLen, Extent};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -89,11 +92,16 @@ pub(crate) fn path(names: &[Vec<u8>]) -> RawName {
 /// # Errors
 /// [`Stop`], which says so.
 pub(crate) fn compose(cx: &Context<'_>, order: &Order<'_>) -> Result<(SnapshotId, Manifest), Stop> {
-    composed(cx, order).map_err(|stop| match stop {
+    composed(cx, order).map_err(untouched)
+}
+
+/// Whatever came of it, the disks are as they were.
+fn untouched(stop: Stop) -> Stop {
+    match stop {
         Stop::Cancelled(_) => Stop::Cancelled("stopped; nothing was written to the disks".into()),
         Stop::Failed(failure) => Stop::Failed(unwritten(failure)),
         Stop::Full(failure) => Stop::Full(unwritten(failure)),
-    })
+    }
 }
 
 fn unwritten(failure: Failure) -> Failure {
@@ -121,19 +129,24 @@ fn composed(cx: &Context<'_>, order: &Order<'_>) -> Result<(SnapshotId, Manifest
         let layout = layout.ok_or_else(|| refused(format!("{volume} cannot be laid out")))?;
         let overlay = Overlay::new(saved_disk::saved(cx.store, &layout, &trouble), room.clone());
         let filled = fill(cx, order, volume, &overlay);
-        // What stood behind an error of the mount tells more than that.
-        if let Some(why) = trouble.first() {
-            let says = format!("the store does not give all of snapshot {} back: {why}", base.0.short(8));
-            return Err(Stop::failed(ExitCode::Damage, says, ""));
-        }
-        if let Some(why) = room.full() {
-            return Err(Stop::failed(ExitCode::Failed, format!("there is no room to compose it: {why}"), ""));
-        }
+        told(base, &trouble, &room)?;
         filled?;
         made.push(Made { base: volume.clone(), content: saved.content.clone(), overlay });
     }
     let purpose = Purpose::Composed { of: base, with: order.source.0 };
     saving::save(cx, order.base, (order.volumes, purpose), &made, order.steps)
+}
+
+/// What stood behind an error of a mount tells more than that.
+fn told(base: SnapshotId, trouble: &Trouble, room: &Room) -> Result<(), Stop> {
+    if let Some(why) = trouble.first() {
+        let says = format!("the store does not give all of snapshot {} back: {why}", base.0.short(8));
+        return Err(Stop::failed(ExitCode::Damage, says, ""));
+    }
+    match room.full() {
+        Some(why) => Err(Stop::failed(ExitCode::Failed, format!("there is no room to compose it: {why}"), "")),
+        None => Ok(()),
+    }
 }
 
 /// What the kernel gets to mount: a file system that is known in full, and was not known to be broken.
@@ -160,7 +173,8 @@ fn fill(cx: &Context<'_>, order: &Order<'_>, volume: &VolumePath, overlay: &Arc<
         let says = format!("{what} {volume} of snapshot {} failed: {e}", order.base.0.0.short(8));
         Stop::failed(ExitCode::Failed, says, "")
     };
-    let mounted = Mounted::start(overlay.clone()).map_err(|e| failed("mounting", e))?;
+    let whole = Extent::whole(overlay.size());
+    let mounted = Mounted::start(overlay.clone(), whole, false).map_err(|e| failed("mounting", e))?;
     for piece in order.pieces.iter().filter(|p| p.to.0 == *volume) {
         put(cx, order, &mounted.root(), piece)?;
     }

@@ -17,7 +17,12 @@ pub(super) const ROOT: u32 = 0;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
     /// Make a block device of the file that is served, and mount it.
-    Mount,
+    Mount {
+        /// To make it larger: what is added may be left for the kernel to fill in later.
+        grows: bool,
+    },
+    /// Let the file system grow to so many bytes.
+    Grow(u64),
     /// Open a directory that stands there.
     Existing(u32, Vec<u8>),
     /// Remove whatever has this name.

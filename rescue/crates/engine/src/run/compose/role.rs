@@ -76,7 +76,8 @@ struct Desk {
 impl Desk {
     fn carry_out(&mut self, order: Order, bytes: &[u8]) -> io::Result<Answer> {
         match order {
-            Order::Mount => self.mount()?,
+            Order::Mount { grows } => self.mount(grows)?,
+            Order::Grow(len) => self.dir(ROOT)?.grow_file_system(ByteLen(len))?,
             Order::Existing(dir, name) => {
                 let found = self.dir(dir)?.existing(&name)?;
                 let times = found.times()?;
@@ -124,13 +125,18 @@ impl Desk {
         Ok(Answer::Done)
     }
 
-    fn mount(&mut self) -> io::Result<()> {
+    fn mount(&mut self, grows: bool) -> io::Result<()> {
         let served = self.served.take().ok_or_else(unknown)?;
         let file = standing::file(&served, served_file::NAME.as_bytes())?;
         let device = LoopDevice::over(&file)?;
         let source = device.path().to_string_lossy().into_owned();
-        // Inode tables that were never written are left so: the kernel would fill all of them with zeros by and by.
-        let root = detached::mount("ext4", &[("source", Some(&source)), ("noinit_itable", None)])?;
+        let mut options = vec![("source", Some(source.as_str()))];
+        // Inode tables that were never written are left so: the kernel would fill all of them with zeros by and by. One that is told to
+        // leave them alone fills those of what it adds at once: then it is not told, and has no time for it.
+        if !grows {
+            options.push(("noinit_itable", None));
+        }
+        let root = detached::mount("ext4", &options)?;
         let root = Dir::of(root);
         let times = root.times()?;
         self.root = Some((root, times));

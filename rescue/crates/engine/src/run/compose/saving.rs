@@ -39,7 +39,7 @@ pub(super) fn save(
         let volume = Volume { path: path.clone(), extent, content };
         let coverage = parser.coverage(&volume).map_err(unseen)?;
         if coverage.method != CaptureMethod::UsedBlocks {
-            return Err(broken(made, coverage.why.as_str()));
+            return Err(broken(&made.base, coverage.why.as_str()));
         }
         let changed = made.overlay.changed();
         parts.push(Part { path, coverage, same: changed.gaps(extent) });
@@ -94,18 +94,18 @@ fn holds_together(content: &Content, made: &Made) -> Result<(), Stop> {
         {
             Ok(())
         }
-        (Content::Ext(now), _) if now.errors > 0 => Err(broken(made, "the kernel found errors in it")),
-        (Content::Ext(now), _) if now.needs_recovery => Err(broken(made, "it was not unmounted in order")),
-        _ => Err(broken(made, "it is not what it was")),
+        (Content::Ext(now), _) if now.errors > 0 => Err(broken(&made.base, "the kernel found errors in it")),
+        (Content::Ext(now), _) if now.needs_recovery => Err(broken(&made.base, "it was not unmounted in order")),
+        _ => Err(broken(&made.base, "it is not what it was")),
     }
 }
 
-fn broken(made: &Made, why: &str) -> Stop {
-    let says = format!("the composed {} does not hold together: {}", made.base, why);
+pub(super) fn broken(volume: &VolumePath, why: &str) -> Stop {
+    let says = format!("the composed {volume} does not hold together: {why}");
     Stop::failed(ExitCode::Damage, says, "")
 }
 
-fn unseen(e: ParserError) -> Stop {
+pub(super) fn unseen(e: ParserError) -> Stop {
     Stop::failed(ExitCode::Failed, format!("the composed state cannot be looked at: {e}"), "")
 }
 

@@ -5,7 +5,7 @@ use crate::frame;
 use crate::run::files::{Filled, MakeIn};
 use crate::run::overlay::Overlay;
 use model::ports::ReadAt;
-use model::units::{ByteLen, ByteOffset};
+use model::units::{ByteLen, ByteOffset, Extent};
 use std::cell::RefCell;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -23,24 +23,37 @@ const END: Duration = Duration::from_secs(5);
 /// Threads that answer for the bytes: the kernel asks for several pieces at a time, and one may wait for the store.
 const THREADS: usize = 3;
 
-/// An overlay as a file that is served.
-struct Bytes(Arc<Overlay>);
+/// A volume that lies on an overlay, as a file that is served.
+struct Bytes {
+    overlay: Arc<Overlay>,
+    place: Extent,
+}
+
+impl Bytes {
+    /// Where bytes of the volume lie.
+    fn within(&self, at: u64, len: u64) -> io::Result<ByteOffset> {
+        let end = at.checked_add(len).filter(|end| *end <= self.place.len().0);
+        let found = end.and_then(|_| self.place.start().checked_add(ByteLen(at)));
+        found.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+    }
+}
 
 impl Served for Bytes {
     fn size(&self) -> u64 {
-        self.0.size().0
+        self.place.len().0
     }
 
     fn read(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(ByteOffset(at), buf).map_err(io::Error::other)
+        let at = self.within(at, buf.len() as u64)?;
+        self.overlay.read_exact_at(at, buf).map_err(io::Error::other)
     }
 
     fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write(ByteOffset(at), bytes)
+        self.overlay.write(self.within(at, bytes.len() as u64)?, bytes)
     }
 
     fn zero(&self, at: u64, len: u64) -> io::Result<()> {
-        self.0.zero(ByteOffset(at), ByteLen(len))
+        self.overlay.zero(self.within(at, len)?, ByteLen(len))
     }
 }
 
@@ -104,11 +117,12 @@ fn opened(line: &Shared, order: &Order) -> io::Result<Remote> {
 pub(super) struct Mounted(Shared);
 
 impl Mounted {
-    /// Mounts it, as an ext4 file system; what is written goes into the overlay.
+    /// Mounts what lies at a place of an overlay, as an ext4 file system; what is written goes into the overlay. `grows`: to make it
+    /// larger.
     ///
     /// # Errors
     /// What the system says: no FUSE, no loop driver, not root, a file system that the kernel does not take.
-    pub(super) fn start(overlay: Arc<Overlay>) -> io::Result<Self> {
+    pub(super) fn start(overlay: Arc<Overlay>, place: Extent, grows: bool) -> io::Result<Self> {
         let serving = Serving::open()?;
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -118,15 +132,23 @@ impl Mounted {
         let process = launch.inherit(theirs.into()).inherit(serving.descriptor()?).spawn()?;
         let mut line = Line { process, socket, serving };
         line.answer()?;
-        let served: Arc<dyn Served> = Arc::new(Bytes(overlay));
+        let served: Arc<dyn Served> = Arc::new(Bytes { overlay, place });
         line.serving.answer(&served, THREADS)?;
-        line.ask(&Order::Mount, None)?;
+        line.ask(&Order::Mount { grows }, None)?;
         Ok(Self(Rc::new(RefCell::new(line))))
     }
 
     /// The root of the volume.
     pub(super) fn root(&self) -> Remote {
         Remote { line: self.0.clone(), number: ROOT }
+    }
+
+    /// Lets the file system grow to so many bytes, as far as that makes whole blocks.
+    ///
+    /// # Errors
+    /// What the kernel says where it cannot.
+    pub(super) fn grow(&self, len: ByteLen) -> io::Result<()> {
+        done(&self.0, &Order::Grow(len.0), None)
     }
 
     /// Unmounts it. Everything is in the overlay then.

@@ -74,13 +74,14 @@ pub(super) fn variables() -> Result<Vec<u8>, Stop> {
     std::fs::read(OVMF.1).map_err(|e| missing(&format!("{} cannot be read: {e}", OVMF.1), OVMF_PACKAGE))
 }
 
-/// Chooses the firmware by how the first disk can be started, and by whether there is one.
+/// Chooses the firmware by how the first disk can be started, and by whether there is one. Where the machine's own firmware had entries
+/// for its disks (`known`), it is UEFI.
 ///
 /// # Errors
 /// [`Stop`] where it starts on UEFI alone, and there is none here.
-pub(super) fn firmware(report: &Report) -> Result<Firmware, Stop> {
+pub(super) fn firmware(report: &Report, known: bool) -> Result<Firmware, Stop> {
     let (uefi, bios) = starts(report);
-    match (uefi, bios, Path::new(OVMF.0).is_file()) {
+    match (uefi || known, bios, Path::new(OVMF.0).is_file()) {
         (true, _, true) => Ok(Firmware::Uefi),
         (true, false, false) => {
             Err(missing("the snapshot starts on UEFI, and there is none for QEMU here", OVMF_PACKAGE))

@@ -34,7 +34,7 @@ use running::Running;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use variables::Loader;
+use variables::Entry;
 use verdict::{Before, End, Seen};
 
 /// What the machine writes: kept in memory up to so much, and up to so much in all.
@@ -84,10 +84,20 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
         return Err(Stop::failed(ExitCode::Failed, says, "nothing was started; please report this"));
     }
     let before = Before::of(&report, &manifest.systems, cx.clock.now());
-    let machine = parts(&manifest, trial, &report)?;
-    let loader = variables::loader(&report);
-    let (loader, before) = (loader.as_ref(), &before);
-    let started = Started { program, machine: &machine, loader, disks: &disks, room: &room, before };
+    let saved = manifest.firmware.as_ref().map(|saved| gather::reread(cx.parser, saved)).transpose();
+    let saved = saved.unwrap_or_else(|why| {
+        cx.observer.log(&why);
+        None
+    });
+    let by_firmware = saved.as_ref().is_some_and(|saved| !variables::of(saved, &report).is_empty());
+    let machine = parts(&manifest, trial, (&report, by_firmware))?;
+    let entries = variables::entries(saved.as_ref(), &report);
+    if by_firmware && machine.firmware == Firmware::Uefi {
+        let says: Vec<&str> = entries.iter().map(|e| e.says.as_str()).collect();
+        cx.observer.log(&format!("the firmware is given the boot entries of the snapshot: {}", says.join(", ")));
+    }
+    let (entries, before) = (&entries[..], &before);
+    let started = Started { program, machine: &machine, entries, disks: &disks, room: &room, before };
     let Watched { seen, mut end, seconds, last_lines } = watch(cx, trial, &started)?;
     let mut warnings: Vec<DisplayText> = layouts.into_iter().flat_map(|l| l.warnings).collect();
     if let Some(why) = trouble.first() {
@@ -182,7 +192,7 @@ impl Disks<'_> {
 }
 
 /// What the machine is made of.
-fn parts(manifest: &Manifest, trial: &Trial, report: &Report) -> Result<Machine, Stop> {
+fn parts(manifest: &Manifest, trial: &Trial, (report, by_firmware): (&Report, bool)) -> Result<Machine, Stop> {
     let attached = |(no, hardware): (String, &Hardware)| Attached {
         name: no,
         bus: machine::bus(trial, hardware, report),
@@ -191,14 +201,15 @@ fn parts(manifest: &Manifest, trial: &Trial, report: &Report) -> Result<Machine,
     };
     machine::processor(report)?;
     let disks = manifest.disks.iter().map(|d| attached((d.no.to_string(), &d.hardware))).collect();
-    Ok(Machine { firmware: machine::firmware(report)?, accelerator: trial.accelerator, disks })
+    Ok(Machine { firmware: machine::firmware(report, by_firmware)?, accelerator: trial.accelerator, disks })
 }
 
 /// What is switched on.
 struct Started<'a> {
     program: PathBuf,
     machine: &'a Machine,
-    loader: Option<&'a Loader>,
+    /// What the firmware starts.
+    entries: &'a [Entry],
     disks: &'a Disks<'a>,
     room: &'a Arc<Room>,
     before: &'a Before,
@@ -221,9 +232,7 @@ fn watch(cx: &Context<'_>, trial: &Trial, started: &Started<'_>) -> Result<Watch
         Firmware::Uefi => {
             let mut bytes = machine::variables()?;
             // Without an entry the firmware still looks at the removable place.
-            if let Some(loader) = started.loader {
-                variables::add(&mut bytes, loader);
-            }
+            variables::add(&mut bytes, started.entries);
             Some((machine::VARIABLES.to_owned(), Overlay::new(Arc::new(bytes), started.room.clone())))
         }
     };

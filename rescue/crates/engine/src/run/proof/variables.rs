@@ -1,15 +1,18 @@
-//! The variables of the firmware (OVMF): an entry that starts the system's own boot loader.
+//! The variables of the firmware (OVMF): what the machine's own firmware would start.
 //!
-//! What a machine's firmware remembered is not in a snapshot. Without it UEFI starts `EFI/BOOT/BOOTX64.EFI` alone, which many systems do not
-//! have; and where it is shim beside its fallback program, it makes an entry and starts the machine again.
+//! Where the snapshot holds boot entries that start from its disks, those, in their order. Else an entry is made that starts the boot
+//! loader which the system installed: without one UEFI starts `EFI/BOOT/BOOTX64.EFI` alone, which many systems do not have; and where it is
+//! shim beside its fallback program, it makes an entry and starts the machine again.
 //!
 //! Sources: UEFI specification 2.10, sections 3.1.3 (load options), 10.3.5 (media device paths); the store of variables is laid
 //! out as EDK II has it, MdeModulePkg/Include/Guid/VariableFormat.h and MdePkg/Include/Pi/PiFirmwareVolume.h. Numbers are
 //! little-endian.
 
+use crate::plan::firmware::guid;
 use model::assessment::Report;
 use model::evidence::{BootPart, Fact};
-use model::inspection::{Disk, GPT_ESP};
+use model::firmware::{BootEntry, BootSettings, name_of};
+use model::inspection::{Disk, GPT_ESP, Partition};
 
 /// `EFI_FIRMWARE_VOLUME_HEADER`: where its signature and its length stand.
 const SIGNATURE: (usize, &[u8]) = (0x28, b"_FVH");
@@ -27,6 +30,10 @@ const DATA_SIZE: usize = 40;
 const ADDED: u8 = 0x3f;
 /// `NON_VOLATILE`, `BOOTSERVICE_ACCESS`, `RUNTIME_ACCESS`.
 const ATTRIBUTES: u32 = 7;
+/// An entry's bytes up to the path: attributes, the length of the path; then its name. And where a partition's GUID stands in a path that
+/// begins with that partition.
+const OPTION_HEAD: usize = 6;
+const GUID_IN_DRIVE: usize = 24;
 /// `gEfiGlobalVariableGuid`.
 const GLOBAL: [u8; 16] =
     [0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c];
@@ -45,8 +52,63 @@ pub(super) struct Loader {
     file: String,
 }
 
+/// A boot entry to be written: its number, and its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    number: u16,
+    value: Vec<u8>,
+    /// For people.
+    pub(super) says: String,
+}
+
+/// What the machine's firmware is given to start, the first of it first.
+pub(super) fn entries(saved: Option<&BootSettings>, report: &Report) -> Vec<Entry> {
+    let own = saved.map_or_else(Vec::new, |saved| of(saved, report));
+    if !own.is_empty() {
+        return own;
+    }
+    let made = loader(report).map(|l| Entry { number: 0, value: option(&l, "system"), says: l.file.clone() });
+    made.into_iter().collect()
+}
+
+/// The entries of a snapshot that start from its disks: first those that the firmware tries, in its order, then the others.
+pub(super) fn of(saved: &BootSettings, report: &Report) -> Vec<Entry> {
+    let place = |number: u16| saved.order.iter().position(|n| *n == number).unwrap_or(usize::MAX);
+    let mut own: Vec<&BootEntry> = saved.entries.iter().collect();
+    own.sort_by_key(|e| (place(e.number), e.number));
+    own.into_iter().filter_map(|entry| on_disk(entry, report)).collect()
+}
+
+/// A saved entry, where it starts from one of these disks. One whose path leads there over the machine's own controllers leads nowhere in
+/// another machine: it is made to begin with the partition, as those that systems make do.
+fn on_disk(entry: &BootEntry, report: &Report) -> Option<Entry> {
+    let told = entry.option.as_ref().ok()?;
+    let wanted = told.partition.as_deref()?;
+    let disks = report.inspection.disks.iter();
+    let (disk, partition) = disks
+        .flat_map(|d| d.table.iter().flat_map(move |t| t.partitions.iter().map(move |p| (d, p))))
+        .find(|(_, p)| p.guid.as_deref() == Some(wanted))?;
+    let drive = OPTION_HEAD + utf16(told.label.as_str()).len() + GUID_IN_DRIVE;
+    let value = match told.guid_at.and_then(|at| usize::try_from(at).ok()) == Some(drive) {
+        true => entry.value.0.clone(),
+        false => option(&at(disk, partition, told.file.as_ref()?.as_str())?, told.label.as_str()),
+    };
+    Some(Entry { number: entry.number, value, says: entry.says().to_string() })
+}
+
+fn at(disk: &Disk, partition: &Partition, file: &str) -> Option<Loader> {
+    let sector = u64::from(disk.hardware.sector.0);
+    Some(Loader {
+        number: partition.number,
+        start: partition.extent.start().0 / sector,
+        sectors: partition.extent.len().0 / sector,
+        guid: guid(partition.guid.as_deref()?)?,
+        file: file.replace('/', "\\"),
+    })
+}
+
 /// The boot loader that the first disk's system installed, where it is at a place of its own.
-pub(super) fn loader(report: &Report) -> Option<Loader> {
+fn loader(report: &Report) -> Option<Loader> {
     let disk = report.inspection.disks.first()?;
     let system = report.systems.first()?;
     let vendor = system.system.os.0.as_str().to_ascii_lowercase();
@@ -58,18 +120,11 @@ pub(super) fn loader(report: &Report) -> Option<Loader> {
         Some((rank, file, &e.origin.volume))
     });
     let (_, file, volume) = found.min()?;
-    let sector = u64::from(disk.hardware.sector.0);
     let partition = partitions(disk).find(|p| volume.disk() == disk.no && volume.number() == Some(p.number))?;
-    Some(Loader {
-        number: partition.number,
-        start: partition.extent.start().0 / sector,
-        sectors: partition.extent.len().0 / sector,
-        guid: guid(partition.guid.as_deref()?)?,
-        file: file.replace('/', "\\"),
-    })
+    at(disk, partition, &file)
 }
 
-fn partitions(disk: &Disk) -> impl Iterator<Item = &model::inspection::Partition> {
+fn partitions(disk: &Disk) -> impl Iterator<Item = &Partition> {
     disk.table.iter().flat_map(|t| &t.partitions).filter(|p| p.type_id == GPT_ESP)
 }
 
@@ -82,22 +137,15 @@ fn rank(file: &str, vendor: &str) -> Option<(bool, usize)> {
     Some((dir != vendor, at))
 }
 
-/// The bytes of a GUID that is written out: the first three fields are numbers.
-fn guid(text: &str) -> Option<[u8; 16]> {
-    let digits: String = text.split('-').collect();
-    let byte = |i: usize| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok();
-    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
-    let mut out = [0; 16];
-    for (to, from) in out.iter_mut().zip(order) {
-        *to = byte(from)?;
+/// Adds entries, to be tried in their order. False where there is none, where the variables are not laid out as they must be, or have no
+/// room: then nothing is changed.
+pub(super) fn add(variables: &mut [u8], entries: &[Entry]) -> bool {
+    if entries.is_empty() {
+        return false;
     }
-    (digits.len() == 32).then_some(out)
-}
-
-/// Adds an entry that starts a loader, as the first one. False where the variables are not laid out as they must be, or have no room:
-/// then nothing is changed.
-pub(super) fn add(variables: &mut [u8], loader: &Loader) -> bool {
-    let entry = [variable("Boot0000", &option(loader)), variable("BootOrder", &[0, 0])].concat();
+    let order: Vec<u8> = entries.iter().flat_map(|e| e.number.to_le_bytes()).collect();
+    let mut entry: Vec<u8> = entries.iter().flat_map(|e| variable(&name_of(e.number), &e.value)).collect();
+    entry.extend(variable("BootOrder", &order));
     match free(variables).and_then(|at| variables.get_mut(at..at + entry.len())) {
         Some(place) if place.iter().all(|b| *b == 0xff) => {
             place.copy_from_slice(&entry);
@@ -148,7 +196,7 @@ fn variable(name: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// `EFI_LOAD_OPTION`: active, a description, and the path of the loader.
-fn option(loader: &Loader) -> Vec<u8> {
+fn option(loader: &Loader, label: &str) -> Vec<u8> {
     // The partition (type 4, subtype 1), by its GUID (2) in a GPT (2).
     let mut path = vec![4, 1, 42, 0];
     path.extend(loader.number.to_le_bytes());
@@ -164,7 +212,7 @@ fn option(loader: &Loader) -> Vec<u8> {
     path.extend([0x7f, 0xff, 4, 0]);
     let mut out = Vec::from(1u32.to_le_bytes());
     out.extend(u16::try_from(path.len()).unwrap_or(u16::MAX).to_le_bytes());
-    out.extend(utf16("system"));
+    out.extend(utf16(label));
     out.extend(path);
     out
 }
@@ -177,10 +225,77 @@ fn utf16(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::firmware::Value;
+    use model::id::{Digest, DiskNo};
+    use model::inspection::{Inspection, Table, TableKind};
+    use model::units::{ByteLen, Extent, SectorSize};
 
     fn loader() -> Loader {
         let guid = guid("c12a7328-f81f-11d2-ba4b-00a0c93ec93b").unwrap();
         Loader { number: 1, start: 2048, sectors: 1_048_576, guid, file: "\\EFI\\debian\\shimx64.efi".into() }
+    }
+
+    fn made() -> [Entry; 1] {
+        [Entry { number: 0, value: option(&loader(), "system"), says: String::new() }]
+    }
+
+    const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+
+    /// A disk with one partition, that of the entries.
+    fn report() -> Report {
+        let hardware = model::inspection::Hardware {
+            model: "".into(),
+            serial: None,
+            wwn: None,
+            size: ByteLen(1 << 30),
+            sector: SectorSize::B512,
+            transport: "".into(),
+            removable: false,
+            shown_as: None,
+        };
+        let extent = Extent::between(2048 * 512, (2048 + 1_048_576) * 512).unwrap();
+        let guid = Some(ESP.to_owned());
+        let partition = Partition { number: 1, extent, type_id: GPT_ESP.into(), guid, name: None, bootable: false };
+        let (kind, id) = (TableKind::Gpt, String::new());
+        let table = Table { kind, id, partitions: vec![partition], raw: Vec::new(), from_backup: false };
+        let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: Some(table), volumes: Vec::new() };
+        let inspection = Inspection { disks: vec![disk], ..Inspection::default() };
+        Report { inspection, systems: Vec::new(), boot: Vec::new() }
+    }
+
+    fn saved(number: u16, value: Vec<u8>) -> BootEntry {
+        let option = disk::load_option::read(&value).map_err(|why| why.as_str().into());
+        BootEntry { number, attributes: ATTRIBUTES, value: Value(value), option }
+    }
+
+    #[test]
+    fn what_the_machines_own_firmware_started_comes_first() {
+        let debian = option(&loader(), "debian");
+        let elsewhere = option(&Loader { guid: [7; 16], ..loader() }, "other");
+        // As a firmware makes them itself: over its controllers, with data of its own behind the path.
+        let mut long = option(&loader(), "long");
+        let path = OPTION_HEAD + utf16("long").len();
+        long.splice(path..path, [2, 1, 12, 0, 0xd0, 0x41, 3, 0x0a, 0, 0, 0, 0]);
+        long[4] += 12;
+        long.extend(b"data");
+        let entries = vec![saved(1, long), saved(3, debian.clone()), saved(5, elsewhere), saved(8, debian.clone())];
+        let settings = BootSettings { order: vec![5, 3, 9, 1], entries, ..BootSettings::default() };
+        let given = entries_of(Some(&settings));
+        let told: Vec<(u16, &[u8])> = given.iter().map(|e| (e.number, &e.value[..])).collect();
+        let short = option(&loader(), "long");
+        assert_eq!(told, [(3, &debian[..]), (1, &short), (8, &debian)]);
+        assert!(given[0].says.contains("debian"));
+        let mut variables = empty(0x1000);
+        assert!(add(&mut variables, &given));
+        let order = variable("BootOrder", &[3, 0, 1, 0, 8, 0]);
+        assert!(variables.windows(order.len()).any(|w| w == order));
+        // None that starts from here, and none at all.
+        let none = BootSettings { entries: vec![settings.entries[2].clone()], ..settings.clone() };
+        assert_eq!((entries_of(Some(&none)), entries_of(None)), (vec![], vec![]));
+    }
+
+    fn entries_of(saved: Option<&BootSettings>) -> Vec<Entry> {
+        entries(saved, &report())
     }
 
     /// An empty store of variables of this size.
@@ -200,7 +315,7 @@ mod tests {
     fn an_entry_goes_behind_what_is_there() {
         let mut variables = empty(0x1000);
         assert_eq!(free(&variables), Some(0x64));
-        assert!(add(&mut variables, &loader()));
+        assert!(add(&mut variables, &made()));
         let first = &variables[0x64..];
         assert_eq!((&first[..4], &first[4..8]), (&[0xaa, 0x55, 0x3f, 0][..], &[7, 0, 0, 0][..]));
         assert_eq!(first[60..78], *utf16("Boot0000"));
@@ -210,7 +325,7 @@ mod tests {
         assert_eq!(first[122..130], [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]);
         let second = free(&variables).unwrap();
         assert!(second.is_multiple_of(4) && variables[second..0x1048].iter().all(|b| *b == 0xff));
-        assert!(add(&mut variables, &loader()), "again, behind it");
+        assert!(add(&mut variables, &made()), "again, behind it");
         assert!(free(&variables).unwrap() > second);
     }
 
@@ -224,7 +339,7 @@ mod tests {
         endless[0x64..0x66].copy_from_slice(&START);
         for mut bytes in [Vec::new(), vec![0; 100], vec![0xff; 5000], other, unsigned, endless, empty(0x100)] {
             let before = bytes.clone();
-            assert!(!add(&mut bytes, &loader()));
+            assert!(!add(&mut bytes, &made()));
             assert_eq!(bytes, before);
         }
     }
@@ -247,12 +362,5 @@ mod tests {
         assert_eq!(best(&all[..5]).unwrap(), "/efi/debian/grubx64.efi");
         assert_eq!(best(&[&all[..3], &all[6..]].concat()).unwrap(), "/efi/ubuntu/shimx64.efi");
         assert_eq!(best(&all[..3]), None);
-    }
-
-    #[test]
-    fn only_a_guid_is_one() {
-        for bad in ["", "c12a7328", "c12a7328-f81f-11d2-ba4b-00a0c93ec93", "x12a7328-f81f-11d2-ba4b-00a0c93ec93b"] {
-            assert_eq!(guid(bad), None, "{bad}");
-        }
     }
 }

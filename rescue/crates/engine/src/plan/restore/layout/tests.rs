@@ -74,11 +74,12 @@ fn manifest() -> Manifest {
 
 fn fitted(smallest: u64) -> FittedTable {
     let made = vec![MadeBytes::new(ByteOffset(0), &[7; 512]).unwrap()];
-    FittedTable { sector: SectorSize::B512, smallest: ByteLen(smallest), made, id: "0badcafe".into() }
+    let (id, guids) = ("0badcafe".into(), Vec::new());
+    FittedTable { sector: SectorSize::B512, smallest: ByteLen(smallest), made, id, guids, room: ByteLen::ZERO }
 }
 
 fn of(manifest: &Manifest, size: u64) -> Result<Layout<'_>, String> {
-    Layout::of(manifest, &manifest.disks[0], Some(&fitted(80 * MIB)), ByteLen(size))
+    Layout::of(manifest, &manifest.disks[0], Some(&fitted(80 * MIB)), ByteLen(size), None)
 }
 
 /// Each byte of the disk is of one part, or made, or neither.
