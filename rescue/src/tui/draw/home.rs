@@ -16,6 +16,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+/// Rows from which on more is told than what happened and what to do.
+const ROOMY: usize = 20;
+
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let mut sections: Vec<Section> = run.waiting.iter().map(|waiting| unattended(ui, waiting, columns)).collect();
@@ -129,9 +132,9 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
     // While a rollback is pending, advice about the half-written system would only mislead.
     if !steps::is_unfinished(run) {
         long.extend(at_most(4, paragraph(a.advice.as_str(), Style::new(), 0, columns.min(READABLE))));
-        // Of the first system: that is what a snapshot tells of.
-        if let Some((good, Some((operation, before)))) = steps::back_to(run).filter(|_| !a.is_good() && ui.system == 0)
-        {
+        // Of the first system: that is what a snapshot tells of. Where there is little room, the advice is worth more.
+        let wanted = !a.is_good() && ui.system == 0 && ui.body_height() >= ROOMY;
+        if let Some((good, Some((operation, before)))) = steps::back_to(run).filter(|_| wanted) {
             let says = words::back_to(good, &operation, before);
             long.extend(at_most(3, paragraph(&says, Style::new(), 0, columns.min(READABLE))));
         }
