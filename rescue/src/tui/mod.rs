@@ -10,6 +10,7 @@ pub mod differences;
 pub mod draw;
 pub mod files;
 pub mod front;
+pub mod history;
 pub mod keys;
 pub mod look;
 pub mod prompt;

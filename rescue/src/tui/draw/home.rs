@@ -4,7 +4,7 @@ use super::{READABLE, Section, disk, fit, step_lines};
 use crate::tui::state::Ui;
 use crate::tui::text::{at_most, cut, field, hanging, paragraph};
 use crate::tui::words::Mark;
-use crate::tui::{chain, steps, words};
+use crate::tui::{chain, history, steps, words};
 use model::assessment::{Report, SystemReport};
 use model::boot::LinkState;
 use model::event::{JobKind, Waiting};
@@ -135,7 +135,7 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
         // Of the first system: that is what a snapshot tells of. Where there is little room, the advice is worth more.
         let wanted = !a.is_good() && ui.system == 0 && ui.body_height() >= ROOMY;
         if let Some((good, Some((operation, before)))) = steps::back_to(run).filter(|_| wanted) {
-            let says = words::back_to(good, &operation, before);
+            let says = history::back_to(good, &operation, before);
             long.extend(at_most(3, paragraph(&says, Style::new(), 0, columns.min(READABLE))));
         }
     }
