@@ -106,7 +106,7 @@ fn demo() -> RunState {
     let mut volume = |n: u32, len: u64, content: Content| {
         let extent = Extent::between(at, at + len).unwrap();
         at += len;
-        Volume { path: VolumePath::partition(DiskNo(0), n), extent, content }
+        Volume::on_disk(VolumePath::partition(DiskNo(0), n), extent, content)
     };
     disk.volumes = vec![
         volume(1, 1 << 20, Content::BiosBoot),

@@ -8,6 +8,7 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
         path: path(p),
         saved_as: path(p),
         extent: extent(MIB, 24 * GIB),
+        through: None,
         hardware: hardware(),
         disk_head: digest("head"),
         volume_head: digest(p),

@@ -83,7 +83,7 @@ pub(crate) fn disk() -> Disk {
             .into_iter()
             .zip(places)
             .zip(1..)
-            .map(|((content, extent), n)| Volume { path: VolumePath::partition(DiskNo(0), n), extent, content })
+            .map(|((content, extent), n)| Volume::on_disk(VolumePath::partition(DiskNo(0), n), extent, content))
             .collect(),
     }
 }

@@ -20,8 +20,7 @@ pub(crate) fn locked_run() -> RunState {
 
 pub(crate) fn empty_run() -> RunState {
     let mut disk = disk();
-    disk.volumes =
-        vec![Volume { path: VolumePath::whole(DiskNo(0)), extent: extent(0, 32 * GIB), content: Content::Empty }];
+    disk.volumes = vec![Volume::on_disk(VolumePath::whole(DiskNo(0)), extent(0, 32 * GIB), Content::Empty)];
     disk.table = None;
     let finding = Finding {
         severity: Severity::Damage,
