@@ -107,7 +107,7 @@ pub(crate) fn hostile_run() -> RunState {
     let volume = report.inspection.disks[0].volumes[1].clone();
     report.inspection.disks[0].volumes = vec![volume; 128];
     let disk = report.inspection.disks[0].clone();
-    report.inspection.disks = vec![disk; 20];
+    report.inspection.disks = (0..20).map(|n| Disk { no: DiskNo(n), ..disk.clone() }).collect();
     let store = run.store.as_mut().unwrap();
     for s in &mut store.snapshots {
         s.headline = Some(DisplayText::new(&nasty));
