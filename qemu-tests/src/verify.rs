@@ -285,6 +285,8 @@ fn host_packages() -> Vec<&'static str> {
         "cpio",
         "mount",
         "partclone",
+        "xfsprogs",
+        "mdadm",
         "sqlite3",
         "xz-utils",
         "bsdutils",

@@ -292,7 +292,10 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::Recognised { name, .. } => name.clone(),
         Content::BiosBoot => "boot code".to_owned(),
         Content::Lvm(l) => format!("LVM {}", l.group),
-        Content::Ext(_) | Content::Fat(_) | Content::Swap(_) | Content::Empty | Content::Unknown => v.kind().to_owned(),
+        Content::Md(m) => format!("{} {}", m.level, m.array),
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Swap(_) | Content::Empty | Content::Unknown => {
+            v.kind().to_owned()
+        }
     };
     match system {
         // fstab names swap areas `swap` or `none`.

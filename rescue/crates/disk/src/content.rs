@@ -3,10 +3,10 @@
 mod luks;
 mod signature;
 
-use crate::fs::{FsError, ext4, fat};
+use crate::fs::{FsError, ext4, fat, xfs};
 use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
-use model::inspection::{Content, ExtInfo, Finding, FsKind, Severity};
+use model::inspection::{Content, ExtInfo, Finding, FsKind, Severity, XfsInfo};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::ByteOffset;
@@ -42,6 +42,12 @@ pub fn identify(path: &VolumePath, bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Fin
                 "every byte of it is saved",
             ));
         }
+        Content::Xfs(XfsInfo { not_read: Some(why), .. }) => findings.push(finding(
+            Severity::Note,
+            path,
+            format!("its files are not read: {why}"),
+            "every byte of it is saved",
+        )),
         _ => {}
     }
     (content, findings)
@@ -94,6 +100,18 @@ fn ext_doubt(info: &ExtInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
     Some(format!("its journal could not be read whole ({why}); every byte of it is saved"))
 }
 
+/// The same of an XFS.
+fn xfs_doubt(info: &XfsInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
+    if !info.needs_recovery || info.not_read.is_some() {
+        return None;
+    }
+    let why = match xfs::Xfs::load(bytes.clone()) {
+        Ok(fs) => fs.doubt()?.to_owned(),
+        Err(e) => e.to_string(),
+    };
+    Some(format!("its log could not be read whole ({why}); every byte of it is saved"))
+}
+
 /// Asks every reader. What holds together goes before what only looks like something.
 fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
     let plain = |content| Ok(Probe { content, wrong: None });
@@ -122,6 +140,13 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Ok(None) => {}
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(e) => damaged = damaged.or(Some((FsKind::Vfat, e.to_string()))),
+    }
+    match xfs::identify(bytes) {
+        Ok(Some(info)) => return Ok(Probe { wrong: xfs_doubt(&info, bytes), content: Content::Xfs(info) }),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("xfs"), wrong: Some(why) }),
+        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Xfs, why))),
     }
     if let Some((info, wrong)) = swap::identify(bytes.as_ref())? {
         return Ok(Probe { content: Content::Swap(info), wrong });

@@ -3,9 +3,9 @@
 use crate::{fs, guarded};
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
-use model::inspection::Content;
+use model::inspection::{Content, XfsInfo};
 use model::ports::ReadAt;
-use model::units::{ByteLen, Extent};
+use model::units::{ByteLen, Extent, ExtentSet};
 use std::sync::Arc;
 
 /// Every byte of a volume of `size` bytes, and why.
@@ -18,16 +18,25 @@ pub fn raw(size: ByteLen, why: &str) -> Coverage {
     }
 }
 
+/// What of a volume beneath others is saved with it.
+fn beneath(why: &str, apart: &ExtentSet, size: ByteLen) -> Coverage {
+    let used = apart.gaps(Extent::whole(size));
+    Coverage { method: CaptureMethod::UsedBlocks, why: why.into(), used, state: None }
+}
+
 /// The bytes of a volume that a snapshot is to hold; `bytes` is the volume's window. Whatever is not proven unused is used, and
 /// nothing past the end of the volume is.
 pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
     let size = bytes.size();
     let mut coverage = match content {
-        Content::Ext(_) | Content::Fat(_) => match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
-            Some(Ok(coverage)) => coverage,
-            Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
-            None => raw(size, "its allocation maps do not hold together: captured raw"),
-        },
+        Content::Xfs(XfsInfo { not_read: Some(why), .. }) => raw(size, &format!("xfs, {why}: captured raw")),
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) => {
+            match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
+                Some(Ok(coverage)) => coverage,
+                Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
+                None => raw(size, "its allocation maps do not hold together: captured raw"),
+            }
+        }
         Content::Swap(s) if s.hibernated => raw(size, "swap with a hibernation image in it: captured raw"),
         Content::Swap(s) => Coverage {
             method: CaptureMethod::HeaderOnly,
@@ -37,12 +46,8 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
         },
         Content::Fenced(_) => raw(size, "an unfinished rollback: captured raw"),
         Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),
-        Content::Lvm(l) => Coverage {
-            method: CaptureMethod::UsedBlocks,
-            why: "LVM: what it keeps itself, and volumes that are not read".into(),
-            used: l.apart.gaps(Extent::whole(size)),
-            state: None,
-        },
+        Content::Lvm(l) => beneath("LVM: what it keeps itself, and volumes that are not read", &l.apart, size),
+        Content::Md(m) => beneath("md: what it keeps itself", &m.apart, size),
         Content::Recognised { name, .. } => raw(size, &format!("{name} is not read by this version: captured raw")),
         Content::BiosBoot => raw(size, "boot loader"),
         Content::Empty => raw(size, "nothing known on it: captured raw"),
@@ -56,7 +61,9 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
 pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
     let size = bytes.size();
     let known = match content {
-        Content::Ext(_) | Content::Fat(_) => guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten(),
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) => {
+            guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten()
+        }
         _ => None,
     };
     known.unwrap_or_else(|| Cuts::grid(size))
@@ -66,11 +73,13 @@ pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
 pub fn changes(content: &Content, bytes: Arc<dyn ReadAt>, before: Arc<dyn ReadAt>) -> Changes {
     let size = bytes.size();
     let mut changes = match content {
-        Content::Ext(_) | Content::Fat(_) => match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
-            Some(Ok(changes)) => changes,
-            Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),
-            None => Changes::unknown("its records do not hold together"),
-        },
+        Content::Ext(_) | Content::Xfs(_) | Content::Fat(_) => {
+            match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
+                Some(Ok(changes)) => changes,
+                Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),
+                None => Changes::unknown("its records do not hold together"),
+            }
+        }
         _ => Changes::unknown("nothing keeps a record of what changed on it"),
     };
     changes.same = changes.same.clip(Extent::whole(size));

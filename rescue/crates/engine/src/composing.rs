@@ -405,6 +405,7 @@ fn counted(
 fn used(volume: &Volume) -> ByteLen {
     match &volume.content {
         Content::Ext(e) => ByteLen(e.blocks.saturating_sub(e.free_blocks).saturating_mul(u64::from(e.block_size))),
+        Content::Xfs(x) => ByteLen(x.blocks.saturating_sub(x.free_blocks).saturating_mul(u64::from(x.block_size))),
         _ => volume.extent.len(),
     }
 }

@@ -118,12 +118,13 @@ fn sessions(case: &Case<'_>) -> Vec<Occurrence> {
     let mut all = merged(vec![boots.concat(), alone]);
     let told = |at: UnixMicros| all.iter().any(|o| o.time.is_some_and(|t| near(t.at, at)));
     if let Some(root) = case.root()
-        && root.mounted_at > 0
-        && !told(UnixMicros::from_seconds(root.mounted_at))
+        && let Some((_, mounted_at)) = root.mounts
+        && mounted_at > 0
+        && !told(UnixMicros::from_seconds(mounted_at))
         && (case.started_after_journal() || (all.is_empty() && case.mounted_by_itself()))
     {
         let says = "its root file system was mounted to be written to: a start, of which no other record tells";
-        let time = stamp(UnixMicros::from_seconds(root.mounted_at));
+        let time = stamp(UnixMicros::from_seconds(mounted_at));
         all.push(occurrence(Occurred::Mounted, Some(time), says, "file system", vec![root.id.clone()]));
     }
     all

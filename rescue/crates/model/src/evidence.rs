@@ -162,6 +162,13 @@ pub enum Fact {
         /// `s_mtime`, seconds since 1970.
         mounted_at: i64,
     },
+    /// The log of the XFS of this root.
+    XfsState {
+        /// It does not end with the record of an unmount.
+        needs_recovery: bool,
+        /// The sequence number of its last record, where that can be told.
+        log_head: Option<u64>,
+    },
     /// The newest commit in the file system's journal: last sign of life.
     LastCommit {
         /// Transaction number.

@@ -139,10 +139,12 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => e.kind.name(),
             Content::Fat(_) => "vfat",
+            Content::Xfs(_) => "xfs",
             Content::Swap(_) => "swap",
             Content::Fenced(_) => "fenced",
             Content::Damaged { kind, .. } => kind.name(),
             Content::Lvm(_) => "lvm",
+            Content::Md(_) => "md",
             Content::Recognised { .. } => "other",
             Content::BiosBoot => "bios-boot",
             Content::Empty => "empty",
@@ -155,8 +157,21 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => Some(&e.uuid),
             Content::Fat(f) => Some(&f.volume_id),
+            Content::Xfs(x) => Some(&x.uuid),
             Content::Swap(s) => s.uuid.as_deref(),
             Content::Lvm(l) => Some(&l.uuid),
+            Content::Md(m) => Some(&m.uuid),
+            _ => None,
+        }
+    }
+}
+
+impl Content {
+    /// Of what volumes are made: the bytes that are saved with those, or that none of them has.
+    pub fn apart(&self) -> Option<&ExtentSet> {
+        match self {
+            Self::Lvm(l) => Some(&l.apart),
+            Self::Md(m) => Some(&m.apart),
             _ => None,
         }
     }
@@ -170,6 +185,8 @@ pub enum Content {
     Ext(ExtInfo),
     /// FAT12, FAT16 or FAT32.
     Fat(FatInfo),
+    /// XFS.
+    Xfs(XfsInfo),
     /// Linux swap.
     Swap(SwapInfo),
     /// An unfinished rollback of ours stands here.
@@ -183,7 +200,9 @@ pub enum Content {
     },
     /// Volumes of LVM lie here, of which some are read.
     Lvm(LvmInfo),
-    /// Recognised by its signature, not read: XFS, btrfs, NTFS, LUKS, LVM, md, ...
+    /// A member of an array of md, of which what it holds is read.
+    Md(MdInfo),
+    /// Recognised by its signature, not read: btrfs, NTFS, LUKS, ...
     Recognised {
         /// Its name.
         name: String,
@@ -212,6 +231,8 @@ pub enum FsKind {
     Ext4,
     /// FAT of any width.
     Vfat,
+    /// XFS of version 4 or 5.
+    Xfs,
     /// Linux swap.
     Swap,
 }
@@ -224,6 +245,7 @@ impl FsKind {
             Self::Ext3 => "ext3",
             Self::Ext4 => "ext4",
             Self::Vfat => "vfat",
+            Self::Xfs => "xfs",
             Self::Swap => "swap",
         }
     }
@@ -291,6 +313,33 @@ pub struct FatInfo {
     pub dirty: bool,
 }
 
+/// The superblock and the log of an XFS, as far as others need them (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`). It keeps
+/// no times and no count of its mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XfsInfo {
+    /// `sb_uuid`, lower-case, hyphenated.
+    pub uuid: String,
+    /// `sb_fname`.
+    pub label: DisplayText,
+    /// 4 or 5.
+    pub version: u8,
+    /// Bytes per block.
+    pub block_size: u32,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks free, as the superblock says.
+    pub free_blocks: u64,
+    /// Features of version 5 that are known here, by the names `mkfs.xfs` has for them.
+    pub features: Vec<String>,
+    /// Its log does not end with the record that an unmount writes: it is mounted, or was cut off. Also where that cannot be told.
+    pub needs_recovery: bool,
+    /// The sequence number of the last record in its log (cycle in the upper half, block in the lower), where that can be told. It
+    /// only grows, with every session that wrote.
+    pub log_head: Option<u64>,
+    /// Why this version does not read it: captured raw.
+    pub not_read: Option<DisplayText>,
+}
+
 /// A swap area.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapInfo {
@@ -316,6 +365,25 @@ pub struct LvmInfo {
     /// The number of the group's metadata: it rises with each change.
     pub seqno: u64,
     /// Bytes of it that are saved as volumes of their own, or that no volume has: all else is LVM's own, or of volumes that are not read.
+    pub apart: ExtentSet,
+}
+
+/// A member of an md array (kernel `include/uapi/linux/raid/md_p.h`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MdInfo {
+    /// Its own UUID, or, of format 0.90, the array's and its place in it.
+    pub uuid: String,
+    /// The array's name.
+    pub array: DisplayText,
+    /// The array's UUID.
+    pub array_uuid: String,
+    /// What kind of array: `raid1`.
+    pub level: String,
+    /// Its place in the array.
+    pub role: u32,
+    /// How often the array changed its state: equal in all members that belong together.
+    pub events: u64,
+    /// Bytes of it that are saved as the array.
     pub apart: ExtentSet,
 }
 
@@ -430,11 +498,11 @@ impl Inspection {
         self.disks.iter().flat_map(|d| d.volumes.iter().map(move |v| (d, v))).chain(layered)
     }
 
-    /// Says of volumes that they are physical ones of LVM.
-    pub fn set_physical(&mut self, known: Vec<(VolumePath, LvmInfo)>) {
-        for (path, info) in known {
+    /// Says of volumes what lies on them, now that it is known what they are part of.
+    pub fn set_physical(&mut self, known: Vec<(VolumePath, Content)>) {
+        for (path, content) in known {
             let volumes = self.disks.iter_mut().flat_map(|d| &mut d.volumes);
-            volumes.filter(|v| v.path == path).for_each(|v| v.content = Content::Lvm(info.clone()));
+            volumes.filter(|v| v.path == path).for_each(|v| v.content = content.clone());
         }
     }
 

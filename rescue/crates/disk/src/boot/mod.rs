@@ -161,7 +161,7 @@ impl<'a> Checker<'a> {
     fn fs(&self, volume: &VolumePath) -> Result<Rc<dyn FileSystem>, String> {
         let volume = self.volume(volume).ok_or_else(|| format!("{volume} is not there"))?;
         match &volume.content {
-            Content::Ext(_) | Content::Fat(_) => (self.from.open)(volume).map_err(|e| e.to_string()),
+            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) => (self.from.open)(volume).map_err(|e| e.to_string()),
             _ => Err(format!("what is on {} ({}) is not read", volume.path, volume.kind())),
         }
     }

@@ -104,7 +104,9 @@ impl Checker<'_> {
         let fits = |v: &&Volume| match target {
             "/" => v.path == self.system.root,
             // The one with kernels on it, and nobody's.
-            "/boot" => matches!(v.content, Content::Ext(_)) && !used(v) && self.holds_kernels(&v.path),
+            "/boot" => {
+                matches!(v.content, Content::Ext(_) | Content::Xfs(_)) && !used(v) && self.holds_kernels(&v.path)
+            }
             "/boot/efi" | "/efi" => matches!(v.content, Content::Fat(_)) && esp(v),
             "swap" => matches!(v.content, Content::Swap(_)) && !used(v),
             _ => false,

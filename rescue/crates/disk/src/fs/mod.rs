@@ -5,6 +5,7 @@ pub mod ext4;
 pub mod fat;
 mod losses;
 mod names;
+pub mod xfs;
 
 pub use differences::Two;
 
@@ -123,6 +124,7 @@ pub fn open(content: &Content, bytes: Arc<dyn ReadAt>) -> Result<Box<dyn FileSys
     match content {
         Content::Ext(_) => Ok(Box::new(ext4::Ext4::load(bytes)?)),
         Content::Fat(_) => Ok(Box::new(fat::Fat::load(bytes)?)),
+        Content::Xfs(_) => Ok(Box::new(xfs::Xfs::load(bytes)?)),
         _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
     }
 }

@@ -1,5 +1,6 @@
 //! fstab(5): what is mounted where, and which volume each source means.
 
+use crate::volume::MD;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Inspection, TableKind, Volume};
 use model::text::DisplayText;
@@ -33,6 +34,8 @@ pub(crate) enum Source {
     Node(Option<u32>),
     /// A volume of LVM: its group and itself.
     Lvm(String, String),
+    /// An array of md, by its name.
+    Md(String),
     /// Something on a disk by a name that says nothing here: `/dev/mapper/…`, `/dev/disk/by-id/…`.
     Opaque,
 }
@@ -115,6 +118,11 @@ pub(crate) fn source(spec: &str) -> Option<Source> {
         }
     }
     let name = spec.strip_prefix("/dev/")?;
+    // /dev/md0 and /dev/md/0 are the array that is called 0; /dev/md127 is whatever came first.
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if let Some(array) = name.strip_prefix("md/").or(name.strip_prefix("md").filter(|n| digits(n))) {
+        return Some(Source::Md(array.to_owned()));
+    }
     if let Some((group, volume)) = mapper(name) {
         return Some(Source::Lvm(group, volume));
     }
@@ -187,6 +195,10 @@ pub(crate) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePat
             let named = [group.as_str(), volume.as_str()];
             volumes(inspection, |_, v| v.mapping.is_some() && v.path.layers().iter().map(String::as_str).eq(named))
         }
+        Source::Md(array) => {
+            let named = [MD, array.as_str()];
+            volumes(inspection, |_, v| v.mapping.is_some() && v.path.layers().iter().map(String::as_str).eq(named))
+        }
         Source::Uuid(uuid) => volumes(inspection, |_, v| v.uuid().is_some_and(|u| same(u, uuid))),
         Source::Label(label) => volumes(inspection, |_, v| label_of(&v.content) == Some(label.as_str())),
         Source::PartUuid(id) => volumes(inspection, |i, v| part_uuid(i, v).is_some_and(|p| same(&p, id))),
@@ -217,6 +229,7 @@ fn label_of(content: &Content) -> Option<&str> {
     let label = match content {
         Content::Ext(e) => &e.label,
         Content::Fat(f) => &f.label,
+        Content::Xfs(x) => &x.label,
         Content::Swap(s) => &s.label,
         _ => return None,
     };

@@ -1,4 +1,4 @@
-//! Installed systems: an ext volume with an `/etc` that says so, and the volumes its fstab names.
+//! Installed systems: an ext or XFS volume with an `/etc` that says so, and the volumes its fstab names.
 
 pub(crate) mod fstab;
 mod release;
@@ -21,7 +21,7 @@ const BOOT_SET: [&str; 4] = ["/boot", "/efi", "/usr", "/var"];
 /// What a BIOS boot partition is called in the boot set: it is mounted nowhere.
 pub const BIOS_BOOT: &str = "bios-boot";
 
-/// Finds the installed systems on the ext volumes of an inspection. `volumes` gives the window of a volume.
+/// Finds the installed systems on the ext and XFS volumes of an inspection. `volumes` gives the window of a volume.
 ///
 /// A system is told by its os-release; where that is lost (a crash may leave it empty), by an fstab or passwd beside a `/usr`.
 /// A device name such as `/dev/sda2` is believed only where there is one disk.
@@ -31,7 +31,7 @@ pub fn find(
 ) -> (Vec<System>, Vec<Finding>) {
     let mut systems = Vec::new();
     let mut findings = Vec::new();
-    for (_, volume) in inspection.volumes().filter(|(_, v)| matches!(v.content, Content::Ext(_))) {
+    for (_, volume) in inspection.volumes().filter(|(_, v)| matches!(v.content, Content::Ext(_) | Content::Xfs(_))) {
         let Some(bytes) = volumes(&volume.path) else { continue };
         let looked = guarded(|| look(inspection, volume, bytes, &mut findings))
             .unwrap_or_else(|| Err(FsError::Corrupt("its structures do not hold together".into())));

@@ -27,7 +27,7 @@ pub(crate) fn look_for(scene: &Scene, want: &Want, open: Open<'_>) -> Vec<Eviden
     let origin = |path: Option<Vec<u8>>| Origin { volume: volume.clone(), path: path.map(RawName), range: None };
     let Some(volume) = scene.volumes.iter().find(|v| v.path == *volume) else { return Vec::new() };
     // Damage of the volume itself is told as a finding, once, and not again by every want.
-    if !matches!(volume.content, Content::Ext(_) | Content::Fat(_)) {
+    if !matches!(volume.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_)) {
         return Vec::new();
     }
     let fs = match open(volume) {

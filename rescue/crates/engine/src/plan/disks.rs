@@ -111,8 +111,10 @@ fn uuid(content: &Content) -> Option<&str> {
     match content {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
+        Content::Xfs(x) => Some(&x.uuid),
         Content::Swap(s) => s.uuid.as_deref(),
         Content::Lvm(l) => Some(&l.uuid),
+        Content::Md(m) => Some(&m.uuid),
         _ => None,
     }
 }

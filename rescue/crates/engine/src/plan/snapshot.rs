@@ -181,9 +181,13 @@ fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
 /// What a volume may be compared with by its file system's records, or why with nothing: what a session that was cut off wrote may
 /// be in files whose inodes do not tell.
 fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, &'static str> {
-    let Content::Ext(now) = &volume.content else { return Err("its kind keeps no record of what changed") };
+    let (needs_recovery, sessions) = match &volume.content {
+        Content::Ext(now) => (now.needs_recovery, true),
+        Content::Xfs(now) if now.not_read.is_none() => (now.needs_recovery, false),
+        _ => return Err("its kind keeps no record of what changed"),
+    };
     let (_, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
-    if now.needs_recovery {
+    if needs_recovery {
         return Err("it was not unmounted");
     }
     if same(volume, manifest).is_none() {
@@ -196,6 +200,7 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
     let users: Vec<&SystemReport> = report.systems.iter().filter(|s| s.system.uses(&volume.path)).collect();
     let once = |s: &&SystemReport| s.system.root == volume.path || ran_once(&s.system, &report.inspection, manifest);
     let doubt = match users.as_slice() {
+        _ if !sessions => Some("XFS does not tell one session from several"),
         [] => Some("it belongs to no system that would tell how it was used"),
         all if !all.iter().all(in_order) => Some("it is not certain that the system was shut down in order"),
         all if !all.iter().all(once) => Some("its system did not run just once since"),
@@ -220,6 +225,7 @@ fn ran_once(system: &System, inspection: &Inspection, manifest: &Manifest) -> bo
 pub(crate) fn same<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a SavedVolume> {
     let uuid = |content: &Content| match content {
         Content::Ext(e) => Some(e.uuid.clone()),
+        Content::Xfs(x) => Some(x.uuid.clone()),
         _ => None,
     };
     let is = |v: &&SavedVolume| {
@@ -240,7 +246,8 @@ pub(crate) fn there<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a S
 fn method(content: &Content) -> CaptureMethod {
     match content {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
-        Content::Fat(_) | Content::Lvm(_) => CaptureMethod::UsedBlocks,
+        Content::Fat(_) | Content::Lvm(_) | Content::Md(_) => CaptureMethod::UsedBlocks,
+        Content::Xfs(x) if x.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Swap(s) if !s.hibernated => CaptureMethod::HeaderOnly,
         _ => CaptureMethod::Raw,
     }
@@ -277,8 +284,11 @@ fn choose(
     let known = |what: &str| Ok((method, used(what)));
     let raw = |what: &str| Ok((CaptureMethod::Raw, used(&format!("{what}: every byte is saved"))));
     match &volume.content {
-        Content::Ext(_) | Content::Fat(_) if method == CaptureMethod::UsedBlocks => known(volume.kind()),
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) if method == CaptureMethod::UsedBlocks => {
+            known(volume.kind())
+        }
         Content::Ext(_) => raw("ext4 with features not known here"),
+        Content::Xfs(_) => raw("an XFS of a kind not read here"),
         Content::Swap(s) if s.hibernated => raw("swap with a hibernation image"),
         Content::Swap(_) => known("swap, its header only"),
         Content::BiosBoot if volume.extent.len().0 <= MOST_BIOS_BOOT => raw("the core of a BIOS boot loader"),
@@ -286,7 +296,10 @@ fn choose(
         Content::Lvm(l) if full || carries(volume, inspection, scope) => {
             known(&format!("what LVM keeps itself of group {}", l.group))
         }
-        Content::Lvm(_) => Err("no volume that lies on it is saved"),
+        Content::Md(m) if full || carries(volume, inspection, scope) => {
+            known(&format!("what md keeps itself of array {}", m.array))
+        }
+        Content::Lvm(_) | Content::Md(_) => Err("no volume that lies on it is saved"),
         Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")

@@ -202,7 +202,7 @@ fn files(
         return Ok(FsDifferences { packages, ..FsDifferences::none(ComparedBy::Bytes) });
     }
     match (&b.state.content, &a.state.content) {
-        (Content::Ext(_) | Content::Fat(_), Content::Ext(_) | Content::Fat(_)) => {
+        (Content::Ext(_) | Content::Fat(_) | Content::Xfs(_), Content::Ext(_) | Content::Fat(_) | Content::Xfs(_)) => {
             cx.parser.differences(&b.state, &a.state, asked, going).map_err(|e| e.why)
         }
         (Content::Swap(_), Content::Swap(_)) => Err("it is swap: there are no files on it".into()),

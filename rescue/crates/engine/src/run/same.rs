@@ -134,7 +134,9 @@ impl<'a> Comparing<'a> {
         if coverage.method != saved.method {
             return Ok(Err("its bytes would be chosen otherwise now".to_owned()));
         }
-        let Content::Ext(_) = &volume.content else { return self.bytes(volume, &coverage, saved) };
+        if !matches!(volume.content, Content::Ext(_) | Content::Xfs(_)) {
+            return self.bytes(volume, &coverage, saved);
+        }
         if snapshot::same(volume, self.manifest) != Some(saved) {
             return Ok(Err("it is another file system".to_owned()));
         }

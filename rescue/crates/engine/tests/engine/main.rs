@@ -30,3 +30,4 @@ mod sessions;
 mod sim;
 mod socket;
 mod unattended;
+mod xfs;

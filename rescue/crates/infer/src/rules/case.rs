@@ -31,8 +31,8 @@ pub(crate) struct Root<'a> {
     /// It has a journal: without one `open` is no more than likely.
     pub(crate) has_journal: bool,
     pub(crate) errors: bool,
-    pub(crate) mount_count: u16,
-    pub(crate) mounted_at: i64,
+    /// How often it was mounted, and when last (seconds since 1970); `None` where it keeps neither, as XFS.
+    pub(crate) mounts: Option<(u16, i64)>,
 }
 
 /// A start, as the journal tells it.
@@ -138,8 +138,16 @@ impl<'a> Case<'a> {
                 open: if has_journal { needs_recovery } else { !valid },
                 has_journal,
                 errors,
-                mount_count,
-                mounted_at,
+                mounts: Some((mount_count, mounted_at)),
+            }),
+            // Where the end of its log cannot be told, it is no more than likely that it was in use.
+            Fact::XfsState { needs_recovery, log_head } => Some(Root {
+                id: &e.id,
+                info,
+                open: needs_recovery,
+                has_journal: log_head.is_some(),
+                errors: false,
+                mounts: None,
             }),
             _ => None,
         })
@@ -225,8 +233,8 @@ impl<'a> Case<'a> {
     /// newest start's journal ended.
     pub(crate) fn started_after_journal(&self) -> bool {
         let (Some(root), Some(boot)) = (self.root(), self.newest_boot()) else { return false };
-        self.mounted_by_itself()
-            && UnixMicros::from_seconds(root.mounted_at).0 > boot.last.0.saturating_add(ANOTHER_SESSION)
+        let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > boot.last.0.saturating_add(ANOTHER_SESSION);
+        self.mounted_by_itself() && root.mounts.is_some_and(after)
     }
 
     /// The last mount of the root was a start's: `/` (no initramfs), `/root` (initramfs-tools), `/sysroot` (dracut, systemd).

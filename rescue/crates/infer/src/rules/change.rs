@@ -8,7 +8,7 @@ use model::assessment::Change;
 use model::assessment::Confidence::{Certain, Likely};
 use model::evidence::{EvidenceId, Fact};
 use model::id::VolumePath;
-use model::inspection::{Content, ExtInfo};
+use model::inspection::{Content, ExtInfo, XfsInfo};
 
 type Said = Option<Vote<Change>>;
 
@@ -16,6 +16,8 @@ type Said = Option<Vote<Change>>;
 enum Pair<'a> {
     /// An ext file system in both.
     Ext { path: &'a VolumePath, now: &'a ExtInfo, then: &'a ExtInfo },
+    /// An XFS in both.
+    Xfs { path: &'a VolumePath, now: &'a XfsInfo, then: &'a XfsInfo },
     /// One that has no counters, the same in both.
     NoCounters,
     /// Not there in the snapshot, or something else.
@@ -43,6 +45,7 @@ fn pairs<'a>(case: &Case<'a>) -> Option<Vec<Pair<'a>>> {
         found.push(match (&volume.content, same.map(|s| &s.content)) {
             (Content::Ext(now), Some(Content::Ext(then))) => Pair::Ext { path, now, then },
             (Content::Fat(_), Some(Content::Fat(_))) => Pair::NoCounters,
+            (Content::Xfs(now), Some(Content::Xfs(then))) => Pair::Xfs { path, now, then },
             _ => Pair::NoMatch,
         });
     }
@@ -53,12 +56,14 @@ fn uuid_of(content: &Content) -> Option<&str> {
     match content {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
+        Content::Xfs(x) => Some(&x.uuid),
         _ => None,
     }
 }
 
-fn ext_id(case: &Case<'_>, path: &VolumePath) -> Option<EvidenceId> {
-    let of = |e: &&model::evidence::Evidence| e.origin.volume == *path && matches!(e.fact, Fact::ExtState { .. });
+fn state_id(case: &Case<'_>, path: &VolumePath) -> Option<EvidenceId> {
+    let state = |fact: &Fact| matches!(fact, Fact::ExtState { .. } | Fact::XfsState { .. });
+    let of = |e: &&model::evidence::Evidence| e.origin.volume == *path && state(&e.fact);
     case.evidence.iter().find(of).map(|e| e.id.clone())
 }
 
@@ -75,11 +80,17 @@ fn counters(e: &ExtInfo) -> (i64, i64, u16, u64, Option<u32>, Option<i64>, u64, 
     )
 }
 
+/// Where an XFS stands: the end of its log only goes forwards.
+fn log(x: &XfsInfo) -> (Option<u64>, bool, u64) {
+    (x.log_head, x.needs_recovery, x.free_blocks)
+}
+
 pub(super) fn counters_differ(case: &Case<'_>) -> Said {
     let differing: Vec<EvidenceId> = pairs(case)?
         .iter()
         .filter_map(|p| match p {
-            Pair::Ext { path, now, then } if counters(now) != counters(then) => ext_id(case, path),
+            Pair::Ext { path, now, then } if counters(now) != counters(then) => state_id(case, path),
+            Pair::Xfs { path, now, then } if log(now) != log(then) => state_id(case, path),
             _ => None,
         })
         .collect();
@@ -98,7 +109,16 @@ pub(super) fn counters_equal(case: &Case<'_>) -> Said {
                 if counters(now) != counters(then) || !closed(now) || !closed(then) {
                     return None;
                 }
-                evidence.extend(ext_id(case, path));
+                evidence.extend(state_id(case, path));
+            }
+            // A session that was cut off before it logged anything leaves the log as it was.
+            Pair::Xfs { path, now, then } => {
+                let closed = |x: &XfsInfo| !x.needs_recovery && x.log_head.is_some();
+                if log(now) != log(then) || !closed(now) || !closed(then) {
+                    return None;
+                }
+                confidence = Likely;
+                evidence.extend(state_id(case, path));
             }
             Pair::NoCounters => confidence = Likely,
             Pair::NoMatch => return None,
@@ -118,6 +138,20 @@ mod tests {
     fn said(s: &Scene) -> (Change, Confidence) {
         let f = s.assess().change;
         (f.value, f.confidence)
+    }
+
+    #[test]
+    fn the_log_of_an_xfs_only_goes_forwards() {
+        let mut s = Scene::new();
+        s.xfs(false, Some(7));
+        s.save();
+        assert_eq!(said(&s), (Change::Unchanged, Likely));
+        s.xfs(false, Some(8));
+        assert_eq!(said(&s), (Change::Changed, Certain));
+        s.xfs(true, None);
+        assert_eq!(said(&s), (Change::Changed, Certain));
+        s.save();
+        assert_ne!(said(&s).0, Change::Unchanged, "what is open writes without a trace");
     }
 
     #[test]

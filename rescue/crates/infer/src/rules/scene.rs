@@ -12,7 +12,9 @@ use model::evidence::{
     Stamp,
 };
 use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
-use model::inspection::{Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume};
+use model::inspection::{
+    Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume, XfsInfo,
+};
 use model::ports::UnixMicros;
 use model::snapshot::{MapRoot, SavedVolume};
 use model::text::DisplayText;
@@ -179,6 +181,23 @@ impl Scene {
         if let Content::Ext(info) = &mut self.root {
             change(info);
         }
+        self.rebuild();
+    }
+
+    /// An XFS as the root; the sequence number of the end of its log.
+    pub(crate) fn xfs(&mut self, needs_recovery: bool, log_head: Option<u64>) {
+        self.root = Content::Xfs(XfsInfo {
+            uuid: "3c1f0d8e-55aa-4b6f-8f0e-6b1f2f0a9d11".into(),
+            label: "".into(),
+            version: 5,
+            block_size: 4096,
+            blocks: 1 << 20,
+            free_blocks: 1 << 18,
+            features: vec!["crc".into()],
+            needs_recovery,
+            log_head,
+            not_read: None,
+        });
         self.rebuild();
     }
 

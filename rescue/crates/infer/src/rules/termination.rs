@@ -21,7 +21,7 @@ fn traces(case: &Case<'_>) -> Vec<EvidenceId> {
 /// Never mounted for writing: what its files tell is of another file system, from which they were copied. A check zeroes the
 /// count, but not the time.
 fn never_written(root: &Root<'_>) -> bool {
-    root.mount_count == 0 && root.mounted_at == 0
+    root.mounts == Some((0, 0))
 }
 
 /// A resume image counts only where the root was left open, as hibernation leaves it.
@@ -65,7 +65,7 @@ pub(super) fn only_installed(case: &Case<'_>) -> Said {
     let info = root.info?;
     let installer = !info.last_mounted.as_str().is_empty() && !case.mounted_by_itself();
     // Each start counts one mount; an installer, one or two.
-    let few = root.mount_count <= 2;
+    let few = root.mounts.is_some_and(|(count, _)| count <= 2);
     (!root.open && installer && few && no_start(case)).then(|| Vote::new(Never, Weak, vec![root.id.clone()]))
 }
 
@@ -80,7 +80,9 @@ pub(super) fn stopped_and_closed(case: &Case<'_>) -> Said {
     if never_written(&root) {
         return None;
     }
-    let confidence = if root.has_journal && !case.started_after_journal() { Certain } else { Likely };
+    // Where nothing tells of a mount, a later session that was cut off before it logged anything is not seen.
+    let told = root.mounts.is_some() && !case.started_after_journal();
+    let confidence = if root.has_journal && told { Certain } else { Likely };
     (!root.open).then(|| Vote::new(Clean, confidence, vec![boot.id.clone(), root.id.clone()]))
 }
 
@@ -100,7 +102,7 @@ pub(super) fn on_record_and_closed(case: &Case<'_>) -> Said {
 
 pub(super) fn closed_alone(case: &Case<'_>) -> Said {
     let root = case.root()?;
-    let itself = !root.open && root.mount_count > 0 && case.mounted_by_itself();
+    let itself = !root.open && root.mounts.is_some_and(|(count, _)| count > 0) && case.mounted_by_itself();
     let confidence = if case.looked_for_starts() { Likely } else { Weak };
     (itself && no_start(case)).then(|| Vote::new(Clean, confidence, vec![root.id.clone()]))
 }
@@ -173,6 +175,28 @@ mod tests {
         s.ext(|e| e.needs_recovery = true);
         s.boot(0, 1000, |_| {});
         assert_eq!(ended(&mut s), (Abrupt, Certain, "cut-off".into()));
+    }
+
+    #[test]
+    fn an_xfs_tells_of_its_end_and_of_no_mounts() {
+        let mut s = Scene::new();
+        s.xfs(true, Some(0x1_0000_0040));
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Certain, "cut-off".into()));
+        // A later start that was cut off before it logged anything would leave the same traces.
+        let mut s = Scene::new();
+        s.xfs(false, Some(0x1_0000_0040));
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()));
+        // Where the end of the log cannot be told, nothing is certain.
+        let mut s = Scene::new();
+        s.xfs(true, None);
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+        // It was mounted or not: it does not say.
+        let mut s = Scene::new();
+        s.xfs(false, Some(0x1_0000_0040));
+        assert_ne!(ended(&mut s).0, Never);
     }
 
     #[test]

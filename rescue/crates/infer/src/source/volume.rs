@@ -31,6 +31,17 @@ pub fn volume_facts(inspection: &Inspection, system: &System) -> Vec<Evidence> {
                 };
                 found.push(evidence(&origin, Fact::FatState { dirty: info.dirty }, says, None));
             }
+            Some(Content::Xfs(info)) if info.not_read.is_none() => {
+                let says = match (info.needs_recovery, info.log_head) {
+                    (true, None) => {
+                        "the end of the file system's log cannot be told: it counts as in use and never closed"
+                    }
+                    (true, Some(_)) => "the file system was in use and never closed",
+                    (false, _) => "the file system was closed in order",
+                };
+                let fact = Fact::XfsState { needs_recovery: info.needs_recovery, log_head: info.log_head };
+                found.push(evidence(&origin, fact, says, None));
+            }
             Some(Content::Swap(info)) => {
                 let says = if info.hibernated {
                     "the memory of a hibernated system stands in the swap area"

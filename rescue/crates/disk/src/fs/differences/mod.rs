@@ -12,6 +12,7 @@ pub(super) use walk::{Facts, Pair, Side, Visit};
 
 use super::ext4::Ext4;
 use super::fat::Fat;
+use super::xfs::Xfs;
 use super::{FileSystem, FsError};
 use crate::guarded;
 use by_names::ByNames;
@@ -23,6 +24,9 @@ use model::text::RawName;
 use std::sync::Arc;
 use walk::walk;
 
+const IN_USE: &str = "it was not unmounted: what was being written in files when it was cut off may differ without a trace in \
+                      their records";
+
 /// Two states of a volume, opened.
 pub struct Two {
     before: State,
@@ -32,6 +36,7 @@ pub struct Two {
 enum State {
     Ext(Ext4),
     Fat(Fat),
+    Xfs(Xfs),
 }
 
 impl State {
@@ -39,6 +44,7 @@ impl State {
         match content {
             Content::Ext(_) => Ext4::load(bytes).map(Self::Ext),
             Content::Fat(_) => Fat::load(bytes).map(Self::Fat),
+            Content::Xfs(_) => Xfs::load(bytes).map(Self::Xfs),
             _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
         }
     }
@@ -47,6 +53,7 @@ impl State {
         match self {
             Self::Ext(fs) => fs,
             Self::Fat(fs) => fs,
+            Self::Xfs(fs) => fs,
         }
     }
 
@@ -55,6 +62,7 @@ impl State {
         match self {
             Self::Ext(fs) => fs.doubt(),
             Self::Fat(_) => None,
+            Self::Xfs(fs) => fs.doubt(),
         }
     }
 }
@@ -124,9 +132,7 @@ impl Two {
             match before.pair(after) {
                 Ok(Some(pair)) => {
                     if after.is_in_use() {
-                        let why = "it was not unmounted: what was being written in files when it was cut off may differ \
-                                   without a trace in their records";
-                        gather.unseen(b"", why);
+                        gather.unseen(b"", IN_USE);
                     }
                     walk(&pair, gather);
                     return ComparedBy::Records;
@@ -135,8 +141,16 @@ impl Two {
                 Err(e) => gather.unseen(b"", &format!("its inodes cannot be compared: {e}")),
             }
         }
-        let ext = matches!((&self.before, &self.after), (State::Ext(_), State::Ext(_)));
-        match ByNames::new(self.before(), self.after(), ext) {
+        if let (State::Xfs(before), State::Xfs(after)) = (&self.before, &self.after) {
+            if before.is_untouched(after) {
+                return ComparedBy::Untouched;
+            }
+            if after.is_in_use() {
+                gather.unseen(b"", IN_USE);
+            }
+        }
+        let modes = |state: &State| matches!(state, State::Ext(_) | State::Xfs(_));
+        match ByNames::new(self.before(), self.after(), modes(&self.before) && modes(&self.after)) {
             Ok(pair) => walk(&pair, gather),
             Err(e) => gather.unseen(b"/", &e.to_string()),
         }

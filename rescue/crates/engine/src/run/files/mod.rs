@@ -97,7 +97,11 @@ fn volumes(manifest: &Manifest) -> Vec<ListedVolume> {
 }
 
 fn readable(volume: &SavedVolume) -> bool {
-    matches!(volume.content, Content::Ext(_) | Content::Fat(_))
+    match &volume.content {
+        Content::Ext(_) | Content::Fat(_) => true,
+        Content::Xfs(x) => x.not_read.is_none(),
+        _ => false,
+    }
 }
 
 /// Where the first system in a snapshot has its volumes.

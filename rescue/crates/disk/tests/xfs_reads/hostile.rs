@@ -1,0 +1,170 @@
+//! Images with bytes changed: nothing panics, nothing runs on, nothing takes memory without a bound.
+
+use crate::host::Seeded;
+use crate::tools::fixture;
+use disk::fs::FileSystem;
+use disk::fs::xfs::{Xfs, identify};
+use model::inspection::FileKind;
+use model::ports::{ReadAt, ReadError, check_range};
+use model::units::{ByteLen, ByteOffset, Extent};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// An image in memory with some bytes changed, which counts what is read of it.
+struct Changed {
+    base: Arc<Vec<u8>>,
+    changes: Vec<(usize, u8)>,
+    read: AtomicU64,
+}
+
+impl ReadAt for Changed {
+    fn size(&self) -> ByteLen {
+        ByteLen(self.base.len() as u64)
+    }
+    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
+        check_range(at, buf.len(), self.size())?;
+        let start = usize::try_from(at.0).unwrap();
+        buf.copy_from_slice(&self.base[start..start + buf.len()]);
+        for (place, byte) in &self.changes {
+            if let Some(b) = place.checked_sub(start).and_then(|i| buf.get_mut(i)) {
+                *b = *byte;
+            }
+        }
+        self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Everything a caller does with a file system, on as much of it as is there.
+fn look_everywhere(bytes: &Arc<dyn ReadAt>) {
+    let _ = identify(bytes);
+    let size = bytes.size();
+    let Ok(fs) = Xfs::load(bytes.clone()) else { return };
+    let coverage = fs.coverage();
+    assert!(coverage.used.iter().all(|e| Extent::whole(size).contains(e)), "in use outside the volume");
+    assert!(coverage.used.covers(Extent::between(0, 2048).unwrap()), "the superblock is in use");
+    assert!(fs.cuts().after(0) > 0);
+    let _ = fs.changes(bytes.clone());
+    let _ = fs.losses(&[Extent::between(3 << 20, 4 << 20).unwrap()].into_iter().collect());
+    let mut ahead = vec![Vec::new()];
+    let mut looked = 0;
+    while let Some(path) = ahead.pop() {
+        for entry in fs.read_dir(&path, 50).unwrap_or_default() {
+            looked += 1;
+            if looked > 200 {
+                return;
+            }
+            let path = [&path[..], b"/", &entry.name.0].concat();
+            let _ = fs.find(&path);
+            match entry.kind {
+                FileKind::Directory if path.len() < 200 => ahead.push(path),
+                FileKind::Symlink => {
+                    let _ = fs.read_link(&path);
+                    let _ = fs.open(&path);
+                }
+                FileKind::File => {
+                    if let Ok(Some(file)) = fs.open(&path) {
+                        let len = file.size().0;
+                        for at in [0, len / 2, len.saturating_sub(5000)] {
+                            let part = usize::try_from((len - at).min(70_000)).unwrap();
+                            let _ = file.read_vec(ByteOffset(at), part);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Blocks of 512 bytes that hold something which is not a file's: what a changed byte may lead astray.
+fn structures(base: &[u8]) -> Vec<usize> {
+    let marks: [&[u8]; 12] = [
+        b"XFSB",
+        b"XAGF",
+        b"XAGI",
+        b"AB3B",
+        b"IAB3",
+        b"BMA3",
+        b"XDB3",
+        b"XDD3",
+        b"XARM",
+        b"XSLM",
+        b"IN",
+        &[0xfe, 0xed, 0xba, 0xbe],
+    ];
+    (0..base.len()).step_by(512).filter(|at| marks.iter().any(|mark| base[*at..].starts_with(mark))).collect()
+}
+
+/// Checksums stand in the way of most changes: they are made anew for the block that was changed, by the place where its kind has
+/// them, so that what is behind them is reached.
+fn sealed(base: &[u8], at: usize, changes: &mut Vec<(usize, u8)>) {
+    let (sum, len) = match &base[at..at + 4] {
+        b"XFSB" => (224, 512),
+        b"XAGF" => (216, 512),
+        b"XAGI" => (312, 512),
+        b"AB3B" | b"IAB3" => (52, 4096),
+        b"BMA3" => (64, 4096),
+        b"XDB3" | b"XDD3" => (4, 4096),
+        b"XARM" | b"XSLM" => (12, 4096),
+        _ if base[at..].starts_with(b"IN") => (100, 512),
+        _ => return,
+    };
+    let mut block = base[at..at + len].to_vec();
+    changes
+        .iter()
+        .filter(|(place, _)| (at..at + len).contains(place))
+        .for_each(|(place, byte)| block[place - at] = *byte);
+    block[sum..sum + 4].fill(0);
+    let crc = crc32c::crc32c(&block).to_le_bytes();
+    changes.extend(crc.into_iter().enumerate().map(|(i, byte)| (at + sum + i, byte)));
+}
+
+#[test]
+fn changed_bytes_cost_an_answer_and_nothing_else() {
+    let mut seeded = Seeded(20_261_130);
+    for (name, rounds) in [("v5", 40), ("dirty-v5", 40)] {
+        let bytes = fixture(name);
+        let base = Arc::new(bytes.read_vec(ByteOffset(0), bytes.size().to_usize().unwrap()).unwrap());
+        let places = structures(&base);
+        assert!(places.len() > 100, "{name}");
+        for round in 0..rounds {
+            let mut changes = Vec::new();
+            for _ in 0..=round % 3 {
+                let block = places[usize::try_from(seeded.below(places.len() as u64)).unwrap()];
+                for _ in 0..=seeded.below(4) {
+                    let within = usize::try_from(seeded.below(if round % 2 == 0 { 200 } else { 512 })).unwrap();
+                    changes.push((block + within, seeded.byte()));
+                }
+                sealed(&base, block, &mut changes);
+            }
+            let changed = Arc::new(Changed { base: base.clone(), changes, read: AtomicU64::new(0) });
+            let began = Instant::now();
+            look_everywhere(&(changed.clone() as Arc<dyn ReadAt>));
+            let read = changed.read.load(Ordering::Relaxed);
+            assert!(read < 2 << 30, "{name}, round {round}: {read} bytes were read");
+            assert!(began.elapsed() < Duration::from_secs(60), "{name}, round {round}");
+        }
+    }
+}
+
+/// A block that names itself as its child, in every tree there is.
+#[test]
+fn trees_that_bite_their_tails_end() {
+    let bytes = fixture("v5");
+    let base = bytes.read_vec(ByteOffset(0), bytes.size().to_usize().unwrap()).unwrap();
+    for magic in [b"AB3B", b"IAB3"] {
+        for at in (0..base.len()).step_by(4096).filter(|at| base[*at..].starts_with(magic)) {
+            let mut base = base.clone();
+            let own = u32::try_from(at / 4096 % 4096).unwrap().to_be_bytes();
+            // Level 1, one entry, every pointer to itself.
+            base[at + 4..at + 8].copy_from_slice(&[0, 1, 0, 1]);
+            base[at + 56..at + 4096].chunks_exact_mut(4).for_each(|p| p.copy_from_slice(&own));
+            let mut changes = Vec::new();
+            sealed(&base, at, &mut changes);
+            changes.into_iter().for_each(|(place, byte)| base[place] = byte);
+            look_everywhere(&(Arc::new(base) as Arc<dyn ReadAt>));
+        }
+    }
+}

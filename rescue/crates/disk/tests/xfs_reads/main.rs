@@ -1,0 +1,14 @@
+//! The XFS reader against xfsprogs and the kernel: trees, free space, logs, hostile bytes.
+
+// A failed step is a failed test.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../host/mod.rs"]
+mod host;
+
+mod fixtures;
+mod hostile;
+mod made;
+mod sessions;
+mod system;
+mod tools;
