@@ -201,8 +201,6 @@ fn everything_else() {
         (Source::Fstab, "/etc/fstab", b"UUID=1 / ext4 defaults 0 1\n".to_vec()),
         (Source::GrubEnvironment, "/boot/grub/grubenv", include_bytes!("fixtures/grubenv-recordfail").to_vec()),
         (Source::Pstore, "/var/lib/systemd/pstore/179604296/dmesg.txt", words),
-        (Source::GrubEnvironment, "/boot/grub/grubenv", include_bytes!("fixtures/grubenv-recordfail").to_vec()),
-        (Source::Pstore, "/var/lib/systemd/pstore/179604296/dmesg.txt", words),
         (Source::GrubConfig, "/boot/grub/grub.cfg", b"menuentry x {\n}\n".to_vec()),
     ];
     for (source, path, good) in &samples {
