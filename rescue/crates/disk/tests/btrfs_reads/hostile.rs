@@ -9,7 +9,7 @@ use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::time::{Duration, Instant};
 
-const CASES: u64 = 25;
+const CASES: u64 = 16;
 
 /// Tree blocks of an image, and how long they are.
 fn blocks(image: &Image) -> (Vec<u64>, usize) {
