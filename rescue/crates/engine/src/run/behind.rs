@@ -29,7 +29,7 @@ pub(crate) fn wanted(cx: &Context<'_>, volume: &VolumeRollback) -> Result<Option
     Ok(is_superblock(&bytes).then_some(bytes))
 }
 
-/// Takes away the superblock of a btrfs that stands on a volume, or straight on a disk. On return that survives a power cut. Returns how much was written.
+/// Takes away the superblock of a btrfs that stands on a volume. On return that survives a power cut. Returns how much was written.
 pub(crate) fn hide(lease: &mut dyn WriteLease, path: &VolumePath) -> Result<u64, Stop> {
     let mut now = vec![0; len()];
     if first_superblock().end().0 > lease.size().0 {
