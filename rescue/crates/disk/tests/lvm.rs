@@ -1,4 +1,5 @@
 //! LVM, against what LVM itself says of volumes that it made (`fixtures/lvm.sh`).
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod host;
 

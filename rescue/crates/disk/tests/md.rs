@@ -1,4 +1,5 @@
 //! md: superblocks as the kernel lays them out, made here and judged by mdadm; and how the bytes of arrays lie on their members.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod host;
 
