@@ -8,6 +8,7 @@ mod host;
 
 mod fixtures;
 mod hostile;
+mod losses;
 mod made;
 mod sessions;
 mod system;
