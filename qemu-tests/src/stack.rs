@@ -170,7 +170,7 @@ fn install(stack: Stack, tools: &Path, image: &Path, dir: &Path) -> Result<()> {
     let mut commands = stack.make();
     commands.push(format!("mkdir /mnt/boot && mke2fs -q -t ext4 -U {BOOT_UUID} {BOOT} && mount {BOOT} /mnt/boot"));
     // What is mounted elsewhere, the new disk too, is left out.
-    commands.push("cp -ax / /mnt".to_owned());
+    commands.push("tar -C / --one-file-system --xattrs -cf - . | tar -C /mnt --xattrs -xpf -".to_owned());
     commands.push(format!(
         "printf '{}\\nUUID={BOOT_UUID} /boot ext4 defaults 0 2\\n' >/mnt/etc/fstab && cat /mnt/etc/fstab",
         stack.fstab()

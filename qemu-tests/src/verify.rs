@@ -80,6 +80,11 @@ const STEPS: &[Step] = &[
         Runs::Machine,
     ),
     long(
+        "grow",
+        "a real Debian goes onto a larger disk, grows over all of it in the rescue, and starts from there",
+        Runs::Machine,
+    ),
+    long(
         "stacks",
         "a real Debian on XFS, btrfs, LVM, and LVM in LUKS comes back by keystrokes each time",
         Runs::Machine,

@@ -400,7 +400,7 @@ fn an_empty_disk_can_be_filled() {
     let bare = |no, content| Disk {
         no: DiskNo(no),
         table: None,
-        volumes: vec![Volume { path: VolumePath::whole(DiskNo(no)), extent: Extent::whole(ByteLen(1 << 30)), content }],
+        volumes: vec![Volume::on_disk(VolumePath::whole(DiskNo(no)), Extent::whole(ByteLen(1 << 30)), content)],
         ..disk()
     };
     let empty = |no| bare(no, Content::Empty);

@@ -73,7 +73,7 @@ pub(super) fn report(run: &RunState, report: &Report, explain: bool, all: bool) 
     for d in &i.disks {
         let h = &d.hardware;
         line_of(&mut out, format_args!("{}  {} {}, {}", d.no, h.size, h.model, h.transport));
-        for v in &d.volumes {
+        for v in i.volumes_of(d) {
             let (what, size) = (words::volume(i, v), v.extent.len().to_string());
             line_of(
                 &mut out,
@@ -335,7 +335,7 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
         paragraph(&mut out, "warning: ", w.as_str());
     }
     if losses && p.is_usable() {
-        for said in crate::tui::differences::losses(question.losses.as_ref()) {
+        for said in crate::tui::differences::losses(p, question.losses.as_ref()) {
             paragraph(&mut out, &said.head, &said.text);
         }
     }

@@ -102,7 +102,7 @@ fn disk(inspection: &Inspection, d: &Disk) -> Value {
         "removable": h.removable,
         "shown_as": h.shown_as,
         "table": table,
-        "volumes": d.volumes.iter().map(|v| volume(inspection, v)).collect::<Vec<_>>(),
+        "volumes": inspection.volumes_of(d).map(|v| volume(inspection, v)).collect::<Vec<_>>(),
     })
 }
 
@@ -115,8 +115,9 @@ fn volume(inspection: &Inspection, v: &Volume) -> Value {
     });
     json!({
         "volume": v.path,
-        "start": v.extent.start(),
+        "start": v.mapping.is_none().then(|| v.extent.start()),
         "size": v.extent.len(),
+        "lies_on": v.mapping.as_ref().map(|m| m.beneath.iter().map(|b| &b.path).collect::<Vec<_>>()),
         "fs": v.kind(),
         "uuid": v.uuid(),
         "mount": mount,
@@ -462,7 +463,8 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
     };
     let volumes = p.volumes.iter().map(|v| {
         json!({
-            "volume": v.path, "saved_as": v.saved_as, "start": v.extent.start(), "size": v.extent.len(),
+            "volume": v.path, "saved_as": v.saved_as,
+            "start": (!v.path.is_layered()).then(|| v.extent.start()), "size": v.extent.len(),
             "says": v.says, "at_most": v.at_most,
         })
     });

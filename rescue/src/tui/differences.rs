@@ -6,6 +6,7 @@ use model::differences::{
     ComparedBy, Counts, Difference, Differences, FileChange, FsDifferences, Group, Losses, PackageChange,
     PackageDifference, PackageDifferences, Place, VolumeDifferences, grouped,
 };
+use model::plan::{Action, RollbackPlan};
 use model::text::RawName;
 use model::units::ByteLen;
 
@@ -200,8 +201,11 @@ fn line(head: impl Into<String>, text: impl Into<String>) -> Said {
     Said { head: head.into(), text: text.into(), strong: false }
 }
 
-/// What going back loses; what is being worked out, or could not be, is said too.
-pub fn losses(losses: Option<&Losses>) -> Vec<Said> {
+/// What a plan loses; what is being worked out, or could not be, is said too. Of one that goes back to nothing it is known by itself.
+pub fn losses(plan: &RollbackPlan, losses: Option<&Losses>) -> Vec<Said> {
+    if let Some(says) = known_loss(plan) {
+        return vec![heading(format!("What you would lose: {says}."))];
+    }
     let Some(losses) = losses else {
         return vec![heading("What you would lose: being worked out; you need not wait for it.")];
     };
@@ -215,6 +219,22 @@ pub fn losses(losses: Option<&Losses>) -> Vec<Said> {
         out.push(line("", format!("It takes about {span}; longer where the store is slow.")));
     }
     out
+}
+
+/// What a plan loses, where that needs no comparison: without a full stop.
+pub(super) fn known_loss(plan: &RollbackPlan) -> Option<String> {
+    let names = |lost: bool| -> Vec<String> {
+        plan.disks.iter().filter(|d| d.lost == lost).map(|d| d.disk.to_string()).collect()
+    };
+    match plan.action {
+        Action::Put => Some("what is there now in the place of what is put; nothing else changes".into()),
+        Action::Restore { .. } if names(true).is_empty() => {
+            Some(format!("nothing; {} holds nothing", names(false).join(" and ")))
+        }
+        Action::Restore { .. } => Some(format!("all that {} holds, for good", names(true).join(" and "))),
+        Action::Resume { .. } if !plan.disks.is_empty() => Some("nothing that is not lost already".into()),
+        _ => None,
+    }
 }
 
 fn lost(d: &Differences) -> Vec<Said> {

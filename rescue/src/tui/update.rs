@@ -5,7 +5,7 @@
 
 use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
-use super::{changes, draw, files, prompt, reading, words};
+use super::{changes, differences, draw, files, prompt, reading, words};
 use model::command::{Command, Passphrase, PowerAction};
 use model::event::{JobKind, Outcome, Question};
 use model::id::SnapRef;
@@ -410,6 +410,9 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Key::Enter => ui.note = Some("This plan cannot be carried out; see the checks. Press Esc to leave.".into()),
         Key::Tab => match question.losses.as_ref().map(|losses| losses.differences.is_ok()) {
             Some(true) => changes::open(ui, true),
+            Some(false) if differences::known_loss(&question.plan).is_some() => {
+                ui.note = Some("What would be lost stands in the plan.".into());
+            }
             Some(false) => ui.note = Some("What would be lost could not be told.".into()),
             None if question.plan.action == plan::Action::Repair => {
                 ui.note = Some("It writes what is listed above, and nothing else.".into());

@@ -343,6 +343,7 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::Damaged { kind, .. } => format!("DAMAGED {}", kind.name()),
         Content::Recognised { name, .. } => name.clone(),
         Content::BiosBoot => "boot code".to_owned(),
+        Content::Lvm(l) => format!("LVM {}", l.group),
         Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Swap(_) | Content::Empty | Content::Unknown => {
             v.kind().to_owned()
         }

@@ -119,7 +119,7 @@ pub(crate) fn disk() -> Disk {
             .into_iter()
             .zip(places)
             .zip(1..)
-            .map(|((content, extent), n)| Volume { path: VolumePath::partition(DiskNo(0), n), extent, content })
+            .map(|((content, extent), n)| Volume::on_disk(VolumePath::partition(DiskNo(0), n), extent, content))
             .collect(),
     }
 }
@@ -346,8 +346,7 @@ pub(crate) fn locked_run() -> RunState {
 
 pub(crate) fn empty_run() -> RunState {
     let mut disk = disk();
-    disk.volumes =
-        vec![Volume { path: VolumePath::whole(DiskNo(0)), extent: extent(0, 32 * GIB), content: Content::Empty }];
+    disk.volumes = vec![Volume::on_disk(VolumePath::whole(DiskNo(0)), extent(0, 32 * GIB), Content::Empty)];
     disk.table = None;
     let finding = Finding {
         severity: Severity::Damage,
@@ -456,6 +455,7 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
         path: path(p),
         saved_as: path(p),
         extent: extent(MIB, 24 * GIB),
+        through: None,
         hardware: hardware(),
         disk_head: digest("head"),
         volume_head: digest(p),

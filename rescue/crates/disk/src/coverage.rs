@@ -40,6 +40,12 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
         },
         Content::Fenced(_) => raw(size, "an unfinished rollback: captured raw"),
         Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),
+        Content::Lvm(l) => Coverage {
+            method: CaptureMethod::UsedBlocks,
+            why: "LVM: what it keeps itself, and volumes that are not read".into(),
+            used: l.apart.gaps(Extent::whole(size)),
+            state: None,
+        },
         Content::Recognised { name, .. } => raw(size, &format!("{name} is not read by this version: captured raw")),
         Content::BiosBoot => raw(size, "boot loader"),
         Content::Empty => raw(size, "nothing known on it: captured raw"),

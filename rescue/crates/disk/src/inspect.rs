@@ -1,6 +1,6 @@
 //! A look at disks: the steps composed.
 
-use crate::{content, finding, system, table};
+use crate::{content, finding, system, table, volume};
 use model::id::{Digest, VolumePath};
 use model::inspection::{Disk, Finding, Inspection, Severity, Volume};
 use model::ports::{DiskSource, HEAD_LEN, ReadAt, Window};
@@ -14,15 +14,28 @@ pub fn inspect(disks: &[DiskSource]) -> Inspection {
         let disk = look(source, &mut inspection.findings);
         inspection.disks.push(disk);
     }
-    let window = |path: &VolumePath| -> Option<Arc<dyn ReadAt>> {
-        let extent = inspection.volume(path)?.extent;
-        let source = disks.iter().find(|d| d.no == path.disk())?;
-        Some(Arc::new(Window::new(source.bytes.clone(), extent).ok()?))
-    };
+    layer(disks, &mut inspection);
+    let window = |path: &VolumePath| volume::bytes(disks, inspection.volume(path)?);
     let (systems, findings) = system::find(&inspection, &window);
     inspection.systems = systems;
     inspection.findings.extend(findings);
     inspection
+}
+
+/// Adds what layers make of the volumes on the disks.
+fn layer(disks: &[DiskSource], inspection: &mut Inspection) {
+    let layers = volume::layers(inspection, &|path| volume::bytes(disks, inspection.volume(path)?));
+    inspection.findings.extend(layers.findings);
+    inspection.set_physical(layers.physical);
+    for (path, mapping) in layers.volumes {
+        let Some(mut volume) = Volume::mapped(path, mapping) else { continue };
+        if let Some(bytes) = volume::bytes(disks, &volume) {
+            let (content, found) = content::identify(&volume.path, &bytes);
+            volume.content = content;
+            inspection.findings.extend(found);
+            inspection.layered.push(volume);
+        }
+    }
 }
 
 fn look(source: &DiskSource, findings: &mut Vec<Finding>) -> Disk {
@@ -31,7 +44,7 @@ fn look(source: &DiskSource, findings: &mut Vec<Finding>) -> Disk {
     let mut volumes = Vec::new();
     for (path, extent, said) in reading.volumes {
         let content = said.unwrap_or_else(|| identify(source, &path, extent, findings));
-        volumes.push(Volume { path, extent, content });
+        volumes.push(Volume::on_disk(path, extent, content));
     }
     Disk {
         no: source.no,

@@ -19,6 +19,7 @@ pub mod load_option;
 pub mod swap;
 pub mod system;
 pub mod table;
+pub mod volume;
 
 pub use inspect::inspect;
 

@@ -14,7 +14,7 @@ use model::event::{Happening, Outcome, Question};
 use model::id::{Digest, PlanId, SnapRef};
 use model::inspection::{Content, Volume};
 use model::plan::{Action, RollbackPlan, VolumeRollback};
-use model::ports::{ReadAt, Window};
+use model::ports::ReadAt;
 use model::snapshot::Manifest;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -133,8 +133,7 @@ fn differences(cx: &Context<'_>, planned: Planned<'_>, going: &dyn Fn() -> bool)
 fn pace(cx: &Context<'_>, plan: &RollbackPlan, manifest: &Manifest, going: &dyn Fn() -> bool) -> Option<u64> {
     let largest = plan.volumes.iter().max_by_key(|v| v.at_most)?;
     let saved = manifest.volumes.iter().find(|v| v.path == largest.saved_as)?;
-    let source = cx.devices.disks().into_iter().find(|d| d.no == largest.path.disk())?;
-    let bytes = Window::new(source.bytes, largest.extent).ok()?;
+    let bytes = disk::volume::bytes(&cx.devices.disks(), &largest.volume())?;
     let size = saved.extent.len().0;
     let began = cx.clock.monotonic();
     let mut read = 0;

@@ -25,7 +25,6 @@ use model::files::{Attributes, FileId, FilePath, Named};
 use model::id::{Digest, DiskNo, NodeId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::{Action, Check, ComposedPath, Composition, RollbackPlan, UndoReads};
-use model::ports::Window;
 use model::snapshot::{Cost, FORMAT, Manifest, MapRoot, Purpose, Receipt, SavedDisk, SavedVolume};
 use model::text::{DisplayText, RawName};
 use model::units::{ByteLen, ExtentSet};
@@ -334,7 +333,7 @@ fn taken(
         // The file system that was saved, wherever it is now, or else what is in its place.
         Some(_) => {
             let uuid = |v: &Volume| v.uuid().map(str::to_owned);
-            let then = Volume { path: from.clone(), extent: saved.extent, content: saved.content.clone() };
+            let then = saved.volume();
             let all = || inspection.volumes().map(|(_, v)| v);
             let found = all().find(|v| uuid(v).is_some() && uuid(v) == uuid(&then)).or(all().find(|v| v.path == from));
             (found.ok_or_else(|| format!("{from} is not here"))?, &there.0[..])
@@ -345,7 +344,7 @@ fn taken(
     let from_names = names(&there.0).ok_or("a whole volume is put nowhere: name what is in it")?;
     let bytes = Saved::new(cx.store.clone(), saved.map, saved.extent.len());
     let fs = SavedFs { map: saved.map, content: saved.content.clone(), bytes: Arc::new(bytes) };
-    let then = Volume { path: from.clone(), extent: saved.extent, content: saved.content.clone() };
+    let then = saved.volume();
     let (files, bytes, counted) = counted(cx, &fs, &from_names, (&then, true))?;
     let shown = if at.volume.is_some() { path(&to) } else { at.path.clone() };
     let piece = Piece { to: (volume.path.clone(), to), from: (from, from_names) };
@@ -361,12 +360,11 @@ fn why(stop: Stop) -> String {
 
 /// A volume as it is now, to be asked about its files.
 fn now(cx: &Context<'_>, volume: &Volume) -> Option<SavedFs> {
-    let source = cx.devices.disks().into_iter().find(|d| d.no == volume.path.disk())?;
-    let bytes = Window::new(source.bytes, volume.extent).ok()?;
+    let bytes = disk::volume::bytes(&cx.devices.disks(), volume)?;
     // It is in no map, and is another one at each look.
     let name = Digest::of(format!("{} now {:?}", volume.path, cx.clock.monotonic()).as_bytes());
     let map = MapRoot { node: NodeId(name), height: 0, content: name };
-    Some(SavedFs { map, content: volume.content.clone(), bytes: Arc::new(bytes) })
+    Some(SavedFs { map, content: volume.content.clone(), bytes })
 }
 
 /// What stands at a place, counted: how many names, how many bytes, and whether that is all. Directories lead there, no link; it may be
@@ -473,6 +471,7 @@ fn present(
         Some(SavedVolume {
             path: path.clone(),
             extent: volume.extent,
+            mapping: volume.mapping.clone(),
             content: volume.content.clone(),
             method: CaptureMethod::UsedBlocks,
             why: "with what is put there".into(),

@@ -23,7 +23,7 @@ use model::event::{Happening, Outcome, Progress, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
-use model::ports::{ReadAt, Window};
+use model::ports::ReadAt;
 use model::proof::Trial;
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::{DisplayText, RawName};
@@ -447,15 +447,19 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
         let (Some(source), Some(disk)) = (sources.iter().find(|s| s.no == no), report.inspection.disk(no)) else {
             continue;
         };
-        for volume in &disk.volumes {
+        let layered = report.inspection.layered.iter().filter(|v| v.path.disk() == no);
+        for volume in disk.volumes.iter().chain(layered) {
             let len = VOLUME_HEAD.0.min(volume.extent.len().0);
-            let head = Window::new(source.bytes.clone(), volume.extent)
-                .and_then(|w| w.read_vec(model::units::ByteOffset(0), usize::try_from(len).unwrap_or(0)));
+            let head = disk::volume::bytes(&sources, volume)
+                .and_then(|bytes| bytes.read_vec(model::units::ByteOffset(0), usize::try_from(len).unwrap_or(0)).ok());
             // A volume that cannot be read has no digest: its plan is refused when its lease reads it again.
-            if let Ok(head) = head {
+            if let Some(head) = head {
                 facts.heads.insert(volume.path.clone(), Digest::of(&head));
             }
-            let holders = cx.devices.holders(no, volume.extent);
+            let holders = match &volume.mapping {
+                None => cx.devices.holders(no, volume.extent),
+                Some(m) => m.beneath.iter().flat_map(|b| cx.devices.holders(b.path.disk(), b.extent)).collect(),
+            };
             if !holders.is_empty() {
                 facts.holders.insert(volume.path.clone(), holders);
             }

@@ -131,8 +131,7 @@ fn a_refused_record_is_no_death() {
     }
     assert_eq!(child.process_id(), process, "the same process answered all of it");
     // A range outside the disk is refused by the process, and by this one where the process does not.
-    let volume =
-        Volume { path: "d0".parse().unwrap(), extent: Extent::between(0, 1 << 40).unwrap(), content: Content::Unknown };
+    let volume = Volume::on_disk("d0".parse().unwrap(), Extent::between(0, 1 << 40).unwrap(), Content::Unknown);
     assert!(child.coverage(&volume).is_err());
 }
 

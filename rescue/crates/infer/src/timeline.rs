@@ -40,7 +40,7 @@ pub fn timeline(system: &System, inspection: &Inspection, evidence: &[Evidence])
         PackageManager::Apk,
     ];
     streams.extend(managers.map(|manager| operations(evidence, manager)));
-    streams.extend([dpkg_log(evidence), rpm_alone(evidence), last_signs(&case)]);
+    streams.extend([dpkg_log(evidence), rpm_alone(evidence), deaths(evidence), last_signs(&case)]);
     let mut all = merged(streams);
     all.reverse();
     all.truncate(MOST);
@@ -282,6 +282,19 @@ fn rpm_alone(evidence: &[Evidence]) -> Vec<Occurrence> {
     all
 }
 
+/// Kernels whose last words were kept, oldest first.
+fn deaths(evidence: &[Evidence]) -> Vec<Occurrence> {
+    let died = |e: &Evidence| match &e.fact {
+        Fact::KernelDied { line } => {
+            Some(occurrence(Occurred::Fault, e.time, &format!("the kernel died: {line}"), "pstore", vec![e.id.clone()]))
+        }
+        _ => None,
+    };
+    let mut all: Vec<Occurrence> = evidence.iter().filter_map(died).collect();
+    all.sort_by_key(|o| o.time.map(|t| t.at));
+    all
+}
+
 /// The newest change in the root's own journal, where the newest session has no end.
 fn last_signs(case: &Case<'_>) -> Vec<Occurrence> {
     if case.newest_boot().is_some_and(|b| b.stopped) {
@@ -442,6 +455,20 @@ mod tests {
         assert_eq!(told(&s)[0], "0 pacman -Syu: ended (p0, p1, p2, p3 and 26 more) [pacman's log]");
         assert_eq!(told(&s)[1].split(' ').next(), Some("-1"));
         assert_eq!(told(&s).len(), MOST);
+    }
+
+    #[test]
+    fn a_kernel_that_died_stands_where_it_did() {
+        let mut s = Scene::new();
+        s.boot(1, 1000, |b| b.last(BEGIN + 1500));
+        s.boot(0, 3000, |b| b.stop(EndKind::Poweroff));
+        let fact = Fact::KernelDied { line: "Kernel panic - not syncing: Fatal exception".into() };
+        let time = stamp(UnixMicros::from_seconds(BEGIN + 1510));
+        s.facts.push(evidence(&at("/var/lib/systemd/pstore/179604296/dmesg.txt"), fact, "", Some(time)));
+        let all = told(&s);
+        let died =
+            all.iter().position(|l| l == "1510 the kernel died: Kernel panic - not syncing: Fatal exception [pstore]");
+        assert_eq!(died, Some(2), "{all:?}");
     }
 
     #[test]

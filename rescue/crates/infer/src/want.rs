@@ -69,6 +69,8 @@ pub enum Source {
     GrubConfig,
     /// What GRUB keeps from one start to the next.
     GrubEnvironment,
+    /// A kernel's last words, as they were kept for the next start.
+    Pstore,
     /// A directory of boot loaders on the ESP (listing).
     EspLoaders,
 }
@@ -124,6 +126,9 @@ pub(crate) const JOURNAL_READS: u64 = 96 << 20;
 /// Bytes at the end of wtmp that are read.
 pub(crate) const WTMP_TAIL: u64 = 4 << 20;
 
+/// Bytes of a kernel's last words that are looked through: it keeps some tens of KiB.
+pub(crate) const LAST_WORDS: u64 = 64 << 10;
+
 const fn read(source: Source, pattern: &'static str, most_bytes: u64) -> Want {
     Want { source, pattern, look: Look::Read { most_bytes, from_end: false }, most: 1 }
 }
@@ -177,6 +182,8 @@ static WANTS: &[Want] = &[
     tail(Source::TextLog, "/var/log/apt/term.log", LOG_TAIL),
     tail(Source::TextLog, "/var/log/syslog", LOG_TAIL),
     tail(Source::TextLog, "/var/log/kern.log", LOG_TAIL),
+    several(tail(Source::Pstore, "/var/lib/systemd/pstore/*/dmesg.txt", LAST_WORDS), 4),
+    several(tail(Source::Pstore, "/var/lib/systemd/pstore/*/*/dmesg.txt", LAST_WORDS), 4),
     list(Source::Leftovers, "/var/lib/dpkg/tmp.ci", 256),
     list(Source::Leftovers, "/usr/bin", 20_000),
     list(Source::Leftovers, "/usr/sbin", 20_000),

@@ -185,7 +185,8 @@ fn everything_else() {
         Error: Sub-process\nEnd-Date: 2026-11-22  21:00:09\n\n";
     let log = "2026-11-22 21:03:10 status installed x:amd64 1\n2026-11-22 21:03:11 startup packages configure\n";
     let elf = [&b"\x7fELF\x02\x01\x01"[..], &[7; 200]].concat();
-    let samples: [(Source, &str, Vec<u8>); 13] = [
+    let words = zstd::bulk::decompress(include_bytes!("fixtures/pstore-dmesg.txt.zst"), 1 << 20).unwrap();
+    let samples: [(Source, &str, Vec<u8>); 15] = [
         (Source::Wtmp, "/var/log/wtmp", wtmp()),
         (Source::MachineId, "/etc/machine-id", b"0123456789abcdef0123456789abcdef\n".to_vec()),
         (Source::DpkgStatus, "/var/lib/dpkg/status", status.repeat(20).into_bytes()),
@@ -198,6 +199,8 @@ fn everything_else() {
         (Source::Init, "/sbin/init", elf.clone()),
         (Source::Libc, "/usr/lib/x86_64-linux-gnu/libc.so.6", elf),
         (Source::Fstab, "/etc/fstab", b"UUID=1 / ext4 defaults 0 1\n".to_vec()),
+        (Source::GrubEnvironment, "/boot/grub/grubenv", include_bytes!("fixtures/grubenv-recordfail").to_vec()),
+        (Source::Pstore, "/var/lib/systemd/pstore/179604296/dmesg.txt", words),
         (Source::GrubConfig, "/boot/grub/grub.cfg", b"menuentry x {\n}\n".to_vec()),
     ];
     for (source, path, good) in &samples {

@@ -314,6 +314,11 @@ pub enum Fact {
         /// Which kind of firmware comes by it.
         way: Way,
     },
+    /// A kernel died, and what it said was kept for the next start.
+    KernelDied {
+        /// The line that says why.
+        line: DisplayText,
+    },
     /// The boot loader noted that it started a kernel, and the system did not confirm since that it came up.
     StartNotConfirmed,
     /// A source that was looked for and gave nothing; `unknown` must be able to say what was looked at.

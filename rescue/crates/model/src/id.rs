@@ -177,43 +177,89 @@ impl fmt::Display for DiskNo {
     }
 }
 
-/// A volume by path: `d0` (a file system straight on the disk), `d0/p3`. Layers add components later (`d0/p3/luks/vg0/root`).
+/// Most components above a partition, and the longest of them: LVM names have at most 127 bytes.
+const MOST_LAYERS: usize = 8;
+const LONGEST_LAYER: usize = 128;
+
+/// A volume by path: `d0` (a file system straight on the disk), `d0/p3`, and what layers make of these: `d0/p3/vg0/root`. Where several
+/// volumes hold it, the first of them names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VolumePath {
     disk: DiskNo,
     /// Partition number as the table has it (GPT: entry index from 1; MBR: 1 to 4, logical from 5).
     partition: Option<u32>,
+    /// What stands above: names of `[0-9A-Za-z+_.-]`, the first of which could not be taken for a partition.
+    layers: Vec<String>,
 }
 
 impl VolumePath {
     /// The whole disk as one volume.
     pub fn whole(disk: DiskNo) -> Self {
-        Self { disk, partition: None }
+        Self { disk, partition: None, layers: Vec::new() }
     }
 
     /// Partition `number` of a disk.
     pub fn partition(disk: DiskNo, number: u32) -> Self {
-        Self { disk, partition: Some(number) }
+        Self { disk, partition: Some(number), layers: Vec::new() }
     }
 
-    /// The disk it lies on.
+    /// A volume that layers make of this one, by the names they give it; `None` where that is no path.
+    pub fn above(&self, names: &[&str]) -> Option<Self> {
+        let layers: Vec<String> = self.layers.iter().cloned().chain(names.iter().map(|n| (*n).to_owned())).collect();
+        let first = self.partition.is_some() || layers.first().is_none_or(|l| number(l).is_none());
+        let sound = first && layers.len() <= MOST_LAYERS && layers.iter().all(|l| is_layer(l));
+        sound.then(|| Self { layers, ..self.clone() })
+    }
+
+    /// The same on another disk.
+    pub fn on(&self, disk: DiskNo) -> Self {
+        Self { disk, ..self.clone() }
+    }
+
+    /// The disk it lies on, or the first of them.
     pub fn disk(&self) -> DiskNo {
         self.disk
     }
 
-    /// The partition number, or `None` where the volume is the whole disk.
+    /// The partition number; `None` where the volume is no partition.
     pub fn number(&self) -> Option<u32> {
-        self.partition
+        self.partition.filter(|_| self.layers.is_empty())
     }
+
+    /// True where it is the whole disk.
+    pub fn is_whole(&self) -> bool {
+        self.partition.is_none() && self.layers.is_empty()
+    }
+
+    /// True where layers make it of others.
+    pub fn is_layered(&self) -> bool {
+        !self.layers.is_empty()
+    }
+
+    /// The names that layers gave it.
+    pub fn layers(&self) -> &[String] {
+        &self.layers
+    }
+}
+
+/// A partition number as a path has it.
+fn number(part: &str) -> Option<u32> {
+    part.strip_prefix('p')?.parse().ok()
+}
+
+fn is_layer(name: &str) -> bool {
+    let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'_' | b'.' | b'-');
+    (1..=LONGEST_LAYER).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(known)
 }
 
 impl fmt::Display for VolumePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.partition {
-            None => write!(f, "{}", self.disk),
-            Some(n) => write!(f, "{}/p{n}", self.disk),
+        write!(f, "{}", self.disk)?;
+        if let Some(n) = self.partition {
+            write!(f, "/p{n}")?;
         }
+        self.layers.iter().try_for_each(|name| write!(f, "/{name}"))
     }
 }
 
@@ -222,15 +268,20 @@ impl FromStr for VolumePath {
 
     fn from_str(s: &str) -> Result<Self, BadName> {
         let parse = || {
-            let mut parts = s.split('/');
+            let mut parts = s.split('/').peekable();
             let disk = DiskNo(parts.next()?.strip_prefix('d')?.parse().ok()?);
-            let partition = match parts.next() {
-                None => None,
-                Some(p) => Some(p.strip_prefix('p')?.parse().ok()?),
+            let beneath = match parts.peek().and_then(|p| number(p)) {
+                None => Self::whole(disk),
+                Some(n) => {
+                    parts.next();
+                    Self::partition(disk, n)
+                }
             };
-            parts.next().is_none().then_some(Self { disk, partition })
+            // A single name would be a partition that is written wrong; layers give two, or what they are and a name.
+            let names: Vec<&str> = parts.collect();
+            if names.len() == 1 { None } else { beneath.above(&names) }
         };
-        parse().ok_or_else(|| BadName { what: "a volume like d0 or d0/p3", got: DisplayText::new(s) })
+        parse().ok_or_else(|| BadName { what: "a volume like d0, d0/p3 or d0/p3/vg0/root", got: DisplayText::new(s) })
     }
 }
 
@@ -253,12 +304,18 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for s in ["d0", "d12/p3"] {
+        for s in ["d0", "d12/p3", "d0/p3/vg0/root", "d0/vg.0/home-1", "d1/p2/md/p3"] {
             assert_eq!(s.parse::<VolumePath>().expect("a volume").to_string(), s);
         }
-        for s in ["", "d", "p3", "d0/3", "d0/p3/x", "d0/p-1"] {
+        for s in
+            ["", "d", "p3", "d0/3", "d0/p3/x", "d0/p-1", "d0/p3/vg0/", "d0/p3/../root", "d0/p3/vg0/a b", "d0//root"]
+        {
             assert!(s.parse::<VolumePath>().is_err(), "{s}");
         }
+        let layered: VolumePath = "d0/p3/vg0/root".parse().expect("a volume");
+        assert_eq!((layered.number(), layered.is_whole(), layered.is_layered()), (None, false, true));
+        assert_eq!(layered.on(DiskNo(2)).to_string(), "d2/p3/vg0/root");
+        assert_eq!(VolumePath::whole(DiskNo(0)).above(&["p1", "x"]), None, "that would be a partition");
         let d = Digest::of(b"");
         assert_eq!(d.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(d.to_string().parse::<Digest>(), Ok(d));

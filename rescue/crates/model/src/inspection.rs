@@ -2,8 +2,9 @@
 
 use crate::firmware::BootSettings;
 use crate::id::{Digest, DiskNo, IntentId, VolumePath};
+use crate::mapping::Mapping;
 use crate::text::{DisplayText, RawName};
-use crate::units::{ByteLen, Extent, SectorSize};
+use crate::units::{ByteLen, Extent, ExtentSet, SectorSize};
 use serde::{Deserialize, Serialize};
 
 /// What the operating system says of a disk, without reading it. The part of its identity that lies outside its bytes.
@@ -112,13 +113,27 @@ pub const GPT_STORE: &str = "ad53fb9e-1f4d-4a3f-9f34-7d8ed2a6d3f1";
 pub struct Volume {
     /// Its path, for example `d0/p2`.
     pub path: VolumePath,
-    /// Where it lies on its disk, in bytes.
+    /// Where it lies on its disk, in bytes. Of a mapped one: all of it, from 0 on.
     pub extent: Extent,
+    /// How its bytes lie on other volumes, where it is none that lies straight on its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
     /// What is on it.
     pub content: Content,
 }
 
 impl Volume {
+    /// One that lies straight on its disk.
+    pub fn on_disk(path: VolumePath, extent: Extent, content: Content) -> Self {
+        Self { path, extent, mapping: None, content }
+    }
+
+    /// One that is made of others, of which it is not known yet what is on it. `None` where its map is not sound.
+    pub fn mapped(path: VolumePath, mapping: Mapping) -> Option<Self> {
+        let len = mapping.len().filter(|len| mapping.is_sound(*len))?;
+        Some(Self { path, extent: Extent::whole(len), mapping: Some(mapping), content: Content::Unknown })
+    }
+
     /// A short word for what is on it: `ext4`, `vfat`, `swap`, `fenced`, `unknown`.
     pub fn kind(&self) -> &'static str {
         match &self.content {
@@ -128,6 +143,7 @@ impl Volume {
             Content::Swap(_) => "swap",
             Content::Fenced(_) => "fenced",
             Content::Damaged { kind, .. } => kind.name(),
+            Content::Lvm(_) => "lvm",
             Content::Recognised { .. } => "other",
             Content::BiosBoot => "bios-boot",
             Content::Empty => "empty",
@@ -142,6 +158,7 @@ impl Volume {
             Content::Fat(f) => Some(&f.volume_id),
             Content::Xfs(x) => Some(&x.uuid),
             Content::Swap(s) => s.uuid.as_deref(),
+            Content::Lvm(l) => Some(&l.uuid),
             _ => None,
         }
     }
@@ -168,6 +185,8 @@ pub enum Content {
         /// What is wrong, with numbers.
         why: DisplayText,
     },
+    /// Volumes of LVM lie here, of which some are read.
+    Lvm(LvmInfo),
     /// Recognised by its signature, not read: btrfs, NTFS, LUKS, LVM, md, ...
     Recognised {
         /// Its name.
@@ -319,6 +338,21 @@ pub struct SwapInfo {
     pub hibernated: bool,
 }
 
+/// A physical volume of LVM2, of whose group some volumes are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LvmInfo {
+    /// Its UUID, as LVM writes it: seven groups of letters and digits.
+    pub uuid: String,
+    /// The name of its volume group.
+    pub group: DisplayText,
+    /// The group's UUID.
+    pub group_uuid: String,
+    /// The number of the group's metadata: it rises with each change.
+    pub seqno: u64,
+    /// Bytes of it that are saved as volumes of their own, or that no volume has: all else is LVM's own, or of volumes that are not read.
+    pub apart: ExtentSet,
+}
+
 /// The marker that stands in a volume's identifying sectors while a rollback is unfinished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceInfo {
@@ -400,6 +434,9 @@ pub enum Severity {
 pub struct Inspection {
     /// The disks, by number.
     pub disks: Vec<Disk>,
+    /// The volumes that layers make of those on the disks, in order of their paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layered: Vec<Volume>,
     /// The installed systems found.
     pub systems: Vec<System>,
     /// What is not as it should be.
@@ -417,12 +454,34 @@ impl Inspection {
 
     /// The volume of that path.
     pub fn volume(&self, path: &VolumePath) -> Option<&Volume> {
-        self.disk(path.disk())?.volumes.iter().find(|v| v.path == *path)
+        let layered = self.layered.iter().filter(|_| path.is_layered());
+        self.disk(path.disk())?.volumes.iter().chain(layered).find(|v| v.path == *path)
     }
 
-    /// Every volume, with its disk.
+    /// Every volume, with its disk; those that layers make come last, with the first of theirs.
     pub fn volumes(&self) -> impl Iterator<Item = (&Disk, &Volume)> {
-        self.disks.iter().flat_map(|d| d.volumes.iter().map(move |v| (d, v)))
+        let layered = self.layered.iter().filter_map(|v| Some((self.disk(v.path.disk())?, v)));
+        self.disks.iter().flat_map(|d| d.volumes.iter().map(move |v| (d, v))).chain(layered)
+    }
+
+    /// Says of volumes that they are physical ones of LVM.
+    pub fn set_physical(&mut self, known: Vec<(VolumePath, LvmInfo)>) {
+        for (path, info) in known {
+            let volumes = self.disks.iter_mut().flat_map(|d| &mut d.volumes);
+            volumes.filter(|v| v.path == path).for_each(|v| v.content = Content::Lvm(info.clone()));
+        }
+    }
+
+    /// The volumes of a disk: those that lie straight on it, then those that layers make and whose path begins there.
+    pub fn volumes_of(&self, disk: &Disk) -> impl Iterator<Item = &Volume> {
+        let no = disk.no;
+        self.volumes().filter(move |(d, _)| d.no == no).map(|(_, v)| v)
+    }
+
+    /// The volumes that have bytes on that one.
+    pub fn above<'a>(&'a self, path: &'a VolumePath) -> impl Iterator<Item = &'a Volume> {
+        let on = |v: &&Volume| v.mapping.as_ref().is_some_and(|m| m.beneath.iter().any(|b| b.path == *path));
+        self.layered.iter().filter(on)
     }
 
     /// The fences that stand, with the volumes they stand in.

@@ -3,7 +3,8 @@
 use crate::coverage::CaptureMethod;
 use crate::firmware::VariableWrite;
 use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
-use crate::inspection::Hardware;
+use crate::inspection::{Content, Hardware, Volume};
+use crate::mapping::Mapping;
 use crate::restore::DiskRestore;
 use crate::snapshot::{MapRoot, Purpose, VolumeRead};
 use crate::text::{DisplayText, RawName};
@@ -211,8 +212,11 @@ pub struct VolumeRollback {
     pub path: VolumePath,
     /// What it was called in the snapshot.
     pub saved_as: VolumePath,
-    /// Where it lies on its disk now.
+    /// Where it lies on its disk now. Of a mapped one: all of it, from 0 on.
     pub extent: Extent,
+    /// How its bytes lie on other volumes now, and what is leased to write them; `None` where it lies straight on its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<Through>,
     /// The disk it must lie on: re-checked on the descriptor.
     pub hardware: Hardware,
     /// SHA-256 of the disk's head at inspection, and of the first 64 KiB of the volume: what makes a plan stale.
@@ -225,6 +229,23 @@ pub struct VolumeRollback {
     pub map: MapRoot,
     /// The most that can be written: bytes the snapshot holds of it. Only what differs is.
     pub at_most: ByteLen,
+}
+
+impl VolumeRollback {
+    /// The volume, without what is on it.
+    pub fn volume(&self) -> Volume {
+        let mapping = self.through.as_ref().map(|t| t.mapping.clone());
+        Volume { path: self.path.clone(), extent: self.extent, mapping, content: Content::Unknown }
+    }
+}
+
+/// What a mapped volume is written through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Through {
+    /// Its map.
+    pub mapping: Mapping,
+    /// The disk of each volume beneath, in their order: re-checked on the descriptor. With what `disk_head` is of it.
+    pub disks: Vec<(Hardware, Digest)>,
 }
 
 /// What happens to a disk's table.

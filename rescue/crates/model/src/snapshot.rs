@@ -4,7 +4,8 @@ use crate::assessment::SystemReport;
 use crate::coverage::{CaptureMethod, Comparison};
 use crate::firmware::BootSettings;
 use crate::id::{Digest, DiskNo, IntentId, NodeId, SnapshotId, VolumePath};
-use crate::inspection::{Content, Hardware, Table};
+use crate::inspection::{Content, Hardware, Table, Volume};
+use crate::mapping::Mapping;
 use crate::ports::UnixMicros;
 use crate::signer::SignerId;
 use crate::text::DisplayText;
@@ -111,8 +112,11 @@ pub struct SavedDisk<M = MapRoot> {
 pub struct SavedVolume<M = MapRoot> {
     /// Its path then.
     pub path: VolumePath,
-    /// Where it lay on its disk.
+    /// Where it lay on its disk. Of a mapped one: all of it, from 0 on.
     pub extent: Extent,
+    /// How its bytes lay on other volumes, where it was none that lay straight on its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
     /// What was on it.
     pub content: Content,
     /// How its bytes were chosen.
@@ -132,6 +136,20 @@ pub struct SavedVolume<M = MapRoot> {
     pub state: Option<Digest>,
     /// Its content.
     pub map: M,
+}
+
+impl<M> SavedVolume<M> {
+    /// The disks that hold it.
+    pub fn disks(&self) -> impl Iterator<Item = DiskNo> + '_ {
+        let beneath = self.mapping.iter().flat_map(|m| m.beneath.iter().map(|b| b.path.disk()));
+        std::iter::once(self.path.disk()).chain(beneath)
+    }
+
+    /// The volume as it was looked at.
+    pub fn volume(&self) -> Volume {
+        let Self { path, extent, mapping, content, .. } = self;
+        Volume { path: path.clone(), extent: *extent, mapping: mapping.clone(), content: content.clone() }
+    }
 }
 
 /// How a volume was compared with what was saved of it before.
@@ -275,8 +293,10 @@ impl<M> Manifest<M> {
         };
         let disks = disks.into_iter().map(|d| disk(d, f)).collect();
         let volume = |v: SavedVolume<M>, f: &mut dyn FnMut(M) -> N| {
-            let SavedVolume { path, extent, content, method, why, captured, unreadable, compared, state, map } = v;
-            SavedVolume { path, extent, content, method, why, captured, unreadable, compared, state, map: f(map) }
+            let SavedVolume { path, extent, mapping, content, method, why, captured, unreadable, compared, state, map } =
+                v;
+            let map = f(map);
+            SavedVolume { path, extent, mapping, content, method, why, captured, unreadable, compared, state, map }
         };
         let volumes = volumes.into_iter().map(|v| volume(v, f)).collect();
         Manifest { format, counter, origin, parent, purpose, machine, taken, systems, disks, volumes, firmware, cost }

@@ -209,7 +209,7 @@ fn onto(value: &OsStr) -> Result<(DiskNo, PathBuf), Usage> {
     let wrong = || Usage("`--disk` wants a disk of the snapshot and where it goes: --disk d0=DISK".into());
     let at = bytes.iter().position(|b| *b == b'=').filter(|at| at + 1 < bytes.len()).ok_or_else(wrong)?;
     let saved = std::str::from_utf8(&bytes[..at]).ok().and_then(|s| s.parse::<VolumePath>().ok());
-    let saved = saved.filter(|path| path.number().is_none()).ok_or_else(wrong)?;
+    let saved = saved.filter(|path| path.is_whole()).ok_or_else(wrong)?;
     Ok((saved.disk(), OsStr::from_bytes(&bytes[at + 1..]).into()))
 }
 

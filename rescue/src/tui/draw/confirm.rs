@@ -119,7 +119,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
         _ => {}
     }
     if plan.is_usable() && plan.action != Action::Repair {
-        for said in differences::losses(question.losses.as_ref()) {
+        for said in differences::losses(plan, question.losses.as_ref()) {
             let style = if said.strong { strong } else { plain };
             out.extend(hanging(&said.head, &said.text, style, columns));
         }

@@ -163,7 +163,7 @@ fn volumes(ui: &Ui, inspection: &Inspection, columns: usize) -> Vec<Line<'static
         let shown = h.shown_as.as_ref().map(|s| format!(", seen as {s}")).unwrap_or_default();
         let says = format!("{} {}, {}{serial}{shown}", h.size, h.model, h.transport);
         out.extend(hanging(&format!("  {:<7} ", d.no.to_string()), &says, Style::new(), columns));
-        for v in &d.volumes {
+        for v in inspection.volumes_of(d) {
             let uuid = v.uuid().map(|u| format!(", {u}")).unwrap_or_default();
             let says = format!("{}, {}{uuid}", words::volume(inspection, v), v.extent.len());
             out.extend(hanging(&format!("  {:<7} ", v.path.to_string()), &says, Style::new(), columns));

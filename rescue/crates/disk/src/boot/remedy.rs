@@ -153,6 +153,10 @@ impl Made {
             Some(Arc::new(Window::new((sources.disk)(path.disk())?, volume.extent).ok()?))
         };
         let volume = sources.inspection.volume(path);
+        if volume.is_some_and(|v| v.mapping.is_some()) {
+            self.repairs.left.extend(remedies.iter().map(|r| r.left("volumes that lie on others are not repaired")));
+            return;
+        }
         let Some((volume, bytes)) = volume.and_then(|v| Some((v, window(v)?))) else {
             self.repairs.left.extend(remedies.iter().map(|r| r.left("the volume cannot be read")));
             return;

@@ -31,6 +31,8 @@ pub(crate) enum Source {
     PartLabel(String),
     /// A kernel name: with a partition number or without.
     Node(Option<u32>),
+    /// A volume of LVM: its group and itself.
+    Lvm(String, String),
     /// Something on a disk by a name that says nothing here: `/dev/mapper/…`, `/dev/disk/by-id/…`.
     Opaque,
 }
@@ -113,7 +115,32 @@ pub(crate) fn source(spec: &str) -> Option<Source> {
         }
     }
     let name = spec.strip_prefix("/dev/")?;
+    if let Some((group, volume)) = mapper(name) {
+        return Some(Source::Lvm(group, volume));
+    }
     Some(node(name).map_or(Source::Opaque, Source::Node))
+}
+
+/// The group and the volume of LVM that a name means: `mapper/vg0-root`, in which a hyphen of either is written twice, or `vg0/root`
+/// (lvm(8)). A name of that form may be another thing's: then there is no such volume.
+fn mapper(name: &str) -> Option<(String, String)> {
+    let Some(name) = name.strip_prefix("mapper/") else {
+        let (group, volume) =
+            name.split_once('/').filter(|(g, v)| !g.is_empty() && !v.is_empty() && !v.contains('/'))?;
+        return (!matches!(group, "disk" | "block" | "md" | "mapper")).then(|| (group.to_owned(), volume.to_owned()));
+    };
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], bytes.get(at + 1)) {
+            (b'-', Some(b'-')) => at += 2,
+            (b'-', _) => break,
+            _ => at += 1,
+        }
+    }
+    let (group, volume) = (name.get(..at)?, name.get(at + 1..)?);
+    let plain = |part: &str| part.replace("--", "-");
+    (!group.is_empty() && !volume.is_empty()).then(|| (plain(group), plain(volume)))
 }
 
 /// The partition number of a kernel name: `sda2`, `vda`, `nvme0n1p3`, `mmcblk0p1`. `None` for other names.
@@ -155,6 +182,10 @@ pub(crate) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePat
                 None => VolumePath::whole(disk.no),
             };
             inspection.volume(&wanted).into_iter().collect()
+        }
+        Source::Lvm(group, volume) => {
+            let named = [group.as_str(), volume.as_str()];
+            volumes(inspection, |_, v| v.mapping.is_some() && v.path.layers().iter().map(String::as_str).eq(named))
         }
         Source::Uuid(uuid) => volumes(inspection, |_, v| v.uuid().is_some_and(|u| same(u, uuid))),
         Source::Label(label) => volumes(inspection, |_, v| label_of(&v.content) == Some(label.as_str())),

@@ -4,7 +4,7 @@
 use model::boot::Patch;
 use model::id::VolumePath;
 use model::inspection::{Content, Inspection};
-use model::ports::{DiskSource, ReadAt, Window};
+use model::ports::{DiskSource, ReadAt};
 use model::units::ByteOffset;
 
 /// Length of an id: 8-4-4-4-12 hexadecimal digits, or the 4-4 of a FAT.
@@ -21,11 +21,10 @@ pub(super) fn check(patches: &[Patch], inspection: &Inspection, disks: &[DiskSou
     volumes.dedup();
     for path in volumes {
         let Some(volume) = inspection.volume(path).filter(|v| matches!(v.content, Content::Ext(_))) else { continue };
-        let source = disks.iter().find(|d| d.no == path.disk()).ok_or_else(|| format!("{path} is gone"))?;
-        let window = Window::new(source.bytes.clone(), volume.extent).map_err(|e| e.to_string())?;
+        let window = disk::volume::bytes(disks, volume).ok_or_else(|| format!("{path} is gone"))?;
         let own: Vec<&Patch> = patches.iter().filter(|p| p.volume == *path).collect();
         for patch in &own {
-            let (now, then, first) = around(&window, patch, &own)?;
+            let (now, then, first) = around(&*window, patch, &own)?;
             // Only of this patch: what changes around it is told by its own.
             if !ids_alone(&now, &then, first..first + patch.bytes.len(), &known) {
                 return Err(format!("{path} would change by more than the id of a volume at byte {}", patch.at));
@@ -36,7 +35,7 @@ pub(super) fn check(patches: &[Patch], inspection: &Inspection, disks: &[DiskSou
 }
 
 /// The bytes around a patch, now and then, and where in them it begins: an id may go over its ends.
-fn around(window: &Window, patch: &Patch, all: &[&Patch]) -> Result<(Vec<u8>, Vec<u8>, usize), String> {
+fn around(window: &dyn ReadAt, patch: &Patch, all: &[&Patch]) -> Result<(Vec<u8>, Vec<u8>, usize), String> {
     let longest = LENGTHS[0] as u64;
     let start = patch.at.0.saturating_sub(longest);
     let end = (patch.at.0 + patch.bytes.len() as u64 + longest).min(window.size().0);

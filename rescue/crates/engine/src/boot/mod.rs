@@ -146,6 +146,7 @@ impl Repair<'_> {
             Some(SavedVolume {
                 path: path.clone(),
                 extent: volume.extent,
+                mapping: volume.mapping.clone(),
                 content: volume.content.clone(),
                 method: CaptureMethod::UsedBlocks,
                 why: "with what is put right".into(),
@@ -223,7 +224,7 @@ impl Repair<'_> {
     /// Where the table changes: it is saved there whatever else is saved of it.
     fn more_table(&self) -> MoreTable {
         let mut more = MoreTable::new();
-        for patch in self.repairs.patches.iter().filter(|p| p.volume.number().is_none()) {
+        for patch in self.repairs.patches.iter().filter(|p| p.volume.is_whole()) {
             let extent = model::units::Extent::new(patch.at, ByteLen(patch.bytes.len() as u64));
             more.entry(patch.volume.disk()).or_default().extend(extent);
         }

@@ -42,6 +42,7 @@ pub(crate) fn inspect_by_step(disks: &[DiskSource], parser: &dyn Parser, step: S
         let disk = disk(source, parser, &mut inspection.findings);
         inspection.disks.push(disk);
     }
+    layers(&mut inspection, parser);
     step("looking for systems", all, all);
     let (systems, findings) = systems(&inspection, parser);
     inspection.systems = systems;
@@ -95,9 +96,36 @@ fn disk(source: &DiskSource, parser: &dyn Parser, findings: &mut Vec<Finding>) -
                 }
             },
         };
-        volumes.push(Volume { path, extent, content });
+        volumes.push(Volume::on_disk(path, extent, content));
     }
     Disk { no: source.no, hardware: source.hardware.clone(), head: head(source, findings), table, volumes }
+}
+
+/// Adds what layers make of the volumes on the disks: LVM.
+fn layers(inspection: &mut Inspection, parser: &dyn Parser) {
+    let made_of = |v: &Volume| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2");
+    let Some(first) = inspection.volumes().map(|(_, v)| v).find(|v| made_of(v)).map(|v| v.path.clone()) else { return };
+    let layers = match parser.layers(inspection) {
+        Ok(layers) => layers,
+        Err(e) => {
+            inspection.findings.push(unanswered(first, "what volumes lie on it could not be read", &e));
+            return;
+        }
+    };
+    inspection.findings.extend(layers.findings);
+    inspection.set_physical(layers.physical);
+    for mut volume in layers.volumes.into_iter().filter_map(|(path, mapping)| Volume::mapped(path, mapping)) {
+        match parser.mapped_content(&volume) {
+            Ok((content, found)) => {
+                inspection.findings.extend(found);
+                volume.content = content;
+            }
+            Err(e) => {
+                inspection.findings.push(unanswered(volume.path.clone(), "what lies on it could not be read", &e))
+            }
+        }
+        inspection.layered.push(volume);
+    }
 }
 
 /// The digest that stands for the disk's table, as leases check it again.
@@ -125,7 +153,7 @@ fn systems(inspection: &Inspection, parser: &dyn Parser) -> (Vec<System>, Vec<Fi
     let suspects = inspection.volumes().map(|(_, v)| v).filter(read);
     for suspect in suspects.take(16) {
         let mut without = inspection.clone();
-        let volumes = without.disks.iter_mut().flat_map(|d| &mut d.volumes);
+        let volumes = without.disks.iter_mut().flat_map(|d| &mut d.volumes).chain(&mut without.layered);
         for volume in volumes.filter(|v| v.path == suspect.path) {
             volume.content = Content::Unknown;
         }

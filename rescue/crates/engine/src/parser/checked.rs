@@ -15,11 +15,12 @@ use model::differences::{
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
-use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, System, Volume};
+use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, LvmInfo, System, Volume};
+use model::mapping::{Beneath, Layers};
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Most partitions of a table.
 const MOST_PARTITIONS: usize = 1024;
@@ -30,6 +31,9 @@ const MOST_RAW_BYTES: u64 = 64 << 20;
 /// Most pieces of a table that is made, and the longest of them.
 const MOST_MADE: usize = 8;
 const MOST_MADE_LEN: usize = 1 << 20;
+/// Most volumes that layers make, and most pieces of a volume beneath them that are saved apart.
+const MOST_LAYERED: usize = 4096;
+const MOST_APART: usize = 1 << 16;
 /// Most findings of one answer.
 const MOST_FINDINGS: usize = 1024;
 /// Most systems.
@@ -104,10 +108,54 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
         Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
         Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
         Content::Damaged { why, .. } => short(why.as_str()),
+        Content::Lvm(l) => physical(l),
         Content::Recognised { name, .. } => name.len() <= 256,
         Content::BiosBoot | Content::Empty | Content::Unknown => true,
     };
     check(ok, || format!("what is on {path} makes no sense"))
+}
+
+fn physical(l: &LvmInfo) -> bool {
+    l.uuid.len() <= 38 && l.group_uuid.len() <= 38 && l.group.as_str().len() <= 256 && l.apart.ranges() <= MOST_APART
+}
+
+/// What layers make: volumes whose maps are sound and lie on what was recognised as theirs, named after the first of it, no two on the same
+/// bytes, and of what is said to be saved with them nothing that is not.
+pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, ParserError> {
+    check(layers.volumes.len() <= MOST_LAYERED, || format!("{} volumes of layers", layers.volumes.len()))?;
+    let beneath = |path: &VolumePath| {
+        let volume = inspection.volume(path).filter(|v| v.mapping.is_none());
+        volume.filter(|v| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2"))
+    };
+    let mut seen = HashSet::new();
+    let mut taken: HashMap<&VolumePath, ExtentSet> = HashMap::new();
+    for (path, mapping) in &layers.volumes {
+        let len = mapping.len().filter(|len| mapping.is_sound(*len));
+        check(len.is_some(), || format!("the map of {path} is not sound"))?;
+        let parts = mapping.beneath.iter();
+        let known = |b: &Beneath| beneath(&b.path).is_some_and(|v| v.extent == b.extent);
+        check(parts.clone().all(known), || format!("{path} lies on what it cannot lie on"))?;
+        let own = inspection.disk(path.disk()).is_some() && path.is_layered() && inspection.volume(path).is_none();
+        check(own && seen.insert(path), || format!("a volume {path} twice or elsewhere"))?;
+        for (b, held) in parts.zip(mapping.held().unwrap_or_default()) {
+            let set = taken.entry(&b.path).or_default();
+            check(held.iter().all(|e| !set.meets(e)), || format!("{path} lies on bytes of another volume"))?;
+            *set = set.union(&held);
+        }
+    }
+    check(layers.physical.len() <= MOST_PARTITIONS, || format!("{} physical volumes", layers.physical.len()))?;
+    let mut told = HashSet::new();
+    for (path, info) in &layers.physical {
+        let volume = beneath(path).filter(|_| told.insert(path));
+        let len = volume.map_or(ByteLen::ZERO, |v| v.extent.len());
+        let inside = info.apart.iter().last().is_none_or(|e| e.end().0 <= len.0);
+        check(volume.is_some() && physical(info) && inside, || format!("what is on {path} makes no sense"))?;
+    }
+    // What lies beneath is saved as far as no volume holds it: then it must be known what is on it.
+    let all_told = taken.keys().all(|path| told.contains(path));
+    check(all_told, || "a physical volume of which nothing is told".to_owned())?;
+    findings(&layers.findings, |v| inspection.disk(v.disk()).is_some())?;
+    Ok(layers)
 }
 
 /// What is on a volume.
@@ -179,7 +227,7 @@ fn links(chain: &BootChain, inspection: &Inspection) -> Result<(), ParserError> 
 
 /// A volume there is, or a whole disk.
 fn is_somewhere(path: &VolumePath, inspection: &Inspection) -> bool {
-    inspection.volume(path).is_some() || path.number().is_none() && inspection.disk(path.disk()).is_some()
+    inspection.volume(path).is_some() || path.is_whole() && inspection.disk(path.disk()).is_some()
 }
 
 /// Repairs: bytes that change lie in a partition table, or in a volume of a system that is an ext or a FAT; on a FAT not in its
@@ -206,16 +254,17 @@ pub(super) fn boot_repairs(repairs: BootRepairs, inspection: &Inspection) -> Res
                 let own = inspection.systems.iter().any(|s| s.uses(&volume.path)) || is_esp(&volume.path, inspection);
                 // A /boot that fstab names by an id that is gone is nobody's; what changes on it is looked at byte for byte.
                 let near = inspection.systems.iter().any(|s| s.root.disk() == volume.path.disk());
-                let free = match volume.content {
-                    Content::Ext(_) => own || near,
-                    Content::Fat(_) => own && extent.start() >= ByteOffset(512),
-                    _ => false,
-                };
+                let free = volume.mapping.is_none()
+                    && match volume.content {
+                        Content::Ext(_) => own || near,
+                        Content::Fat(_) => own && extent.start() >= ByteOffset(512),
+                        _ => false,
+                    };
                 free && Extent::whole(volume.extent.len()).contains(extent)
             }
             None => {
                 let table = inspection.disk(patch.volume.disk()).and_then(|d| d.table.as_ref());
-                table.is_some_and(|t| patch.volume.number().is_none() && t.raw.iter().any(|raw| raw.contains(extent)))
+                table.is_some_and(|t| patch.volume.is_whole() && t.raw.iter().any(|raw| raw.contains(extent)))
             }
         };
         check(inside, || format!("a change at {} of {}", patch.at, patch.volume))?;
@@ -429,7 +478,7 @@ mod tests {
 
     fn volume() -> Volume {
         let path = VolumePath::partition(DiskNo(0), 1);
-        Volume { path, extent: Extent::between(512, 1024).unwrap(), content: Content::Unknown }
+        Volume::on_disk(path, Extent::between(512, 1024).unwrap(), Content::Unknown)
     }
 
     fn reading(extent: Extent) -> TableReading {
@@ -496,7 +545,7 @@ mod tests {
                 removable: false,
                 shown_as: None,
             };
-            let volumes = vec![Volume { path: path.clone(), extent, content: Content::Fat(fat.clone()) }];
+            let volumes = vec![Volume::on_disk(path.clone(), extent, Content::Fat(fat.clone()))];
             let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: Some(table), volumes };
             Inspection { disks: vec![disk], ..Inspection::default() }
         };

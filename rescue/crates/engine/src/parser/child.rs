@@ -19,6 +19,7 @@ use model::firmware::Value;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
+use model::mapping::Layers;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
 use model::ports::{DiskSource, ReadAt};
@@ -320,6 +321,20 @@ impl Parser for Child {
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
         match self.look(&Request::Content { volume: volume.clone(), extent })? {
             Answer::Content { content, findings } => checked::content(content, findings, volume),
+            _ => other(),
+        }
+    }
+
+    fn layers(&self, inspection: &Inspection) -> Result<Layers, ParserError> {
+        match self.look(&Request::Layers { inspection: inspection.clone() })? {
+            Answer::Layers { layers } => checked::layers(layers, inspection),
+            _ => other(),
+        }
+    }
+
+    fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
+        match self.look(&Request::MappedContent { volume: volume.clone() })? {
+            Answer::Content { content, findings } => checked::content(content, findings, &volume.path),
             _ => other(),
         }
     }

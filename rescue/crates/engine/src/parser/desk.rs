@@ -17,6 +17,7 @@ use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::mapping::Layers;
 use model::ports::{DiskSource, ReadAt, Window};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
@@ -58,6 +59,11 @@ impl Desk {
         Ok(Arc::new(Window::new(bytes, extent).map_err(|e| ParserError::new(e.to_string()))?))
     }
 
+    fn bytes(&self, volume: &Volume) -> Result<Arc<dyn ReadAt>, ParserError> {
+        disk::volume::bytes(&self.disks, volume)
+            .ok_or_else(|| ParserError::new(format!("{} does not lie within its disks", volume.path)))
+    }
+
     pub(super) fn table(&self, disk: DiskNo) -> Result<TableReading, ParserError> {
         let source = self.disk(disk)?;
         Ok(disk::table::read(disk, source.hardware.sector, &source.bytes))
@@ -67,11 +73,16 @@ impl Desk {
         Ok(disk::content::identify(volume, &self.window(volume.disk(), extent)?))
     }
 
+    pub(super) fn layers(&self, inspection: &Inspection) -> Layers {
+        disk::volume::layers(inspection, &|path| self.bytes(inspection.volume(path)?).ok())
+    }
+
+    pub(super) fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
+        Ok(disk::content::identify(&volume.path, &self.bytes(volume)?))
+    }
+
     pub(super) fn systems(&self, inspection: &Inspection) -> (Vec<System>, Vec<Finding>) {
-        disk::system::find(inspection, &|path| {
-            let extent = inspection.volume(path)?.extent;
-            self.window(path.disk(), extent).ok()
-        })
+        disk::system::find(inspection, &|path| self.bytes(inspection.volume(path)?).ok())
     }
 
     pub(super) fn evidence(&self, scene: &Scene, want: usize) -> Result<Vec<Evidence>, ParserError> {
@@ -94,15 +105,15 @@ impl Desk {
     }
 
     pub(super) fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
-        Ok(disk::coverage::of(&volume.content, self.window(volume.path.disk(), volume.extent)?))
+        Ok(disk::coverage::of(&volume.content, self.bytes(volume)?))
     }
 
     pub(super) fn cuts(&self, volume: &Volume) -> Result<Cuts, ParserError> {
-        Ok(disk::coverage::cuts(&volume.content, self.window(volume.path.disk(), volume.extent)?))
+        Ok(disk::coverage::cuts(&volume.content, self.bytes(volume)?))
     }
 
     pub(super) fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
-        Ok(disk::coverage::changes(&volume.content, self.window(volume.path.disk(), volume.extent)?, before))
+        Ok(disk::coverage::changes(&volume.content, self.bytes(volume)?, before))
     }
 
     /// Answers about a saved file system, whose bytes are taken from `bytes` where it is another than before.
@@ -134,7 +145,7 @@ impl Desk {
         if let Some(fs) = self.open.borrow().get(&volume.path) {
             return Ok(fs.clone());
         }
-        let bytes = self.window(volume.path.disk(), volume.extent)?;
+        let bytes = self.bytes(volume)?;
         let fs = disk::fs::open(&volume.content, bytes).map_err(|e| ParserError::new(e.to_string()))?;
         let fs: OpenFs = Rc::from(fs);
         let mut open = self.open.borrow_mut();
@@ -244,6 +255,15 @@ impl Parser for Local {
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
         let (content, findings) = self.desk().content(volume, extent)?;
         checked::content(content, findings, volume)
+    }
+
+    fn layers(&self, inspection: &Inspection) -> Result<Layers, ParserError> {
+        checked::layers(self.desk().layers(inspection), inspection)
+    }
+
+    fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
+        let (content, findings) = self.desk().mapped_content(volume)?;
+        checked::content(content, findings, &volume.path)
     }
 
     fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {

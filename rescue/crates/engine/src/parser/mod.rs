@@ -28,6 +28,7 @@ use model::files::{FileId, Layout, LostFiles, Named};
 use model::firmware::{LoadOption, Value};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::mapping::Layers;
 use model::policy::{Policy, PolicyError};
 use model::ports::{DiskSource, ReadAt};
 use model::restore::{FitTable, FittedTable};
@@ -153,6 +154,16 @@ pub trait Parser: store::Decode {
 
     /// What lies on a part of a disk.
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError>;
+
+    /// What layers make of the volumes on the disks: see [`disk::volume::layers`].
+    fn layers(&self, _inspection: &Inspection) -> Result<Layers, ParserError> {
+        Ok(Layers::default())
+    }
+
+    /// What lies on a volume that layers make.
+    fn mapped_content(&self, _volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
+        Err(ParserError::new("nothing is there to look at volumes that lie on others"))
+    }
 
     /// The systems installed on the volumes of an inspection.
     fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError>;

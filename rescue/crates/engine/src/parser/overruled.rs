@@ -8,6 +8,7 @@ use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
+use model::mapping::Layers;
 use model::note::Note;
 use model::ports::ReadAt;
 use model::snapshot::{Intent, Receipt, Statement};
@@ -45,6 +46,14 @@ impl<O: Overrule> Parser for Overruled<'_, O> {
 
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
         self.parser.content(volume, extent)
+    }
+
+    fn layers(&self, inspection: &Inspection) -> Result<Layers, ParserError> {
+        self.parser.layers(inspection)
+    }
+
+    fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
+        self.parser.mapped_content(volume)
     }
 
     fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {

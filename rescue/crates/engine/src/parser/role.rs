@@ -113,6 +113,11 @@ fn answer(
             let content = desk.content(volume, *extent);
             or_failed(content.map(|(content, findings)| Answer::Content { content, findings }))
         }
+        Request::Layers { inspection } => plain(Answer::Layers { layers: desk.layers(inspection) }),
+        Request::MappedContent { volume } => {
+            let content = desk.mapped_content(volume);
+            or_failed(content.map(|(content, findings)| Answer::Content { content, findings }))
+        }
         Request::Systems { inspection } => {
             let (systems, findings) = desk.systems(inspection);
             plain(Answer::Systems { systems, findings })

@@ -12,6 +12,7 @@ use model::firmware::Value;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
+use model::mapping::Layers;
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
@@ -63,6 +64,13 @@ pub(super) enum Request {
     Content {
         volume: VolumePath,
         extent: Extent,
+    },
+    Layers {
+        inspection: Inspection,
+    },
+    /// Answered as [`Request::Content`] is.
+    MappedContent {
+        volume: Volume,
     },
     Systems {
         inspection: Inspection,
@@ -140,6 +148,9 @@ pub(super) enum Answer {
     Content {
         content: Content,
         findings: Vec<Finding>,
+    },
+    Layers {
+        layers: Layers,
     },
     Systems {
         systems: Vec<System>,

@@ -2,6 +2,7 @@
 
 use model::id::{DiskNo, IntentId};
 use model::inspection::{Content, Disk, Hardware, Inspection, Table};
+use model::mapping::Mapping;
 use model::snapshot::{Machine, Manifest, SavedDisk};
 
 /// A disk of the snapshot, and the one it is now.
@@ -22,7 +23,7 @@ pub fn pair(manifest: &Manifest, inspection: &Inspection, pending: &[IntentId]) 
 }
 
 fn pair_one(saved: &SavedDisk, manifest: &Manifest, inspection: &Inspection, pending: &[IntentId]) -> Pair {
-    let same: Vec<&Disk> = inspection.disks.iter().filter(|d| is(saved, d, manifest, pending)).collect();
+    let same: Vec<&Disk> = inspection.disks.iter().filter(|d| is(saved, d, manifest, (inspection, pending))).collect();
     // Of twins, the one with the serial number of then.
     let serial = |d: &&&Disk| saved.hardware.serial.is_some() && d.hardware.serial == saved.hardware.serial;
     let found = match same.as_slice() {
@@ -40,12 +41,13 @@ fn pair_one(saved: &SavedDisk, manifest: &Manifest, inspection: &Inspection, pen
     Pair { saved: saved.no, present: found.map(|d| d.no), notes }
 }
 
-fn is(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, pending: &[IntentId]) -> bool {
+fn is(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, (inspection, pending): (&Inspection, &[IntentId])) -> bool {
+    let carried = || carries(saved, disk, manifest, inspection);
     match (&saved.table, &disk.table) {
         (Some(a), Some(b)) if nameless(a) || nameless(b) => {
             let serial = saved.hardware.serial.is_some() && saved.hardware.serial == disk.hardware.serial;
             let size = saved.hardware.size == disk.hardware.size;
-            same_partitions(a, b) && ((serial && size) || knows_a_volume(saved, disk, manifest, pending))
+            same_partitions(a, b) && ((serial && size) || carried() || knows_a_volume(saved, disk, manifest, pending))
         }
         (Some(a), Some(b)) => a.kind == b.kind && a.id == b.id,
         (None, None) => {
@@ -55,7 +57,7 @@ fn is(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, pending: &[IntentId])
             let fenced = matches!(&now.content, Content::Fenced(f) if pending.contains(&f.intent));
             let serial = saved.hardware.serial.is_some() && saved.hardware.serial == disk.hardware.serial;
             let size = saved.hardware.size == disk.hardware.size;
-            (known.is_some() && known == uuid(&now.content)) || (size && (fenced || serial))
+            carried() || (known.is_some() && known == uuid(&now.content)) || (size && (fenced || serial))
         }
         _ => false,
     }
@@ -64,6 +66,20 @@ fn is(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, pending: &[IntentId])
 /// True where a table carries no identity: an MBR without a signature has all zeros, as has any other of its kind.
 pub(crate) fn nameless(table: &Table) -> bool {
     table.id.bytes().all(|b| matches!(b, b'0' | b'-'))
+}
+
+/// True where a volume that was saved of the disk, and lay on others there, lies on the same of this disk.
+fn carries(saved: &SavedDisk, disk: &Disk, manifest: &Manifest, inspection: &Inspection) -> bool {
+    let beneath = |m: &Mapping, no: DiskNo| -> Vec<_> {
+        m.beneath.iter().filter(|b| b.path.disk() == no).map(|b| (b.path.on(DiskNo(0)), b.extent)).collect()
+    };
+    let then = manifest.volumes.iter().filter_map(|v| v.mapping.as_ref());
+    let now = || inspection.layered.iter().filter_map(|v| v.mapping.as_ref());
+    let same = |a: &Mapping, b: &Mapping| {
+        let places = beneath(a, saved.no);
+        a.id == b.id && !places.is_empty() && places == beneath(b, disk.no)
+    };
+    then.into_iter().any(|then| now().any(|now| same(then, now)))
 }
 
 /// True where a partition holds the very file system that was saved of it, or a fence of a write-back in hand.
@@ -97,6 +113,7 @@ fn uuid(content: &Content) -> Option<&str> {
         Content::Fat(f) => Some(&f.volume_id),
         Content::Xfs(x) => Some(&x.uuid),
         Content::Swap(s) => s.uuid.as_deref(),
+        Content::Lvm(l) => Some(&l.uuid),
         _ => None,
     }
 }

@@ -164,6 +164,7 @@ mod tests {
         let volume = |number: u32, name: &str, sealed: bool| Volume {
             path: VolumePath::partition(DiskNo(0), number),
             extent: Extent::whole(ByteLen(512)),
+            mapping: None,
             content: Content::Recognised { name: name.into(), sealed },
         };
         let of = |volumes: Vec<Volume>| {

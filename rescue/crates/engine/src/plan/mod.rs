@@ -7,6 +7,7 @@ pub mod policy;
 pub mod restore;
 pub mod rollback;
 pub mod snapshot;
+pub(crate) mod stacked;
 
 use model::id::PlanId;
 use model::inspection::{Disk, GPT_STORE, Inspection};

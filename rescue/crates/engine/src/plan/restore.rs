@@ -243,9 +243,10 @@ impl Planner<'_> {
             return None;
         }
         self.told(target, &layout);
-        for volume in &layout.volumes {
+        for volume in layout.volumes.iter().chain(layout.stacked.volumes.iter().filter(|v| v.path.disk() == saved.no)) {
             self.volume(volume, disk);
         }
+        self.together(&layout);
         let empty = DisplayText::new("nothing");
         Some(DiskRestore {
             disk: disk.no,
@@ -307,6 +308,21 @@ impl Planner<'_> {
         false
     }
 
+    /// A volume that lies on several disks is put back onto all of them, or it is none.
+    fn together(&mut self, layout: &Layout<'_>) {
+        let q = self.q;
+        let going = |no: DiskNo| q.targets.iter().any(|t| t.saved.no == no);
+        for volume in &layout.stacked.volumes {
+            let beneath = volume.mapping.iter().flat_map(|m| &m.beneath);
+            let away: Vec<String> =
+                beneath.filter(|b| !going(b.path.disk())).map(|b| b.path.disk().to_string()).collect();
+            if !away.is_empty() {
+                let says = format!("it lies on {} of the snapshot too: name a disk for that as well", away.join(", "));
+                self.check(format!("all of {} is put back", volume.path), false, says);
+            }
+        }
+    }
+
     fn volume(&mut self, saved: &SavedVolume, disk: &Disk) {
         let mut says = match mounted(saved, self.q.manifest) {
             Some(mount) => format!("{}, {mount}", kind(&saved.content)),
@@ -322,6 +338,8 @@ impl Planner<'_> {
             path: on(disk.no, &saved.path),
             saved_as: saved.path.clone(),
             extent: saved.extent,
+            // What is leased is the disk.
+            through: None,
             hardware: plain(&disk.hardware),
             disk_head: disk.head,
             // It is no volume yet: the head of the disk tells whether the plan still holds.
@@ -349,7 +367,8 @@ impl Planner<'_> {
         for path in &layout.left_out {
             self.warn(format!("{} is not in the snapshot: it will be an empty partition", on(disk.no, path)));
         }
-        for volume in layout.volumes.iter().filter(|v| !v.unreadable.is_empty()) {
+        let all = layout.volumes.iter().chain(&layout.stacked.volumes);
+        for volume in all.filter(|v| !v.unreadable.is_empty()) {
             let (size, path) = (volume.unreadable.total(), on(disk.no, &volume.path));
             self.warn(format!("{size} of {path} could not be read when it was saved: zeros will stand there"));
         }
@@ -465,7 +484,7 @@ fn asleep(manifest: &Manifest, volume: &VolumeRollback) -> bool {
 
 /// The same volume on another disk.
 fn on(disk: DiskNo, path: &VolumePath) -> VolumePath {
-    path.number().map_or_else(|| VolumePath::whole(disk), |number| VolumePath::partition(disk, number))
+    path.on(disk)
 }
 
 /// What would be lost with what is on a disk; `None` where it holds nothing.

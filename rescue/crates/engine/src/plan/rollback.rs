@@ -1,5 +1,6 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
+mod layers;
 mod role;
 mod tables;
 
@@ -12,6 +13,7 @@ use model::inspection::{Content, Disk, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
 use model::snapshot::{Machine, Manifest, Purpose, SavedDisk, SavedVolume, SnapshotSummary};
 use model::text::DisplayText;
+use model::units::Extent;
 use role::Role;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,7 +112,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
 /// True where both write the same volumes, as they were when both were made, and the same tables.
 pub(crate) fn writes_the_same(a: &RollbackPlan, b: &RollbackPlan) -> bool {
     let volumes = |p: &RollbackPlan| -> Vec<_> {
-        p.volumes.iter().map(|v| (v.path.clone(), v.extent, v.disk_head, v.volume_head)).collect()
+        p.volumes.iter().map(|v| (v.path.clone(), v.extent, v.through.clone(), v.disk_head, v.volume_head)).collect()
     };
     let tables = |p: &RollbackPlan| -> BTreeMap<DiskNo, bool> {
         let one = |t: &TableRollback| match t {
@@ -185,6 +187,9 @@ impl<'a> Planner<'a> {
 
     /// Where a saved volume lies now.
     fn place(&self, saved: &SavedVolume) -> Result<(&'a Disk, &'a Volume), String> {
+        if let Some(mapping) = &saved.mapping {
+            return self.mapped(saved, mapping);
+        }
         let pair = self.pair(saved.path.disk()).ok_or("the snapshot does not say on which disk it lay")?;
         let no = pair.present.clone()?;
         let disk = self.q.inspection.disk(no).ok_or_else(|| format!("{no} is gone"))?;
@@ -238,7 +243,12 @@ impl<'a> Planner<'a> {
     fn volume(&mut self, saved: &SavedVolume) -> Option<VolumeRollback> {
         let place = self.place(saved);
         let now = place.as_ref().ok().map(|(_, v)| *v);
-        if let Err(why) = self.chosen(saved, now) {
+        let laid_out = matches!(saved.content, Content::Lvm(_)) && !matches!(self.q.set, Set::Only(_));
+        let chosen = match laid_out {
+            true => Err("what LVM keeps itself is left as it is"),
+            false => self.chosen(saved, now),
+        };
+        if let Err(why) = chosen {
             let path = now.map_or_else(|| saved.path.clone(), |v| v.path.clone());
             self.kept.push((path, why.into()));
             return None;
@@ -251,8 +261,13 @@ impl<'a> Planner<'a> {
                 return None;
             }
         };
-        self.check(what, true, format!("{} bytes at {}", now.extent.len().0, now.extent.start()));
+        let at = match &now.mapping {
+            Some(mapping) => format!("{}, as LVM had it", mapping.says),
+            None => format!("{} bytes at {}", now.extent.len().0, now.extent.start()),
+        };
+        self.check(what, true, at);
         self.compare(saved, disk, now);
+        self.beneath(saved, now);
         let says = match self.mount(saved) {
             Some(mount) => format!("{}, {mount}", kind(&saved.content)),
             None => kind(&saved.content).to_owned(),
@@ -261,6 +276,7 @@ impl<'a> Planner<'a> {
             path: now.path.clone(),
             saved_as: saved.path.clone(),
             extent: now.extent,
+            through: self.through(now),
             hardware: plain(&disk.hardware),
             disk_head: disk.head,
             volume_head: self.q.facts.heads.get(&now.path).copied().unwrap_or(Digest([0; 32])),
@@ -289,9 +305,7 @@ impl<'a> Planner<'a> {
         if let Some(pair) = self.pair(saved.path.disk()) {
             pair.notes.iter().for_each(|n| self.warn(n));
         }
-        let uuid = |c: &Content| {
-            Volume { path: path.clone(), extent: now.extent, content: c.clone() }.uuid().map(str::to_owned)
-        };
+        let uuid = |c: &Content| Volume::on_disk(path.clone(), now.extent, c.clone()).uuid().map(str::to_owned);
         let same = uuid(&saved.content).is_some() && uuid(&saved.content) == uuid(&now.content);
         match &now.content {
             Content::Fenced(_) => {}
@@ -321,16 +335,22 @@ impl<'a> Planner<'a> {
         let q = self.q;
         let mut wrong = Vec::new();
         for v in volumes {
-            let Some(disk) = q.inspection.disk(v.path.disk()) else { continue };
-            let others = disk.volumes.iter().filter(|o| o.path != v.path && o.extent.intersect(v.extent).is_some());
-            wrong.extend(others.map(|o| format!("{} and {} lie on the same bytes", v.path, o.path)));
-            let table = disk.table.iter().flat_map(|t| &t.raw).any(|raw| raw.intersect(v.extent).is_some());
-            wrong.extend(table.then(|| format!("{} lies on the partition table", v.path)));
+            let places: Vec<(&VolumePath, Extent)> = match &v.through {
+                None => vec![(&v.path, v.extent)],
+                Some(t) => t.mapping.beneath.iter().map(|b| (&b.path, b.extent)).collect(),
+            };
+            for (path, extent) in places {
+                let Some(disk) = q.inspection.disk(path.disk()) else { continue };
+                let others = disk.volumes.iter().filter(|o| o.path != *path && o.extent.intersect(extent).is_some());
+                wrong.extend(others.map(|o| format!("{path} and {} lie on the same bytes", o.path)));
+                let table = disk.table.iter().flat_map(|t| &t.raw).any(|raw| raw.intersect(extent).is_some());
+                wrong.extend(table.then(|| format!("{path} lies on the partition table")));
+            }
         }
         if !wrong.is_empty() {
             self.check("what is written lies on nothing else", false, wrong.join("; "));
         }
-        let whole = |v: &&VolumeRollback| v.path.number().is_none();
+        let whole = |v: &&VolumeRollback| v.path.is_whole();
         let twins = |a: &VolumeRollback, b: &VolumeRollback| {
             let (a, b) = (&a.hardware, &b.hardware);
             a.size == b.size && (a.serial.is_none() || b.serial.is_none() || a.serial == b.serial)
@@ -403,7 +423,7 @@ impl<'a> Planner<'a> {
         match (now, then) {
             (Some(now), _) if matches!(now.content, Content::Fenced(_)) => true,
             (Some(now), Some(then)) => {
-                let then = Volume { path: now.path.clone(), extent: now.extent, content: then.content.clone() };
+                let then = Volume::on_disk(now.path.clone(), now.extent, then.content.clone());
                 now.uuid().is_some() && now.uuid() == then.uuid()
             }
             _ => false,
@@ -529,15 +549,15 @@ impl<'a> Planner<'a> {
 pub(super) fn mounted(saved: &SavedVolume, manifest: &Manifest) -> Option<String> {
     let systems = manifest.systems.iter().map(|s| s.system.clone()).collect();
     let then = Inspection { systems, ..Inspection::default() };
-    let volume = Volume { path: saved.path.clone(), extent: saved.extent, content: Content::Unknown };
+    let volume = Volume::on_disk(saved.path.clone(), saved.extent, Content::Unknown);
     let (at, system) = mount_point(&volume, &then)?;
     Some(format!("{at} of {system}"))
 }
 
 pub(super) fn kind(content: &Content) -> &'static str {
     let path = VolumePath::whole(DiskNo(0));
-    let extent = model::units::Extent::whole(model::units::ByteLen::ZERO);
-    Volume { path, extent, content: content.clone() }.kind()
+    let extent = Extent::whole(model::units::ByteLen::ZERO);
+    Volume::on_disk(path, extent, content.clone()).kind()
 }
 
 /// Hardware as it is kept: without the name it had this time.

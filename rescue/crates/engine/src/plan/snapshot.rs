@@ -246,7 +246,7 @@ pub(crate) fn there<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a S
 fn method(content: &Content) -> CaptureMethod {
     match content {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
-        Content::Fat(_) => CaptureMethod::UsedBlocks,
+        Content::Fat(_) | Content::Lvm(_) => CaptureMethod::UsedBlocks,
         Content::Xfs(x) if x.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Swap(s) if !s.hibernated => CaptureMethod::HeaderOnly,
         _ => CaptureMethod::Raw,
@@ -293,6 +293,10 @@ fn choose(
         Content::Swap(_) => known("swap, its header only"),
         Content::BiosBoot if volume.extent.len().0 <= MOST_BIOS_BOOT => raw("the core of a BIOS boot loader"),
         Content::Damaged { kind, .. } => raw(&format!("a damaged {}", kind.name())),
+        Content::Lvm(l) if full || carries(volume, inspection, scope) => {
+            known(&format!("what LVM keeps itself of group {}", l.group))
+        }
+        Content::Lvm(_) => Err("no volume that lies on it is saved"),
         Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")
@@ -303,6 +307,12 @@ fn choose(
         Content::Unknown | Content::BiosBoot => Err("its content is not understood; `--full` saves every byte of it"),
         Content::Fat(_) => Err("its content is not understood"),
     }
+}
+
+/// True where a volume that lies on this one is saved.
+fn carries(volume: &Volume, inspection: &Inspection, scope: &Scope) -> bool {
+    let saved = |v: &Volume| inspection.disk(v.path.disk()).is_some_and(|d| choose(d, v, inspection, scope).is_ok());
+    inspection.above(&volume.path).any(saved)
 }
 
 /// Where a volume is mounted, and in which system.

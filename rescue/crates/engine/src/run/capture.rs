@@ -68,13 +68,15 @@ pub(super) fn record_composed(
     let (run, _) = composed_parts(Capture::new(cx, (plan, report), writer, &chosen, steps), chosen)?;
     let mut manifest = over.clone();
     manifest.volumes.retain(|v| volumes.contains(&v.path));
-    manifest.disks.retain(|d| volumes.iter().any(|v| v.disk() == d.no));
+    let held: BTreeSet<DiskNo> = manifest.volumes.iter().flat_map(SavedVolume::disks).collect();
+    manifest.disks.retain(|d| held.contains(&d.no));
     manifest.purpose = plan.purpose;
     manifest.taken = cx.clock.now();
     for (as_disk, path) in composed {
         let new = run.volumes.iter().find(|v| v.path == *as_disk).cloned().ok_or_else(|| gone(as_disk.disk()))?;
         let old = manifest.volumes.iter_mut().find(|v| v.path == *path).ok_or_else(|| gone(path.disk()))?;
-        *old = SavedVolume { path: old.path.clone(), extent: old.extent, ..new };
+        let (path, mapping) = (old.path.clone(), old.mapping.clone());
+        *old = SavedVolume { path, extent: old.extent, mapping, ..new };
     }
     Ok(run.writer.finish(manifest)?)
 }
@@ -196,7 +198,7 @@ impl<'a> Capture<'a> {
     fn disks(&mut self, more: &MoreTable) -> Result<Vec<SavedDisk>, Stop> {
         let tables = &self.plan.tables;
         let numbers: BTreeSet<DiskNo> =
-            self.volumes.iter().map(|v| v.path.disk()).chain(tables.iter().copied()).collect();
+            self.volumes.iter().flat_map(SavedVolume::disks).chain(tables.iter().copied()).collect();
         let mut disks = Vec::new();
         for no in numbers {
             let disk = self.report.inspection.disk(no).ok_or_else(|| gone(no))?;
@@ -216,7 +218,7 @@ impl<'a> Capture<'a> {
             _ => kept,
         };
         let (method, why, state) = (coverage.method, coverage.why, coverage.state);
-        let bytes = self.target().bytes(volume.path.disk(), volume.extent)?;
+        let bytes = self.target().bytes(volume)?;
         let sector = self.report.inspection.disk(volume.path.disk()).map_or(512, |d| d.hardware.sector.0);
         // To find where files begin takes reading every inode.
         let cuts = match kept.to_read.is_empty() {
@@ -247,7 +249,7 @@ impl<'a> Capture<'a> {
         let Some(table) = &disk.table else { return Ok(None) };
         let whole = Extent::whole(disk.hardware.size);
         let used: ExtentSet = table.raw.iter().chain(more).filter_map(|e| e.intersect(whole)).collect();
-        let bytes = self.target().bytes(disk.no, whole)?;
+        let bytes = self.target().disk(disk.no)?;
         let mut meter = self.meter(&format!("saving the partition table of {}", disk.no), used.total());
         let cuts = Cuts::grid(bytes.size());
         let kept = Kept::nothing(&used, None, "a table is always read".into());
@@ -317,6 +319,7 @@ impl Open<'_> {
         SavedVolume {
             path: self.volume.path.clone(),
             extent: self.volume.extent,
+            mapping: self.volume.mapping.clone(),
             content: self.volume.content.clone(),
             method: self.method,
             why: self.why.clone(),

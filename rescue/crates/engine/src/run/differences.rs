@@ -9,7 +9,6 @@ use model::differences::{BOOT, CONFIGURATION, ComparedBy, Differences, FsDiffere
 use model::event::Progress;
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Inspection, System, Volume};
-use model::ports::Window;
 use model::snapshot::{Manifest, MapRoot};
 use model::text::{DisplayText, RawName};
 use model::units::{ByteLen, Extent};
@@ -31,7 +30,7 @@ struct Seen {
 impl Seen {
     fn volume(&self) -> Volume {
         let extent = Extent::whole(self.state.bytes.size());
-        Volume { path: self.path.clone(), extent, content: self.state.content.clone() }
+        Volume::on_disk(self.path.clone(), extent, self.state.content.clone())
     }
 }
 
@@ -66,9 +65,8 @@ impl Side {
         let mut volumes = Vec::new();
         for (disk, v) in inspection.volumes() {
             let no: DiskNo = disk.no;
-            let source = sources.iter().find(|d| d.no == no).ok_or_else(|| gone(no))?;
-            let bytes = Window::new(source.bytes.clone(), v.extent).map_err(|_| gone(no))?;
-            let state = State { content: v.content.clone(), bytes: Arc::new(bytes) };
+            let bytes = disk::volume::bytes(&sources, v).ok_or_else(|| gone(no))?;
+            let state = State { content: v.content.clone(), bytes };
             volumes.push(Seen { path: v.path.clone(), state, map: None, other: None });
         }
         Ok(Self { id: None, volumes, systems: inspection.systems.clone(), but: Vec::new() })

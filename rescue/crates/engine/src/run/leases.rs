@@ -1,12 +1,15 @@
 //! The leases of a write-back: one for each volume, all or none.
 
+use super::mapped_lease::MappedLease;
 use super::{Context, Stop};
 use crate::gather::VOLUME_HEAD;
 use model::command::ExitCode;
 use model::id::{Digest, VolumePath};
-use model::plan::{RollbackPlan, VolumeRollback};
+use model::plan::{RollbackPlan, Through, VolumeRollback};
 use model::ports::{LeaseError, LeaseRequest, WriteError, WriteLease};
 use model::units::ByteOffset;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 /// The right to write every volume of a plan.
 pub(crate) struct Leases {
@@ -21,14 +24,20 @@ impl Leases {
     /// [`Stop`]; nothing is held then.
     pub(crate) fn take(cx: &Context<'_>, plan: &RollbackPlan, heads: bool) -> Result<Self, Stop> {
         let mut held = Vec::new();
+        let mut shared = Shared::default();
         for volume in &plan.volumes {
-            let lease = cx.devices.lease(&LeaseRequest {
-                disk: volume.path.disk(),
-                extent: volume.extent,
-                hardware: volume.hardware.clone(),
-                head: heads.then_some(volume.disk_head),
-            });
-            let lease = lease.map_err(refused)?;
+            let lease = match &volume.through {
+                Some(through) => mapped(cx, volume, through, heads, &mut shared)?,
+                None => {
+                    let lease = cx.devices.lease(&LeaseRequest {
+                        disk: volume.path.disk(),
+                        extent: volume.extent,
+                        hardware: volume.hardware.clone(),
+                        head: heads.then_some(volume.disk_head),
+                    });
+                    lease.map_err(refused)?
+                }
+            };
             if lease.size() != volume.extent.len() {
                 let says = format!("{} has {} bytes, not {}", volume.path, lease.size().0, volume.extent.len().0);
                 return Err(Stop::failed(ExitCode::Refused, says, "look at the disks again and make a new plan"));
@@ -60,6 +69,50 @@ impl Leases {
         }
         Ok(())
     }
+}
+
+/// The leases of volumes beneath others: each is had once, and shared.
+type Shared = BTreeMap<VolumePath, Arc<Mutex<Box<dyn WriteLease>>>>;
+
+/// Takes the leases of what lies beneath a volume, and gives one that writes through its map.
+fn mapped(
+    cx: &Context<'_>,
+    volume: &VolumeRollback,
+    through: &Through,
+    heads: bool,
+    shared: &mut Shared,
+) -> Result<Box<dyn WriteLease>, Stop> {
+    let wrong = |what: &str| {
+        let says = format!("{}: {what}", volume.path);
+        Stop::failed(ExitCode::Refused, says, "look at the disks again and make a new plan")
+    };
+    let mapping = &through.mapping;
+    if !mapping.is_sound(volume.extent.len()) || through.disks.len() != mapping.beneath.len() {
+        return Err(wrong("its map does not hold together"));
+    }
+    let mut beneath = Vec::new();
+    for (part, (hardware, head)) in mapping.beneath.iter().zip(&through.disks) {
+        let lease = match shared.get(&part.path) {
+            Some(lease) => lease.clone(),
+            None => {
+                let lease = cx.devices.lease(&LeaseRequest {
+                    disk: part.path.disk(),
+                    extent: part.extent,
+                    hardware: hardware.clone(),
+                    head: heads.then_some(*head),
+                });
+                let lease = lease.map_err(refused)?;
+                if lease.size() != part.extent.len() {
+                    return Err(wrong("what lies beneath it has another size now"));
+                }
+                let lease = Arc::new(Mutex::new(lease));
+                shared.insert(part.path.clone(), lease.clone());
+                lease
+            }
+        };
+        beneath.push(lease);
+    }
+    Ok(Box::new(MappedLease { mapping: mapping.clone(), size: volume.extent.len(), beneath }))
 }
 
 /// Why a lease was not given, with what to do.

@@ -16,6 +16,7 @@ mod firmware;
 mod kept;
 mod known;
 mod leases;
+mod mapped_lease;
 mod memory;
 mod meter;
 mod overlay;

@@ -6,7 +6,7 @@ use model::command::ExitCode;
 use model::id::{IntentId, SnapRef, SnapshotId};
 use model::inspection::Inspection;
 use model::plan::Action;
-use model::ports::{ReadAt, Window};
+use model::ports::ReadAt;
 use model::restore::DiskRestore;
 use model::snapshot::{Intent, Machine, Manifest, Receipt};
 use model::units::ByteOffset;
@@ -196,9 +196,7 @@ fn stands(cx: &Context<'_>, inspection: &Inspection, intent: &Intent) -> bool {
     let sources = cx.devices.disks();
     let head = |v: &model::plan::VolumeRollback| {
         let present = inspection.volume(&v.path).filter(|p| p.extent == v.extent)?;
-        let source = sources.iter().find(|d| d.no == present.path.disk())?;
-        let window = Window::new(source.bytes.clone(), present.extent).ok()?;
-        window.read_vec(ByteOffset(0), 4096).ok()
+        disk::volume::bytes(&sources, present)?.read_vec(ByteOffset(0), 4096).ok()
     };
     // Of what a restore wrote over nothing is known.
     let mut differs = before.is_none();

@@ -157,7 +157,10 @@ impl<'a> Comparing<'a> {
     fn saved(&self, volume: &Volume) -> Option<&'a SavedVolume> {
         let there = |s: &&SavedVolume| {
             self.now.get(&s.path.disk()) == Some(&volume.path.disk())
-                && (s.path.number(), s.extent) == (volume.path.number(), volume.extent)
+                && s.path.on(volume.path.disk()) == volume.path
+                && s.extent == volume.extent
+                && s.mapping.as_ref().map(|m| (&m.id, &m.segments))
+                    == volume.mapping.as_ref().map(|m| (&m.id, &m.segments))
         };
         self.manifest.volumes.iter().find(there)
     }
@@ -175,7 +178,7 @@ impl<'a> Comparing<'a> {
         if held != *used {
             return Ok(Err("other bytes of it are in use".to_owned()));
         }
-        let now = self.target.bytes(volume.path.disk(), volume.extent)?;
+        let now = self.target.bytes(volume)?;
         let then = Saved::new(cx.store.clone(), saved.map, volume.extent.len());
         for extent in used.iter() {
             let (mut at, end) = (extent.start().0, extent.end().0);

@@ -11,7 +11,7 @@ use model::coverage::{CaptureMethod, Changes, Comparison, Coverage};
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::Volume;
 use model::plan::{Against, SnapshotPlan, VolumeCapture};
-use model::ports::{ReadAt, Window};
+use model::ports::ReadAt;
 use model::snapshot::{Manifest, MapRoot, SavedVolume};
 use model::text::DisplayText;
 use model::units::{ByteLen, Extent};
@@ -31,12 +31,18 @@ impl<'a> Target<'a> {
         self.report.inspection.volume(path).ok_or_else(|| gone(path.disk()))
     }
 
-    pub(super) fn bytes(&self, disk: DiskNo, extent: Extent) -> Result<Arc<dyn ReadAt>, Stop> {
+    /// The bytes of a disk.
+    pub(super) fn disk(&self, disk: DiskNo) -> Result<Arc<dyn ReadAt>, Stop> {
         let source = self.cx.devices.disks().into_iter().find(|d| d.no == disk).ok_or_else(|| gone(disk))?;
-        let window = Window::new(source.bytes, extent).map_err(|e| {
-            Stop::failed(ExitCode::Failed, format!("{disk} changed its size: {e}"), "look at the disks again")
-        })?;
-        Ok(Arc::new(window))
+        Ok(source.bytes)
+    }
+
+    /// The bytes of a volume.
+    pub(super) fn bytes(&self, volume: &Volume) -> Result<Arc<dyn ReadAt>, Stop> {
+        disk::volume::bytes(&self.cx.devices.disks(), volume).ok_or_else(|| {
+            let says = format!("a disk of {} is gone or changed its size", volume.path);
+            Stop::failed(ExitCode::Failed, says, "look at the disks again")
+        })
     }
 
     /// Which bytes are saved. Where the maps cannot be read: all of them, and that is said.
@@ -66,7 +72,7 @@ impl<'a> Target<'a> {
         // All that is read is compared with what is there by its digest, whatever it was saved for.
         let map = parent.as_ref().map(|p| p.map).or(aside.map(|saved| saved.map));
         let mut kept = Kept::nothing(&coverage.used, map, "nothing is saved of it yet".into());
-        let now = self.bytes(volume.path.disk(), volume.extent)?;
+        let now = self.bytes(volume)?;
         if let Some(saved) = aside {
             self.resume(&mut kept, volume, saved, (coverage.state, &now))?;
         }

@@ -127,7 +127,7 @@ fn report(sim: &Sim, bytes: &[u8]) -> Report {
     let ext: Arc<dyn ReadAt> = Arc::new(bytes.to_vec());
     let (content, _) = disk::content::identify(&path, &ext);
     assert!(matches!(content, Content::Ext(_)));
-    let volumes = vec![Volume { path, extent, content }];
+    let volumes = vec![Volume::on_disk(path, extent, content)];
     let disk = Disk { no: DiskNo(0), hardware: sim.hardware.clone(), head: Digest([0; 32]), table: None, volumes };
     Report {
         inspection: Inspection { disks: vec![disk], ..Inspection::default() },

@@ -34,7 +34,7 @@ pub(crate) fn tool(name: &str, package: &str) -> Command {
     command
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let out = command.output().unwrap();
     assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
 }
@@ -63,13 +63,13 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-fn write(at: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+pub(crate) fn write(at: &Path, name: &str, bytes: impl AsRef<[u8]>) {
     let path = at.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
 }
 
-fn ext(dir: &Path, name: &str, tree: &Path, uuid: &str, len: usize, journal: bool) -> Vec<u8> {
+pub(crate) fn ext(dir: &Path, name: &str, tree: &Path, uuid: &str, len: usize, journal: bool) -> Vec<u8> {
     let file = dir.join(name);
     std::fs::write(&file, vec![0; len]).unwrap();
     let features = if journal { "has_journal,^resize_inode" } else { "^has_journal,^resize_inode" };
@@ -80,7 +80,7 @@ fn ext(dir: &Path, name: &str, tree: &Path, uuid: &str, len: usize, journal: boo
     std::fs::read(file).unwrap()
 }
 
-fn fat(dir: &Path, tree: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn fat(dir: &Path, tree: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let file = dir.join("esp");
     std::fs::write(&file, vec![0; 2 * MIB]).unwrap();
     run(tool("mkfs.vfat", "dosfstools").args(["-i", "12345678", "--invariant"]).arg(&file));

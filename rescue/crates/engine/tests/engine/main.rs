@@ -18,6 +18,7 @@ mod host;
 mod hostile;
 mod image;
 mod increments;
+mod layered;
 mod locked;
 mod looking;
 mod losses;

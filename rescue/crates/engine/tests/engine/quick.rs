@@ -26,6 +26,7 @@ fn plan(sim: &Sim, action: Action, to: (SnapshotId, MapRoot), with: Option<Snaps
         path: path.clone(),
         saved_as: path,
         extent: Extent::whole(ByteLen(SIZE as u64)),
+        through: None,
         hardware: sim.hardware.clone(),
         disk_head: Digest::of(&bytes[..32 * 1024]),
         volume_head: Digest::of(&bytes[..64 * 1024]),

@@ -50,7 +50,7 @@ fn doubts(saved: &(SnapshotId, Manifest), then: [u16; 2], now: [u16; 2]) -> [boo
     let mut report = report(&Sim::new(noise(1, SIZE)));
     let disk = &mut report.inspection.disks[0];
     let Volume { extent, content, .. } = disk.volumes[0].clone();
-    let volume = |n: u32, times| Volume { path: path(n), extent, content: mounted(&content, n, times) };
+    let volume = |n: u32, times| Volume::on_disk(path(n), extent, mounted(&content, n, times));
     disk.volumes = vec![volume(1, now[0]), volume(2, now[1])];
     let system = System {
         name: "Debian".into(),

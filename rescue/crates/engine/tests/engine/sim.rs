@@ -290,6 +290,12 @@ impl Parser for Hasty {
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
         self.0.content(volume, extent)
     }
+    fn layers(&self, inspection: &Inspection) -> Result<model::mapping::Layers, ParserError> {
+        self.0.layers(inspection)
+    }
+    fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
+        self.0.mapped_content(volume)
+    }
     fn systems(&self, inspection: &Inspection) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
         self.0.systems(inspection)
     }

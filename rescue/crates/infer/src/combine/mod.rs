@@ -66,6 +66,7 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::NulRun { .. } => (15, "nul"),
         Fact::BootPart { .. } => (16, "part"),
         Fact::ChainBroken { .. } => (16, "chain"),
+        Fact::KernelDied { .. } => (5, "died"),
         Fact::StartNotConfirmed => (16, "mark"),
         Fact::NotThere => (17, "absent"),
         Fact::Unreadable { .. } => (18, "unreadable"),

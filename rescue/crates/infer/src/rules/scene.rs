@@ -153,6 +153,7 @@ impl Scene {
         let volume = |n: u32, content: &Content| Volume {
             path: VolumePath::partition(DiskNo(0), n),
             extent: Extent::between(u64::from(n) << 20, u64::from(n + 1) << 20).unwrap(),
+            mapping: None,
             content: content.clone(),
         };
         let mut all: Vec<Volume> = self.rest.iter().map(|(n, c)| volume(*n, c)).collect();
@@ -317,6 +318,7 @@ impl Scene {
         let saved = |v: Volume| SavedVolume {
             path: v.path,
             extent: v.extent,
+            mapping: v.mapping,
             content: v.content,
             method: CaptureMethod::Raw,
             why: "".into(),

@@ -15,6 +15,7 @@ mod leftovers;
 mod machine_id;
 mod nul_run;
 mod pacman;
+mod pstore;
 mod rpm_database;
 mod sqlite;
 mod transaction;
@@ -52,6 +53,7 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::ZyppHistory => zypp_history::parse(origin, file),
         Source::PacmanLog => pacman::parse_log(origin, file),
         Source::PacmanLock => pacman::parse_lock(origin),
+        Source::Pstore => pstore::parse(origin, file),
         Source::GrubEnvironment => grub_environment::parse(origin, file),
         Source::ApkInstalled => apk::parse(origin, file),
         Source::ApkLog => apk::parse_log(origin, file),

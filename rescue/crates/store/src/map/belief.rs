@@ -93,6 +93,7 @@ mod tests {
         let volume = SavedVolume {
             path: VolumePath::whole(DiskNo(0)),
             extent: Extent::whole(LEN),
+            mapping: None,
             content: Content::Unknown,
             method: model::coverage::CaptureMethod::UsedBlocks,
             why: "a test".into(),

@@ -184,6 +184,7 @@ pub(crate) fn manifest(machine: Machine, map: MapRoot) -> Manifest {
         volumes: vec![SavedVolume {
             path: VolumePath::whole(DiskNo(0)),
             extent: Extent::whole(LEN),
+            mapping: None,
             content: Content::Unknown,
             method: model::coverage::CaptureMethod::UsedBlocks,
             why: "a test".into(),

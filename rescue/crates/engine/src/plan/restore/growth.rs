@@ -122,7 +122,7 @@ pub(crate) fn candidate<'a>(manifest: &'a Manifest, saved: &SavedDisk) -> Result
 /// Whether a volume can be made larger by what the kernel knows.
 fn fits(saved: &SavedVolume) -> Result<&SavedVolume, String> {
     let path = &saved.path;
-    let kind = Volume { path: path.clone(), extent: saved.extent, content: saved.content.clone() };
+    let kind = Volume { path: path.clone(), extent: saved.extent, content: saved.content.clone(), mapping: None };
     if !matches!(saved.content, Content::Ext(_)) {
         return Err(format!("{path} is the last, and {}: only ext2, ext3 and ext4 are made larger", kind.kind()));
     }

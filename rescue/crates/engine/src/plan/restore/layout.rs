@@ -1,6 +1,7 @@
 //! Where every byte of a restored disk comes from.
 
 use super::growth::Grown;
+use crate::plan::stacked::Stacked;
 use model::id::VolumePath;
 use model::inspection::{Table, TableKind};
 use model::restore::{DiskPart, FittedTable, MadeBytes};
@@ -19,14 +20,16 @@ const ENDS: u64 = 1 << 20;
 const TAIL: u64 = 128 << 10;
 
 /// A disk, laid out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Layout<'a> {
     /// See [`model::restore::DiskRestore`]; so `made` and `cleared`.
     pub(super) parts: Vec<DiskPart>,
     pub(super) made: Vec<MadeBytes>,
     pub(super) cleared: ExtentSet,
-    /// The volumes, in order of place.
+    /// The volumes that lie straight on it, in order of place.
     pub(super) volumes: Vec<&'a SavedVolume>,
+    /// Those that lie on these.
+    pub(super) stacked: Stacked<'a>,
     /// Partitions that the snapshot does not hold.
     pub(super) left_out: Vec<VolumePath>,
     /// Where each partition ends, in order of place.
@@ -50,7 +53,8 @@ impl<'a> Layout<'a> {
         size: ByteLen,
         grown: Option<&Grown>,
     ) -> Result<Self, String> {
-        let mut volumes: Vec<&SavedVolume> = manifest.volumes.iter().filter(|v| v.path.disk() == saved.no).collect();
+        let straight = |v: &&SavedVolume| v.path.disk() == saved.no && v.mapping.is_none();
+        let mut volumes: Vec<&SavedVolume> = manifest.volumes.iter().filter(straight).collect();
         volumes.sort_by_key(|v| (v.extent, v.path.clone()));
         if volumes.is_empty() {
             return Err("it holds no volume of it".to_owned());
@@ -61,12 +65,13 @@ impl<'a> Layout<'a> {
         if let Some(pair) = volumes.windows(2).find(|w| w[0].extent.intersect(w[1].extent).is_some()) {
             return Err(format!("{} and {} lie on the same bytes", pair[0].path, pair[1].path));
         }
+        let stacked = Stacked::on(manifest, saved.no)?;
         let places = places(saved, &volumes);
         let mut ends: Vec<_> = places.iter().map(|(path, extent)| (path.clone(), extent.end())).collect();
         ends.sort_by_key(|(path, end)| (*end, path.clone()));
         let end = ByteLen(ends.last().map_or(0, |(_, end)| end.0));
         let smallest = fitted.map_or(end, |f| f.smallest.max(end));
-        let mapped = volumes.iter().map(|v| v.captured.0).fold(0, u64::saturating_add);
+        let mapped = volumes.iter().chain(&stacked.volumes).map(|v| v.captured.0).fold(0, u64::saturating_add);
         let saved_paths = |path: &VolumePath| volumes.iter().any(|v| v.path == *path);
         let mut out = Self {
             parts: Vec::new(),
@@ -78,6 +83,7 @@ impl<'a> Layout<'a> {
             smallest,
             mapped,
             volumes,
+            stacked,
         };
         if size >= smallest {
             out.lay(saved, &places, size, grown)?;
@@ -99,8 +105,13 @@ impl<'a> Layout<'a> {
             return Err(format!("{} lies on the partition table", v.path));
         }
         for v in &self.volumes {
-            self.parts.push(DiskPart { map: v.map, within: Extent::whole(v.extent.len()), at: v.extent.start() });
+            for within in self.stacked.own(v).iter() {
+                let at = v.extent.start().checked_add(ByteLen(within.start().0));
+                self.parts.extend(at.map(|at| DiskPart { map: v.map, within, at }));
+            }
         }
+        let above = self.stacked.placed.iter().map(|p| DiskPart { map: p.volume.map, within: p.within, at: p.at });
+        self.parts.extend(above);
         if let Some(table) = &saved.table {
             let map = saved.table_map.ok_or("its partition table could not be read whole when it was saved")?;
             let places = front(table, places).clip(disk);
@@ -137,6 +148,9 @@ impl<'a> Layout<'a> {
             let moved =
                 v.unreadable.iter().filter_map(|e| Extent::new(start.checked_add(ByteLen(e.start().0))?, e.len()));
             moved.filter_map(|e| e.intersect(v.extent)).for_each(|e| out.insert(e));
+        }
+        for v in &self.stacked.volumes {
+            self.stacked.lies(v, &v.unreadable).iter().for_each(|e| out.insert(e));
         }
         out.iter().flat_map(|e| made.gaps(e).iter().collect::<Vec<_>>()).collect()
     }

@@ -214,7 +214,7 @@ fn look(parser: &dyn Parser, made: &Made<'_>, wanted: &Manifest) -> Result<Disk,
         }
         _ => return Err(broken(path, "it is no file system of its kind any more")),
     }
-    let volumes = vec![Volume { path: path.clone(), extent: made.place, content }];
+    let volumes = vec![Volume { path: path.clone(), extent: made.place, content, mapping: None }];
     let (no, hardware) = (source.no, source.hardware.clone());
     Ok(Disk { no, hardware, head: Digest([0; 32]), table, volumes })
 }

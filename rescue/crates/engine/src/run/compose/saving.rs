@@ -36,7 +36,7 @@ pub(super) fn save(
         let extent = Extent::whole(source.bytes.size());
         let (content, _) = parser.content(&path, extent).map_err(unseen)?;
         holds_together(&content, made)?;
-        let volume = Volume { path: path.clone(), extent, content };
+        let volume = Volume::on_disk(path.clone(), extent, content);
         let coverage = parser.coverage(&volume).map_err(unseen)?;
         if coverage.method != CaptureMethod::UsedBlocks {
             return Err(broken(&made.base, coverage.why.as_str()));

@@ -1,5 +1,6 @@
 //! What an image is made of: which map's bytes stand where, and what is missing.
 
+use crate::plan::stacked::{Placed, Stacked};
 use crate::run::Stop;
 use model::command::ExitCode;
 use model::id::{DiskNo, SnapshotId, VolumePath};
@@ -42,32 +43,59 @@ pub(crate) fn layouts(id: SnapshotId, manifest: &Manifest, only: Option<&VolumeP
         return if all.is_empty() { Err(absent(id, manifest, None)) } else { Ok(all) };
     };
     let disk = manifest.disks.iter().find(|d| d.no == wanted.disk()).ok_or_else(|| absent(id, manifest, only))?;
-    if wanted.number().is_none() {
+    if wanted.is_whole() {
         return Ok(vec![whole(manifest, disk)?]);
     }
     let volume = manifest.volumes.iter().find(|v| v.path == *wanted).ok_or_else(|| absent(id, manifest, only))?;
-    Ok(vec![alone(volume)])
+    Ok(vec![alone(manifest, volume)?])
 }
 
 fn absent(id: SnapshotId, manifest: &Manifest, wanted: Option<&VolumePath>) -> Stop {
     let wanted = wanted.map_or_else(|| "a disk".to_owned(), VolumePath::to_string);
     let disks = manifest.disks.iter().map(|d| d.no.to_string());
-    let volumes = manifest.volumes.iter().filter(|v| v.path.number().is_some()).map(|v| v.path.to_string());
+    let volumes = manifest.volumes.iter().filter(|v| !v.path.is_whole()).map(|v| v.path.to_string());
     let there: Vec<String> = disks.chain(volumes).collect();
     let says = format!("{wanted} is not in snapshot {}", id.0.short(8));
     Stop::failed(ExitCode::Failed, says, format!("it holds {}", there.join(", ")))
 }
 
-fn alone(volume: &SavedVolume) -> Layout {
+/// A volume by itself, with what lies on it.
+fn alone(manifest: &Manifest, volume: &SavedVolume) -> Result<Layout, Stop> {
     let size = volume.extent.len();
-    Layout {
-        of: volume.path.clone(),
-        size,
-        parts: vec![Part { map: volume.map, within: Extent::whole(size), at: 0 }],
-        unreadable: volume.unreadable.clip(Extent::whole(size)),
-        left_out: Vec::new(),
-        warnings: unreadable(volume).into_iter().collect(),
+    let mut parts = Vec::new();
+    let mut missing = volume.unreadable.clip(Extent::whole(size));
+    let mut warnings: Vec<DisplayText> = unreadable(volume).into_iter().collect();
+    match volume.mapping {
+        Some(_) => parts.push(Part { map: volume.map, within: Extent::whole(size), at: 0 }),
+        None => {
+            let stacked = stacked(manifest, volume.path.disk())?;
+            parts.extend(stacked.own(volume).iter().map(|within| Part {
+                map: volume.map,
+                within,
+                at: within.start().0,
+            }));
+            let start = volume.extent.start().0;
+            let inside = |at: u64| at.checked_sub(start).filter(|at| *at < size.0);
+            let above = stacked.placed.iter();
+            let above = above.filter_map(|p| Some(Part { map: p.volume.map, within: p.within, at: inside(p.at.0)? }));
+            parts.extend(above);
+            parts.sort_by_key(|p| p.at);
+            for other in stacked.volumes.iter().filter(|v| !v.unreadable.is_empty()) {
+                let bad = stacked.lies(other, &other.unreadable).clip(volume.extent);
+                bad.iter()
+                    .filter_map(|e| Extent::new(ByteOffset(inside(e.start().0)?), e.len()))
+                    .for_each(|e| missing.insert(e));
+                warnings.extend(unreadable(other));
+            }
+        }
     }
+    Ok(Layout { of: volume.path.clone(), size, parts, unreadable: missing, left_out: Vec::new(), warnings })
+}
+
+/// What lies on the volumes of a disk.
+fn stacked(manifest: &Manifest, disk: DiskNo) -> Result<Stacked<'_>, Stop> {
+    let lie = |says| Stop::failed(ExitCode::Damage, says, "the snapshot is not to be trusted; choose another");
+    Stacked::on(manifest, disk).map_err(lie)
 }
 
 fn unreadable(volume: &SavedVolume) -> Option<DisplayText> {
@@ -83,7 +111,8 @@ fn unreadable(volume: &SavedVolume) -> Option<DisplayText> {
 /// A whole disk: the bytes of its table, and each volume at its place.
 fn whole(manifest: &Manifest, disk: &SavedDisk) -> Result<Layout, Stop> {
     let all = Extent::whole(disk.hardware.size);
-    let mut volumes: Vec<&SavedVolume> = manifest.volumes.iter().filter(|v| v.path.disk() == disk.no).collect();
+    let straight = |v: &&SavedVolume| v.path.disk() == disk.no && v.mapping.is_none();
+    let mut volumes: Vec<&SavedVolume> = manifest.volumes.iter().filter(straight).collect();
     volumes.sort_by_key(|v| (v.extent, v.path.clone()));
     let outside = volumes.iter().find(|v| !all.contains(v.extent));
     let lie = match outside {
@@ -102,6 +131,7 @@ fn whole(manifest: &Manifest, disk: &SavedDisk) -> Result<Layout, Stop> {
         left_out: left_out(disk, &volumes),
         warnings: Vec::new(),
     };
+    let stacked = stacked(manifest, disk.no)?;
     let mut taken = ExtentSet::new();
     if let Some(map) = disk.table_map {
         // What makes up the table, and whatever else was saved with it outside of volumes.
@@ -111,7 +141,14 @@ fn whole(manifest: &Manifest, disk: &SavedDisk) -> Result<Layout, Stop> {
         out.parts.extend(taken.iter().map(|within| Part { map, within, at: within.start().0 }));
     }
     for v in &volumes {
-        place(v, disk.no, &mut taken, &mut out);
+        place(v, disk.no, &stacked.own(v), (&mut taken, &mut out));
+    }
+    for p in &stacked.placed {
+        above(p, all, (&mut taken, &mut out));
+    }
+    for v in &stacked.volumes {
+        stacked.lies(v, &v.unreadable).clip(all).iter().for_each(|e| out.unreadable.insert(e));
+        out.warnings.extend(unreadable(v));
     }
     out.parts.sort_by_key(|p| p.at);
     warn_of_the_table(disk, all, &mut out);
@@ -131,11 +168,25 @@ fn left_out(disk: &SavedDisk, volumes: &[&SavedVolume]) -> Vec<VolumePath> {
     paths.filter(|path| !saved.contains(path)).collect()
 }
 
-/// Puts a volume where nothing stands yet: of two that overlap, the first is shown whole.
-fn place(volume: &SavedVolume, disk: DiskNo, taken: &mut ExtentSet, out: &mut Layout) {
+/// Puts what volumes that lie on others have where nothing else stands.
+fn above(placed: &Placed<'_>, all: Extent, (taken, out): (&mut ExtentSet, &mut Layout)) {
+    let Some(place) = Extent::new(placed.at, placed.within.len()).filter(|p| all.contains(*p)) else { return };
+    for part in taken.gaps(place).iter() {
+        let from = placed.within.start().0 + (part.start().0 - place.start().0);
+        if let Some(within) = Extent::new(ByteOffset(from), part.len()) {
+            out.parts.push(Part { map: placed.volume.map, within, at: part.start().0 });
+        }
+        taken.insert(part);
+    }
+}
+
+/// Puts a volume where nothing stands yet: of two that overlap, the first is shown whole. `own`: its bytes that no other has.
+fn place(volume: &SavedVolume, disk: DiskNo, own: &ExtentSet, (taken, out): (&mut ExtentSet, &mut Layout)) {
     let start = volume.extent.start().0;
-    let free = taken.gaps(volume.extent);
-    if free.total() != volume.extent.len() {
+    let own = own.iter().filter_map(|e| Extent::new(ByteOffset(start.checked_add(e.start().0)?), e.len()));
+    let own: ExtentSet = own.collect();
+    let free: ExtentSet = own.iter().flat_map(|e| taken.gaps(e).iter().collect::<Vec<_>>()).collect();
+    if free.total() != own.total() {
         let says = format!("{} overlaps something else on {disk}: where it does, the other's bytes stand", volume.path);
         out.warnings.push(DisplayText::new(&says));
     }
@@ -194,6 +245,7 @@ mod tests {
         SavedVolume {
             path: VolumePath::partition(DiskNo(0), number),
             extent: extent(start, end),
+            mapping: None,
             content: Content::Unknown,
             method: CaptureMethod::Raw,
             why: "".into(),

@@ -18,7 +18,7 @@ use model::browse::FileHead;
 use model::command::ExitCode;
 use model::files::{FileId, FileListing, FilePath, FoundFiles, Layout, ListedVolume, Named};
 use model::id::{SnapRef, SnapshotId, VolumePath};
-use model::inspection::{Content, FileKind, Volume};
+use model::inspection::{Content, FileKind};
 use model::ports::ReadAt;
 use model::snapshot::{Manifest, SavedVolume};
 use model::text::RawName;
@@ -89,7 +89,7 @@ fn found(place: &Place<'_>) -> Result<FoundFiles, Stop> {
 fn volumes(manifest: &Manifest) -> Vec<ListedVolume> {
     let volume = |v: &SavedVolume| ListedVolume {
         volume: v.path.clone(),
-        fs: Volume { path: v.path.clone(), extent: v.extent, content: v.content.clone() }.kind().to_owned(),
+        fs: v.volume().kind().to_owned(),
         mount: mounts(manifest).into_iter().find(|(_, path)| *path == &v.path).map(|(mount, _)| mount.to_owned()),
         readable: readable(v),
     };

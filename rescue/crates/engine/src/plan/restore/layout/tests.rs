@@ -20,6 +20,7 @@ fn volume(number: u32, start: u64, end: u64) -> SavedVolume {
     SavedVolume {
         path: VolumePath::partition(DiskNo(0), number),
         extent: extent(start, end),
+        mapping: None,
         content: Content::Unknown,
         method: CaptureMethod::Raw,
         why: "".into(),

@@ -34,6 +34,7 @@ fn report(kind: TableKind, types: &[&str], parts: &[(BootPart, &str)]) -> Report
     let volume = |(number, t): (u32, &&str)| Volume {
         path: VolumePath::partition(DiskNo(0), number),
         extent: extent(number.into()),
+        mapping: None,
         content: if **t == *BIOS_BOOT { Content::BiosBoot } else { Content::Unknown },
     };
     let table = Table {
@@ -68,7 +69,7 @@ fn report(kind: TableKind, types: &[&str], parts: &[(BootPart, &str)]) -> Report
         boot: vec![],
         other: vec![],
     };
-    let inspection = Inspection { disks: vec![disk], systems: vec![system.clone()], findings: vec![], firmware: None };
+    let inspection = Inspection { disks: vec![disk], systems: vec![system.clone()], ..Inspection::default() };
     let assessment = infer::assess(&system, &inspection, &evidence, None);
     Report { inspection, systems: vec![SystemReport { system, assessment, evidence }], boot: Vec::new() }
 }

@@ -1,0 +1,290 @@
+//! LVM2: physical volumes, the groups they make up, and how the bytes of their logical volumes lie.
+//!
+//! Volumes that are linear or striped are read; of all others (thin, cached, mirrored, snapshots, RAID, VDO) what lies on the physical
+//! volumes is captured with these, byte for byte. What cannot be told for certain is not read.
+
+mod group;
+mod label;
+mod text;
+
+use crate::finding;
+use group::{Group, Logical};
+use model::id::VolumePath;
+use model::inspection::{LvmInfo, Severity, Volume};
+use model::mapping::{Beneath, Layers, Leg, Mapping, Segment};
+use model::ports::ReadAt;
+use model::text::DisplayText;
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const AS_IS: &str = "every byte of it is saved where it is saved";
+
+/// A physical volume that is here.
+struct Here<'a> {
+    volume: &'a Volume,
+    uuid: String,
+    /// The groups its texts tell of.
+    groups: Vec<Group>,
+}
+
+/// Finds the groups that these volumes make up, and their logical volumes.
+pub(super) fn find(volumes: &[&Volume], window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>, layers: &mut Layers) {
+    let mut here = Vec::new();
+    for volume in volumes {
+        let Some(bytes) = window(&volume.path) else { continue };
+        let read = crate::guarded(|| label::read(bytes.as_ref()));
+        let read =
+            read.unwrap_or_else(|| Err(crate::fs::FsError::Corrupt("its label does not hold together".to_owned())));
+        match read {
+            Ok(physical) => here.push(known(volume, physical, layers)),
+            Err(e) => {
+                let says = format!("it looks like a physical volume of LVM, but {e}");
+                layers.findings.push(finding(Severity::Damage, &volume.path, says, AS_IS));
+            }
+        }
+    }
+    for (uuid, group) in newest(&here, layers) {
+        let mut making = Making { group, here: &here, layers };
+        if let Some(why) = making.refused() {
+            for volume in here.iter().filter(|h| h.groups.iter().any(|g| g.uuid == uuid)).map(|h| h.volume) {
+                let says = format!("the volumes of LVM group {} are not read: {why}", group.name);
+                making.layers.findings.push(finding(Severity::Warning, &volume.path, says, AS_IS));
+            }
+            continue;
+        }
+        making.make();
+    }
+}
+
+fn known<'a>(volume: &'a Volume, physical: label::Physical, layers: &mut Layers) -> Here<'a> {
+    let mut groups = Vec::new();
+    let mut wrong = physical.wrong;
+    for text in &physical.texts {
+        match crate::guarded(|| group::read(text)).unwrap_or_else(|| Err("its text does not hold together".to_owned()))
+        {
+            Ok(group) => groups.push(group),
+            Err(why) => wrong.push(why),
+        }
+    }
+    for why in wrong {
+        let says = format!("a copy of LVM's metadata on it is not to be used: {why}");
+        layers.findings.push(finding(Severity::Warning, &volume.path, says, "LVM has other copies, or `vgcfgrestore`"));
+    }
+    Here { volume, uuid: physical.uuid, groups }
+}
+
+/// The newest metadata of each group. Older copies are told.
+fn newest<'a>(here: &'a [Here<'_>], layers: &mut Layers) -> BTreeMap<String, &'a Group> {
+    let mut newest: BTreeMap<String, &Group> = BTreeMap::new();
+    for group in here.iter().flat_map(|h| &h.groups) {
+        let known = newest.entry(group.uuid.clone()).or_insert(group);
+        if group.seqno > known.seqno {
+            *known = group;
+        }
+    }
+    for h in here {
+        let own = h.groups.iter().max_by_key(|g| g.seqno);
+        let Some((own, last)) = own.and_then(|own| Some((own, newest.get(&own.uuid)?))) else { continue };
+        if own.seqno < last.seqno {
+            let says = format!(
+                "its copy of LVM's metadata is older than that of others: number {} of group {}, which is at {}",
+                own.seqno, own.name, last.seqno
+            );
+            layers.findings.push(finding(
+                Severity::Warning,
+                &h.volume.path,
+                says,
+                "it was away while the group changed",
+            ));
+        }
+    }
+    newest
+}
+
+/// A group whose volumes are being told.
+struct Making<'a, 'b> {
+    group: &'a Group,
+    here: &'a [Here<'a>],
+    layers: &'b mut Layers,
+}
+
+impl<'a> Making<'a, '_> {
+    /// The volume that a physical volume is, where it is here and its extents lie within.
+    fn place(&self, on: usize) -> Option<&'a Volume> {
+        let physical = self.group.physical.get(on).filter(|p| !p.missing)?;
+        let volume = self.here.iter().find(|h| h.uuid == physical.uuid)?.volume;
+        let extents = physical.count.checked_mul(self.group.extent.0)?;
+        let end = physical.start.checked_add(extents)?;
+        (end <= volume.extent.len().0).then_some(volume)
+    }
+
+    /// Why nothing of the group can be told.
+    fn refused(&self) -> Option<String> {
+        let group = self.group;
+        if let Some(why) = &group.unread {
+            return Some(why.clone());
+        }
+        for physical in &group.physical {
+            let mut same = self.here.iter().filter(|h| h.uuid == physical.uuid).map(|h| &h.volume.path);
+            if let (Some(a), Some(b)) = (same.next(), same.next()) {
+                return Some(format!("{a} and {b} are both its physical volume {}", physical.uuid));
+            }
+            if group.physical.iter().filter(|p| p.uuid == physical.uuid).count() > 1 {
+                return Some(format!("it has {} twice", physical.uuid));
+            }
+        }
+        let told = |g: &&Group| g.uuid == group.uuid && g.seqno == group.seqno;
+        let mut copies = self.here.iter().flat_map(|h| &h.groups).filter(told);
+        if copies.any(|g| !alike(g, group)) {
+            return Some(format!("its copies of number {} do not agree", group.seqno));
+        }
+        let mut taken: BTreeMap<usize, ExtentSet> = BTreeMap::new();
+        for logical in &group.logical {
+            for (on, from, count) in &logical.places {
+                let Some(extent) = from.checked_add(*count).and_then(|end| Extent::between(*from, end)) else {
+                    return Some(format!("{} lies outside of it", logical.name));
+                };
+                let end = group.physical.get(*on).map_or(0, |p| p.count);
+                let set = taken.entry(*on).or_default();
+                if extent.end().0 > end || set.meets(extent) {
+                    return Some(format!("{} lies outside of it, or on bytes of another volume", logical.name));
+                }
+                set.insert(extent);
+            }
+        }
+        None
+    }
+
+    fn make(&mut self) {
+        let group = self.group;
+        let mut read: Vec<(&Logical, Mapping)> = Vec::new();
+        let mut unread: Vec<String> = Vec::new();
+        for logical in group.logical.iter().filter(|l| l.visible) {
+            match self.mapping(logical) {
+                Ok(mapping) => read.push((logical, mapping)),
+                Err(why) => unread.push(format!("{} ({why})", logical.name)),
+            }
+        }
+        let Some(first) = (0..group.physical.len()).filter_map(|on| self.place(on)).map(|v| &v.path).min() else {
+            return;
+        };
+        let gone: Vec<&str> = (0..)
+            .zip(&group.physical)
+            .filter(|(on, _)| self.place(*on).is_none())
+            .map(|(_, p)| p.uuid.as_str())
+            .collect();
+        if !gone.is_empty() {
+            let says =
+                format!("physical volumes of LVM group {} are not here, or not whole: {}", group.name, gone.join(", "));
+            self.layers.findings.push(finding(Severity::Warning, first, says, "name or attach the other disks too"));
+        }
+        if !unread.is_empty() {
+            let says = format!("of LVM group {} these volumes are not read: {}", group.name, unread.join(", "));
+            self.layers.findings.push(finding(
+                Severity::Note,
+                first,
+                says,
+                "they are saved byte for byte, with the group",
+            ));
+        }
+        let mut volumes = Vec::new();
+        for (logical, mapping) in read {
+            // Two names may be one path; neither is told then.
+            let path = first.above(&[&group.name, &logical.name]);
+            let path = path.filter(|p| !volumes.iter().any(|(known, _)| known == p));
+            match path.filter(|_| mapping.len().is_some_and(|len| mapping.is_sound(len))) {
+                Some(path) => volumes.push((path, mapping)),
+                None => {
+                    let says = format!("volume {} of LVM group {} is not read", logical.name, group.name);
+                    self.layers.findings.push(finding(Severity::Warning, first, says, AS_IS));
+                }
+            }
+        }
+        if !volumes.is_empty() {
+            for on in 0..group.physical.len() {
+                self.physical(on, &volumes);
+            }
+        }
+        self.layers.volumes.extend(volumes);
+    }
+
+    /// Says of a physical volume what of it is saved apart.
+    fn physical(&mut self, on: usize, volumes: &[(VolumePath, Mapping)]) {
+        let group = self.group;
+        let (Some(volume), Some(physical)) = (self.place(on), group.physical.get(on)) else { return };
+        let extent = |from: u64, count: u64| {
+            let start = group.extent.0.checked_mul(from)?.checked_add(physical.start)?;
+            Extent::new(ByteOffset(start), ByteLen(group.extent.0.checked_mul(count)?))
+        };
+        let all = extent(0, physical.count);
+        let used: ExtentSet = group
+            .logical
+            .iter()
+            .flat_map(|l| &l.places)
+            .filter(|(n, ..)| *n == on)
+            .filter_map(|(_, from, count)| extent(*from, *count))
+            .collect();
+        // Where any volume lies in a way that is not known, nothing is known to be free.
+        let free = match (group.logical.iter().any(|l| l.elsewhere), all) {
+            (false, Some(all)) => used.gaps(all),
+            _ => ExtentSet::new(),
+        };
+        let mapped = volumes.iter().fold(ExtentSet::new(), |set, (_, m)| set.union(&m.held_of(&volume.path)));
+        let info = LvmInfo {
+            uuid: physical.uuid.clone(),
+            group: DisplayText::new(&group.name),
+            group_uuid: group.uuid.clone(),
+            seqno: group.seqno,
+            apart: mapped.union(&free),
+        };
+        self.layers.physical.push((volume.path.clone(), info));
+    }
+
+    fn mapping(&self, logical: &Logical) -> Result<Mapping, String> {
+        let group = self.group;
+        let segments = logical.segments.as_ref().map_err(Clone::clone)?;
+        if let Some(whole) = group.logical.iter().find(|l| l.parts.contains(&logical.name)) {
+            return Err(format!("it is part of {}", whole.name));
+        }
+        let mut beneath: Vec<(usize, Beneath)> = Vec::new();
+        let mut out = Vec::new();
+        for segment in segments {
+            let mut legs = Vec::new();
+            for (on, from) in &segment.legs {
+                let (Some(volume), Some(physical)) = (self.place(*on), group.physical.get(*on)) else {
+                    return Err("a physical volume of it is not here".to_owned());
+                };
+                let known = beneath.iter().position(|(n, _)| n == on);
+                let index = known.unwrap_or_else(|| {
+                    beneath.push((*on, Beneath { path: volume.path.clone(), extent: volume.extent }));
+                    beneath.len() - 1
+                });
+                let at = group.extent.0.checked_mul(*from).and_then(|at| at.checked_add(physical.start));
+                legs.push(Leg { on: index, at: ByteOffset(at.ok_or("it lies outside of its group")?) });
+            }
+            let len = group.extent.0.checked_mul(segment.extents).ok_or("it is longer than any")?;
+            out.push(Segment { len: ByteLen(len), stripe: segment.stripe, skip: ByteLen::ZERO, legs });
+        }
+        let origin = |l: &Logical| l.origin.as_deref() == Some(logical.name.as_str());
+        let kept = group.logical.iter().find(|l| origin(l));
+        let read_only = kept.map(|l| {
+            let says = format!("{} of LVM is kept upon it: what is written beneath that would damage it", l.name);
+            DisplayText::new(&says)
+        });
+        Ok(Mapping {
+            says: DisplayText::new(&format!("LVM volume {} of {}", logical.name, group.name)),
+            id: format!("{}/{}", group.uuid, logical.uuid),
+            beneath: beneath.into_iter().map(|(_, b)| b).collect(),
+            segments: out,
+            read_only,
+        })
+    }
+}
+
+/// True where both texts say the same of where things lie.
+fn alike(a: &Group, b: &Group) -> bool {
+    let physical = |g: &Group| g.physical.iter().map(|p| (p.uuid.clone(), p.start, p.count)).collect::<Vec<_>>();
+    let logical = |g: &Group| g.logical.iter().map(|l| (l.uuid.clone(), l.places.clone())).collect::<Vec<_>>();
+    a.extent == b.extent && physical(a) == physical(b) && logical(a) == logical(b)
+}

@@ -1,0 +1,68 @@
+//! Volumes that lie on others: found again, and refused where they do not lie as they did.
+
+use super::{Planner, plain};
+use model::inspection::{Content, Disk, Volume};
+use model::mapping::{Beneath, Mapping};
+use model::plan::Through;
+use model::snapshot::SavedVolume;
+
+impl<'a> Planner<'a> {
+    /// Where a saved volume that lay on others lies now: the same volume by its identifier, on the same bytes of the same partitions.
+    pub(super) fn mapped(&self, saved: &SavedVolume, then: &Mapping) -> Result<(&'a Disk, &'a Volume), String> {
+        let q = self.q;
+        let named = q.inspection.layered.iter();
+        let mut same = named.filter_map(|v| Some((v, v.mapping.as_ref()?))).filter(|(_, m)| m.id == then.id);
+        let (volume, now) = match (same.next(), same.next()) {
+            (Some(one), None) => one,
+            (None, _) => {
+                return Err(format!("there is no {} any more; `restore` makes it anew on an empty disk", then.says));
+            }
+            (Some(_), Some(_)) => return Err(format!("there are two of {}", then.says)),
+        };
+        let renamed = then.renamed(|b| {
+            let no = self.pair(b.path.disk())?.present.clone().ok()?;
+            Some(Beneath { path: b.path.on(no), extent: b.extent })
+        });
+        let renamed = renamed.ok_or("a disk that it lay on is not here")?;
+        if (&renamed.beneath, &renamed.segments) != (&now.beneath, &now.segments) || volume.extent != saved.extent {
+            return Err(format!(
+                "{} was moved or resized: it does not lie on the same bytes as then; `restore` makes it as it was on an empty disk",
+                volume.path
+            ));
+        }
+        let disk = q.inspection.disk(volume.path.disk()).ok_or_else(|| format!("{} is gone", volume.path.disk()))?;
+        Ok((disk, volume))
+    }
+
+    /// What stands against writing a volume because of what lies on it or beneath it.
+    pub(super) fn beneath(&mut self, saved: &SavedVolume, now: &Volume) {
+        let path = &now.path;
+        if matches!(saved.content, Content::Lvm(_)) {
+            let says = "the snapshot holds of it what LVM keeps itself; with its volumes it goes onto an empty disk (`restore`)";
+            self.check(format!("{path} can be taken back by itself"), false, says);
+        } else if matches!(now.content, Content::Lvm(_)) {
+            let says = "volumes of LVM lie on it now, and would be lost without an undo";
+            self.check(format!("{path} holds nothing but itself"), false, says);
+        }
+        let Some(mapping) = &now.mapping else { return };
+        if let Some(why) = &mapping.read_only {
+            self.check(format!("{path} can be written to"), false, why.as_str());
+        }
+        for b in &mapping.beneath {
+            let sector = |no| self.q.inspection.disk(no).map(|d| d.hardware.sector.0);
+            let (own, other) = (sector(path.disk()), sector(b.path.disk()));
+            if own != other {
+                let says = format!("{} has other sectors than {}", b.path.disk(), path.disk());
+                self.check(format!("{path} can be written to"), false, says);
+            }
+        }
+    }
+
+    /// What a mapped volume is written through; a disk that is gone makes the plan unusable before.
+    pub(super) fn through(&self, now: &Volume) -> Option<Through> {
+        let mapping = now.mapping.clone()?;
+        let disk = |b: &Beneath| self.q.inspection.disk(b.path.disk()).map(|d| (plain(&d.hardware), d.head));
+        let disks = mapping.beneath.iter().filter_map(disk).collect();
+        Some(Through { mapping, disks })
+    }
+}

@@ -1,0 +1,314 @@
+//! A machine whose root, /home and swap lie on LVM: saved, taken back, cut off, put onto an empty disk, exported. Where its volumes lie on
+//! the disk is what LVM says (`disk/tests/fixtures/lvm.sh`), and written here by hand.
+
+use crate::crash::look;
+use crate::image::{MIB, ext, fat, noise, run as host, tool, write};
+use crate::restore::{new_disk, onto_d0};
+use crate::sim::{Fault, Loss, Op, Sim, after_cut, engine, must, reset, run, store};
+use engine::run::pending;
+use model::command::{Command, ImageFormat};
+use model::coverage::CaptureMethod;
+use model::event::Outcome;
+use model::id::{SnapRef, SnapshotId};
+use model::inspection::Content;
+use model::plan::RollbackPlan;
+use model::ports::{Devices, ObjectStore};
+use model::snapshot::Manifest;
+use model::text::RawName;
+use model::units::{ByteLen, Extent};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use store::backend::Memory;
+
+const SIZE: usize = 23 * MIB;
+/// First MiB of the partition that is the physical volume; its extents have 1 MiB, and begin behind its first.
+const PHYSICAL: usize = 5;
+/// The extents of each volume, as `machine.txt` has them.
+const ROOT: [usize; 6] = [0, 1, 2, 6, 7, 8];
+const HOME: [usize; 2] = [3, 4];
+const SWAP: [usize; 1] = [5];
+const ROOT_UUID: &str = "11111111-dddd-4ddd-8ddd-000000000001";
+const HOME_UUID: &str = "11111111-dddd-4ddd-8ddd-000000000002";
+
+fn range(extent: usize) -> std::ops::Range<usize> {
+    let start = (PHYSICAL + 1 + extent) * MIB;
+    start..start + MIB
+}
+
+/// A volume of the disk.
+fn volume(disk: &[u8], extents: &[usize]) -> Vec<u8> {
+    extents.iter().flat_map(|e| disk[range(*e)].to_vec()).collect()
+}
+
+fn put(disk: &mut [u8], extents: &[usize], bytes: &[u8]) {
+    assert_eq!(bytes.len(), extents.len() * MIB);
+    extents.iter().zip(bytes.chunks(MIB)).for_each(|(e, part)| disk[range(*e)].copy_from_slice(part));
+}
+
+/// How a physical volume of the fixtures begins.
+fn physical(case: &str) -> Vec<u8> {
+    let name = format!("../disk/tests/fixtures/lvm/{case}.0.zst");
+    zstd::decode_all(&*std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()).unwrap()
+}
+
+fn disk(state: u64) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let (root, home) = (at("root"), at("home"));
+    write(&root, "etc/os-release", "PRETTY_NAME=\"Ubuntu 24.04\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n");
+    write(&root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    write(
+        &root,
+        "etc/fstab",
+        "/dev/mapper/target-root / ext4 defaults 0 1\nUUID=1234-ABCD /boot/efi vfat umask=0077 0 1\n\
+         /dev/target/home /home ext4 defaults 0 2\n/dev/mapper/target-swap--1 none swap sw 0 0\n",
+    );
+    write(&root, "usr/sbin/init", noise(7, 3000));
+    write(&root, "usr/share/same", noise(8, 2_500_000));
+    write(&root, "var/lib/data", noise(100 + state, 300_000));
+    std::fs::create_dir_all(root.join("boot/efi")).unwrap();
+    std::fs::create_dir_all(root.join("home")).unwrap();
+    if state == 1 {
+        write(&root, "var/lib/more", noise(9, 900_000));
+    }
+    write(&home, "user/letter", noise(400 + state, 50_000));
+    let swap = dir.path().join("swap");
+    std::fs::write(&swap, vec![0; MIB]).unwrap();
+    host(tool("mkswap", "util-linux").arg("-q").arg(&swap));
+    let whole = dir.path().join("disk");
+    std::fs::write(&whole, vec![0; SIZE]).unwrap();
+    let mut table = tool("sgdisk", "gdisk");
+    table.args(["--disk-guid", "22222222-dddd-4ddd-8ddd-000000000000"]);
+    for (number, from, to, kind) in [(1, 1, 3, "EF00"), (3, PHYSICAL, PHYSICAL + 16, "8E00")] {
+        table.arg("--new").arg(format!("{number}:{}:{}", from * 2048, to * 2048 - 1));
+        table.arg("--typecode").arg(format!("{number}:{kind}"));
+        table.arg("--partition-guid").arg(format!("{number}:33333333-dddd-4ddd-8ddd-00000000000{number}"));
+    }
+    host(table.arg(&whole));
+    let mut bytes = std::fs::read(whole).unwrap();
+    bytes[MIB..3 * MIB].copy_from_slice(&fat(dir.path(), &[("grubx64.efi", noise(500 + state, 90_000))]));
+    bytes[PHYSICAL * MIB..(PHYSICAL + 1) * MIB].copy_from_slice(&physical("machine"));
+    put(&mut bytes, &ROOT, &ext(dir.path(), "r", &root, ROOT_UUID, 6 * MIB, true));
+    put(&mut bytes, &HOME, &ext(dir.path(), "h", &home, HOME_UUID, 2 * MIB, false));
+    put(&mut bytes, &SWAP, &std::fs::read(swap).unwrap());
+    // What nobody has: it is not saved.
+    bytes[range(12)].copy_from_slice(&noise(900 + state, MIB));
+    bytes
+}
+
+fn machine() -> &'static (Vec<u8>, Vec<u8>) {
+    static MACHINE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    MACHINE.get_or_init(|| (disk(0), disk(1)))
+}
+
+fn saved() -> (Arc<Memory>, SnapshotId, Manifest) {
+    let objects = Arc::new(Memory::new());
+    let sim = Sim::failing(machine().0.clone(), Fault::Lease);
+    let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else {
+        panic!("not saved")
+    };
+    let manifest = store(&objects).manifest(id).unwrap();
+    (objects, id, manifest)
+}
+
+/// Whether the disk holds every byte that a snapshot has of these volumes of LVM.
+fn holds(objects: &Arc<Memory>, id: SnapshotId, names: &[(&str, &[usize])], disk: &[u8]) -> Result<(), String> {
+    let store = store(objects);
+    let manifest = store.manifest(id).unwrap();
+    for (name, extents) in names {
+        let path = format!("d0/p3/target/{name}").parse().unwrap();
+        let saved = manifest.volumes.iter().find(|v| v.path == path).ok_or(format!("{path} is not saved"))?;
+        let bytes = volume(disk, extents);
+        let mut held = 0;
+        for slice in store.map(saved.map).slices(Extent::whole(saved.extent.len())) {
+            let slice = slice.unwrap();
+            let wanted = store.read(&slice).unwrap();
+            let at = slice.extent.start().0 as usize;
+            if bytes[at..at + wanted.len()] != wanted[..] {
+                return Err(format!("{name} differs within {} bytes at {at}", wanted.len()));
+            }
+            held += wanted.len();
+        }
+        assert!(held > 4000, "{name} has bytes");
+    }
+    Ok(())
+}
+
+const WRITTEN: [(&str, &[usize]); 1] = [("root", &ROOT)];
+
+fn e2fsck(bytes: &[u8]) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("fs");
+    std::fs::write(&file, bytes).unwrap();
+    host(tool("e2fsck", "e2fsprogs").arg("-fn").arg(file));
+}
+
+fn plan_of(sim: &Arc<Sim>, objects: &Arc<Memory>, command: Command) -> RollbackPlan {
+    let mut plan = None;
+    engine(sim, objects).run(command, &mut |_| {}, &mut |_, p| {
+        plan = Some(p.clone());
+        Some(false)
+    });
+    plan.unwrap()
+}
+
+fn back() -> Command {
+    Command::PlanRollback { to: SnapRef::Latest, only: Vec::new(), full: false }
+}
+
+#[test]
+fn a_system_on_lvm_is_found_and_saved() {
+    let inspection = look(&Sim::new(machine().0.clone()));
+    assert_eq!(inspection.findings, []);
+    let [system] = inspection.systems.as_slice() else { panic!("{:?}", inspection.systems) };
+    assert_eq!(system.root.to_string(), "d0/p3/target/root");
+    let named = |list: &[(String, model::id::VolumePath)]| -> Vec<String> {
+        list.iter().map(|(at, path)| format!("{at} {path}")).collect()
+    };
+    assert_eq!(named(&system.boot), ["/boot/efi d0/p1"]);
+    assert_eq!(named(&system.other), ["/home d0/p3/target/home", "swap d0/p3/target/swap-1"]);
+    let (objects, id, manifest) = saved();
+    let told: Vec<(String, CaptureMethod)> = manifest.volumes.iter().map(|v| (v.path.to_string(), v.method)).collect();
+    let used = CaptureMethod::UsedBlocks;
+    let wanted = [
+        ("d0/p1", used),
+        ("d0/p3", used),
+        ("d0/p3/target/home", used),
+        ("d0/p3/target/root", used),
+        ("d0/p3/target/swap-1", CaptureMethod::HeaderOnly),
+    ];
+    assert_eq!(told, wanted.map(|(path, method)| (path.to_owned(), method)));
+    let physical = &manifest.volumes[1];
+    assert!(matches!(physical.content, Content::Lvm(_)));
+    // What LVM keeps: before the first extent. No extent, used or not.
+    assert_eq!(physical.captured, ByteLen(MIB as u64), "{:?}", physical.captured);
+    holds(&objects, id, &[("root", &ROOT), ("home", &HOME), ("swap-1", &SWAP)], &machine().0).unwrap();
+    // Nothing was written since: nothing of the file systems is read again.
+    let sim = Sim::failing(machine().0.clone(), Fault::Lease);
+    let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
+    let root = volumes.iter().find(|v| v.path.to_string() == "d0/p3/target/root").unwrap();
+    assert!(root.read < ByteLen(64 << 10), "{root:?}");
+}
+
+#[test]
+fn a_rollback_goes_through_the_map_and_back() {
+    let (objects, then, _) = saved();
+    let before = machine().1.clone();
+    let sim = Sim::new(before.clone());
+    let plan = plan_of(&sim, &objects, back());
+    assert!(plan.is_usable(), "{:?}", plan.checks);
+    let paths: Vec<String> = plan.volumes.iter().map(|v| v.path.to_string()).collect();
+    assert_eq!(paths, ["d0/p3/target/root", "d0/p1"]);
+    must(&sim, &objects, back());
+    let after = sim.bytes();
+    holds(&objects, then, &WRITTEN, &after).unwrap();
+    e2fsck(&volume(&after, &ROOT));
+    // Nothing of LVM, of the other volumes and of what nobody has was touched.
+    let same = |from: usize, to: usize| assert_eq!(before[from..to], after[from..to], "{from} to {to}");
+    same(3 * MIB, (PHYSICAL + 1) * MIB);
+    same(range(3).start, range(5).end);
+    same(range(9).start, before.len());
+    must(&sim, &objects, Command::PlanUndo { full: false });
+    assert_eq!(sim.bytes(), before, "exactly what was before");
+}
+
+#[test]
+fn cut_off_it_is_finished_or_undone() {
+    let (objects, then, _) = saved();
+    let before = machine().1.clone();
+    let sim = Sim::new(before.clone());
+    must(&sim, &objects, back());
+    let ops = sim.ops();
+    let intents = objects.list("intents").unwrap();
+    reset(&objects, &intents);
+    let first = |op: &&Op| matches!(op, Op::Write { at, .. } if *at == range(0).start);
+    assert!(ops.iter().filter(first).count() >= 2, "the fence stands where the volume begins");
+    let mut fenced = 0;
+    for (n, loss) in
+        [Loss::All, Loss::Nothing, Loss::Torn(1), Loss::Torn(2), Loss::Torn(3), Loss::All].into_iter().enumerate()
+    {
+        let at = 1 + n * (ops.len() - 2) / 5;
+        let image = after_cut(&before, &ops, at, loss);
+        let inspection = look(&Sim::new(image.clone()));
+        if pending::unfinished(&store(&objects), &inspection).unwrap().is_none() {
+            let whole = holds(&objects, then, &WRITTEN, &image).is_ok();
+            assert!(image == before || whole, "cut {at} of {}, {loss:?}", ops.len());
+            continue;
+        }
+        fenced += 1;
+        let forward = Sim::new(image.clone());
+        must(&forward, &objects, Command::PlanResume);
+        holds(&objects, then, &WRITTEN, &forward.bytes()).unwrap();
+        assert_eq!(look(&forward).fences().count(), 0);
+        reset(&objects, &intents);
+        let undone = Sim::new(image);
+        must(&undone, &objects, Command::PlanUndo { full: false });
+        assert_eq!(undone.bytes(), before, "cut {at} of {}, {loss:?}", ops.len());
+        reset(&objects, &intents);
+    }
+    assert!(fenced >= 3, "{fenced} cuts left a fence");
+}
+
+#[test]
+fn volumes_that_lie_elsewhere_by_now_are_refused() {
+    let (objects, ..) = saved();
+    let refused = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = machine().1.clone();
+        change(&mut bytes);
+        let sim = Sim::new(bytes.clone());
+        let plan = plan_of(&sim, &objects, back());
+        assert!(!plan.is_usable());
+        let (outcome, _) = run(&sim, &objects, back());
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+        assert!(sim.ops().is_empty() && sim.bytes() == bytes);
+        let failed = plan.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.what, c.says));
+        failed.collect::<Vec<_>>().join("\n")
+    };
+    let grown = refused(&|b| b[PHYSICAL * MIB..(PHYSICAL + 1) * MIB].copy_from_slice(&physical("grown")));
+    assert!(grown.contains("d0/p3/target/root was moved or resized"), "{grown}");
+    let gone = refused(&|b| b[PHYSICAL * MIB..(PHYSICAL + 1) * MIB].fill(0));
+    assert!(gone.contains("there is no LVM volume root of target any more"), "{gone}");
+    // By itself, what LVM keeps does not go back.
+    let sim = Sim::new(machine().1.clone());
+    let only = Command::PlanRollback { to: SnapRef::Latest, only: vec!["d0/p3".parse().unwrap()], full: false };
+    let plan = plan_of(&sim, &objects, only);
+    let says = plan.checks.iter().find(|c| !c.ok).unwrap().says.to_string();
+    assert!(says.contains("restore"), "{says}");
+}
+
+#[test]
+fn an_empty_disk_and_an_image_hold_all_of_it() {
+    let (objects, then, _) = saved();
+    let sim = new_disk(vec![0; SIZE + 3 * MIB]);
+    must(&sim, &objects, onto_d0(&[]));
+    let bytes = sim.bytes();
+    let all: [(&str, &[usize]); 3] = [("root", &ROOT), ("home", &HOME), ("swap-1", &SWAP)];
+    holds(&objects, then, &all, &bytes).unwrap();
+    let keeps = PHYSICAL * MIB..(PHYSICAL + 1) * MIB;
+    assert_eq!(bytes[keeps.clone()], machine().0[keeps.clone()], "labels and metadata as they were");
+    assert!(bytes[range(12)].iter().all(|b| *b == 0), "what nobody has is not brought along");
+    e2fsck(&volume(&bytes, &ROOT));
+    e2fsck(&volume(&bytes, &HOME));
+    let inspection = look(&sim);
+    assert_eq!(inspection.systems[0].root.to_string(), "d0/p3/target/root");
+    assert_eq!(inspection.findings, []);
+    let dir = tempfile::tempdir().unwrap();
+    let export = |name: &str, only: Option<&str>| {
+        let path = dir.path().join(name);
+        let to = RawName(path.as_os_str().as_bytes().to_vec());
+        let only = only.map(|o| o.parse().unwrap());
+        let command = Command::Export { snapshot: SnapRef::Latest, only, to, format: ImageFormat::Raw };
+        must(&Sim::failing(vec![0; 1 << 16], Fault::Lease), &objects, command);
+        std::fs::read(path).unwrap()
+    };
+    let whole = export("whole.img", None);
+    assert_eq!(whole[MIB..(PHYSICAL + 16) * MIB], bytes[MIB..(PHYSICAL + 16) * MIB], "an export is what a restore is");
+    assert_eq!(export("root.img", Some("d0/p3/target/root")), volume(&bytes, &ROOT));
+    assert_eq!(export("pv.img", Some("d0/p3")), bytes[PHYSICAL * MIB..(PHYSICAL + 16) * MIB]);
+    assert_eq!(sim.disks().len(), 1);
+}
