@@ -7,6 +7,7 @@
 mod host;
 
 mod fixtures;
+mod histories;
 mod hostile;
 mod losses;
 mod made;

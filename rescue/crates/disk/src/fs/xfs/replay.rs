@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Most bytes that the log may lay over the volume.
-const MOST_LAID: ByteLen = ByteLen(192 << 20);
+const MOST_LAID: ByteLen = ByteLen(128 << 20);
 /// The longest buffer: a block of 64 KiB of a directory, or a chunk of inodes of 2 KiB (`XFS_MAX_BLOCKSIZE`, 64 inodes).
 const MOST_BUFFER: u64 = 128 << 10;
 /// Buffers that are known to be void, at most.
