@@ -291,6 +291,7 @@ fn host_packages() -> Vec<&'static str> {
         "mount",
         "partclone",
         "xfsprogs",
+        "mdadm",
         "sqlite3",
         "xz-utils",
         "bsdutils",

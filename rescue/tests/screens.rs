@@ -1,14 +1,13 @@
-//! The screens, as text, against the checked-in files in `golden/`. Look at a difference before accepting it with
-//! `HOLDFAST_BLESS=1 cargo test -p holdfast --test screens`.
+//! The screens, as text, against the checked-in files in `golden/` (see `common/golden.rs`).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
 use common::files::{TO_ROOT, browse, compared_run, got, shows};
+use common::golden::*;
 use common::*;
-use holdfast::tui::draw;
 use holdfast::tui::look::Look;
-use holdfast::tui::state::{Input, Key, Screen, Ui};
+use holdfast::tui::state::{Input, Key, Screen};
 use holdfast::tui::update::update;
 use model::boot::{BootRepair, BootRepairs};
 use model::command::{ExitCode, Failure, ImageFormat, PowerAction};
@@ -21,48 +20,6 @@ use model::plan::{Action, ComposedPath, Composition};
 use model::run_state::RunState;
 use model::snapshot::{Compared, Cost, VolumeRead};
 use model::units::{ByteLen, ByteOffset, ExtentSet};
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
-use std::path::Path;
-
-const SIZES: [(u16, u16); 3] = [(80, 25), (120, 40), (60, 15)];
-
-fn screen(ui: &Ui, run: &RunState) -> Buffer {
-    let mut terminal = Terminal::new(TestBackend::new(ui.size.0, ui.size.1)).unwrap();
-    terminal.draw(|f| draw::draw(ui, run, f)).unwrap();
-    terminal.backend().buffer().clone()
-}
-
-fn text(b: &Buffer) -> String {
-    let columns = usize::from(b.area.width);
-    let mut out = String::new();
-    for row in b.content.chunks(columns) {
-        let line: String = row.iter().map(|c| c.symbol()).collect();
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
-}
-
-/// Plain ASCII, but for the widest.
-fn look(size: (u16, u16)) -> Look {
-    Look { ascii: size.0 < 120, colour: false }
-}
-
-/// Compares a screen with its file.
-fn compare(name: &str, ui: &Ui, run: &RunState) {
-    let got = text(&screen(ui, run));
-    let (columns, rows) = ui.size;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}-{columns}x{rows}.txt"));
-    if std::env::var_os("HOLDFAST_BLESS").is_some() {
-        std::fs::write(&file, &got).unwrap();
-    }
-    let want = std::fs::read_to_string(&file);
-    let want = want.unwrap_or_else(|e| panic!("{}: {e}; see the top of this file", file.display()));
-    assert_eq!(got, want, "{} differs; see the top of this file.\nGot:\n{got}\nExpected:\n{want}", file.display());
-    assert!(!ui.look.ascii || got.is_ascii(), "not ASCII:\n{got}");
-}
 
 /// Compares what these keys show, at every size.
 fn golden(name: &str, run: &RunState, keys: &[Key]) {
@@ -362,6 +319,19 @@ fn nothing_breaks_it() {
             }
         }
     }
+}
+
+/// Which words are coloured, and how.
+#[test]
+fn colours() {
+    compare_styles("home-broken", &broken_run(), &[]);
+    compare_styles("home-good", &good_run(), &[]);
+    compare_styles("home-unfinished", &fenced_run(), &[]);
+    compare_styles("timeline", &broken_run(), &[Key::Char('t'), Key::Down]);
+    compare_styles("evidence", &broken_run(), &[Key::Char('e')]);
+    compare_styles("confirm", &asking_run(Action::Rollback, true), &[]);
+    compare_styles("confirm-refused", &asking_run(Action::Rollback, false), &[]);
+    compare_styles("progress-writing", &working_run(JobKind::Rollback, true), &[]);
 }
 
 /// Without colour, nothing that a colour said is lost: the same text, and no colour at all.

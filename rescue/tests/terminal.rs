@@ -154,7 +154,14 @@ fn from_the_first_screen_to_a_rollback_and_back() {
     assert_eq!((code, err.as_str()), (0, ""));
     let lines = |text: &str| text.trim_end().lines().map(|l| l.trim_end().to_owned()).collect::<Vec<_>>();
     assert_eq!(lines(&replayed), lines(&last));
-    t.press("qq");
+    // One of them is forgotten; nothing of it goes before the word is typed.
+    t.press("x");
+    t.expect(&["1 saved state would be forgotten, for ever", "type FORGET"]);
+    t.press("FORGET\r");
+    t.expect(&["DONE. 1 saved state is forgotten"]);
+    t.press("t");
+    t.expect(&["saved states", "of 2"]);
+    t.press("qqqq");
     assert!(t.end().success());
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&recording).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);

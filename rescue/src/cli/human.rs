@@ -7,7 +7,7 @@ mod upkeep;
 pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};
 
 use crate::tui::text::wrap;
-use crate::tui::{chain, steps, words};
+use crate::tui::{chain, history, steps, words};
 use model::assessment::{Report, SystemReport};
 use model::boot::{BootChain, BootRepairs, LinkState};
 use model::event::{Exported, Question, StoreView};
@@ -59,7 +59,7 @@ pub(super) fn report(run: &RunState, report: &Report, explain: bool, all: bool) 
         system(&mut out, report, s, explain, all);
     }
     if let Some((good, Some((operation, before)))) = steps::back_to(run) {
-        paragraph(&mut out, "", &words::back_to(good, &operation, before));
+        paragraph(&mut out, "", &history::back_to(good, &operation, before));
     }
     for f in i.findings.iter().filter(|f| explain || f.severity > Severity::Note) {
         let word = match f.severity {
@@ -138,13 +138,13 @@ fn timeline(out: &mut String, told: &[Occurrence], all: bool) {
     out.push_str("  What it did, newest first\n");
     let shown = if all { told.len() } else { told.len().min(SOME) };
     for o in &told[..shown] {
-        let head = format!("    {:<width$} ", words::moment(o.time), width = words::MOMENT);
-        paragraph(out, &head, &words::occurrence(o));
+        let head = format!("    {:<width$} ", history::moment(o.time), width = history::MOMENT);
+        paragraph(out, &head, &history::occurrence(o));
     }
     if shown < told.len() {
         line_of(out, format_args!("    and {} more (--timeline)", told.len() - shown));
     }
-    if let Some(says) = words::clocks(&told[..shown]) {
+    if let Some(says) = history::clocks(&told[..shown]) {
         paragraph(out, "    ", says);
     }
 }

@@ -35,6 +35,10 @@ pub enum Screen {
     Reading,
     /// What differs between two states.
     Differences,
+    /// The store itself.
+    Store,
+    /// What may be forgotten of it, and the word that does that.
+    Forget,
     /// Why it is thought so.
     Evidence,
     /// What was done.
@@ -179,6 +183,8 @@ pub struct Ui {
     pub typed: String,
     /// The way out chosen in the power menu; 0 stays.
     pub way_out: usize,
+    /// This front end asked what may be forgotten, and was not told yet.
+    pub forgetting: bool,
     /// Stopping the running job was asked for and is not confirmed.
     pub stopping: bool,
     /// A sentence about the last key, until the next one.
@@ -218,6 +224,7 @@ impl Ui {
             scroll: 0,
             typed: String::new(),
             way_out: 0,
+            forgetting: false,
             stopping: false,
             note: None,
             seen: Seen::default(),

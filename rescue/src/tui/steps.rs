@@ -2,7 +2,7 @@
 //! a rollback, an undo and a completion first show their plan.
 
 use super::state::Screen;
-use super::words;
+use super::{upkeep, words};
 use model::assessment::{Assessment, Change, Report, SystemReport};
 use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
@@ -70,11 +70,16 @@ pub fn may_be_kept(run: &RunState) -> Vec<&'static str> {
     ["/home", "/root", "/srv"].into_iter().filter(on_root).collect()
 }
 
+/// The newest snapshot of this machine that is `wanted`: found without asking for each anew which machine this is.
+fn newest(run: &RunState, wanted: impl Fn(&SnapshotSummary) -> bool) -> Option<&SnapshotSummary> {
+    let machine = run.report.as_ref().map(|r| words::machine(&r.inspection))?;
+    let here = |s: &&SnapshotSummary| wanted(s) && machine.is(&s.machine);
+    run.store.as_ref()?.snapshots.iter().filter(here).max_by_key(|s| s.counter)
+}
+
 /// The newest good snapshot of this machine: what `latest:good` means.
 pub fn last_good(run: &RunState) -> Option<&SnapshotSummary> {
-    let machine = run.report.as_ref().map(|r| words::machine(&r.inspection))?;
-    let good = |s: &&SnapshotSummary| s.good && s.purpose == Purpose::Keep && machine.is(&s.machine);
-    run.store.as_ref()?.snapshots.iter().filter(good).max_by_key(|s| s.counter)
+    newest(run, |s| s.good && s.purpose == Purpose::Keep)
 }
 
 /// The newest good snapshot of this machine, and how it stands to the newest package operation that is on record now: whether it is from
@@ -148,7 +153,7 @@ fn replaced(run: &RunState, report: &Report) -> Option<Step> {
 
 /// True where the newest snapshot of this machine is the undo point of a rollback: then undo has something to go back to.
 pub fn can_undo(run: &RunState) -> bool {
-    timeline(run).into_iter().find(|s| is_here(run, s)).is_some_and(|s| matches!(s.purpose, Purpose::Undo { .. }))
+    newest(run, |_| true).is_some_and(|s| matches!(s.purpose, Purpose::Undo { .. }))
 }
 
 /// True where a write-back was cut off and stands on the disks.
@@ -273,6 +278,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             let undo = submit("Undo it (shows the plan first)", Command::PlanUndo { full: false });
             repair.into_iter().chain([undo, home]).collect()
         }
+        Some(Outcome::Kept(kept)) => upkeep::after(kept, home),
         Some(Outcome::Compared(_)) => vec![show("Show what changed", Screen::Differences), home],
         Some(Outcome::Got(_)) => vec![Step { says: "Back to where you were".into(), does: Does::Back }, home],
         Some(Outcome::WroteBack(_)) => {
@@ -283,12 +289,7 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
         }
         Some(Outcome::Cancelled(_)) if is_unfinished(run) => unfinished(home),
         Some(
-            Outcome::Failed(_)
-            | Outcome::Checked(_)
-            | Outcome::Exported(_)
-            | Outcome::Proved(_)
-            | Outcome::Listed(_)
-            | Outcome::Kept(_),
+            Outcome::Failed(_) | Outcome::Checked(_) | Outcome::Exported(_) | Outcome::Proved(_) | Outcome::Listed(_),
         ) => {
             vec![home, show("Show what was done", Screen::Log)]
         }

@@ -5,13 +5,14 @@
 
 use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
-use super::{changes, differences, draw, files, prompt, reading, words};
+use super::{changes, differences, draw, files, prompt, reading, upkeep, words};
 use model::command::{Command, Passphrase, PowerAction};
 use model::event::{JobKind, Outcome, Question};
 use model::id::SnapRef;
 use model::plan;
 use model::run_state::RunState;
 use model::text::RawName;
+use model::upkeep::{Kept, Upkeep};
 
 /// The most characters a typed word may have: longer than any word that is asked for.
 const TYPED_MOST: usize = 12;
@@ -129,6 +130,9 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     if ui.is_open(Screen::Differences) && changes::told(ui, run).is_none() {
         ui.close(Screen::Differences);
     }
+    if ui.is_open(Screen::Forget) && upkeep::planned(run).is_none() {
+        ui.close(Screen::Forget);
+    }
     files::follow(ui, run, before.job.filter(|_| job.is_none()))
 }
 
@@ -139,6 +143,9 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
         // That there is no store is told on every screen: it is not worth one of its own.
         Some((JobKind::List, Outcome::Failed(f))) if ended == JobKind::List => {
             ui.note = Some(words::sentence(&f.to_string()));
+        }
+        Some((JobKind::Upkeep, Outcome::Kept(Kept::ForgetPlanned(_)))) if std::mem::take(&mut ui.forgetting) => {
+            ui.show(Screen::Forget);
         }
         Some((_, Outcome::Compared(_))) if ended == JobKind::Compare => changes::open(ui, false),
         // A listing or a look that went well leaves the outcome of an older job standing.
@@ -170,6 +177,8 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Screen::Files => files::key(ui, run, k),
         Screen::Reading => reading::key(ui, run, k),
         Screen::Differences => changes::key(ui, run, k),
+        Screen::Store => choose(ui, run, k, upkeep::steps(run)),
+        Screen::Forget => upkeep::key(ui, run, k),
         Screen::Home => choose(ui, run, k, steps::home(run, ui.may_leave)),
         Screen::Outcome => choose(ui, run, k, steps::outcome(run, ui.may_leave)),
         Screen::Evidence | Screen::Log | Screen::Help => scroll(ui, run, k),
@@ -187,6 +196,7 @@ pub(super) fn common(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             ui.scroll = bottom(ui, run);
         }
         Key::Char('p') => ui.show(Screen::Power),
+        Key::Char('o') => ui.show(Screen::Store),
         Key::Char('t') => ui.show(Screen::Timeline),
         Key::Char('s') => return submit(ui, run, Command::Snapshot { full: false }),
         Key::Char('u') => return submit(ui, run, Command::PlanUndo { full: false }),
@@ -245,6 +255,7 @@ pub(super) fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Actio
         ui.note = Some(why.into());
         return Vec::new();
     }
+    ui.forgetting = matches!(command, Command::Upkeep { what: Upkeep::PlanForget { .. } });
     vec![Action::Submit(command)]
 }
 
@@ -312,6 +323,10 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             let Some(chosen) = list.get(at) else { return Vec::new() };
             let before = SnapRef::Prefix(chosen.id.to_string());
             return submit(ui, run, Command::Compare { before, after: None, text: true });
+        }
+        Key::Char('x') => {
+            let Some(chosen) = list.get(at) else { return Vec::new() };
+            return upkeep::forget_one(ui, run, SnapRef::Prefix(chosen.id.to_string()));
         }
         Key::Char('b') => {
             let Some(chosen) = list.get(at).map(|s| s.id) else { return Vec::new() };
@@ -456,7 +471,8 @@ fn is_restore(question: &Question) -> bool {
     matches!(question.plan.action, plan::Action::Restore { .. })
 }
 
-fn typing(ui: &mut Ui, run: &RunState, k: Key) {
+/// A letter of a word that is asked for, or a move of the text above it.
+pub(super) fn typing(ui: &mut Ui, run: &RunState, k: Key) {
     match k {
         Key::Backspace => {
             ui.typed.pop();

@@ -3,7 +3,7 @@
 use model::assessment::{Assessment, Change, Confidence, Installation, Start, Termination};
 use model::command::Failure;
 use model::event::{JobKind, Lost};
-use model::evidence::{ClockTrust, EndKind, Stamp};
+use model::evidence::EndKind;
 use model::files::LostPath;
 use model::firmware::{BootEntry, BootSettings, name_of};
 use model::id::SnapshotId;
@@ -12,7 +12,6 @@ use model::plan::{ComposedPath, Composition, SnapshotEstimate};
 use model::restore::Growth;
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::text::{DisplayText, RawName};
-use model::timeline::{Occurrence, Operation};
 use model::units::ByteLen;
 
 /// How a line of a list stands: said by a mark, repeated by a colour.
@@ -256,57 +255,6 @@ pub fn time(t: model::ports::UnixMicros) -> String {
     if y < 2000 { "(clock not set)".into() } else { format!("{y:04}-{mo:02}-{d:02} {h:02}:{mi:02}") }
 }
 
-/// Most columns of [`moment`].
-pub const MOMENT: usize = 22;
-
-/// When something happened, and by which clock: at most [`MOMENT`] columns.
-pub fn moment(t: Option<Stamp>) -> String {
-    let Some(t) = t else { return "(time not known)".into() };
-    match t.trust {
-        ClockTrust::Utc => format!("{} UTC", time(t.at)),
-        ClockTrust::LocalNoZone => format!("{} local", time(t.at)),
-        // A year of five digits is no time.
-        ClockTrust::Suspect if t.at.civil().0 >= 2000 => "(clock wrong)".into(),
-        ClockTrust::Suspect => "(clock not set)".into(),
-    }
-}
-
-/// One thing that a machine did, behind its [`moment`]; whose record says so last.
-pub fn occurrence(o: &Occurrence) -> String {
-    format!("{} [{}]", o.says, o.source)
-}
-
-/// Where the last good state stands: before or after the newest package operation.
-pub fn back_to(good: &SnapshotSummary, operation: &Operation, before: bool) -> String {
-    let command = match operation.command.as_str() {
-        "" => "the newest package operation".to_owned(),
-        _ => format!("`{}`", operation.command.shortened(40)),
-    };
-    let stands = if before { "is from before" } else { "has in it already" };
-    format!(
-        "The last good state, {} of {} UTC, {stands} {command} ({}).",
-        short(good.id),
-        time(good.taken),
-        moment(Some(operation.began))
-    )
-}
-
-/// What is to be known of a list of what a machine did, where there is something: which of its times are not UTC.
-pub fn clocks(told: &[Occurrence]) -> Option<&'static str> {
-    let has = |trust| told.iter().any(|o| o.time.is_some_and(|t| t.trust == trust));
-    match (has(ClockTrust::LocalNoZone), has(ClockTrust::Suspect)) {
-        (true, false) => Some(
-            "\"local\" is the machine's own time, of which the zone is not recorded: these may stand some hours off their place.",
-        ),
-        (false, true) => Some("Where the clock was wrong, the order is that of the records."),
-        (true, true) => Some(
-            "\"local\" is the machine's own time, of which the zone is not recorded: these may stand some hours off their place. \
-             Where the clock was wrong, the order is that of the records.",
-        ),
-        (false, false) => None,
-    }
-}
-
 /// A job in progress, in words.
 pub fn doing(job: JobKind) -> &'static str {
     match job {
@@ -344,6 +292,7 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::Recognised { name, .. } => name.clone(),
         Content::BiosBoot => "boot code".to_owned(),
         Content::Lvm(l) => format!("LVM {}", l.group),
+        Content::Md(m) => format!("{} {}", m.level, m.array),
         Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Swap(_) | Content::Empty | Content::Unknown => {
             v.kind().to_owned()
         }
@@ -533,15 +482,5 @@ mod tests {
         assert_eq!(sentence(""), "");
         assert_eq!(not_found("x"), "Nothing here has \"x\" in it.");
         assert_eq!(time(model::ports::UnixMicros(0)), "(clock not set)");
-        for (seconds, trust, says) in [
-            (1_795_000_000, ClockTrust::Utc, "2026-11-18 11:06 UTC"),
-            (1_795_000_000, ClockTrust::LocalNoZone, "2026-11-18 11:06 local"),
-            (10, ClockTrust::Suspect, "(clock not set)"),
-            (i64::MAX / 1_000_000, ClockTrust::Suspect, "(clock wrong)"),
-        ] {
-            let told = moment(Some(Stamp { at: model::ports::UnixMicros::from_seconds(seconds), trust }));
-            assert_eq!(told, says);
-            assert!(told.len() <= MOMENT);
-        }
     }
 }

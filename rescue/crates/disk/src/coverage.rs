@@ -5,7 +5,7 @@ use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
 use model::inspection::{Content, XfsInfo};
 use model::ports::ReadAt;
-use model::units::{ByteLen, Extent};
+use model::units::{ByteLen, Extent, ExtentSet};
 use std::sync::Arc;
 
 /// Every byte of a volume of `size` bytes, and why.
@@ -16,6 +16,12 @@ pub fn raw(size: ByteLen, why: &str) -> Coverage {
         used: [Extent::whole(size)].into_iter().collect(),
         state: None,
     }
+}
+
+/// What of a volume beneath others is saved with it.
+fn beneath(why: &str, apart: &ExtentSet, size: ByteLen) -> Coverage {
+    let used = apart.gaps(Extent::whole(size));
+    Coverage { method: CaptureMethod::UsedBlocks, why: why.into(), used, state: None }
 }
 
 /// The bytes of a volume that a snapshot is to hold; `bytes` is the volume's window. Whatever is not proven unused is used, and
@@ -40,12 +46,8 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
         },
         Content::Fenced(_) => raw(size, "an unfinished rollback: captured raw"),
         Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),
-        Content::Lvm(l) => Coverage {
-            method: CaptureMethod::UsedBlocks,
-            why: "LVM: what it keeps itself, and volumes that are not read".into(),
-            used: l.apart.gaps(Extent::whole(size)),
-            state: None,
-        },
+        Content::Lvm(l) => beneath("LVM: what it keeps itself, and volumes that are not read", &l.apart, size),
+        Content::Md(m) => beneath("md: what it keeps itself", &m.apart, size),
         Content::Recognised { name, .. } => raw(size, &format!("{name} is not read by this version: captured raw")),
         Content::BiosBoot => raw(size, "boot loader"),
         Content::Empty => raw(size, "nothing known on it: captured raw"),

@@ -36,16 +36,21 @@ pub fn read(bytes: &[u8]) -> Result<LoadOption, String> {
     let label = DisplayText::new(&String::from_utf16_lossy(&units[..end]));
     let path = rest.get((end + 1) * 2..).and_then(|after| after.get(..len));
     let path = path.ok_or_else(|| format!("its device path of {len} bytes is cut short"))?;
-    let (partition, file) = device_path(path)?;
-    let start = head.len() + (end + 1) * 2;
-    let guid_at = partition.as_ref().and_then(|(_, at)| u32::try_from(start + at).ok());
-    let partition = partition.map(|(guid, _)| guid);
+    let Leads { partition, guid_at, file } = device_path(path)?;
+    let guid_at = guid_at.and_then(|at| u32::try_from(head.len() + (end + 1) * 2 + at).ok());
     Ok(LoadOption { active: attributes & ACTIVE != 0, label, partition, file, guid_at })
 }
 
-/// The partition of the first path in a list of them, with where in the list its GUID stands; and the file.
-fn device_path(all: &[u8]) -> Result<(Option<(String, usize)>, Option<DisplayText>), String> {
-    let (mut partition, mut file, mut bytes) = (None, String::new(), all);
+/// Where a path leads: the partition, with where in the path its GUID stands, and the file.
+struct Leads {
+    partition: Option<String>,
+    guid_at: Option<usize>,
+    file: Option<DisplayText>,
+}
+
+/// The first path in a list of them.
+fn device_path(all: &[u8]) -> Result<Leads, String> {
+    let (mut partition, mut guid_at, mut file, mut bytes) = (None, None, String::new(), all);
     for _ in 0..MOST_NODES {
         let &[kind, sub, low, high, ..] = bytes else {
             return Err("its device path has no end".to_owned());
@@ -55,11 +60,11 @@ fn device_path(all: &[u8]) -> Result<(Option<(String, usize)>, Option<DisplayTex
         match (kind, sub) {
             (END, _) => {
                 let file = (!file.is_empty()).then(|| DisplayText::new(&file));
-                return Ok((partition, file));
+                return Ok(Leads { partition, guid_at, file });
             }
             (MEDIA, MEDIA_HARD_DRIVE) if len == HARD_DRIVE_LEN && node[37] == SIGNATURE_GUID => {
-                let at = all.len() - bytes.len() + 4 + 20;
-                partition = node.get(20..36).and_then(|g| g.try_into().ok()).map(|g| (guid(g), at));
+                partition = node.get(20..36).and_then(|g| g.try_into().ok()).map(guid);
+                guid_at = Some(all.len() - bytes.len() + 4 + 20);
             }
             (MEDIA, MEDIA_FILE_PATH) => {
                 // Several follow each other as parts of one path.

@@ -158,7 +158,7 @@ impl Jobs {
         self.show_snapshots(store, desk);
     }
 
-    fn show_snapshots(&self, store: &Store, desk: &Desk) {
+    pub(crate) fn show_snapshots(&self, store: &Store, desk: &Desk) {
         if self.show(store, desk).is_err() {
             desk.log("the store could not be listed again");
         }

@@ -141,7 +141,7 @@ fn boot_entries<'a>(
         return Err("the disks were named, and this may not be the computer that starts from them".into());
     }
     let now = asked.report.inspection.firmware.as_ref();
-    let now = now.ok_or("no boot entries are seen here: it was not started by UEFI")?;
+    let now = now.ok_or("no boot entries are seen here, as where it was not started by UEFI")?;
     let then = asked.manifest.firmware.as_ref().ok_or("the snapshot holds no boot entries")?;
     let then = gather::reread(cx.parser, then).map_err(|why| DisplayText::new(&why))?;
     let mut guids = BTreeMap::new();

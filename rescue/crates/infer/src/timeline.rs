@@ -79,7 +79,11 @@ fn logins<'a>(case: &Case<'a>) -> Vec<Login<'a>> {
     for e in case.evidence {
         let (Fact::WtmpLastBoot { ended, before, .. }, Some(time)) = (&e.fact, e.time) else { continue };
         let newest = RecordedStart { began: time.at, ended: *ended };
-        for start in before.iter().rev().copied().chain([newest]) {
+        // A login record has a few; what claims more is not worth the time.
+        if all.len() > MOST {
+            break;
+        }
+        for start in before.iter().take(MOST).rev().copied().chain([newest]) {
             // Of two records (wtmp, and wtmpdb which took its place) one is enough.
             let same = |l: &&mut Login<'_>| l.id != &e.id && near(l.start.began, start.began);
             match all.iter_mut().find(same) {
@@ -142,7 +146,7 @@ fn session(boot: &Boot<'_>, login: Option<&Login<'_>>) -> Vec<Occurrence> {
     };
     let what = Occurred::Started { reached: boot.target.map(DisplayText::new), emergency: boot.emergency };
     let mut all = vec![occurrence(what, Some(stamp(boot.first)), &says, start_source, start_ids)];
-    for moment in boot.moments {
+    for moment in boot.moments.iter().take(MOST) {
         let (what, says) = match moment.what {
             MomentKind::Slept => (Occurred::Slept, "went to sleep"),
             MomentKind::Woke => (Occurred::Woke, "woke"),
@@ -203,7 +207,7 @@ fn operations(evidence: &[Evidence], wanted: PackageManager) -> Vec<Occurrence> 
                     manager: wanted,
                     command: Some(command.clone()).filter(|c| !c.as_str().is_empty()),
                     ended: end,
-                    packages: packages.clone(),
+                    packages: packages.iter().take(MOST).cloned().collect(),
                 };
                 let names = names(packages);
                 let says = if names.is_empty() { e.says.to_string() } else { format!("{} ({names})", e.says) };
@@ -259,10 +263,11 @@ fn rpm_alone(evidence: &[Evidence]) -> Vec<Occurrence> {
     let above = |e: &Evidence| {
         matches!(e.fact, Fact::Transaction { manager: PackageManager::Dnf | PackageManager::Zypper, .. })
     };
+    let alone = !evidence.iter().any(above);
     let mut all = Vec::new();
     for e in evidence.iter().filter(|e| e.time.is_some()) {
         let (says, end) = match &e.fact {
-            Fact::Packages { manager: PackageManager::Rpm, .. } if !evidence.iter().any(above) => {
+            Fact::Packages { manager: PackageManager::Rpm, .. } if alone => {
                 ("the newest of rpm's packages was installed", OperationEnd::Unknown)
             }
             Fact::HalfReplaced { manager: PackageManager::Rpm, .. } => {
@@ -273,7 +278,7 @@ fn rpm_alone(evidence: &[Evidence]) -> Vec<Occurrence> {
         let what = unnamed(PackageManager::Rpm, end);
         // Leftovers of one transaction lie in several directories.
         let again = |o: &Occurrence| o.what == what && o.time == e.time;
-        if !all.iter().any(again) {
+        if all.len() < MOST && !all.iter().any(again) {
             let source = if end == OperationEnd::Open { "leftover files" } else { "rpm's database" };
             all.push(occurrence(what, e.time, says, source, vec![e.id.clone()]));
         }
@@ -455,6 +460,25 @@ mod tests {
         assert_eq!(told(&s)[0], "0 pacman -Syu: ended (p0, p1, p2, p3 and 26 more) [pacman's log]");
         assert_eq!(told(&s)[1].split(' ').next(), Some("-1"));
         assert_eq!(told(&s).len(), MOST);
+    }
+
+    /// Whatever a parser says, this comes to an end, soon.
+    #[test]
+    fn more_than_there_can_be_is_survived() {
+        let mut s = Scene::new();
+        let starts = |n: i64| RecordedStart { began: UnixMicros(i64::MAX - n), ended: Some(UnixMicros(i64::MIN)) };
+        for n in 0..5000 {
+            let before: Vec<RecordedStart> = (0..100).map(|m| starts(n * 4_000_000_000 + m)).collect();
+            let fact = Fact::WtmpLastBoot { shutdown_follows: true, run_level: None, ended: None, before };
+            let time = Some(stamp(UnixMicros(n << 40)));
+            s.facts.push(evidence(&at("/var/log/wtmp"), fact, "", time));
+            let example = format!("/{n}").as_str().into();
+            let left = Fact::HalfReplaced { manager: PackageManager::Rpm, count: 1, example };
+            s.facts.push(evidence(&at("/usr/bin"), left, "", time));
+        }
+        let facts = s.facts.clone();
+        let all = timeline(&s.system(), &s.inspection, &facts);
+        assert_eq!(all.len(), MOST);
     }
 
     #[test]

@@ -359,6 +359,18 @@ pub enum BootPart {
 mod tests {
     use super::*;
 
+    /// And one of an earlier version is what it was.
+    #[test]
+    fn facts_of_earlier_versions_are_read() {
+        let login = r#"{"type":"wtmp_last_boot","shutdown_follows":true,"run_level":"5"}"#;
+        let told = Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5'), ended: None, before: vec![] };
+        assert_eq!(serde_json::from_str::<Fact>(login).unwrap(), told);
+        assert_eq!(serde_json::to_string(&told).unwrap(), login, "and is written as it was");
+        let boot = r#"{"type":"boot","boot_id":"a","age":0,"first":1,"last":2,"journal_stopped":true,"startup_finished":true,
+            "reached_target":null,"emergency":false,"ended":null,"asleep":false,"panicked":false,"order":null}"#;
+        assert!(matches!(serde_json::from_str(boot).unwrap(), Fact::Boot { moments, .. } if moments.is_empty()));
+    }
+
     /// Snapshots outlive the program that made them: a fact of a later version costs its kind, not the snapshot.
     #[test]
     fn facts_of_later_versions_are_read() {

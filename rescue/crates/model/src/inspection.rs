@@ -144,6 +144,7 @@ impl Volume {
             Content::Fenced(_) => "fenced",
             Content::Damaged { kind, .. } => kind.name(),
             Content::Lvm(_) => "lvm",
+            Content::Md(_) => "md",
             Content::Recognised { .. } => "other",
             Content::BiosBoot => "bios-boot",
             Content::Empty => "empty",
@@ -159,6 +160,18 @@ impl Volume {
             Content::Xfs(x) => Some(&x.uuid),
             Content::Swap(s) => s.uuid.as_deref(),
             Content::Lvm(l) => Some(&l.uuid),
+            Content::Md(m) => Some(&m.uuid),
+            _ => None,
+        }
+    }
+}
+
+impl Content {
+    /// Of what volumes are made: the bytes that are saved with those, or that none of them has.
+    pub fn apart(&self) -> Option<&ExtentSet> {
+        match self {
+            Self::Lvm(l) => Some(&l.apart),
+            Self::Md(m) => Some(&m.apart),
             _ => None,
         }
     }
@@ -187,7 +200,9 @@ pub enum Content {
     },
     /// Volumes of LVM lie here, of which some are read.
     Lvm(LvmInfo),
-    /// Recognised by its signature, not read: btrfs, NTFS, LUKS, LVM, md, ...
+    /// A member of an array of md, of which what it holds is read.
+    Md(MdInfo),
+    /// Recognised by its signature, not read: btrfs, NTFS, LUKS, ...
     Recognised {
         /// Its name.
         name: String,
@@ -353,6 +368,25 @@ pub struct LvmInfo {
     pub apart: ExtentSet,
 }
 
+/// A member of an md array (kernel `include/uapi/linux/raid/md_p.h`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MdInfo {
+    /// Its own UUID, or, of format 0.90, the array's and its place in it.
+    pub uuid: String,
+    /// The array's name.
+    pub array: DisplayText,
+    /// The array's UUID.
+    pub array_uuid: String,
+    /// What kind of array: `raid1`.
+    pub level: String,
+    /// Its place in the array.
+    pub role: u32,
+    /// How often the array changed its state: equal in all members that belong together.
+    pub events: u64,
+    /// Bytes of it that are saved as the array.
+    pub apart: ExtentSet,
+}
+
 /// The marker that stands in a volume's identifying sectors while a rollback is unfinished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceInfo {
@@ -464,11 +498,11 @@ impl Inspection {
         self.disks.iter().flat_map(|d| d.volumes.iter().map(move |v| (d, v))).chain(layered)
     }
 
-    /// Says of volumes that they are physical ones of LVM.
-    pub fn set_physical(&mut self, known: Vec<(VolumePath, LvmInfo)>) {
-        for (path, info) in known {
+    /// Says of volumes what lies on them, now that it is known what they are part of.
+    pub fn set_physical(&mut self, known: Vec<(VolumePath, Content)>) {
+        for (path, content) in known {
             let volumes = self.disks.iter_mut().flat_map(|d| &mut d.volumes);
-            volumes.filter(|v| v.path == path).for_each(|v| v.content = Content::Lvm(info.clone()));
+            volumes.filter(|v| v.path == path).for_each(|v| v.content = content.clone());
         }
     }
 

@@ -4,7 +4,7 @@
 //! whoever uses one asks [`Mapping::is_sound`] first. Reading goes through [`Mapped`]; nothing is assembled, and no byte is written.
 
 use crate::id::VolumePath;
-use crate::inspection::{Finding, LvmInfo};
+use crate::inspection::{Content, Finding};
 use crate::ports::{ReadAt, ReadError, check_range};
 use crate::text::DisplayText;
 use crate::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -57,12 +57,22 @@ pub struct Segment {
 }
 
 /// Where part of a segment begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leg {
     /// Which of [`Mapping::beneath`].
     pub on: usize,
     /// The byte of that volume with which the leg begins.
     pub at: ByteOffset,
+    /// Where the same bytes are kept once more. What is read is read of the first place; a volume that is mirrored is not written to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<(usize, ByteOffset)>,
+}
+
+impl Leg {
+    /// One whose bytes are kept once.
+    pub fn new(on: usize, at: ByteOffset) -> Self {
+        Self { on, at, mirrors: Vec::new() }
+    }
 }
 
 /// Bytes that stand together, above and beneath.
@@ -86,12 +96,26 @@ impl Piece {
 impl Segment {
     /// Bytes in one place.
     pub fn linear(len: ByteLen, on: usize, at: ByteOffset) -> Self {
-        Self { len, stripe: ByteLen::ZERO, skip: ByteLen::ZERO, legs: vec![Leg { on, at }] }
+        Self { len, stripe: ByteLen::ZERO, skip: ByteLen::ZERO, legs: vec![Leg::new(on, at)] }
     }
 
     /// The piece that begins with byte `from` of the segment, whose first byte is byte `start` of the volume; `None` past its end, or
     /// where it does not hold together.
     fn piece(&self, start: u64, from: u64) -> Option<Piece> {
+        let (leg, offset, within) = self.turn(start, from)?;
+        Some(Piece { within, on: leg.on, at: leg.at.checked_add(ByteLen(offset))? })
+    }
+
+    /// The same pieces of the mirrors.
+    fn copies(&self, start: u64, from: u64) -> Option<Vec<Piece>> {
+        let (leg, offset, within) = self.turn(start, from)?;
+        let copy =
+            |(on, at): &(usize, ByteOffset)| Some(Piece { within, on: *on, at: at.checked_add(ByteLen(offset))? });
+        leg.mirrors.iter().map(copy).collect()
+    }
+
+    /// The leg that has byte `from`, how far into it that is, and which bytes of the volume follow there.
+    fn turn(&self, start: u64, from: u64) -> Option<(&Leg, u64, Extent)> {
         let left = self.len.0.checked_sub(from).filter(|left| *left > 0)?;
         let (leg, offset, len) = match self.legs.as_slice() {
             [only] => (only, from, left),
@@ -104,14 +128,17 @@ impl Segment {
                 (leg, offset, left.min(self.stripe.0 - inside))
             }
         };
-        let within = Extent::new(ByteOffset(start.checked_add(from)?), ByteLen(len))?;
-        Some(Piece { within, on: leg.on, at: leg.at.checked_add(ByteLen(offset))? })
+        Some((leg, offset, Extent::new(ByteOffset(start.checked_add(from)?), ByteLen(len))?))
     }
 
-    /// The bytes that each leg has of it, in the order of the legs; `None` where they cannot be addressed.
+    /// The bytes that each leg has of it, and its mirrors; `None` where they cannot be addressed.
     fn places(&self) -> Option<Vec<(usize, Extent)>> {
+        let all = |leg: &Leg, first: u64, len: ByteLen| -> Option<Vec<(usize, Extent)>> {
+            let once = std::iter::once((leg.on, leg.at)).chain(leg.mirrors.iter().copied());
+            once.map(|(on, at)| Some((on, Extent::new(at.checked_add(ByteLen(first))?, len)?))).collect()
+        };
         if let [only] = self.legs.as_slice() {
-            return Some(vec![(only.on, Extent::new(only.at, self.len)?)]);
+            return all(only, 0, self.len);
         }
         let (count, stripe) = (self.legs.len() as u64, self.stripe.0);
         let (from, to) = (self.skip.0, self.skip.0.checked_add(self.len.0)?);
@@ -122,9 +149,10 @@ impl Segment {
         };
         let leg = |(n, leg): (u64, &Leg)| {
             let (first, end) = (before(n, from)?, before(n, to)?);
-            Some((leg.on, Extent::new(leg.at.checked_add(ByteLen(first))?, ByteLen(end - first))?))
+            all(leg, first, ByteLen(end - first))
         };
-        (0..).zip(&self.legs).map(leg).collect()
+        let legs = (0..).zip(&self.legs).map(leg).collect::<Option<Vec<_>>>()?;
+        Some(legs.concat())
     }
 
     fn is_sound(&self, beneath: usize) -> bool {
@@ -135,7 +163,11 @@ impl Segment {
             1 => self.stripe.0 == 0 && self.skip.0 == 0,
             n => n <= MOST_BENEATH && self.stripe.0 > 0,
         };
-        self.len.0 > 0 && aligned && turns && self.legs.iter().all(|l| l.on < beneath && whole(l.at.0))
+        let place = |on: usize, at: ByteOffset| on < beneath && whole(at.0);
+        let leg = |l: &Leg| {
+            l.mirrors.len() <= MOST_BENEATH && place(l.on, l.at) && l.mirrors.iter().all(|(on, at)| place(*on, *at))
+        };
+        self.len.0 > 0 && aligned && turns && self.legs.iter().all(leg)
     }
 }
 
@@ -160,7 +192,25 @@ impl Mapping {
         let twice = parts().any(|(n, b)| parts().any(|(m, c)| n < m && b.path == c.path));
         let stacked = self.beneath.iter().any(|b| b.path.is_layered());
         let shaped = small && !twice && !stacked && self.segments.iter().all(|s| s.is_sound(self.beneath.len()));
-        shaped && self.len() == Some(len) && self.held().is_some()
+        // A copy that was not written with the other would be taken for the newer one.
+        let once = self.read_only.is_some() || self.segments.iter().flat_map(|s| &s.legs).all(|l| l.mirrors.is_empty());
+        shaped && once && self.len() == Some(len) && self.held().is_some()
+    }
+
+    /// The pieces of the mirrors, from the first byte of the volume on.
+    pub fn copies(&self) -> Vec<Piece> {
+        let mut out = Vec::new();
+        let mut start = 0;
+        for segment in &self.segments {
+            let mut from = 0;
+            while segment.legs.iter().any(|l| !l.mirrors.is_empty()) && from < segment.len.0 {
+                let Some((_, _, within)) = segment.turn(start, from) else { break };
+                out.extend(segment.copies(start, from).unwrap_or_default());
+                from += within.len().0.max(1);
+            }
+            start += segment.len.0;
+        }
+        out
     }
 
     /// The bytes that it has of each volume beneath, in their order; `None` where any lies outside, or two are the same.
@@ -227,7 +277,7 @@ pub struct Layers {
     /// The volumes, in order of their paths.
     pub volumes: Vec<(VolumePath, Mapping)>,
     /// What lies on volumes beneath them, now that it is known.
-    pub physical: Vec<(VolumePath, LvmInfo)>,
+    pub physical: Vec<(VolumePath, Content)>,
     /// What is not as it should be.
     pub findings: Vec<Finding>,
 }

@@ -1,9 +1,8 @@
 //! What was done with a store itself, for people.
 
 use super::{count, line_of, paragraph};
-use crate::tui::words;
+use crate::tui::{upkeep, words};
 use model::event::CheckReport;
-use model::retention::KeepReason;
 use model::snapshot::SnapshotSummary;
 use model::text::DisplayText;
 use model::units::ByteLen;
@@ -27,7 +26,7 @@ pub(in crate::cli) fn forget(view: &ForgetView) -> String {
         line_of(&mut out, format_args!("kept, {}:", count(view.keep.len(), "snapshot")));
     }
     for (s, why) in &view.keep {
-        let why: Vec<&str> = why.iter().map(|why| reason(*why)).collect();
+        let why: Vec<&str> = why.iter().map(|why| upkeep::reason(*why)).collect();
         line(&mut out, "  ", s);
         paragraph(&mut out, "      ", &why.join(", "));
     }
@@ -42,25 +41,6 @@ pub(in crate::cli) fn forget(view: &ForgetView) -> String {
         line_of(&mut out, format_args!("forgetting them and pruning then frees about {frees}"));
     }
     out
-}
-
-fn reason(why: KeepReason) -> &'static str {
-    match why {
-        KeepReason::Pinned => "pinned",
-        KeepReason::WriteBack => "a rollback that is not finished needs it",
-        KeepReason::Floor => "among the newest of its machine (the good ones, where there are any)",
-        KeepReason::Last => "among the last",
-        KeepReason::Hourly => "hourly",
-        KeepReason::Daily => "daily",
-        KeepReason::Weekly => "weekly",
-        KeepReason::Monthly => "monthly",
-        KeepReason::Yearly => "yearly",
-        KeepReason::Within => "young enough",
-        KeepReason::BeforeTrouble => "the last good one before trouble",
-        KeepReason::BeforeUpgrade => "the last good one before an upgrade",
-        KeepReason::Labelled => "has a label",
-        KeepReason::TimeUnknown => "its time is not known",
-    }
 }
 
 /// `check`.

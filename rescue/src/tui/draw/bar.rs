@@ -22,6 +22,8 @@ fn title(ui: &Ui) -> &'static str {
         Screen::Reading => "reading",
         Screen::Differences if ui.comparing.of_plan => "what would be lost",
         Screen::Differences => "what changed",
+        Screen::Store => "the store",
+        Screen::Forget => "what may be forgotten",
         Screen::Evidence => "what was found, and where",
         Screen::Log => "what was done",
         Screen::Help => "help",
@@ -97,6 +99,7 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             ("?", "help"),
             ("u", "undo last"),
             ("n", "new disk"),
+            ("x", "forget"),
         ],
         _ if ui.prompt.is_some() => &[("Enter", "go on"), ("Esc", "leave it")],
         Screen::Files => &[
@@ -128,6 +131,8 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         Screen::Evidence => &[("Up Down", "read on"), ("Tab", "next system"), ("Esc", "back"), ("?", "help")],
         Screen::Log | Screen::Help => &[("Up Down", "read on"), ("Esc", "back")],
         Screen::Power => &[("Up Down", "choose"), ("Enter", "do it"), ("Esc", "back")],
+        Screen::Store => &[("1-5", "do"), ("t", "saved"), ("l", "log"), ("Esc", "back"), ("?", "help")],
+        Screen::Forget => &[("Esc", "leave, nothing is forgotten"), ("PgUp PgDn", "read on")],
     };
     let mut spans = Vec::new();
     let mut used = 0;

@@ -59,7 +59,12 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk) -> Vec<Segment> {
         at = at.max(v.extent.end().0);
         let style = match &v.content {
             Content::Fenced(_) | Content::Damaged { .. } => ui.look.bad(),
-            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Swap(_) | Content::Lvm(_) => ui.look.good(),
+            Content::Ext(_)
+            | Content::Fat(_)
+            | Content::Xfs(_)
+            | Content::Swap(_)
+            | Content::Lvm(_)
+            | Content::Md(_) => ui.look.good(),
             Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => Style::new(),
         };
         let name = v.path.number().map_or_else(|| "whole".to_owned(), |n| format!("p{n}"));

@@ -2,7 +2,7 @@
 
 use crate::tui::state::Ui;
 use crate::tui::text::{count, field, hanging, paragraph};
-use crate::tui::{chain, words};
+use crate::tui::{chain, history, words};
 use model::assessment::{Report, SystemReport};
 use model::evidence::{ClockTrust, Evidence};
 use model::inspection::{Inspection, Severity};
@@ -66,15 +66,15 @@ fn timeline(ui: &Ui, told: &[Occurrence], heading: &str, columns: usize) -> Vec<
     }
     let mut out = vec![Line::default(), Line::styled(heading.to_owned(), ui.look.strong())];
     for o in told {
-        let head = format!("  {} ", field(&words::moment(o.time), words::MOMENT));
+        let head = format!("  {} ", field(&history::moment(o.time), history::MOMENT));
         let style = match o.what {
             Occurred::BrokeOff | Occurred::Fault => ui.look.bad(),
             Occurred::Packages { ended: OperationEnd::Failed | OperationEnd::Open, .. } => ui.look.unsure(),
             _ => Style::new(),
         };
-        out.extend(hanging(&head, &words::occurrence(o), style, columns));
+        out.extend(hanging(&head, &history::occurrence(o), style, columns));
     }
-    out.extend(words::clocks(told).map(|says| paragraph(says, Style::new(), 2, columns)).unwrap_or_default());
+    out.extend(history::clocks(told).map(|says| paragraph(says, Style::new(), 2, columns)).unwrap_or_default());
     out
 }
 

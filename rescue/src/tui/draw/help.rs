@@ -5,7 +5,7 @@ use crate::tui::text::{hanging, paragraph};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 21] = [
     ("1 2 3", "do what stands behind the number"),
     ("arrows", "choose, or read on (also k and j, PgUp and PgDn)"),
     ("Enter", "do what is chosen"),
@@ -15,9 +15,11 @@ const KEYS: [(&str, &str); 19] = [
     ("n", "there: the plan for putting one onto a new, empty disk"),
     ("b", "among the saved states: the files of the chosen one"),
     ("d", "there: what changed since it, with the lines of configuration files"),
+    ("x", "there: forget the chosen one; shows first, and asks for a word"),
     ("v, g", "among files: read one; take a file or folder out"),
     ("/, n", "among files, changes and in a text: find, and find the next"),
     ("u", "the plan for undoing the last rollback"),
+    ("o", "the store: its room, damage, what may be forgotten"),
     ("i", "look at the disks again"),
     ("e", "why: what was found, and where"),
     ("l", "what was done"),

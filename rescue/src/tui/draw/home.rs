@@ -4,7 +4,7 @@ use super::{READABLE, Section, disk, fit, step_lines};
 use crate::tui::state::Ui;
 use crate::tui::text::{at_most, cut, field, hanging, paragraph};
 use crate::tui::words::Mark;
-use crate::tui::{chain, steps, words};
+use crate::tui::{chain, history, steps, words};
 use model::assessment::{Report, SystemReport};
 use model::boot::LinkState;
 use model::event::{JobKind, Waiting};
@@ -15,6 +15,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
+
+/// Rows from which on more is told than what happened and what to do.
+const ROOMY: usize = 20;
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
@@ -129,10 +132,10 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
     // While a rollback is pending, advice about the half-written system would only mislead.
     if !steps::is_unfinished(run) {
         long.extend(at_most(4, paragraph(a.advice.as_str(), Style::new(), 0, columns.min(READABLE))));
-        // Of the first system: that is what a snapshot tells of.
-        if let Some((good, Some((operation, before)))) = steps::back_to(run).filter(|_| !a.is_good() && ui.system == 0)
-        {
-            let says = words::back_to(good, &operation, before);
+        // Of the first system: that is what a snapshot tells of. Where there is little room, the advice is worth more.
+        let wanted = !a.is_good() && ui.system == 0 && ui.body_height() >= ROOMY;
+        if let Some((good, Some((operation, before)))) = steps::back_to(run).filter(|_| wanted) {
+            let says = history::back_to(good, &operation, before);
             long.extend(at_most(3, paragraph(&says, Style::new(), 0, columns.min(READABLE))));
         }
     }

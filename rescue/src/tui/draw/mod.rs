@@ -15,6 +15,7 @@ mod progress;
 mod reading;
 pub mod timeline;
 mod unlock;
+mod upkeep;
 
 use crate::tui::state::{SMALLEST, Screen, Ui};
 use crate::tui::text::{self, paragraph};
@@ -44,6 +45,7 @@ pub fn page(ui: &Ui, run: &RunState) -> Option<Page> {
         Screen::Log => (log::lines(ui, run), ui.body_height()),
         Screen::Help => (help::lines(ui), ui.body_height()),
         Screen::Confirm => (confirm::lines(ui, run), ui.body_height().saturating_sub(confirm::ASKING)),
+        Screen::Forget => (upkeep::forget_lines(ui, run), ui.body_height().saturating_sub(upkeep::ASKING)),
         Screen::Home
         | Screen::Timeline
         | Screen::Unlock
@@ -52,6 +54,7 @@ pub fn page(ui: &Ui, run: &RunState) -> Option<Page> {
         | Screen::Files
         | Screen::Reading
         | Screen::Differences
+        | Screen::Store
         | Screen::Power => return None,
     };
     Some(Page { lines, height })
@@ -106,6 +109,18 @@ fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         Screen::Reading => reading::draw(ui, frame, area),
         Screen::Differences => changes::draw(ui, run, frame, area),
         Screen::Power => power::draw(ui, run, frame, area),
+        Screen::Store => upkeep::draw(ui, run, frame, area),
+        Screen::Forget => {
+            let asking = upkeep::asking(ui, run);
+            let height = area.height.saturating_sub(u16::try_from(upkeep::ASKING).unwrap_or(u16::MAX));
+            if let Some(page) = page(ui, run) {
+                scrolled(ui, page, frame, Rect { height, ..area });
+            }
+            frame.render_widget(
+                Paragraph::new(asking),
+                Rect { y: area.y + height, height: area.height - height, ..area },
+            );
+        }
         Screen::Evidence | Screen::Log | Screen::Help => {
             if let Some(page) = page(ui, run) {
                 scrolled(ui, page, frame, area);

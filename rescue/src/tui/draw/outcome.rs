@@ -5,7 +5,7 @@ use crate::tui::differences;
 use crate::tui::state::Ui;
 use crate::tui::text::{hanging, paragraph};
 use crate::tui::words::Mark;
-use crate::tui::{chain, steps, words};
+use crate::tui::{chain, steps, upkeep, words};
 use model::boot::BootChain;
 use model::command::ExitCode;
 use model::event::{CheckReport, JobKind, Outcome};
@@ -16,6 +16,7 @@ use model::proof::Verdict;
 use model::run_state::RunState;
 use model::snapshot::{Cost, VolumeRead};
 use model::units::ByteLen;
+use model::upkeep::Kept;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -139,7 +140,15 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
         Outcome::Listed(_) => out.extend(plain("Saved files were listed.")),
         Outcome::Got(got) => out.extend(taken_out(ui, got, columns)),
         Outcome::Declined => out.extend(plain("Nothing was written.")),
-        Outcome::Kept(_) => out.extend(plain("DONE. Only the store was touched.")),
+        Outcome::Kept(kept) => {
+            let (heading, lines) = upkeep::told(kept);
+            out.extend(paragraph(&heading, look.strong(), 0, columns));
+            out.push(Line::default());
+            lines.iter().for_each(|l| out.extend(plain(l)));
+            if let Kept::Stats(stats) = kept {
+                out.extend(super::upkeep::stats(stats, columns));
+            }
+        }
         Outcome::Looked => out.extend(plain("The disks were looked at.")),
     }
     out

@@ -1,11 +1,14 @@
 //! fstab(5): what is mounted where, and which volume each source means.
 
+use crate::volume::MD;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Inspection, TableKind, Volume};
 use model::text::DisplayText;
 
 /// Why a source means nothing where no volume has its name.
 pub(crate) const NOT_HERE: &str = "there is no such volume on these disks";
+/// Why a name that may be anything's means nothing.
+const UNTOLD: &str = "what that names cannot be told";
 /// The most lines that are read.
 const MOST_LINES: usize = 1000;
 
@@ -33,6 +36,8 @@ pub(crate) enum Source {
     Node(Option<u32>),
     /// A volume of LVM: its group and itself.
     Lvm(String, String),
+    /// An array of md, by its name.
+    Md(String),
     /// Something on a disk by a name that says nothing here: `/dev/mapper/…`, `/dev/disk/by-id/…`.
     Opaque,
 }
@@ -115,6 +120,11 @@ pub(crate) fn source(spec: &str) -> Option<Source> {
         }
     }
     let name = spec.strip_prefix("/dev/")?;
+    // /dev/md0 and /dev/md/0 are the array that is called 0; /dev/md127 is whatever came first.
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if let Some(array) = name.strip_prefix("md/").or(name.strip_prefix("md").filter(|n| digits(n))) {
+        return Some(Source::Md(array.to_owned()));
+    }
     if let Some((group, volume)) = mapper(name) {
         return Some(Source::Lvm(group, volume));
     }
@@ -172,7 +182,7 @@ fn node(name: &str) -> Option<Option<u32>> {
 /// The volume a source means, or why none: not here, or not certain. Of several with one name, the one on the root's disk is meant.
 pub(crate) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePath) -> Result<VolumePath, &'static str> {
     let named: Vec<&Volume> = match source {
-        Source::Opaque => return Err("what that names cannot be told"),
+        Source::Opaque => return Err(UNTOLD),
         Source::Node(number) => {
             let [disk] = inspection.disks.as_slice() else {
                 return Err("with more than one disk it cannot be told which is meant");
@@ -183,10 +193,8 @@ pub(crate) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePat
             };
             inspection.volume(&wanted).into_iter().collect()
         }
-        Source::Lvm(group, volume) => {
-            let named = [group.as_str(), volume.as_str()];
-            volumes(inspection, |_, v| v.mapping.is_some() && v.path.layers().iter().map(String::as_str).eq(named))
-        }
+        Source::Lvm(group, volume) => layered(inspection, [group, volume])?,
+        Source::Md(array) => layered(inspection, [MD, array])?,
         Source::Uuid(uuid) => volumes(inspection, |_, v| v.uuid().is_some_and(|u| same(u, uuid))),
         Source::Label(label) => volumes(inspection, |_, v| label_of(&v.content) == Some(label.as_str())),
         Source::PartUuid(id) => volumes(inspection, |i, v| part_uuid(i, v).is_some_and(|p| same(&p, id))),
@@ -203,6 +211,13 @@ pub(crate) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePat
             }
         }
     }
+}
+
+/// Those that layers give these names. Where there is none it may be one that is not read, or another thing's name.
+fn layered<'a>(inspection: &'a Inspection, names: [&str; 2]) -> Result<Vec<&'a Volume>, &'static str> {
+    let is = |v: &&Volume| v.path.layers().iter().map(String::as_str).eq(names);
+    let found: Vec<&Volume> = inspection.layered.iter().filter(is).collect();
+    if found.is_empty() { Err(UNTOLD) } else { Ok(found) }
 }
 
 fn volumes<'a>(inspection: &'a Inspection, wanted: impl Fn(&'a Inspection, &'a Volume) -> bool) -> Vec<&'a Volume> {
@@ -261,11 +276,33 @@ mod tests {
             (None, "/n", false),
             (None, "/srv", false),
             (None, "/tmp", false),
-            (Some(Source::Opaque), "/var", false),
+            (Some(Source::Lvm("vg".into(), "x".into())), "/var", false),
             (Some(Source::Node(Some(3))), "/home", true),
         ];
         let want: Vec<_> = want.into_iter().map(|(s, t, o)| (s, t.to_owned(), o)).collect();
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn names_of_layers() {
+        let lvm = |group: &str, volume: &str| Some(Source::Lvm(group.into(), volume.into()));
+        for (name, want) in [
+            ("/dev/mapper/vg0-root", lvm("vg0", "root")),
+            ("/dev/mapper/my--vg-swap--1", lvm("my-vg", "swap-1")),
+            ("/dev/vg0/root", lvm("vg0", "root")),
+            ("/dev/md0", Some(Source::Md("0".into()))),
+            ("/dev/md/data", Some(Source::Md("data".into()))),
+            ("/dev/mapper/cryptroot", Some(Source::Opaque)),
+            ("/dev/mapper/-root", Some(Source::Opaque)),
+            ("/dev/mapper/vg0-", Some(Source::Opaque)),
+            ("/dev/disk/by-id/x", Some(Source::Opaque)),
+            ("/dev/mdx", Some(Source::Opaque)),
+        ] {
+            assert_eq!(source(name), want, "{name}");
+        }
+        // What is not read may still be there.
+        let unknown = Source::Lvm("vg0".into(), "root".into());
+        assert_eq!(resolve(&Inspection::default(), &unknown, &VolumePath::whole(DiskNo(0))), Err(UNTOLD));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use model::differences::{
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
-use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, LvmInfo, System, Volume};
+use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, System, Volume};
 use model::mapping::{Beneath, Layers};
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
@@ -108,15 +108,20 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
         Content::Swap(s) => s.uuid.as_ref().is_none_or(|u| u.len() <= 36) && short(s.label.as_str()),
         Content::Fenced(f) => f.store.len() <= 256 && short(f.was.as_str()),
         Content::Damaged { why, .. } => short(why.as_str()),
-        Content::Lvm(l) => physical(l),
+        Content::Lvm(l) => {
+            l.uuid.len() <= 38
+                && l.group_uuid.len() <= 38
+                && l.group.as_str().len() <= 256
+                && l.apart.ranges() <= MOST_APART
+        }
+        Content::Md(m) => {
+            let texts = m.uuid.len() + m.array_uuid.len() + m.array.as_str().len() + m.level.len();
+            texts <= 1024 && m.apart.ranges() <= MOST_APART
+        }
         Content::Recognised { name, .. } => name.len() <= 256,
         Content::BiosBoot | Content::Empty | Content::Unknown => true,
     };
     check(ok, || format!("what is on {path} makes no sense"))
-}
-
-fn physical(l: &LvmInfo) -> bool {
-    l.uuid.len() <= 38 && l.group_uuid.len() <= 38 && l.group.as_str().len() <= 256 && l.apart.ranges() <= MOST_APART
 }
 
 /// What layers make: volumes whose maps are sound and lie on what was recognised as theirs, named after the first of it, no two on the same
@@ -125,7 +130,7 @@ pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, 
     check(layers.volumes.len() <= MOST_LAYERED, || format!("{} volumes of layers", layers.volumes.len()))?;
     let beneath = |path: &VolumePath| {
         let volume = inspection.volume(path).filter(|v| v.mapping.is_none());
-        volume.filter(|v| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2"))
+        volume.filter(|v| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2" || name == "md"))
     };
     let mut seen = HashSet::new();
     let mut taken: HashMap<&VolumePath, ExtentSet> = HashMap::new();
@@ -145,11 +150,12 @@ pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, 
     }
     check(layers.physical.len() <= MOST_PARTITIONS, || format!("{} physical volumes", layers.physical.len()))?;
     let mut told = HashSet::new();
-    for (path, info) in &layers.physical {
+    for (path, content) in &layers.physical {
         let volume = beneath(path).filter(|_| told.insert(path));
         let len = volume.map_or(ByteLen::ZERO, |v| v.extent.len());
-        let inside = info.apart.iter().last().is_none_or(|e| e.end().0 <= len.0);
-        check(volume.is_some() && physical(info) && inside, || format!("what is on {path} makes no sense"))?;
+        let inside = content.apart().is_some_and(|a| a.iter().last().is_none_or(|e| e.end().0 <= len.0));
+        check(volume.is_some() && inside, || format!("what is on {path} makes no sense"))?;
+        sound(content, path)?;
     }
     // What lies beneath is saved as far as no volume holds it: then it must be known what is on it.
     let all_told = taken.keys().all(|path| told.contains(path));

@@ -114,6 +114,7 @@ fn uuid(content: &Content) -> Option<&str> {
         Content::Xfs(x) => Some(&x.uuid),
         Content::Swap(s) => s.uuid.as_deref(),
         Content::Lvm(l) => Some(&l.uuid),
+        Content::Md(m) => Some(&m.uuid),
         _ => None,
     }
 }

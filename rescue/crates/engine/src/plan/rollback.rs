@@ -243,9 +243,9 @@ impl<'a> Planner<'a> {
     fn volume(&mut self, saved: &SavedVolume) -> Option<VolumeRollback> {
         let place = self.place(saved);
         let now = place.as_ref().ok().map(|(_, v)| *v);
-        let laid_out = matches!(saved.content, Content::Lvm(_)) && !matches!(self.q.set, Set::Only(_));
+        let laid_out = saved.content.apart().is_some() && !matches!(self.q.set, Set::Only(_));
         let chosen = match laid_out {
-            true => Err("what LVM keeps itself is left as it is"),
+            true => Err("what LVM and md keep themselves is left as it is"),
             false => self.chosen(saved, now),
         };
         if let Err(why) = chosen {
@@ -262,7 +262,7 @@ impl<'a> Planner<'a> {
             }
         };
         let at = match &now.mapping {
-            Some(mapping) => format!("{}, as LVM had it", mapping.says),
+            Some(mapping) => format!("{}, where it lay", mapping.says),
             None => format!("{} bytes at {}", now.extent.len().0, now.extent.start()),
         };
         self.check(what, true, at);

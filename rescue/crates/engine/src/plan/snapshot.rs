@@ -246,7 +246,7 @@ pub(crate) fn there<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a S
 fn method(content: &Content) -> CaptureMethod {
     match content {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
-        Content::Fat(_) | Content::Lvm(_) => CaptureMethod::UsedBlocks,
+        Content::Fat(_) | Content::Lvm(_) | Content::Md(_) => CaptureMethod::UsedBlocks,
         Content::Xfs(x) if x.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Swap(s) if !s.hibernated => CaptureMethod::HeaderOnly,
         _ => CaptureMethod::Raw,
@@ -296,7 +296,10 @@ fn choose(
         Content::Lvm(l) if full || carries(volume, inspection, scope) => {
             known(&format!("what LVM keeps itself of group {}", l.group))
         }
-        Content::Lvm(_) => Err("no volume that lies on it is saved"),
+        Content::Md(m) if full || carries(volume, inspection, scope) => {
+            known(&format!("what md keeps itself of array {}", m.array))
+        }
+        Content::Lvm(_) | Content::Md(_) => Err("no volume that lies on it is saved"),
         Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")

@@ -43,7 +43,7 @@ impl<'a> Stacked<'a> {
             for (b, held) in mapping.beneath.iter().zip(mapping.held().unwrap_or_default()) {
                 let there = |v: &&SavedVolume| v.path == b.path && v.extent == b.extent && v.mapping.is_none();
                 match manifest.volumes.iter().find(there).map(|v| &v.content) {
-                    Some(Content::Lvm(_)) => {}
+                    Some(Content::Lvm(_) | Content::Md(_)) => {}
                     _ => return Err(format!("{} lies on {}, which the snapshot does not hold", volume.path, b.path)),
                 }
                 let set = out.held.entry(b.path.clone()).or_default();
@@ -60,7 +60,8 @@ impl<'a> Stacked<'a> {
 
     fn place(&mut self, volume: &'a SavedVolume, disk: DiskNo) -> Result<(), String> {
         let Some(mapping) = &volume.mapping else { return Ok(()) };
-        for piece in mapping.pieces(Extent::whole(volume.extent.len())) {
+        let copies = mapping.copies();
+        for piece in mapping.pieces(Extent::whole(volume.extent.len())).chain(copies) {
             let Some(beneath) = mapping.beneath.get(piece.on).filter(|b| b.path.disk() == disk) else { continue };
             let at = beneath.extent.start().checked_add(ByteLen(piece.at.0));
             let at = at.ok_or_else(|| format!("{} lies past any disk", volume.path))?;

@@ -215,6 +215,7 @@ fn files(
             );
             Err(DisplayText::new(&says))
         }
+        (_, beneath) if beneath.apart().is_some() => Err("what lies on it is told by itself".into()),
         _ => Err("no files are read on it by this version".into()),
     }
 }

@@ -65,3 +65,90 @@ impl WriteLease for MappedLease {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::id::{DiskNo, VolumePath};
+    use model::mapping::{Beneath, Leg, Mapped, Segment};
+    use model::ports::ReadAt;
+    use proptest::prelude::*;
+
+    /// What stands in a volume beneath, seen by the test too.
+    #[derive(Clone)]
+    struct Bytes(Arc<Mutex<Vec<u8>>>);
+
+    impl WriteLease for Bytes {
+        fn size(&self) -> ByteLen {
+            ByteLen(self.0.lock().unwrap().len() as u64)
+        }
+        fn write_all_at(&mut self, at: ByteOffset, bytes: &[u8]) -> Result<(), WriteError> {
+            let at = usize::try_from(at.0).unwrap();
+            self.0.lock().unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+            Ok(())
+        }
+        fn sync(&mut self) -> Result<(), WriteError> {
+            Ok(())
+        }
+        fn read_back(&mut self, at: ByteOffset, buf: &mut [u8]) -> Result<(), WriteError> {
+            let at = usize::try_from(at.0).unwrap();
+            buf.copy_from_slice(&self.0.lock().unwrap()[at..at + buf.len()]);
+            Ok(())
+        }
+    }
+
+    const LEN: u64 = 28 << 10;
+
+    fn mapping() -> Mapping {
+        let part = |n| Beneath {
+            path: VolumePath::partition(DiskNo(n), 1),
+            extent: Extent::new(ByteOffset(1 << 20), ByteLen(32 << 10)).unwrap(),
+        };
+        let legs = (0..3).map(|n| Leg::new(n, ByteOffset(512 * n as u64))).collect();
+        let striped = Segment { len: ByteLen(24 << 10), stripe: ByteLen(1024), skip: ByteLen::ZERO, legs };
+        let segments = vec![striped, Segment::linear(ByteLen(4096), 1, ByteOffset(16 << 10))];
+        let beneath = (0..3).map(part).collect();
+        Mapping { says: "a test".into(), id: "1".into(), beneath, segments, read_only: None }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// What is written through the map is what is read through it, here and by whoever looks; and nothing else changes.
+        #[test]
+        fn what_is_written_is_what_is_read(writes in prop::collection::vec((0..LEN, 1usize..9000, any::<u8>()), 1..6)) {
+            let mapping = mapping();
+            let parts: Vec<Bytes> = (0..3).map(|_| Bytes(Arc::new(Mutex::new(vec![0xee; 32 << 10])))).collect();
+            let shared = |b: &Bytes| -> SharedLease { Arc::new(Mutex::new(Box::new(b.clone()))) };
+            let beneath = parts.iter().map(shared).collect();
+            let mut lease = MappedLease { mapping: mapping.clone(), size: ByteLen(LEN), beneath };
+            let mut wanted = vec![0xee; usize::try_from(LEN).unwrap()];
+            for (at, len, byte) in writes {
+                let from = usize::try_from(at).unwrap();
+                let bytes: Vec<u8> = (0..len).map(|i| byte.wrapping_add(u8::try_from(i / 512 % 256).unwrap())).collect();
+                if from + len > wanted.len() {
+                    prop_assert!(lease.write_all_at(ByteOffset(at), &bytes).is_err(), "past the end");
+                    continue;
+                }
+                lease.write_all_at(ByteOffset(at), &bytes).unwrap();
+                wanted[from..from + len].copy_from_slice(&bytes);
+            }
+            let mut back = vec![0; wanted.len()];
+            lease.read_back(ByteOffset(0), &mut back).unwrap();
+            prop_assert!(back == wanted);
+            let bytes: Vec<Arc<dyn ReadAt>> =
+                parts.iter().map(|p| Arc::new(p.0.lock().unwrap().clone()) as Arc<dyn ReadAt>).collect();
+            let seen = Mapped::new(&mapping, bytes).unwrap().read_vec(ByteOffset(0), wanted.len()).unwrap();
+            prop_assert!(seen == wanted);
+            for (part, held) in parts.iter().zip(mapping.held().unwrap()) {
+                let bytes = part.0.lock().unwrap();
+                let all = Extent::whole(ByteLen(bytes.len() as u64));
+                let free = held.gaps(all);
+                let untouched = |e: Extent| {
+                    bytes[usize::try_from(e.start().0).unwrap()..usize::try_from(e.end().0).unwrap()].iter().all(|b| *b == 0xee)
+                };
+                prop_assert!(free.iter().all(untouched));
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@ use super::leases::{medium, refused};
 use super::payload::Done;
 use super::{Context, Stop};
 use model::command::ExitCode;
-use model::id::{Digest, DiskNo};
+use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Hardware, Table};
 use model::plan::{RollbackPlan, TableRollback, VolumeRollback};
 use model::ports::{DiskSource, HEAD_LEN, LeaseRequest, WriteLease};
@@ -30,7 +30,11 @@ pub(crate) fn repair(
             pieces.reverse();
         }
         // A volume that begins within the disk's head has changed it: an old DOS partition at sector 63 does.
-        let within = |v: &VolumeRollback| v.path.disk() == *disk && v.extent.start().0 < HEAD_LEN.0;
+        let begins = |path: &VolumePath, extent: Extent| path.disk() == *disk && extent.start().0 < HEAD_LEN.0;
+        let within = |v: &VolumeRollback| match &v.through {
+            None => begins(&v.path, v.extent),
+            Some(t) => t.mapping.beneath.iter().any(|b| begins(&b.path, b.extent)),
+        };
         let mut head = (!plan.volumes.iter().any(within)).then_some(*disk_head);
         for (extent, bytes) in pieces {
             done = write(cx, *disk, hardware, head, extent, &bytes, done)?;

@@ -26,7 +26,7 @@ const EVERY: Duration = Duration::from_millis(250);
 
 /// Does it, to its end.
 pub(crate) fn run(jobs: &Jobs, what: &Upkeep, desk: &Desk) -> Done {
-    match what {
+    let kept = match what {
         Upkeep::Make { probe } => make::make(jobs, *probe, desk),
         Upkeep::Note { snapshot, says } => forget::note(jobs, snapshot, says, desk),
         Upkeep::PlanForget { what, room } => forget::plan(jobs, what, *room, desk),
@@ -39,8 +39,12 @@ pub(crate) fn run(jobs: &Jobs, what: &Upkeep, desk: &Desk) -> Done {
         Upkeep::Copy { snapshots } => second::copy(jobs, snapshots, desk),
         Upkeep::Repair => second::repair(jobs, desk),
         Upkeep::AcceptHead => jobs.stores.accept(&jobs.config).map(|differed| Kept::HeadAccepted { differed }),
+    }?;
+    // What was listed is no longer what there is.
+    if matches!(kept, Kept::Forgotten(_) | Kept::Pruned(_) | Kept::Noted { .. }) {
+        jobs.show_snapshots(&jobs.store(desk)?, desk);
     }
-    .map(Outcome::Kept)
+    Ok(Outcome::Kept(kept))
 }
 
 /// Tells how far something is that counts no bytes, not more often than a screen can show, and whether it is to go on.

@@ -7,33 +7,32 @@ mod group;
 mod label;
 mod text;
 
+use super::Carrier;
+use super::compose::{Below, Composed};
 use crate::finding;
 use group::{Group, Logical};
 use model::id::VolumePath;
-use model::inspection::{LvmInfo, Severity, Volume};
-use model::mapping::{Beneath, Layers, Leg, Mapping, Segment};
-use model::ports::ReadAt;
+use model::inspection::{Content, LvmInfo, MdInfo, Severity};
+use model::mapping::{Beneath, Layers, Mapping};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 const AS_IS: &str = "every byte of it is saved where it is saved";
 
 /// A physical volume that is here.
 struct Here<'a> {
-    volume: &'a Volume,
+    volume: &'a Carrier,
     uuid: String,
     /// The groups its texts tell of.
     groups: Vec<Group>,
 }
 
 /// Finds the groups that these volumes make up, and their logical volumes.
-pub(super) fn find(volumes: &[&Volume], window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>, layers: &mut Layers) {
+pub(super) fn find(volumes: &[Carrier], layers: &mut Layers) {
     let mut here = Vec::new();
     for volume in volumes {
-        let Some(bytes) = window(&volume.path) else { continue };
-        let read = crate::guarded(|| label::read(bytes.as_ref()));
+        let read = crate::guarded(|| label::read(volume.bytes.as_ref()));
         let read =
             read.unwrap_or_else(|| Err(crate::fs::FsError::Corrupt("its label does not hold together".to_owned())));
         match read {
@@ -57,7 +56,7 @@ pub(super) fn find(volumes: &[&Volume], window: &dyn Fn(&VolumePath) -> Option<A
     }
 }
 
-fn known<'a>(volume: &'a Volume, physical: label::Physical, layers: &mut Layers) -> Here<'a> {
+fn known<'a>(volume: &'a Carrier, physical: label::Physical, layers: &mut Layers) -> Here<'a> {
     let mut groups = Vec::new();
     let mut wrong = physical.wrong;
     for text in &physical.texts {
@@ -111,7 +110,7 @@ struct Making<'a, 'b> {
 
 impl<'a> Making<'a, '_> {
     /// The volume that a physical volume is, where it is here and its extents lie within.
-    fn place(&self, on: usize) -> Option<&'a Volume> {
+    fn place(&self, on: usize) -> Option<&'a Carrier> {
         let physical = self.group.physical.get(on).filter(|p| !p.missing)?;
         let volume = self.here.iter().find(|h| h.uuid == physical.uuid)?.volume;
         let extents = physical.count.checked_mul(self.group.extent.0)?;
@@ -166,9 +165,10 @@ impl<'a> Making<'a, '_> {
                 Err(why) => unread.push(format!("{} ({why})", logical.name)),
             }
         }
-        let Some(first) = (0..group.physical.len()).filter_map(|on| self.place(on)).map(|v| &v.path).min() else {
-            return;
-        };
+        let whole = (0..group.physical.len()).filter_map(|on| self.place(on)).map(Carrier::first).min();
+        // Where none is whole: what told of the group.
+        let told = self.here.iter().filter(|h| h.groups.iter().any(|g| g.uuid == group.uuid));
+        let Some(first) = whole.or(told.map(|h| h.volume.first()).min()) else { return };
         let gone: Vec<&str> = (0..)
             .zip(&group.physical)
             .filter(|(on, _)| self.place(*on).is_none())
@@ -230,15 +230,28 @@ impl<'a> Making<'a, '_> {
             (false, Some(all)) => used.gaps(all),
             _ => ExtentSet::new(),
         };
-        let mapped = volumes.iter().fold(ExtentSet::new(), |set, (_, m)| set.union(&m.held_of(&volume.path)));
-        let info = LvmInfo {
-            uuid: physical.uuid.clone(),
-            group: DisplayText::new(&group.name),
-            group_uuid: group.uuid.clone(),
-            seqno: group.seqno,
-            apart: mapped.union(&free),
+        let Some(below) = &volume.mapping else {
+            let mapped = volumes.iter().fold(ExtentSet::new(), |set, (_, m)| set.union(&m.held_of(&volume.path)));
+            let info = LvmInfo {
+                uuid: physical.uuid.clone(),
+                group: DisplayText::new(&group.name),
+                group_uuid: group.uuid.clone(),
+                seqno: group.seqno,
+                apart: mapped.union(&free),
+            };
+            self.layers.physical.push((volume.path.clone(), Content::Lvm(info)));
+            return;
         };
-        self.layers.physical.push((volume.path.clone(), info));
+        // Of an array: on each of its members.
+        let free = super::held_beneath(below, &free);
+        self.layers.physical.retain(|(path, _)| !below.beneath.iter().any(|b| b.path == *path));
+        for (beneath, free) in below.beneath.iter().zip(free) {
+            let mapped = volumes.iter().fold(free, |set, (_, m)| set.union(&m.held_of(&beneath.path)));
+            let known = volume.members.iter().find(|(path, _)| *path == beneath.path);
+            if let Some((path, info)) = known {
+                self.layers.physical.push((path.clone(), Content::Md(MdInfo { apart: mapped, ..info.clone() })));
+            }
+        }
     }
 
     fn mapping(&self, logical: &Logical) -> Result<Mapping, String> {
@@ -247,24 +260,22 @@ impl<'a> Making<'a, '_> {
         if let Some(whole) = group.logical.iter().find(|l| l.parts.contains(&logical.name)) {
             return Err(format!("it is part of {}", whole.name));
         }
-        let mut beneath: Vec<(usize, Beneath)> = Vec::new();
-        let mut out = Vec::new();
+        let mut out = Composed::default();
         for segment in segments {
             let mut legs = Vec::new();
             for (on, from) in &segment.legs {
                 let (Some(volume), Some(physical)) = (self.place(*on), group.physical.get(*on)) else {
                     return Err("a physical volume of it is not here".to_owned());
                 };
-                let known = beneath.iter().position(|(n, _)| n == on);
-                let index = known.unwrap_or_else(|| {
-                    beneath.push((*on, Beneath { path: volume.path.clone(), extent: volume.extent }));
-                    beneath.len() - 1
-                });
                 let at = group.extent.0.checked_mul(*from).and_then(|at| at.checked_add(physical.start));
-                legs.push(Leg { on: index, at: ByteOffset(at.ok_or("it lies outside of its group")?) });
+                let below = match &volume.mapping {
+                    Some(mapping) => Below::Mapped(mapping),
+                    None => Below::Volume(Beneath { path: volume.path.clone(), extent: volume.extent }),
+                };
+                legs.push((below, at.ok_or("it lies outside of its group")?));
             }
             let len = group.extent.0.checked_mul(segment.extents).ok_or("it is longer than any")?;
-            out.push(Segment { len: ByteLen(len), stripe: segment.stripe, skip: ByteLen::ZERO, legs });
+            out.add(ByteLen(len), segment.stripe, &legs).ok_or("it lies in stripes on stripes")?;
         }
         let origin = |l: &Logical| l.origin.as_deref() == Some(logical.name.as_str());
         let kept = group.logical.iter().find(|l| origin(l));
@@ -275,9 +286,9 @@ impl<'a> Making<'a, '_> {
         Ok(Mapping {
             says: DisplayText::new(&format!("LVM volume {} of {}", logical.name, group.name)),
             id: format!("{}/{}", group.uuid, logical.uuid),
-            beneath: beneath.into_iter().map(|(_, b)| b).collect(),
-            segments: out,
-            read_only,
+            beneath: out.beneath,
+            segments: out.segments,
+            read_only: out.read_only.or(read_only),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Volumes that lie on others: found again, and refused where they do not lie as they did.
 
 use super::{Planner, plain};
-use model::inspection::{Content, Disk, Volume};
+use model::inspection::{Disk, Volume};
 use model::mapping::{Beneath, Mapping};
 use model::plan::Through;
 use model::snapshot::SavedVolume;
@@ -37,11 +37,11 @@ impl<'a> Planner<'a> {
     /// What stands against writing a volume because of what lies on it or beneath it.
     pub(super) fn beneath(&mut self, saved: &SavedVolume, now: &Volume) {
         let path = &now.path;
-        if matches!(saved.content, Content::Lvm(_)) {
-            let says = "the snapshot holds of it what LVM keeps itself; with its volumes it goes onto an empty disk (`restore`)";
+        if saved.content.apart().is_some() {
+            let says = "the snapshot holds of it what LVM or md keep themselves; with its volumes it goes onto an empty disk (`restore`)";
             self.check(format!("{path} can be taken back by itself"), false, says);
-        } else if matches!(now.content, Content::Lvm(_)) {
-            let says = "volumes of LVM lie on it now, and would be lost without an undo";
+        } else if now.content.apart().is_some() {
+            let says = "other volumes lie on it now, and would be lost without an undo";
             self.check(format!("{path} holds nothing but itself"), false, says);
         }
         let Some(mapping) = &now.mapping else { return };

@@ -82,7 +82,8 @@ pub(super) fn of(saved: &BootSettings, report: &Report) -> Vec<Entry> {
 /// A saved entry, where it starts from one of these disks. One whose path leads there over the machine's own controllers leads nowhere in
 /// another machine: it is made to begin with the partition, as those that systems make do.
 fn on_disk(entry: &BootEntry, report: &Report) -> Option<Entry> {
-    let told = entry.option.as_ref().ok()?;
+    // One that is not active is not tried.
+    let told = entry.option.as_ref().ok().filter(|told| told.active)?;
     let wanted = told.partition.as_deref()?;
     let disks = report.inspection.disks.iter();
     let (disk, partition) = disks
@@ -97,7 +98,7 @@ fn on_disk(entry: &BootEntry, report: &Report) -> Option<Entry> {
 }
 
 fn at(disk: &Disk, partition: &Partition, file: &str) -> Option<Loader> {
-    let sector = u64::from(disk.hardware.sector.0);
+    let sector = u64::from(disk.hardware.sector.0.max(1));
     Some(Loader {
         number: partition.number,
         start: partition.extent.start().0 / sector,
