@@ -186,7 +186,7 @@ fn everything_else() {
     let log = "2026-11-22 21:03:10 status installed x:amd64 1\n2026-11-22 21:03:11 startup packages configure\n";
     let elf = [&b"\x7fELF\x02\x01\x01"[..], &[7; 200]].concat();
     let words = zstd::bulk::decompress(include_bytes!("fixtures/pstore-dmesg.txt.zst"), 1 << 20).unwrap();
-    let samples: [(Source, &str, Vec<u8>); 17] = [
+    let samples: [(Source, &str, Vec<u8>); 15] = [
         (Source::Wtmp, "/var/log/wtmp", wtmp()),
         (Source::MachineId, "/etc/machine-id", b"0123456789abcdef0123456789abcdef\n".to_vec()),
         (Source::DpkgStatus, "/var/lib/dpkg/status", status.repeat(20).into_bytes()),
