@@ -290,6 +290,7 @@ fn host_packages() -> Vec<&'static str> {
         "cpio",
         "mount",
         "partclone",
+        "btrfs-progs",
         "xfsprogs",
         "mdadm",
         "sqlite3",

@@ -14,7 +14,7 @@ use model::event::{CheckReport, Exported, Question, StoreView};
 use model::evidence::{Evidence, Stamp};
 use model::firmware::BootSettings;
 use model::id::{PlanId, SnapshotId, VolumePath};
-use model::inspection::{Disk, Finding, Inspection, Volume};
+use model::inspection::{Disk, Finding, Inspection, MountedSubvolume, Volume};
 use model::note::Noted;
 use model::plan::{Action, ComposedPath, RollbackPlan, SnapshotEstimate, TableRollback};
 use model::policy::{Acted, Decision};
@@ -128,6 +128,7 @@ fn volume(inspection: &Inspection, v: &Volume) -> Value {
 fn system(report: &Report, s: &SystemReport) -> Value {
     let inspection = &report.inspection;
     let at = |(mount, volume): &(String, VolumePath)| json!({ "mount": mount, "volume": volume });
+    let subvolume = |s: &MountedSubvolume| json!({ "mount": s.mount, "volume": s.volume, "path": s.path });
     json!({
         "name": s.system.name,
         "os": { "id": s.system.os.0, "version": s.system.os.1 },
@@ -136,6 +137,7 @@ fn system(report: &Report, s: &SystemReport) -> Value {
         "root": { "volume": s.system.root, "fs": inspection.volume(&s.system.root).map(Volume::kind) },
         "boot": s.system.boot.iter().map(at).collect::<Vec<_>>(),
         "other": s.system.other.iter().map(at).collect::<Vec<_>>(),
+        "subvolumes": s.system.subvolumes.iter().map(subvolume).collect::<Vec<_>>(),
         "assessment": assessment(&s.assessment),
         "boot_chain": chain::of(report, &s.system.root).map(boot_chain),
         "timeline": engine::gather::timeline(inspection, s).iter().map(occurrence).collect::<Vec<_>>(),

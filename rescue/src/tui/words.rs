@@ -293,9 +293,13 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::BiosBoot => "boot code".to_owned(),
         Content::Lvm(l) => format!("LVM {}", l.group),
         Content::Md(m) => format!("{} {}", m.level, m.array),
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Swap(_) | Content::Empty | Content::Unknown => {
-            v.kind().to_owned()
-        }
+        Content::Ext(_)
+        | Content::Fat(_)
+        | Content::Xfs(_)
+        | Content::Btrfs(_)
+        | Content::Swap(_)
+        | Content::Empty
+        | Content::Unknown => v.kind().to_owned(),
     };
     match system {
         // fstab names swap areas `swap` or `none`.

@@ -106,6 +106,7 @@ pub(crate) fn differences() -> Differences {
         after: Some(path(at)),
         fs: fs.into(),
         mount: Some(mount.into()),
+        subvolumes: Vec::new(),
         files,
     };
     let volumes = vec![volume("d0/p2", "ext4", "/", Ok(root)), volume("d0/p1", "vfat", "/boot/efi", Ok(esp))];

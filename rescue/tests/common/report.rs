@@ -97,6 +97,7 @@ pub(crate) fn system() -> System {
         root: path("d0/p2"),
         boot: vec![("/boot/efi".into(), path("d0/p1"))],
         other: vec![("none".into(), path("d0/p3"))],
+        subvolumes: Vec::new(),
     }
 }
 

@@ -3,10 +3,10 @@
 mod luks;
 mod signature;
 
-use crate::fs::{FsError, ext4, fat, xfs};
+use crate::fs::{FsError, btrfs, ext4, fat, xfs};
 use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
-use model::inspection::{Content, ExtInfo, Finding, FsKind, Severity, XfsInfo};
+use model::inspection::{BtrfsInfo, Content, ExtInfo, Finding, FsKind, Severity, XfsInfo};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::ByteOffset;
@@ -41,6 +41,9 @@ pub fn identify(path: &VolumePath, bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Fin
                 format!("it uses features of ext4 that are not known here ({compat:#x}, {incompat:#x}, {ro:#x})"),
                 "every byte of it is saved",
             ));
+        }
+        Content::Btrfs(BtrfsInfo { not_read: Some(why), .. }) => {
+            findings.push(finding(Severity::Note, path, format!("it is a btrfs: {why}"), "every byte of it is saved"));
         }
         Content::Xfs(XfsInfo { not_read: Some(why), .. }) => findings.push(finding(
             Severity::Note,
@@ -100,6 +103,18 @@ fn ext_doubt(info: &ExtInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
     Some(format!("its journal could not be read whole ({why}); every byte of it is saved"))
 }
 
+/// Why a btrfs may not read as the installed system would see it, or not at all, where that is so.
+fn btrfs_doubt(info: &BtrfsInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
+    if info.not_read.is_some() {
+        return None;
+    }
+    let why = match btrfs::Btrfs::load(bytes.clone()) {
+        Ok(fs) => fs.doubt()?.to_owned(),
+        Err(e) => e.to_string(),
+    };
+    Some(format!("its trees could not be read whole ({why}); every byte of it is saved"))
+}
+
 /// The same of an XFS.
 fn xfs_doubt(info: &XfsInfo, bytes: &Arc<dyn ReadAt>) -> Option<String> {
     if !info.needs_recovery || info.not_read.is_some() {
@@ -128,7 +143,7 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
             return Ok(Probe { content: recognised("ext"), wrong: Some(why) });
         }
         Err(FsError::Corrupt(why)) => {
-            let backup = match backup_superblock(bytes) {
+            let backup = match ext_backup_superblock(bytes) {
                 Some((at, _)) => format!("; the backup superblock at byte {at} is still there"),
                 None => String::new(),
             };
@@ -140,6 +155,19 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Ok(None) => {}
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(e) => damaged = damaged.or(Some((FsKind::Vfat, e.to_string()))),
+    }
+    match btrfs::identify(bytes) {
+        Ok(Some(info)) => return Ok(Probe { wrong: btrfs_doubt(&info, bytes), content: Content::Btrfs(info) }),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("btrfs"), wrong: Some(why) }),
+        Err(FsError::Corrupt(why)) => {
+            let backup = match btrfs::backup_superblock(bytes.as_ref()) {
+                Some(at) => format!("; the copy of its superblock at byte {at} is still there"),
+                None => String::new(),
+            };
+            damaged = damaged.or(Some((FsKind::Btrfs, format!("{why}{backup}"))));
+        }
     }
     match xfs::identify(bytes) {
         Ok(Some(info)) => return Ok(Probe { wrong: xfs_doubt(&info, bytes), content: Content::Xfs(info) }),
@@ -190,9 +218,15 @@ fn is_empty(bytes: &dyn ReadAt) -> Result<bool, FsError> {
     Ok(true)
 }
 
+/// A backup superblock that still stands, and of what kind.
+fn backup_superblock(bytes: &Arc<dyn ReadAt>) -> Option<(u64, FsKind)> {
+    let btrfs = || btrfs::backup_superblock(bytes.as_ref()).map(|at| (at, FsKind::Btrfs));
+    ext_backup_superblock(bytes).or_else(btrfs)
+}
+
 /// The first backup superblock of an ext file system (kernel Documentation/filesystems/ext4: group 1 always has one), and the
 /// kind it says. Only what ties it to its place is looked at.
-fn backup_superblock(bytes: &Arc<dyn ReadAt>) -> Option<(u64, FsKind)> {
+fn ext_backup_superblock(bytes: &Arc<dyn ReadAt>) -> Option<(u64, FsKind)> {
     for log in 0..=6u32 {
         let block = 1024u64 << log;
         // Blocks per group as mke2fs has it: one bitmap block's worth. With 1 KiB blocks the first group begins at block 1.

@@ -3,7 +3,7 @@
 use crate::{fs, guarded};
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
-use model::inspection::{Content, XfsInfo};
+use model::inspection::{BtrfsInfo, Content, XfsInfo};
 use model::ports::ReadAt;
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::sync::Arc;
@@ -29,8 +29,9 @@ fn beneath(why: &str, apart: &ExtentSet, size: ByteLen) -> Coverage {
 pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
     let size = bytes.size();
     let mut coverage = match content {
+        Content::Btrfs(BtrfsInfo { not_read: Some(why), .. }) => raw(size, &format!("btrfs, {why}: captured raw")),
         Content::Xfs(XfsInfo { not_read: Some(why), .. }) => raw(size, &format!("xfs, {why}: captured raw")),
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) => {
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
             match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
                 Some(Ok(coverage)) => coverage,
                 Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
@@ -61,7 +62,7 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
 pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
     let size = bytes.size();
     let known = match content {
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) => {
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
             guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten()
         }
         _ => None,
@@ -73,7 +74,7 @@ pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
 pub fn changes(content: &Content, bytes: Arc<dyn ReadAt>, before: Arc<dyn ReadAt>) -> Changes {
     let size = bytes.size();
     let mut changes = match content {
-        Content::Ext(_) | Content::Xfs(_) | Content::Fat(_) => {
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
             match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
                 Some(Ok(changes)) => changes,
                 Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),

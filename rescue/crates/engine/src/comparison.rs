@@ -169,6 +169,7 @@ fn duration(plan: &RollbackPlan, report: &Report, returning: Option<ByteLen>, pa
 fn in_use(now: &Volume, then: &VolumeRollback) -> u64 {
     match &now.content {
         Content::Ext(e) => e.blocks.saturating_sub(e.free_blocks).saturating_mul(u64::from(e.block_size)),
+        Content::Btrfs(b) if b.not_read.is_none() => b.used.0,
         Content::Xfs(x) if x.not_read.is_none() => {
             x.blocks.saturating_sub(x.free_blocks).saturating_mul(u64::from(x.block_size))
         }

@@ -125,6 +125,7 @@ impl Target {
             root: VolumePath::partition(DiskNo(0), 2),
             boot: vec![],
             other: vec![],
+            subvolumes: Vec::new(),
         };
         let f = assess(&system, &Inspection::default(), &self.evidence(), None).installation;
         (f.value, f.confidence)

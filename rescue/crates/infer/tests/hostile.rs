@@ -87,6 +87,7 @@ fn settled(evidence: Vec<Evidence>) {
         root: VolumePath::partition(DiskNo(0), 2),
         boot: vec![],
         other: vec![],
+        subvolumes: Vec::new(),
     };
     let a = assess(&system, &Inspection::default(), &once, None);
     assert!(a.headline.as_str().len() < 1000 && a.headline.as_str().ends_with('.'), "{}", a.headline);

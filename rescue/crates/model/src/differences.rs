@@ -330,6 +330,10 @@ pub struct VolumeDifferences {
     pub fs: String,
     /// Where a system has it.
     pub mount: Option<String>,
+    /// Where a system has subvolumes of it: their paths from its root, and their mount points, both without a slash at the end. Of what lies
+    /// in none of them the path on the volume is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subvolumes: Vec<(String, String)>,
     /// What differs, or why that cannot be told.
     pub files: Result<FsDifferences, DisplayText>,
 }
@@ -354,6 +358,9 @@ impl VolumeDifferences {
 
     /// A path of the volume as the system has it; from the root of the volume where no system has it.
     pub fn shown(&self, path: &RawName) -> RawName {
+        if !self.subvolumes.is_empty() {
+            return self.in_subvolume(path).unwrap_or_else(|| path.clone());
+        }
         match self.mount.as_deref().map(|mount| mount.trim_end_matches('/')) {
             None | Some("") => path.clone(),
             Some(mount) if path.0 == b"/" => RawName(mount.as_bytes().to_vec()),
@@ -361,9 +368,20 @@ impl VolumeDifferences {
         }
     }
 
+    /// A path of the volume as the system has it, where that mounts the subvolume it lies in.
+    fn in_subvolume(&self, path: &RawName) -> Option<RawName> {
+        let below = |(top, mount): &(String, String)| {
+            let rest = path.0.strip_prefix(top.as_bytes()).filter(|rest| rest.is_empty() || rest.starts_with(b"/"))?;
+            let whole = [mount.as_bytes(), rest].concat();
+            Some((top.len(), RawName(if whole.is_empty() { b"/".to_vec() } else { whole })))
+        };
+        self.subvolumes.iter().filter_map(below).max_by_key(|(len, _)| *len).map(|(_, whole)| whole)
+    }
+
     /// Where a path of the volume lies.
     pub fn place(&self, path: &RawName) -> Place {
-        if self.mount.is_none() {
+        let elsewhere = !self.subvolumes.is_empty() && self.in_subvolume(path).is_none();
+        if self.mount.is_none() || elsewhere {
             return Place::Other;
         }
         let shown = self.shown(path);
@@ -480,6 +498,7 @@ mod tests {
             after: None,
             fs: "ext4".into(),
             mount: mount.map(str::to_owned),
+            subvolumes: Vec::new(),
             files: Err("".into()),
         };
         let root = volume(Some("/"));
@@ -492,5 +511,12 @@ mod tests {
         assert_eq!(esp.shown(&"/".into()), "/boot/efi".into());
         assert_eq!(volume(None).place(&"/etc/fstab".into()), Place::Other);
         assert_eq!(volume(None).shown(&"/etc".into()), "/etc".into());
+        let subvolumes = vec![("/@".into(), String::new()), ("/@/.snapshots".into(), "/.snapshots".into())];
+        let btrfs = VolumeDifferences { subvolumes, ..volume(Some("/")) };
+        assert_eq!(btrfs.place(&"/@/etc/fstab".into()), Place::Configuration);
+        assert_eq!(btrfs.shown(&"/@".into()), "/".into());
+        assert_eq!(btrfs.shown(&"/@/.snapshots/1".into()), "/.snapshots/1".into());
+        // What the system does not mount is not its own.
+        assert_eq!((btrfs.place(&"/etc".into()), btrfs.shown(&"/@x/etc".into())), (Place::Other, "/@x/etc".into()));
     }
 }

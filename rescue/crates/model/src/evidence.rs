@@ -162,6 +162,13 @@ pub enum Fact {
         /// `s_mtime`, seconds since 1970.
         mounted_at: i64,
     },
+    /// The superblock of the btrfs of this root. It keeps no mark of having been unmounted.
+    BtrfsState {
+        /// There is a log: something was synced after the last transaction, and none followed.
+        log: bool,
+        /// The last transaction.
+        generation: u64,
+    },
     /// The log of the XFS of this root.
     XfsState {
         /// It does not end with the record of an unmount.

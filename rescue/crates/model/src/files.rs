@@ -65,6 +65,15 @@ pub enum Layout {
         /// The byte of the file up to which they tell: its size at the end.
         end: ByteOffset,
     },
+    /// A part of it lies nowhere as it is (it is compressed): its bytes.
+    Unpacked {
+        /// The byte of the file that they begin with.
+        from: ByteOffset,
+        /// The bytes; what is missing up to `end` reads as zeros.
+        bytes: RawName,
+        /// The byte of the file up to which this tells.
+        end: ByteOffset,
+    },
 }
 
 /// A place in a snapshot.

@@ -139,6 +139,7 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => e.kind.name(),
             Content::Fat(_) => "vfat",
+            Content::Btrfs(_) => "btrfs",
             Content::Xfs(_) => "xfs",
             Content::Swap(_) => "swap",
             Content::Fenced(_) => "fenced",
@@ -157,6 +158,7 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => Some(&e.uuid),
             Content::Fat(f) => Some(&f.volume_id),
+            Content::Btrfs(b) => Some(&b.uuid),
             Content::Xfs(x) => Some(&x.uuid),
             Content::Swap(s) => s.uuid.as_deref(),
             Content::Lvm(l) => Some(&l.uuid),
@@ -185,6 +187,8 @@ pub enum Content {
     Ext(ExtInfo),
     /// FAT12, FAT16 or FAT32.
     Fat(FatInfo),
+    /// btrfs, or one device of it.
+    Btrfs(BtrfsInfo),
     /// XFS.
     Xfs(XfsInfo),
     /// Linux swap.
@@ -202,7 +206,7 @@ pub enum Content {
     Lvm(LvmInfo),
     /// A member of an array of md, of which what it holds is read.
     Md(MdInfo),
-    /// Recognised by its signature, not read: btrfs, NTFS, LUKS, ...
+    /// Recognised by its signature, not read: NTFS, LUKS, ...
     Recognised {
         /// Its name.
         name: String,
@@ -231,6 +235,8 @@ pub enum FsKind {
     Ext4,
     /// FAT of any width.
     Vfat,
+    /// btrfs.
+    Btrfs,
     /// XFS of version 4 or 5.
     Xfs,
     /// Linux swap.
@@ -245,6 +251,7 @@ impl FsKind {
             Self::Ext3 => "ext3",
             Self::Ext4 => "ext4",
             Self::Vfat => "vfat",
+            Self::Btrfs => "btrfs",
             Self::Xfs => "xfs",
             Self::Swap => "swap",
         }
@@ -311,6 +318,31 @@ pub struct FatInfo {
     pub clusters: u32,
     /// The dirty bit of the boot sector.
     pub dirty: bool,
+}
+
+/// The superblock of a btrfs, as far as others need it (kernel `include/uapi/linux/btrfs_tree.h`, `struct btrfs_super_block`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BtrfsInfo {
+    /// `fsid`, lower-case, hyphenated: all its devices have it.
+    pub uuid: String,
+    /// UUID of this device.
+    pub device_uuid: String,
+    /// `label`.
+    pub label: DisplayText,
+    /// `devid`: the number of this device.
+    pub device: u64,
+    /// `num_devices`.
+    pub devices: u64,
+    /// `generation`: the last transaction.
+    pub generation: u64,
+    /// Bytes of this device that are the file system's.
+    pub size: ByteLen,
+    /// `bytes_used`, each byte counted once however often it is kept.
+    pub used: ByteLen,
+    /// There is a log: it was not unmounted since a program had something synced.
+    pub log: bool,
+    /// Why what is free on it is not told, where that is so: several devices, features not known here. Captured raw.
+    pub not_read: Option<DisplayText>,
 }
 
 /// The superblock and the log of an XFS, as far as others need them (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`). It keeps
@@ -415,26 +447,63 @@ pub struct System {
     pub boot: Vec<(String, VolumePath)>,
     /// Other volumes fstab names (`/home`, swap), by mount point.
     pub other: Vec<(String, VolumePath)>,
+    /// Subvolumes of these that are mounted and are not the root of their volume; `/` among them where that is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subvolumes: Vec<MountedSubvolume>,
+}
+
+/// A subvolume of btrfs that a system mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountedSubvolume {
+    /// Where.
+    pub mount: String,
+    /// The volume it is on.
+    pub volume: VolumePath,
+    /// Its path from the root of that volume, without a slash at its end: `/@home`.
+    pub path: String,
+}
+
+/// Where a path of a system lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted<'a> {
+    /// The mount point, without a slash at its end.
+    pub mount: &'a str,
+    /// The volume.
+    pub volume: &'a VolumePath,
+    /// The directory of the volume that is mounted there; empty for its root.
+    pub top: &'a str,
 }
 
 impl System {
-    /// The volume a path of the system lies on, and the path inside it (empty for a mount point itself): the longest mount point
-    /// whose components begin the path.
-    pub fn place<'a>(&self, path: &'a str) -> (&VolumePath, &'a str) {
-        let inside = |mount: &str| -> Option<&'a str> {
-            let mount = mount.trim_end_matches('/');
-            let rest = path.strip_prefix(mount).filter(|_| mount.starts_with('/'))?;
-            (rest.is_empty() || rest.starts_with('/')).then_some(rest)
-        };
-        let mounts = self.boot.iter().chain(&self.other);
-        let longest =
-            mounts.filter_map(|(mount, volume)| Some((mount.len(), volume, inside(mount)?))).max_by_key(|m| m.0);
-        longest.map_or((&self.root, path), |(_, volume, inside)| (volume, inside))
+    /// Everything it mounts but swap. What is mounted as a subvolume is told as that.
+    pub fn mounts(&self) -> impl Iterator<Item = Mounted<'_>> {
+        let named = self.boot.iter().chain(&self.other).map(|(mount, volume)| (mount.as_str(), volume, ""));
+        let whole = std::iter::once(("/", &self.root, "")).chain(named.filter(|(mount, ..)| mount.starts_with('/')));
+        let whole = whole.filter(|(mount, ..)| self.subvolumes.iter().all(|s| s.mount != *mount));
+        let parts = self.subvolumes.iter().map(|s| (s.mount.as_str(), &s.volume, s.path.as_str()));
+        parts.chain(whole).map(|(mount, volume, top)| Mounted { mount: mount.trim_end_matches('/'), volume, top })
+    }
+
+    /// The mount point that a path of the system lies below: the longest whose components begin the path.
+    pub fn mounted(&self, path: &str) -> Mounted<'_> {
+        let below =
+            |m: &Mounted<'_>| path.strip_prefix(m.mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let root = Mounted { mount: "", volume: &self.root, top: "" };
+        self.mounts().filter(below).max_by_key(|m| m.mount.len()).unwrap_or(root)
+    }
+
+    /// The volume a path of the system lies on, and the path inside it (empty for its root): below the longest mount point whose
+    /// components begin the path.
+    pub fn place(&self, path: &str) -> (&VolumePath, String) {
+        let Mounted { mount, volume, top } = self.mounted(path);
+        (volume, format!("{top}{}", path.strip_prefix(mount).unwrap_or(path)))
     }
 
     /// True for a volume of it: root, of the boot set, or another that fstab names.
     pub fn uses(&self, volume: &VolumePath) -> bool {
-        self.root == *volume || self.boot.iter().chain(&self.other).any(|(_, v)| v == volume)
+        self.root == *volume
+            || self.boot.iter().chain(&self.other).any(|(_, v)| v == volume)
+            || self.subvolumes.iter().any(|s| s.volume == *volume)
     }
 }
 

@@ -62,6 +62,7 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk) -> Vec<Segment> {
             Content::Ext(_)
             | Content::Fat(_)
             | Content::Xfs(_)
+            | Content::Btrfs(_)
             | Content::Swap(_)
             | Content::Lvm(_)
             | Content::Md(_) => ui.look.good(),

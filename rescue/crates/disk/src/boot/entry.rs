@@ -118,8 +118,8 @@ impl Checker<'_> {
     fn modules(&mut self, version: &str, with_initramfs: bool, needed: bool) {
         let find = |path: String| {
             let (volume, inside) = self.system.place(&path);
-            let file = self.file(volume, inside);
-            (volume.clone(), inside.to_owned(), file.map(|f| f.map(|f| f.size().0)))
+            let file = self.file(volume, &inside);
+            (volume.clone(), inside, file.map(|f| f.map(|f| f.size().0)))
         };
         // /lib is a link to usr/lib, and that may be a volume of its own, to which no link is followed.
         let places = ["/lib", "/usr/lib"].map(|lib| find(format!("{lib}/modules/{version}/modules.dep")));

@@ -48,8 +48,8 @@ impl Checker<'_> {
             if self.exists(volume, &format!("{inside}/grub.cfg")) {
                 return Some(Menu::Grub { volume: volume.clone(), path: format!("{inside}/grub.cfg"), needed: true });
             }
-            if place.is_none() && !self.list(volume, inside).is_empty() {
-                place = Some((volume.clone(), inside.to_owned()));
+            if place.is_none() && !self.list(volume, &inside).is_empty() {
+                place = Some((volume.clone(), inside));
             }
         }
         let (state, volume, path, says) = match place {

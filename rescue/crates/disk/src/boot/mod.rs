@@ -161,7 +161,9 @@ impl<'a> Checker<'a> {
     fn fs(&self, volume: &VolumePath) -> Result<Rc<dyn FileSystem>, String> {
         let volume = self.volume(volume).ok_or_else(|| format!("{volume} is not there"))?;
         match &volume.content {
-            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) => (self.from.open)(volume).map_err(|e| e.to_string()),
+            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
+                (self.from.open)(volume).map_err(|e| e.to_string())
+            }
             _ => Err(format!("what is on {} ({}) is not read", volume.path, volume.kind())),
         }
     }
@@ -241,7 +243,7 @@ impl<'a> Checker<'a> {
             let (volume, inside) = self.system.place(directory);
             let uuid = self.volume(volume)?.uuid()?.to_owned();
             let there = self.exists(volume, &format!("{inside}/grub.cfg"));
-            there.then(|| Home { volume: volume.clone(), uuid, directory: inside.to_owned() })
+            there.then(|| Home { volume: volume.clone(), uuid, directory: inside })
         };
         ["/boot/grub", "/boot/grub2"].into_iter().find_map(of)
     }

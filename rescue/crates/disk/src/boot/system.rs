@@ -19,15 +19,15 @@ impl Checker<'_> {
     /// A start waits for every line that is not optional, and ends in the emergency mode where one does not come (systemd
     /// `systemd-fstab-generator(8)`); not for swap.
     pub(super) fn fstab(&mut self) {
-        let root = self.system.root.clone();
+        let (root, inside) = self.own_fstab();
         let told = |needed| Told {
             part: LinkPart::Fstab,
             way: Way::Any,
             volume: root.clone(),
-            path: Some(FSTAB.to_owned()),
+            path: Some(inside.clone()),
             needed,
         };
-        let text = match self.text(&root, FSTAB) {
+        let text = match self.text(&root, &inside) {
             Ok(Some(text)) => text,
             Ok(None) => return self.tell(told(false), LinkState::NotChecked, "there is no /etc/fstab", ""),
             Err(why) => {
@@ -48,6 +48,12 @@ impl Checker<'_> {
             let says = format!("every volume that {FSTAB} waits for is there ({fine})");
             self.tell(told(true), LinkState::Ok, says, "");
         }
+    }
+
+    /// Where its fstab lies.
+    fn own_fstab(&self) -> (VolumePath, String) {
+        let (volume, inside) = self.system.place(FSTAB);
+        (volume.clone(), inside)
     }
 
     /// Whether a line leads to a volume; what does not is told.
@@ -78,15 +84,16 @@ impl Checker<'_> {
         self.tell(told(needed), LinkState::Broken, says, advice);
         let new = self.meant(target).and_then(Volume::uuid).map(str::to_owned);
         if let (Source::Uuid(old), Some(new)) = (source, new) {
-            let root = self.system.root.clone();
-            self.remedy(Some(Remedy::uuid(&root, FSTAB, old, &new)));
+            let (root, inside) = self.own_fstab();
+            self.remedy(Some(Remedy::uuid(&root, &inside, old, &new)));
         }
         false
     }
 
     /// Takes volumes that lines of fstab can only mean for what they are, so that what lies on them is found.
     pub(super) fn add_meant(&mut self) {
-        let text = self.text(&self.system.root.clone(), FSTAB).ok().flatten().unwrap_or_default();
+        let (root, inside) = self.own_fstab();
+        let text = self.text(&root, &inside).ok().flatten().unwrap_or_default();
         for line in fstab::parse(&text).iter().filter(|l| l.target == "/boot") {
             let Some(source) = &line.source else { continue };
             let lost = fstab::resolve(self.from.inspection, source, &self.system.root) == Err(fstab::NOT_HERE);
@@ -126,7 +133,7 @@ impl Checker<'_> {
         for path in INITS {
             let (volume, inside) = self.system.place(path);
             let volume = volume.clone();
-            match self.file(&volume, inside) {
+            match self.file(&volume, &inside) {
                 Ok(Some(file)) => {
                     let told = |path: &str| Told {
                         part: LinkPart::Init,
@@ -136,10 +143,10 @@ impl Checker<'_> {
                         needed: true,
                     };
                     return match program(&*file) {
-                        Ok(()) => self.tell(told(inside), LinkState::Ok, format!("{path} is a program"), ""),
+                        Ok(()) => self.tell(told(&inside), LinkState::Ok, format!("{path} is a program"), ""),
                         Err(why) => {
                             let advice = "install its package again from another start, or roll back";
-                            self.tell(told(inside), LinkState::Broken, format!("{path} {why}"), advice);
+                            self.tell(told(&inside), LinkState::Broken, format!("{path} {why}"), advice);
                         }
                     };
                 }

@@ -76,6 +76,7 @@ fn plain(fs: &Ext4, path: &str) -> Result<Plain, FsError> {
     Ok(match fs.layout(file, ByteOffset(0), MOST_PIECES)? {
         Layout::Pieces { pieces, end } if end.0 >= text.len() as u64 => Ok((text, pieces)),
         Layout::Pieces { .. } => Err("it lies in more pieces than are followed".to_owned()),
+        Layout::Unpacked { .. } => Err("it is compressed".to_owned()),
         Layout::Within(_) => Err("it lies within its inode, whose checksum would change".to_owned()),
     })
 }

@@ -15,11 +15,10 @@ const fn mark(name: &'static str, at: u64, bytes: &'static [u8]) -> Mark {
     Mark { name, at, bytes }
 }
 
-/// Kernel and format documents name them: BTRFS_MAGIC, the OEM names of NTFS, exFAT, ReFS and BitLocker,
+/// Kernel and format documents name them: the OEM names of NTFS, exFAT, ReFS and BitLocker,
 /// LUKS_MAGIC, LVM2 label (one of the first four sectors), md version 1.1 and 1.2, SQUASHFS_MAGIC, ISO 9660 volume descriptor,
 /// F2FS_SUPER_MAGIC, EROFS_SUPER_MAGIC_V1, HFS+, APFS container, bcache.
-const MARKS: [Mark; 20] = [
-    mark("btrfs", 0x10040, b"_BHRfS_M"),
+const MARKS: [Mark; 19] = [
     mark("ntfs", 3, b"NTFS    "),
     mark("exfat", 3, b"EXFAT   "),
     mark("refs", 3, b"ReFS\0\0\0\0"),

@@ -1,5 +1,6 @@
 //! File systems: one trait to read them by, and the kinds that are read.
 
+pub mod btrfs;
 mod differences;
 pub mod ext4;
 pub mod fat;
@@ -30,6 +31,19 @@ pub enum FsError {
     /// It does not hold together; the text says where, with the numbers.
     #[error("{0}")]
     Corrupt(String),
+}
+
+/// A tree of files within a file system that can be mounted by itself, as subvolumes and snapshots of btrfs can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subvolume {
+    /// Its number.
+    pub id: u64,
+    /// Its path from the root of the file system; empty for that itself.
+    pub path: Vec<u8>,
+    /// It is mounted where none is named.
+    pub is_default: bool,
+    /// It was made as a copy of another one.
+    pub is_snapshot: bool,
 }
 
 /// A file system, read-only.
@@ -92,6 +106,14 @@ pub trait FileSystem {
     /// [`FsError`] where it is none, or its map does not hold together.
     fn layout(&self, file: FileId, from: ByteOffset, most: usize) -> Result<Layout, FsError>;
 
+    /// The trees in it that can be mounted by themselves, by their numbers; none where its kind knows no such thing.
+    ///
+    /// # Errors
+    /// [`FsError`] where they cannot be told.
+    fn subvolumes(&self) -> Result<Vec<Subvolume>, FsError> {
+        Ok(Vec::new())
+    }
+
     /// Which bytes of the volume are in use.
     fn coverage(&self) -> Coverage;
 
@@ -124,6 +146,7 @@ pub fn open(content: &Content, bytes: Arc<dyn ReadAt>) -> Result<Box<dyn FileSys
     match content {
         Content::Ext(_) => Ok(Box::new(ext4::Ext4::load(bytes)?)),
         Content::Fat(_) => Ok(Box::new(fat::Fat::load(bytes)?)),
+        Content::Btrfs(_) => Ok(Box::new(btrfs::Btrfs::load(bytes)?)),
         Content::Xfs(_) => Ok(Box::new(xfs::Xfs::load(bytes)?)),
         _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
     }

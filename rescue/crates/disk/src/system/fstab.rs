@@ -23,6 +23,30 @@ pub(crate) struct Line {
     pub target: String,
     /// The system starts without it (`nofail`, `noauto`, mounted when it is first used).
     pub optional: bool,
+    /// The subvolume of btrfs that is mounted, where one is named.
+    pub subvolume: Option<Subvolume>,
+}
+
+/// How a subvolume is named (btrfs(5), `subvol=` and `subvolid=`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Subvolume {
+    /// By its path, with a slash at its beginning and none at its end; empty for the top-level one.
+    Path(String),
+    /// By its number.
+    Id(u64),
+}
+
+impl Subvolume {
+    /// That of mount options; the path goes before the number.
+    fn of(options: &str) -> Option<Self> {
+        let value = |name: &str| options.split(',').find_map(|o| o.strip_prefix(name)?.strip_prefix('='));
+        let path = |path: &str| {
+            let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+            Self::Path(parts.iter().map(|part| format!("/{part}")).collect())
+        };
+        let id = || value("subvolid")?.parse().ok().map(Self::Id);
+        value("subvol").map(path).or_else(id)
+    }
 }
 
 /// How a volume is named.
@@ -59,7 +83,8 @@ fn line(text: &str) -> Option<Line> {
     let target = if kind == "swap" { "swap".into() } else { normal(&file)? };
     let source = if has("bind") || has("rbind") { None } else { source(&spec) };
     let optional = has("nofail") || has("noauto") || has("x-systemd.automount");
-    Some(Line { source, shown: DisplayText::new(&spec), target, optional })
+    let subvolume = if kind == "btrfs" { Subvolume::of(&options) } else { None };
+    Some(Line { source, shown: DisplayText::new(&spec), target, optional, subvolume })
 }
 
 /// Space, tab, newline and backslash are written as three octal digits.
@@ -232,6 +257,7 @@ fn label_of(content: &Content) -> Option<&str> {
     let label = match content {
         Content::Ext(e) => &e.label,
         Content::Fat(f) => &f.label,
+        Content::Btrfs(b) => &b.label,
         Content::Xfs(x) => &x.label,
         Content::Swap(s) => &s.label,
         _ => return None,
@@ -281,6 +307,25 @@ mod tests {
         ];
         let want: Vec<_> = want.into_iter().map(|(s, t, o)| (s, t.to_owned(), o)).collect();
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn subvolumes_are_named_by_path_or_number() {
+        let named = |options: &str| {
+            let lines = parse(&format!("UUID=1 / btrfs {options} 0 0\n"));
+            lines.into_iter().next().and_then(|line| line.subvolume)
+        };
+        assert_eq!(named("subvol=@,compress=zstd:1"), Some(Subvolume::Path("/@".into())));
+        assert_eq!(
+            named("rw,subvolid=257,subvol=/@//.snapshots/1/snapshot"),
+            Some(Subvolume::Path("/@/.snapshots/1/snapshot".into()))
+        );
+        assert_eq!(
+            (named("subvol=/"), named("subvolid=5")),
+            (Some(Subvolume::Path(String::new())), Some(Subvolume::Id(5)))
+        );
+        assert_eq!((named("defaults"), named("subvolid=x")), (None, None));
+        assert_eq!(parse("UUID=1 / ext4 subvol=@ 0 0\n")[0].subvolume, None);
     }
 
     #[test]

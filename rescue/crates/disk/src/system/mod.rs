@@ -1,7 +1,8 @@
-//! Installed systems: an ext or XFS volume with an `/etc` that says so, and the volumes its fstab names.
+//! Installed systems: an ext, XFS or btrfs volume with an `/etc` that says so, and the volumes its fstab names.
 
 pub(crate) mod fstab;
 mod release;
+mod subvolume;
 
 use crate::fs::{self, FileSystem, FsError};
 use crate::{finding, guarded};
@@ -21,7 +22,7 @@ const BOOT_SET: [&str; 4] = ["/boot", "/efi", "/usr", "/var"];
 /// What a BIOS boot partition is called in the boot set: it is mounted nowhere.
 pub const BIOS_BOOT: &str = "bios-boot";
 
-/// Finds the installed systems on the ext and XFS volumes of an inspection. `volumes` gives the window of a volume.
+/// Finds the installed systems on the ext, XFS and btrfs volumes of an inspection. `volumes` gives the window of a volume.
 ///
 /// A system is told by its os-release; where that is lost (a crash may leave it empty), by an fstab or passwd beside a `/usr`.
 /// A device name such as `/dev/sda2` is believed only where there is one disk.
@@ -31,7 +32,12 @@ pub fn find(
 ) -> (Vec<System>, Vec<Finding>) {
     let mut systems = Vec::new();
     let mut findings = Vec::new();
-    for (_, volume) in inspection.volumes().filter(|(_, v)| matches!(v.content, Content::Ext(_) | Content::Xfs(_))) {
+    let may_be_root = |v: &Volume| match &v.content {
+        Content::Ext(_) | Content::Xfs(_) => true,
+        Content::Btrfs(info) => info.not_read.is_none(),
+        _ => false,
+    };
+    for (_, volume) in inspection.volumes().filter(|(_, v)| may_be_root(v)) {
         let Some(bytes) = volumes(&volume.path) else { continue };
         let looked = guarded(|| look(inspection, volume, bytes, &mut findings))
             .unwrap_or_else(|| Err(FsError::Corrupt("its structures do not hold together".into())));
@@ -68,10 +74,13 @@ fn look(
 ) -> Result<Option<System>, FsError> {
     let fs = fs::open(&volume.content, bytes)?;
     let fs = fs.as_ref();
+    let found = subvolume::root(fs)?;
+    let Some(top) = found.top.clone() else { return Ok(None) };
+    let at = |path: &str| format!("{top}{path}");
     // Each file may be damaged alone; none of them is worth losing the system over.
     let mut unreadable = Vec::new();
     let mut read = |path: &str| {
-        text(fs, path).unwrap_or_else(|e| {
+        text(fs, &at(path)).unwrap_or_else(|e| {
             unreadable.push(format!("{path} cannot be read: {e}"));
             None
         })
@@ -82,8 +91,8 @@ fn look(
     let names = match release {
         Some(names) => names,
         None => {
-            let usr = is(fs, "/usr", FileKind::Directory)? || is(fs, "/usr", FileKind::Symlink)?;
-            if !(usr && (fstab.is_some() || is(fs, "/etc/passwd", FileKind::File)?)) {
+            let usr = is(fs, &at("/usr"), FileKind::Directory)? || is(fs, &at("/usr"), FileKind::Symlink)?;
+            if !(usr && (fstab.is_some() || is(fs, &at("/etc/passwd"), FileKind::File)?)) {
                 return Ok(None);
             }
             unreadable.push("a system is installed here, but its os-release is missing, empty or damaged".into());
@@ -101,9 +110,16 @@ fn look(
         root: volume.path.clone(),
         boot: Vec::new(),
         other: Vec::new(),
+        subvolumes: Vec::new(),
     };
+    if !found.others.is_empty() {
+        let others = found.others.join(", ");
+        let says = format!("another system may be installed in {others}: the one in {top} is looked at");
+        findings.push(finding(Severity::Note, &volume.path, says, "what else is on the volume is saved with it"));
+    }
     resolve_all(inspection, &lines, &mut system, findings);
-    add_esp(inspection, fs, &mut system);
+    subvolume::add(inspection, &lines, (&found, &top), &mut system);
+    add_esp(inspection, fs, &top, &mut system);
     Ok(Some(system))
 }
 
@@ -148,7 +164,7 @@ fn in_boot_set(target: &str) -> bool {
 }
 
 /// The EFI system partition and the BIOS boot partition belong to the boot set whether fstab names them or not.
-fn add_esp(inspection: &Inspection, fs: &dyn FileSystem, system: &mut System) {
+fn add_esp(inspection: &Inspection, fs: &dyn FileSystem, top: &str, system: &mut System) {
     let Some(disk) = inspection.disk(system.root.disk()) else { return };
     let Some(table) = &disk.table else { return };
     let of_type = |types: &[&str]| -> Vec<&Volume> {
@@ -164,7 +180,7 @@ fn add_esp(inspection: &Inspection, fs: &dyn FileSystem, system: &mut System) {
     if let ([esp], false) = (esps.as_slice(), named)
         && !system.boot.iter().any(|(_, path)| *path == esp.path)
     {
-        let exists = |path: &&&str| fs.stat(path.as_bytes()).is_ok_and(|f| f.is_some());
+        let exists = |path: &&&str| fs.stat(format!("{top}{path}").as_bytes()).is_ok_and(|f| f.is_some());
         let target = ["/boot/efi", "/efi"].iter().find(exists).unwrap_or(&"/boot/efi");
         system.boot.push(((*target).to_owned(), esp.path.clone()));
     }

@@ -4,7 +4,7 @@ use crate::parser::{ParserError, Scene};
 use disk::fs::FileSystem;
 use infer::{Look, Source, Want};
 use model::evidence::{Evidence, EvidenceId, Fact, Origin};
-use model::inspection::{Content, FileKind, ListedFile, Volume};
+use model::inspection::{Content, FileKind, ListedFile, Mounted, Volume};
 use model::ports::{ReadAt, Window};
 use model::text::{DisplayText, RawName};
 use model::units::{ByteLen, Extent};
@@ -22,19 +22,20 @@ pub(crate) type Open<'a> = &'a dyn Fn(&Volume) -> Result<Rc<dyn FileSystem>, Par
 /// The evidence of one want: of the newest files that its pattern names, or that there are none.
 pub(crate) fn look_for(scene: &Scene, want: &Want, open: Open<'_>) -> Vec<Evidence> {
     let (volume, inside) = scene.system.place(want.pattern);
-    let mount = &want.pattern.as_bytes()[..want.pattern.len() - inside.len()];
-    let full = |path: &[u8]| [mount, path].concat();
+    let Mounted { mount, top, .. } = scene.system.mounted(want.pattern);
+    // As the system has it.
+    let full = |path: &[u8]| [mount.as_bytes(), path.strip_prefix(top.as_bytes()).unwrap_or(path)].concat();
     let origin = |path: Option<Vec<u8>>| Origin { volume: volume.clone(), path: path.map(RawName), range: None };
     let Some(volume) = scene.volumes.iter().find(|v| v.path == *volume) else { return Vec::new() };
     // Damage of the volume itself is told as a finding, once, and not again by every want.
-    if !matches!(volume.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_)) {
+    if !matches!(volume.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_)) {
         return Vec::new();
     }
     let fs = match open(volume) {
         Ok(fs) => fs,
         Err(e) => return vec![unreadable(origin(None), &e.to_string())],
     };
-    let candidates = match candidates(&*fs, inside) {
+    let candidates = match candidates(&*fs, &inside) {
         Ok(candidates) => candidates,
         Err(e) => return vec![unreadable(origin(Some(want.pattern.as_bytes().to_vec())), &e.to_string())],
     };
@@ -252,6 +253,7 @@ mod tests {
             root: volume(2),
             boot: vec![("/boot".into(), volume(3)), ("/boot/efi".into(), volume(1))],
             other: vec![("none".into(), volume(4)), ("/var".into(), volume(5))],
+            subvolumes: Vec::new(),
         };
         for (pattern, number, inside) in [
             ("/etc/fstab", 2, "/etc/fstab"),
@@ -261,7 +263,7 @@ mod tests {
             ("/var/log/wtmp", 5, "/log/wtmp"),
             ("/boot", 3, ""),
         ] {
-            assert_eq!(system.place(pattern), (&volume(number), inside), "{pattern}");
+            assert_eq!(system.place(pattern), (&volume(number), inside.to_owned()), "{pattern}");
         }
     }
 }

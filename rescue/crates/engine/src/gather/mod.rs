@@ -149,7 +149,8 @@ fn systems(inspection: &Inspection, parser: &dyn Parser) -> (Vec<System>, Vec<Fi
         Ok(found) => return found,
         Err(e) => e,
     };
-    let read = |v: &&Volume| matches!(v.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_));
+    let read =
+        |v: &&Volume| matches!(v.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_));
     let suspects = inspection.volumes().map(|(_, v)| v).filter(read);
     for suspect in suspects.take(16) {
         let mut without = inspection.clone();

@@ -15,7 +15,7 @@ use model::differences::{
 use model::evidence::Evidence;
 use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
 use model::id::{DiskNo, VolumePath};
-use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, System, Volume};
+use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, MountedSubvolume, System, Volume};
 use model::mapping::{Beneath, Layers};
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
@@ -52,6 +52,8 @@ const MOST_LINKS: usize = 1024;
 const MOST_CHANGED: u64 = 64 << 20;
 /// Longest text of an answer.
 const MOST_TEXT: usize = 64 << 10;
+/// Most bytes of a compressed part of a file: what one extent of btrfs stands for.
+const MOST_UNPACKED: usize = 128 << 10;
 
 fn refuse<T>(what: impl AsRef<str>) -> Result<T, ParserError> {
     Err(ParserError::new(format!("the parser's answer was refused: {}", what.as_ref())))
@@ -101,6 +103,10 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
     let ok = match content {
         Content::Ext(e) => e.uuid.len() <= 36 && short(e.label.as_str()) && short(e.last_mounted.as_str()),
         Content::Fat(f) => f.volume_id.len() <= 16 && short(f.label.as_str()),
+        Content::Btrfs(b) => {
+            let why = b.not_read.as_ref().map_or("", |why| why.as_str());
+            b.uuid.len() <= 36 && b.device_uuid.len() <= 36 && short(b.label.as_str()) && short(why)
+        }
         Content::Xfs(x) => {
             let texts = [&x.label].into_iter().chain(&x.not_read).all(|t| short(t.as_str()));
             texts && x.uuid.len() <= 36 && x.features.len() <= 64 && x.features.iter().all(|f| f.len() <= 64)
@@ -183,12 +189,20 @@ pub(super) fn systems(
 ) -> Result<(Vec<System>, Vec<Finding>), ParserError> {
     check(systems.len() <= MOST_SYSTEMS, || format!("{} systems", systems.len()))?;
     for system in &systems {
-        let mounts = system.boot.len() + system.other.len();
+        let mounts = system.boot.len() + system.other.len() + system.subvolumes.len();
         check(mounts <= MOST_MOUNTS, || format!("{mounts} mount points"))?;
         let paths = system.boot.iter().chain(&system.other).map(|(_, path)| path);
+        let paths = paths.chain(system.subvolumes.iter().map(|s| &s.volume));
         for path in paths.chain([&system.root]) {
             check(inspection.volume(path).is_some(), || format!("a system on {path}, which there is none"))?;
         }
+        let whole = |s: &MountedSubvolume| {
+            s.mount.starts_with('/')
+                && s.path.starts_with('/')
+                && !s.path.ends_with('/')
+                && s.path.len() <= LONGEST_PATH
+        };
+        check(system.subvolumes.iter().all(whole), || "a subvolume that is none".to_owned())?;
         let texts = [system.name.as_str(), system.os.0.as_str(), system.os.1.as_str()];
         check(texts.iter().all(|t| t.len() <= MOST_TEXT), || "a name without end".to_owned())?;
         let id = system.machine_id.as_ref();
@@ -393,6 +407,11 @@ pub(super) fn files(told: OfFiles, ask: &AboutFiles, size: ByteLen) -> Result<Of
                 let next = start.checked_add(piece.len()).filter(|next| inside && next <= end);
                 at = next.ok_or_else(|| ParserError::new("the parser's answer was refused: a piece out of place"))?;
             }
+        }
+        (OfFiles::Lies(Layout::Unpacked { from, bytes, end }), AboutFiles::Layout(_, asked)) => {
+            let len = end.0.saturating_sub(from.0);
+            let fits = bytes.0.len() <= MOST_UNPACKED && bytes.0.len() as u64 <= len && len > 0;
+            check(fits && from == asked, || format!("{} bytes from {} to {}", bytes.0.len(), from.0, end.0))?;
         }
         (OfFiles::Begins(head), AboutFiles::Head(_)) => head.iter().try_for_each(begins)?,
         _ => return refuse("it is about something else"),
@@ -668,6 +687,7 @@ mod tests {
             root: volume().path,
             boot: Vec::new(),
             other: Vec::new(),
+            subvolumes: Vec::new(),
         };
         assert!(systems(vec![system], Vec::new(), &Inspection::default()).is_err());
     }

@@ -181,9 +181,13 @@ fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
 /// What a volume may be compared with by its file system's records, or why with nothing: what a session that was cut off wrote may
 /// be in files whose inodes do not tell.
 fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, &'static str> {
-    let (needs_recovery, sessions) = match &volume.content {
-        Content::Ext(now) => (now.needs_recovery, true),
-        Content::Xfs(now) if now.not_read.is_none() => (now.needs_recovery, false),
+    let (needs_recovery, untold) = match &volume.content {
+        Content::Ext(now) => (now.needs_recovery, None),
+        Content::Xfs(now) if now.not_read.is_none() => {
+            (now.needs_recovery, Some("XFS does not tell one session from several"))
+        }
+        // Whoever writes to it leaves another superblock, also where it is cut off.
+        Content::Btrfs(now) if now.not_read.is_none() => (false, Some("which files of a btrfs changed is not told")),
         _ => return Err("its kind keeps no record of what changed"),
     };
     let (_, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
@@ -200,7 +204,7 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
     let users: Vec<&SystemReport> = report.systems.iter().filter(|s| s.system.uses(&volume.path)).collect();
     let once = |s: &&SystemReport| s.system.root == volume.path || ran_once(&s.system, &report.inspection, manifest);
     let doubt = match users.as_slice() {
-        _ if !sessions => Some("XFS does not tell one session from several"),
+        _ if untold.is_some() => untold,
         [] => Some("it belongs to no system that would tell how it was used"),
         all if !all.iter().all(in_order) => Some("it is not certain that the system was shut down in order"),
         all if !all.iter().all(once) => Some("its system did not run just once since"),
@@ -225,6 +229,7 @@ fn ran_once(system: &System, inspection: &Inspection, manifest: &Manifest) -> bo
 pub(crate) fn same<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a SavedVolume> {
     let uuid = |content: &Content| match content {
         Content::Ext(e) => Some(e.uuid.clone()),
+        Content::Btrfs(b) => Some(b.uuid.clone()),
         Content::Xfs(x) => Some(x.uuid.clone()),
         _ => None,
     };
@@ -248,6 +253,7 @@ fn method(content: &Content) -> CaptureMethod {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
         Content::Fat(_) | Content::Lvm(_) | Content::Md(_) => CaptureMethod::UsedBlocks,
         Content::Xfs(x) if x.not_read.is_none() => CaptureMethod::UsedBlocks,
+        Content::Btrfs(b) if b.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Swap(s) if !s.hibernated => CaptureMethod::HeaderOnly,
         _ => CaptureMethod::Raw,
     }
@@ -284,11 +290,14 @@ fn choose(
     let known = |what: &str| Ok((method, used(what)));
     let raw = |what: &str| Ok((CaptureMethod::Raw, used(&format!("{what}: every byte is saved"))));
     match &volume.content {
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) if method == CaptureMethod::UsedBlocks => {
+        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_)
+            if method == CaptureMethod::UsedBlocks =>
+        {
             known(volume.kind())
         }
         Content::Ext(_) => raw("ext4 with features not known here"),
         Content::Xfs(_) => raw("an XFS of a kind not read here"),
+        Content::Btrfs(b) => raw(&format!("btrfs: {}", b.not_read.as_ref().map_or("", |why| why.as_str()))),
         Content::Swap(s) if s.hibernated => raw("swap with a hibernation image"),
         Content::Swap(_) => known("swap, its header only"),
         Content::BiosBoot if volume.extent.len().0 <= MOST_BIOS_BOOT => raw("the core of a BIOS boot loader"),

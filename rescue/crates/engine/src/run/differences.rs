@@ -8,14 +8,14 @@ use crate::run::ahead::Ahead;
 use model::differences::{BOOT, CONFIGURATION, ComparedBy, Differences, FsDifferences, VolumeDifferences};
 use model::event::Progress;
 use model::id::{DiskNo, SnapshotId, VolumePath};
-use model::inspection::{Content, Inspection, System, Volume};
+use model::inspection::{Content, Inspection, Mounted, System, Volume};
 use model::snapshot::{Manifest, MapRoot};
 use model::text::{DisplayText, RawName};
 use model::units::{ByteLen, Extent};
 use std::sync::Arc;
 
 /// dpkg's database.
-const DPKG: &[u8] = b"/var/lib/dpkg";
+const DPKG: &str = "/var/lib/dpkg";
 
 /// A volume in one state.
 struct Seen {
@@ -99,29 +99,37 @@ impl Side {
 
     /// What is asked of a volume.
     fn asked(&self, path: &VolumePath, text: bool) -> Asked {
-        let Some((system, mount)) = self.mount(path) else { return Asked { text, ..Asked::default() } };
-        let top = mount.trim_end_matches('/');
-        // A place of note from the root of the volume: below its mount point, or all of it where the place is above that.
-        let place = |place: &str| {
+        let Some((system, _)) = self.mount(path) else { return Asked { text, ..Asked::default() } };
+        let mounts: Vec<Mounted<'_>> = system.mounts().filter(|m| m.volume == path).collect();
+        // A place of note from the root of the volume: below a mount point of it, or all that is mounted there where the place is above
+        // that.
+        let place = |m: &Mounted<'_>, place: &str| {
             let below = |of: &str, path: &str| {
                 path.strip_prefix(of).filter(|rest| rest.is_empty() || rest.starts_with('/')).map(str::to_owned)
             };
-            below(top, place).or_else(|| below(place, top).map(|_| String::new())).map(|p| RawName(p.into_bytes()))
+            let inside = below(m.mount, place).or_else(|| below(place, m.mount).map(|_| String::new()))?;
+            Some(RawName(format!("{}{inside}", m.top).into_bytes()))
         };
-        let notable = BOOT.into_iter().chain([CONFIGURATION]).filter_map(place).collect();
-        let mounts = system.boot.iter().chain(&system.other).map(|(at, p)| (at.trim_end_matches('/'), p));
-        let holds =
-            |at: &str| DPKG.strip_prefix(at.as_bytes()).filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        let places = || BOOT.into_iter().chain([CONFIGURATION]);
+        let notable = mounts.iter().flat_map(|m| places().filter_map(|p| place(m, p))).collect();
         // The database is on the volume that is mounted nearest to it.
-        let nearest = mounts
-            .chain([("", &system.root)])
-            .filter(|(at, _)| at.is_empty() || at.starts_with('/'))
-            .filter_map(|(at, p)| Some((at.len(), p, holds(at)?)))
-            .max_by_key(|(len, ..)| *len);
-        let packages = nearest.filter(|(_, p, _)| *p == path).map(|(_, _, rest)| RawName(rest.to_vec()));
-        let kept = |p: &RawName| p.0.strip_prefix(top.as_bytes()).map(|rest| RawName(rest.to_vec()));
+        let (holds, database) = system.place(DPKG);
+        let packages = (holds == path).then(|| RawName(database.into_bytes()));
+        let kept = |p: &RawName| {
+            let inside =
+                |m: &Mounted<'_>| Some(RawName([m.top.as_bytes(), p.0.strip_prefix(m.mount.as_bytes())?].concat()));
+            mounts.iter().find_map(inside)
+        };
         let but = self.but.iter().filter_map(kept).collect();
         Asked { notable, but, text, packages }
+    }
+
+    /// Which subvolumes of a volume the system mounts, and where.
+    fn subvolumes(&self, path: &VolumePath) -> Vec<(String, String)> {
+        let Some((system, _)) = self.mount(path) else { return Vec::new() };
+        let own = system.mounts().filter(|m| m.volume == path);
+        let own = own.map(|m| (m.top.to_owned(), m.mount.to_owned())).collect::<Vec<_>>();
+        if own.iter().all(|(top, _)| top.is_empty()) { Vec::new() } else { own }
     }
 }
 
@@ -186,7 +194,11 @@ fn volume(
         (Some(_), None) => Err("the later state does not hold it".into()),
         (None, _) => Err("the earlier state does not hold it".into()),
     };
-    VolumeDifferences { before: b.map(|s| s.path.clone()), after: a.map(|s| s.path.clone()), fs, mount, files }
+    let (before, after, subvolumes) = match (b, a) {
+        (b, Some(a)) => (b.map(|s| s.path.clone()), Some(a.path.clone()), after.subvolumes(&a.path)),
+        (b, None) => (b.map(|s| s.path.clone()), None, b.map(|b| before.subvolumes(&b.path)).unwrap_or_default()),
+    };
+    VolumeDifferences { before, after, fs, mount, subvolumes, files }
 }
 
 fn files(
@@ -202,9 +214,10 @@ fn files(
         return Ok(FsDifferences { packages, ..FsDifferences::none(ComparedBy::Bytes) });
     }
     match (&b.state.content, &a.state.content) {
-        (Content::Ext(_) | Content::Fat(_) | Content::Xfs(_), Content::Ext(_) | Content::Fat(_) | Content::Xfs(_)) => {
-            cx.parser.differences(&b.state, &a.state, asked, going).map_err(|e| e.why)
-        }
+        (
+            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_),
+            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_),
+        ) => cx.parser.differences(&b.state, &a.state, asked, going).map_err(|e| e.why),
         (Content::Swap(_), Content::Swap(_)) => Err("it is swap: there are no files on it".into()),
         (_, Content::Fenced(_)) => Err("an unfinished rollback stands on it".into()),
         (was, is) if std::mem::discriminant(was) != std::mem::discriminant(is) => {
@@ -263,6 +276,7 @@ mod tests {
             root: "d0/p2".parse().unwrap(),
             boot: Vec::new(),
             other: mounts.iter().map(|(at, path)| ((*at).to_owned(), path.parse().unwrap())).collect(),
+            subvolumes: Vec::new(),
         };
         Side { id: None, volumes: Vec::new(), systems: vec![system], but: Vec::new() }
     }

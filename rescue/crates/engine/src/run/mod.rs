@@ -3,6 +3,7 @@
 //! **Architecture invariant.** The order of a write-back is in one function, [`write_back::carry_out`], as a list of phases.
 
 mod ahead;
+mod behind;
 pub(crate) mod blank;
 pub mod capture;
 pub mod choice;

@@ -54,18 +54,27 @@ pub(crate) struct Done {
 /// Slices at their places in a lease, in rising order.
 pub(crate) type Slices = Box<dyn Iterator<Item = Result<Slice, StoreError>> + Send>;
 
-/// The slices of a volume to be looked at, those under the fence left out.
-fn slices(cx: &Context<'_>, volume: &VolumeRollback, against: Against) -> Slices {
+/// The slices of a volume to be looked at, those under the fence left out, and those in `but`.
+fn slices(cx: &Context<'_>, volume: &VolumeRollback, against: Against, but: Option<Extent>) -> Slices {
     let end = volume.extent.len().0;
     let behind = Extent::between(FENCE_LEN.0, end).unwrap_or_else(|| Extent::whole(ByteLen::ZERO));
+    let parts = match but.and_then(|but| behind.intersect(but)) {
+        Some(but) => [Extent::between(behind.start().0, but.start().0), Extent::between(but.end().0, end)],
+        None => [Some(behind), None],
+    };
+    let parts = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>();
     match against {
-        Against::Disk => Box::new(cx.store.map(volume.map).slices(behind)),
+        Against::Disk => {
+            let map = volume.map;
+            let store = cx.store.clone();
+            Box::new(parts.into_iter().flat_map(move |part| store.map(map).slices(part)))
+        }
         Against::Map(present) => {
             let clipped = move |slice: Result<Slice, StoreError>| match slice {
-                Ok(slice) => clip(slice, behind).map(Ok),
-                Err(e) => Some(Err(e)),
+                Ok(slice) => parts.iter().filter_map(|part| clip(slice, *part).map(Ok)).collect::<Vec<_>>(),
+                Err(e) => vec![Err(e)],
             };
-            Box::new(cx.store.diff(present, volume.map).filter_map(clipped))
+            Box::new(cx.store.diff(present, volume.map).flat_map(clipped))
         }
     }
 }
@@ -90,7 +99,7 @@ pub(crate) fn rehearse(
     against: Against,
     meter: &mut Meter<'_>,
 ) -> Result<u64, Stop> {
-    prove(cx, slices(cx, volume, against), meter)
+    prove(cx, slices(cx, volume, against, None), meter)
 }
 
 /// Reads and hashes slices. Returns how much they are.
@@ -130,19 +139,20 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// Makes the volume hold its wanted bytes behind the fence. On return they are durable, and were read back from the medium.
+/// Makes the volume hold its wanted bytes behind the fence, but for those in `but`. On return they are durable, and were read back from the
+/// medium.
 pub(crate) fn write(
     cx: &Context<'_>,
     lease: &mut dyn WriteLease,
     volume: &VolumeRollback,
-    against: Against,
+    (against, but): (Against, Option<Extent>),
     meter: &mut Meter<'_>,
 ) -> Result<Done, Stop> {
     let compare = match against {
         Against::Map(_) => Compare::Nothing,
         Against::Disk => Compare::All,
     };
-    put(cx, (lease, &volume.path), slices(cx, volume, against), compare, meter)
+    put(cx, (lease, &volume.path), slices(cx, volume, against, but), compare, meter)
 }
 
 /// Makes a leased place hold these slices. On return they are durable, and were read back from the medium.

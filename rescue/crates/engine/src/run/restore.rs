@@ -14,8 +14,9 @@
 use super::leases::refused;
 use super::payload::{self, Compare, Done};
 use super::write_back::{interrupted, usable};
-use super::{Context, Meter, Stop, fences, firmware, whole_disk};
+use super::{Context, Meter, Stop, behind, fences, firmware, whole_disk};
 use disk::fence::FENCE_LEN;
+use disk::fs::btrfs::first_superblock;
 use model::command::ExitCode;
 use model::id::{IntentId, VolumePath};
 use model::plan::RollbackPlan;
@@ -149,15 +150,23 @@ fn fenced_part(
             false => "an empty disk".into(),
         };
         let written = fences::raise_on(&mut **lease, (&was, disk.hardware.sector), intent, cx.store.id())?;
-        add(Done { written, verified });
+        // What was straight on the disk is no more.
+        let hidden = behind::hide(&mut **lease, &VolumePath::whole(disk.disk))?;
+        add(Done { written: written + hidden, verified });
     }
     let mut meter = Meter::start(cx.observer, cx.clock, "writing", (2, PHASES), plan.at_most(), true);
     for (disk, lease) in plan.disks.iter().zip(&mut leases) {
         let path = VolumePath::whole(disk.disk);
         meter.rename(format!("writing {path}"));
         let behind = Extent::between(FENCE_LEN.0, disk.hardware.size.0).ok_or_else(too_small)?;
-        let slices = whole_disk::slices(cx.store, disk, behind);
-        add(payload::put(cx, (&mut **lease, &path), slices, compare, &mut meter)?);
+        // A btrfs straight on the disk is known by bytes that lie behind the fence: they are put there when all else is durable.
+        let last = first_superblock();
+        let parts = [(FENCE_LEN, last.start()), (ByteLen(last.end().0), behind.end())];
+        let parts = parts.into_iter().filter_map(|(from, to)| Extent::between(from.0, to.0.min(behind.end().0)));
+        for part in parts.chain(behind.intersect(last)) {
+            let slices = whole_disk::slices(cx.store, disk, part);
+            add(payload::put(cx, (&mut **lease, &path), slices, compare, &mut meter)?);
+        }
         // The table comes last: what reads a disk without its first sector finds none that leads anywhere.
         add(payload::put_bytes((&mut **lease, &path), whole_disk::made(disk, behind)?.into_iter())?);
     }

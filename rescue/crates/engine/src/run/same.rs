@@ -134,7 +134,7 @@ impl<'a> Comparing<'a> {
         if coverage.method != saved.method {
             return Ok(Err("its bytes would be chosen otherwise now".to_owned()));
         }
-        if !matches!(volume.content, Content::Ext(_) | Content::Xfs(_)) {
+        if !matches!(volume.content, Content::Ext(_) | Content::Xfs(_) | Content::Btrfs(_)) {
             return self.bytes(volume, &coverage, saved);
         }
         if snapshot::same(volume, self.manifest) != Some(saved) {

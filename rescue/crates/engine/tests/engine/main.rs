@@ -7,6 +7,7 @@ mod boot;
 #[allow(dead_code, reason = "each test file uses its part")]
 mod boot_disk;
 mod browsing;
+mod btrfs;
 mod crash;
 mod export;
 mod faults;

@@ -60,6 +60,7 @@ fn doubts(saved: &(SnapshotId, Manifest), then: [u16; 2], now: [u16; 2]) -> [boo
         root: path(1),
         boot: Vec::new(),
         other: vec![("/home".to_owned(), path(2))],
+        subvolumes: Vec::new(),
     };
     report.inspection.systems = vec![system.clone()];
     let systems = vec![SystemReport { system, assessment: in_order(), evidence: Vec::new() }];

@@ -48,6 +48,7 @@ pub fn number(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
 fn kind(fact: &Fact) -> (u8, &'static str) {
     match fact {
         Fact::ExtState { .. } => (0, "ext"),
+        Fact::BtrfsState { .. } => (0, "btrfs"),
         Fact::XfsState { .. } => (0, "xfs"),
         Fact::LastCommit { .. } => (1, "commit"),
         Fact::SwapState { .. } => (2, "swap"),

@@ -149,8 +149,18 @@ impl<'a> Case<'a> {
                 errors: false,
                 mounts: None,
             }),
+            // To unmount a btrfs ends a transaction, which empties the log. Without one nothing tells.
+            Fact::BtrfsState { log: true, .. } => {
+                Some(Root { id: &e.id, info, open: true, has_journal: true, errors: false, mounts: None })
+            }
             _ => None,
         })
+    }
+
+    /// The root is a btrfs that does not tell how it was left.
+    pub(crate) fn untold_root(&self) -> Option<&'a EvidenceId> {
+        let own = self.evidence.iter().filter(|e| e.origin.volume == self.system.root);
+        own.filter(|e| matches!(e.fact, Fact::BtrfsState { log: false, .. })).map(|e| &e.id).next()
     }
 
     /// The starts the journal of this system tells of, newest first. Journals of other machines (a copied disk) do not count.

@@ -8,7 +8,7 @@ use model::assessment::Change;
 use model::assessment::Confidence::{Certain, Likely};
 use model::evidence::{EvidenceId, Fact};
 use model::id::VolumePath;
-use model::inspection::{Content, ExtInfo, XfsInfo};
+use model::inspection::{BtrfsInfo, Content, ExtInfo, XfsInfo};
 
 type Said = Option<Vote<Change>>;
 
@@ -16,6 +16,8 @@ type Said = Option<Vote<Change>>;
 enum Pair<'a> {
     /// An ext file system in both.
     Ext { path: &'a VolumePath, now: &'a ExtInfo, then: &'a ExtInfo },
+    /// A btrfs in both.
+    Btrfs { path: &'a VolumePath, now: &'a BtrfsInfo, then: &'a BtrfsInfo },
     /// An XFS in both.
     Xfs { path: &'a VolumePath, now: &'a XfsInfo, then: &'a XfsInfo },
     /// One that has no counters, the same in both.
@@ -44,6 +46,7 @@ fn pairs<'a>(case: &Case<'a>) -> Option<Vec<Pair<'a>>> {
         let same = volume.uuid().and_then(|uuid| saved.iter().find(|s| uuid_of(&s.content) == Some(uuid)));
         found.push(match (&volume.content, same.map(|s| &s.content)) {
             (Content::Ext(now), Some(Content::Ext(then))) => Pair::Ext { path, now, then },
+            (Content::Btrfs(now), Some(Content::Btrfs(then))) => Pair::Btrfs { path, now, then },
             (Content::Fat(_), Some(Content::Fat(_))) => Pair::NoCounters,
             (Content::Xfs(now), Some(Content::Xfs(then))) => Pair::Xfs { path, now, then },
             _ => Pair::NoMatch,
@@ -56,13 +59,14 @@ fn uuid_of(content: &Content) -> Option<&str> {
     match content {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
+        Content::Btrfs(b) => Some(&b.uuid),
         Content::Xfs(x) => Some(&x.uuid),
         _ => None,
     }
 }
 
 fn state_id(case: &Case<'_>, path: &VolumePath) -> Option<EvidenceId> {
-    let state = |fact: &Fact| matches!(fact, Fact::ExtState { .. } | Fact::XfsState { .. });
+    let state = |fact: &Fact| matches!(fact, Fact::ExtState { .. } | Fact::XfsState { .. } | Fact::BtrfsState { .. });
     let of = |e: &&model::evidence::Evidence| e.origin.volume == *path && state(&e.fact);
     case.evidence.iter().find(of).map(|e| e.id.clone())
 }
@@ -90,6 +94,7 @@ pub(super) fn counters_differ(case: &Case<'_>) -> Said {
         .iter()
         .filter_map(|p| match p {
             Pair::Ext { path, now, then } if counters(now) != counters(then) => state_id(case, path),
+            Pair::Btrfs { path, now, then } if now != then => state_id(case, path),
             Pair::Xfs { path, now, then } if log(now) != log(then) => state_id(case, path),
             _ => None,
         })
@@ -109,6 +114,14 @@ pub(super) fn counters_equal(case: &Case<'_>) -> Said {
                 if counters(now) != counters(then) || !closed(now) || !closed(then) {
                     return None;
                 }
+                evidence.extend(state_id(case, path));
+            }
+            // What is written in place, and was cut off before the next transaction, leaves no trace there.
+            Pair::Btrfs { path, now, then } => {
+                if now != then || now.log || now.not_read.is_some() {
+                    return None;
+                }
+                confidence = Likely;
                 evidence.extend(state_id(case, path));
             }
             // A session that was cut off before it logged anything leaves the log as it was.
@@ -177,6 +190,20 @@ mod tests {
             s.ext(change);
             assert_eq!(said(&s), (Change::Changed, Certain));
         }
+    }
+
+    #[test]
+    fn a_btrfs_counts_its_transactions() {
+        let mut s = Scene::new();
+        s.btrfs(false);
+        s.save();
+        assert_eq!(said(&s), (Change::Unchanged, Likely));
+        s.change_btrfs(|b| b.generation += 1);
+        assert_eq!(said(&s), (Change::Changed, Certain));
+        let mut s = Scene::new();
+        s.btrfs(true);
+        s.save();
+        assert_eq!(said(&s).0, Change::Unknown, "it was in use then, too");
     }
 
     #[test]

@@ -141,6 +141,12 @@ static RULES: &[Rule] = &[
         judge: Judge::Termination(termination::breaks_off_closed),
     },
     Rule {
+        name: "breaks-off-untold",
+        doc: "The journal breaks off and no shutdown is on record, and the root is a btrfs with an empty log, which does not \
+              tell how it was left: cut off after its last transaction.",
+        judge: Judge::Termination(termination::breaks_off_untold),
+    },
+    Rule {
         name: "cannot-start",
         doc: "Something without which it cannot start is missing or empty: init, the C library or its loader, every kernel, \
               the newest kernel's initial RAM file system, the boot loader's configuration.",

@@ -13,7 +13,7 @@ use model::evidence::{
 };
 use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
 use model::inspection::{
-    Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume, XfsInfo,
+    BtrfsInfo, Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume, XfsInfo,
 };
 use model::ports::UnixMicros;
 use model::snapshot::{MapRoot, SavedVolume};
@@ -228,6 +228,31 @@ impl Scene {
         self.put(1, Content::Fat(info));
     }
 
+    /// The root is a btrfs instead, with a log or without.
+    pub(crate) fn btrfs(&mut self, log: bool) {
+        self.root = Content::Btrfs(BtrfsInfo {
+            uuid: "b".into(),
+            device_uuid: "d".into(),
+            label: "".into(),
+            device: 1,
+            devices: 1,
+            generation: 9,
+            size: ByteLen(1 << 30),
+            used: ByteLen(1 << 20),
+            log,
+            not_read: None,
+        });
+        self.rebuild();
+    }
+
+    /// Changes the btrfs that is the root.
+    pub(crate) fn change_btrfs(&mut self, change: impl FnOnce(&mut BtrfsInfo)) {
+        if let Content::Btrfs(info) = &mut self.root {
+            change(info);
+        }
+        self.rebuild();
+    }
+
     pub(crate) fn system(&self) -> System {
         let has = |n: u32| self.rest.iter().any(|(m, _)| *m == n);
         let path = |n: u32| VolumePath::partition(DiskNo(0), n);
@@ -243,6 +268,7 @@ impl Scene {
             root: path(2),
             boot: has(1).then(|| ("/boot/efi".to_owned(), path(1))).into_iter().collect(),
             other,
+            subvolumes: Vec::new(),
         }
     }
 

@@ -149,6 +149,16 @@ pub(super) fn breaks_off_closed(case: &Case<'_>) -> Said {
     breaks_off.then(|| Vote::new(Abrupt, Weak, vec![boot.id.clone()]).against(vec![root.id.clone()]))
 }
 
+/// A btrfs whose log is empty may have been cut off all the same: nothing was synced since its last transaction, which comes every
+/// half minute.
+pub(super) fn breaks_off_untold(case: &Case<'_>) -> Said {
+    let (root, boot) = (case.untold_root()?, case.newest_boot()?);
+    let on_record = case.wtmp().is_some_and(|w| w.shutdown_follows && case.wtmp_is_current());
+    let breaks_off = !boot.stopped && boot.ended.is_none() && !on_record && !boot.asleep;
+    let confidence = if case.resume_image().is_some() { Weak } else { Likely };
+    breaks_off.then(|| Vote::new(Abrupt, confidence, vec![boot.id.clone(), root.clone()]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::scene::Scene;
@@ -204,6 +214,24 @@ mod tests {
         let mut s = Scene::new();
         s.ext(|e| e.needs_recovery = true);
         assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+    }
+
+    #[test]
+    fn a_btrfs_tells_by_its_log_and_else_the_journal_does() {
+        let mut s = Scene::new();
+        s.btrfs(true);
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Certain, "cut-off".into()));
+        let mut s = Scene::new();
+        s.btrfs(false);
+        assert_eq!(ended(&mut s).0, Termination::Unknown, "it keeps no mark of having been unmounted");
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "breaks-off-untold".into()));
+        let mut s = Scene::new();
+        s.btrfs(false);
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()));
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub fn volume_facts(inspection: &Inspection, system: &System) -> Vec<Evidence> {
                 };
                 found.push(evidence(&origin, Fact::FatState { dirty: info.dirty }, says, None));
             }
+            Some(Content::Btrfs(info)) if info.not_read.is_none() => {
+                let says = if info.log {
+                    "the file system was in use and never closed: its log holds what was synced last"
+                } else {
+                    "the file system's log is empty: whether it was closed in order it does not tell"
+                };
+                let fact = Fact::BtrfsState { log: info.log, generation: info.generation };
+                found.push(evidence(&origin, fact, says, None));
+            }
             Some(Content::Xfs(info)) if info.not_read.is_none() => {
                 let says = match (info.needs_recovery, info.log_head) {
                     (true, None) => {

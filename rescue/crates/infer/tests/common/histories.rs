@@ -27,6 +27,7 @@ pub(crate) fn system() -> System {
         root: VolumePath::partition(DiskNo(0), 2),
         boot: vec![],
         other: vec![],
+        subvolumes: Vec::new(),
     }
 }
 

@@ -15,19 +15,26 @@ pub(super) struct ByNames<'a> {
     roots: (u64, u64),
     /// Both keep owners and modes.
     modes: bool,
+    /// Directories in which nothing differs, however deep, by their number in both.
+    same: &'a dyn Fn(FileId) -> bool,
 }
 
 impl<'a> ByNames<'a> {
-    /// `modes`: both keep owners and modes.
+    /// `modes`: both keep owners and modes. `same`: whether nothing differs in a directory that has a number in both.
     ///
     /// # Errors
     /// [`FsError`] where a root directory cannot be read.
-    pub(super) fn new(before: &'a dyn FileSystem, after: &'a dyn FileSystem, modes: bool) -> Result<Self, FsError> {
+    pub(super) fn new(
+        before: &'a dyn FileSystem,
+        after: &'a dyn FileSystem,
+        modes: bool,
+        same: &'a dyn Fn(FileId) -> bool,
+    ) -> Result<Self, FsError> {
         let root = |fs: &dyn FileSystem| {
             fs.find(b"/")?.map(|root| root.file.0).ok_or_else(|| FsError::Corrupt("there is no root directory".into()))
         };
         let roots = (root(before)?, root(after)?);
-        Ok(Self { before, after, roots, modes })
+        Ok(Self { before, after, roots, modes, same })
     }
 }
 
@@ -72,8 +79,8 @@ impl Pair for ByNames<'_> {
         Err(FsError::Corrupt(format!("what is kept of file {file} is damaged")))
     }
 
-    fn unchanged(&self, _: u64, _: u64) -> Option<bool> {
-        None
+    fn unchanged(&self, before: u64, after: u64) -> Option<bool> {
+        (before == after && (self.same)(FileId(before))).then_some(false)
     }
 
     fn same_entries(&self, _: u64, _: u64) -> bool {

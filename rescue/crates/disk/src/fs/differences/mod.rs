@@ -10,6 +10,7 @@ mod walk;
 
 pub(super) use walk::{Facts, Pair, Side, Visit};
 
+use super::btrfs::Btrfs;
 use super::ext4::Ext4;
 use super::fat::Fat;
 use super::xfs::Xfs;
@@ -18,6 +19,7 @@ use crate::guarded;
 use by_names::ByNames;
 use gather::Gather;
 use model::differences::{ComparedBy, FsDifferences};
+use model::files::FileId;
 use model::inspection::Content;
 use model::ports::ReadAt;
 use model::text::RawName;
@@ -36,6 +38,7 @@ pub struct Two {
 enum State {
     Ext(Ext4),
     Fat(Fat),
+    Btrfs(Btrfs),
     Xfs(Xfs),
 }
 
@@ -44,6 +47,7 @@ impl State {
         match content {
             Content::Ext(_) => Ext4::load(bytes).map(Self::Ext),
             Content::Fat(_) => Fat::load(bytes).map(Self::Fat),
+            Content::Btrfs(_) => Btrfs::load(bytes).map(Self::Btrfs),
             Content::Xfs(_) => Xfs::load(bytes).map(Self::Xfs),
             _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
         }
@@ -53,6 +57,7 @@ impl State {
         match self {
             Self::Ext(fs) => fs,
             Self::Fat(fs) => fs,
+            Self::Btrfs(fs) => fs,
             Self::Xfs(fs) => fs,
         }
     }
@@ -62,6 +67,7 @@ impl State {
         match self {
             Self::Ext(fs) => fs.doubt(),
             Self::Fat(_) => None,
+            Self::Btrfs(fs) => fs.doubt(),
             Self::Xfs(fs) => fs.doubt(),
         }
     }
@@ -149,8 +155,13 @@ impl Two {
                 gather.unseen(b"", IN_USE);
             }
         }
-        let modes = |state: &State| matches!(state, State::Ext(_) | State::Xfs(_));
-        match ByNames::new(self.before(), self.after(), modes(&self.before) && modes(&self.after)) {
+        let modes = |state: &State| !matches!(state, State::Fat(_));
+        // A subvolume that nothing was written to is passed over: snapshots may hold all of a system many times.
+        let passed = |dir: FileId| match (&self.before, &self.after) {
+            (State::Btrfs(before), State::Btrfs(after)) => before.is_same_subvolume(after, dir),
+            _ => false,
+        };
+        match ByNames::new(self.before(), self.after(), modes(&self.before) && modes(&self.after), &passed) {
             Ok(pair) => walk(&pair, gather),
             Err(e) => gather.unseen(b"/", &e.to_string()),
         }

@@ -28,6 +28,7 @@ fn system(termination: Termination, start: Start, installation: Installation) ->
         root: "d0/p1".parse::<VolumePath>().expect("a volume"),
         boot: Vec::new(),
         other: Vec::new(),
+        subvolumes: Vec::new(),
     };
     let assessment = Assessment {
         headline: "".into(),

@@ -1,6 +1,6 @@
 //! Files of a snapshot shown part by part, as somebody looks through them on a screen.
 
-use super::{MOST, Place, mounts, volumes};
+use super::{MOST, Place, below, mounts, volumes};
 use crate::parser::{Parser, ParserError};
 use crate::run::{Observer, Stop};
 use model::browse::{Browse, Folder, MOST_SHOWN, MOST_TEXT, Part, Shown, ShownFile};
@@ -104,14 +104,16 @@ fn followed<'a>(
 /// Where a link at a place leads: in the system where that has the volume, else on the volume alone. Names are taken as they are
 /// written.
 fn led(place: &Place<'_>, manifest: &Manifest, target: &[u8]) -> FilePath {
-    let mount = mounts(manifest).into_iter().find(|(_, volume)| **volume == place.volume).map(|(mount, _)| mount);
-    let above = mount.unwrap_or_default().trim_end_matches('/').as_bytes();
     let own = place.path.0.iter().rposition(|b| *b == b'/').map_or(&[][..], |end| &place.path.0[..end]);
+    let known = mounts(manifest).into_iter().filter(|m| *m.volume == place.volume);
+    let known = known.filter_map(|m| Some((m.top.len(), m.mount, below(own, m.top)?)));
+    let mounted = known.max_by_key(|(len, ..)| *len);
+    let (above, own) = mounted.map_or((&[][..], own), |(_, mount, own)| (mount.as_bytes(), own));
     let whole = match target.first() {
         Some(b'/') => target.to_vec(),
         _ => [above, own, b"/", target].concat(),
     };
-    let volume = mount.is_none().then(|| place.volume.clone());
+    let volume = mounted.is_none().then(|| place.volume.clone());
     FilePath { volume, path: RawName(plain(&whole)) }
 }
 

@@ -367,15 +367,19 @@ impl<'a, D: MakeIn> Taker<'a, D> {
                     self.got.written.0 += len as u64;
                     return Ok(());
                 }
+                Layout::Unpacked { from, bytes, end } => {
+                    let len = size.0.saturating_sub(from.0).min(bytes.0.len() as u64);
+                    to.write_all_at(from, &bytes.0[..ByteLen(len).to_usize().unwrap_or(0)]).map_err(failed)?;
+                    self.got.written.0 += len;
+                    self.meter.add(len);
+                    at = behind(end, at)?;
+                }
                 Layout::Pieces { pieces, end } => {
                     for (start, piece) in pieces {
                         lost += self.place.unreadable.clip(piece).total().0;
                         self.piece(to, start, piece, size)?;
                     }
-                    if end <= at {
-                        return Err(Fault::Read("its map does not hold together".to_owned()));
-                    }
-                    at = end;
+                    at = behind(end, at)?;
                 }
             }
         }
@@ -427,6 +431,11 @@ impl<'a, D: MakeIn> Taker<'a, D> {
             flags: if self.flags { a.flags } else { 0 },
         }
     }
+}
+
+/// Up to where a part of a file tells, if that is further than it was asked from.
+fn behind(end: ByteOffset, at: ByteOffset) -> Result<ByteOffset, Fault> {
+    if end > at { Ok(end) } else { Err(Fault::Read("its map does not hold together".to_owned())) }
 }
 
 /// A path from where the taking out began.

@@ -18,7 +18,7 @@ use model::browse::FileHead;
 use model::command::ExitCode;
 use model::files::{FileId, FileListing, FilePath, FoundFiles, Layout, ListedVolume, Named};
 use model::id::{SnapRef, SnapshotId, VolumePath};
-use model::inspection::{Content, FileKind};
+use model::inspection::{Content, FileKind, Mounted};
 use model::ports::ReadAt;
 use model::snapshot::{Manifest, SavedVolume};
 use model::text::RawName;
@@ -90,7 +90,7 @@ fn volumes(manifest: &Manifest) -> Vec<ListedVolume> {
     let volume = |v: &SavedVolume| ListedVolume {
         volume: v.path.clone(),
         fs: v.volume().kind().to_owned(),
-        mount: mounts(manifest).into_iter().find(|(_, path)| *path == &v.path).map(|(mount, _)| mount.to_owned()),
+        mount: mounts(manifest).into_iter().find(|m| *m.volume == v.path).map(|m| whole_name(&m).to_owned()),
         readable: readable(v),
     };
     manifest.volumes.iter().map(volume).collect()
@@ -99,17 +99,20 @@ fn volumes(manifest: &Manifest) -> Vec<ListedVolume> {
 fn readable(volume: &SavedVolume) -> bool {
     match &volume.content {
         Content::Ext(_) | Content::Fat(_) => true,
+        Content::Btrfs(info) => info.not_read.is_none(),
         Content::Xfs(x) => x.not_read.is_none(),
         _ => false,
     }
 }
 
 /// Where the first system in a snapshot has its volumes.
-fn mounts(manifest: &Manifest) -> Vec<(&str, &VolumePath)> {
-    let Some(report) = manifest.systems.first() else { return Vec::new() };
-    let system = &report.system;
-    let rest = system.boot.iter().chain(&system.other).filter(|(mount, _)| mount.starts_with('/'));
-    std::iter::once(("/", &system.root)).chain(rest.map(|(mount, path)| (mount.as_str(), path))).collect()
+fn mounts(manifest: &Manifest) -> Vec<Mounted<'_>> {
+    manifest.systems.first().map(|report| report.system.mounts().collect()).unwrap_or_default()
+}
+
+/// A mount point as people write it.
+fn whole_name<'a>(mounted: &Mounted<'a>) -> &'a str {
+    if mounted.mount.is_empty() { "/" } else { mounted.mount }
 }
 
 /// The rest of a path behind a mount point, or `None` where it does not lie below that.
@@ -141,15 +144,16 @@ impl<'a> Place<'a> {
         let listed = "`holdfast ls SNAP` lists its volumes; `SNAP:VOLUME:/PATH` is a path on one of them";
         let saved = |path: &VolumePath| manifest.volumes.iter().find(|v| v.path == *path && readable(v));
         let (volume, path) = match &at.volume {
-            Some(path) => (saved(path), at.path.0.as_slice()),
+            Some(path) => (saved(path), at.path.0.clone()),
             None => {
                 let known = mounts(manifest).into_iter();
-                let under = known.filter_map(|(mount, v)| Some((mount.len(), saved(v)?, below(&at.path.0, mount)?)));
-                let (_, volume, rest) = under.max_by_key(|(len, ..)| *len).ok_or_else(|| {
+                let under =
+                    known.filter_map(|m| Some((m.mount.len(), saved(m.volume)?, m.top, below(&at.path.0, m.mount)?)));
+                let (_, volume, top, rest) = under.max_by_key(|(len, ..)| *len).ok_or_else(|| {
                     let says = format!("snapshot {} has no system whose files can be read", snapshot.0.short(12));
                     failed(says, listed)
                 })?;
-                (Some(volume), rest)
+                (Some(volume), [top.as_bytes(), rest].concat())
             }
         };
         let volume = volume.ok_or_else(|| {
@@ -160,7 +164,7 @@ impl<'a> Place<'a> {
             )
         })?;
         let bytes = Saved::new(store.clone(), volume.map, volume.extent.len());
-        let path = RawName(if path.is_empty() { b"/".to_vec() } else { path.to_vec() });
+        let path = RawName(if path.is_empty() { b"/".to_vec() } else { path });
         Ok(Self {
             parser,
             snapshot,

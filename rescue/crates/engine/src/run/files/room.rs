@@ -186,6 +186,11 @@ impl Counted<'_> {
                     }
                     at = end;
                 }
+                Ok(Layout::Unpacked { bytes, end, .. }) if end > at => {
+                    content = content.saturating_add(bytes.0.len() as u64);
+                    blocks = blocks.saturating_add(bytes.0.len() as u64 / BLOCK + 2);
+                    at = end;
+                }
                 _ => return (size.0, size.0.div_ceil(BLOCK)),
             }
         }

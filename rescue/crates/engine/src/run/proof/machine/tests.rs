@@ -68,6 +68,7 @@ fn report(kind: TableKind, types: &[&str], parts: &[(BootPart, &str)]) -> Report
         root,
         boot: vec![],
         other: vec![],
+        subvolumes: Vec::new(),
     };
     let inspection = Inspection { disks: vec![disk], systems: vec![system.clone()], ..Inspection::default() };
     let assessment = infer::assess(&system, &inspection, &evidence, None);

@@ -63,6 +63,7 @@ fn report(evidence: Vec<Evidence>) -> Report {
         root: root(),
         boot: vec![],
         other: vec![],
+        subvolumes: Vec::new(),
     };
     let inspection = Inspection { systems: vec![system.clone()], ..Inspection::default() };
     let assessment = infer::assess(&system, &inspection, &evidence, None);

@@ -1,0 +1,213 @@
+//! btrfs on one device: a reader of our own, which never mounts and never writes.
+//!
+//! It is read as it is after its last transaction, with what was synced since (its log) taken into account in memory. Every tree block is
+//! held against its checksum, its place, the transaction that the pointer to it names, and the order of its keys. What is in use is what the
+//! extent tree says, where that agrees with what the block groups and the superblock say; else everything is.
+//!
+//! Paths begin at the top-level subvolume, whatever is mounted where: `/@/etc/fstab`. Checksums of file content are not looked at.
+//!
+//! Facts are from the kernel's `include/uapi/linux/btrfs_tree.h`, `fs/btrfs` and the "On-disk format" of the btrfs documentation; each file
+//! names its source. Not read: several devices, RAID 5 and 6, zones, seeds, extent trees of the second kind.
+
+mod changes;
+mod checksum;
+mod chunk;
+mod cuts;
+mod dir;
+mod extent;
+mod file;
+mod files;
+mod inode;
+mod log;
+mod losses;
+mod lzo;
+mod named;
+mod packed;
+mod path;
+mod raw;
+mod reader;
+mod subvolume;
+mod superblock;
+mod tree;
+mod used;
+
+use self::file::File;
+use self::files::{At, Files};
+use self::reader::Reader;
+use self::subvolume::Subvolumes;
+use self::superblock::Superblock;
+use super::{FileSystem, FsError, Subvolume};
+use crate::coverage::raw as raw_coverage;
+use model::coverage::{CaptureMethod, Changes, Coverage};
+use model::cuts::Cuts;
+use model::files::{FileId, Layout, LostFiles, Named};
+use model::inspection::{BtrfsInfo, FileKind, ListedFile};
+use model::ports::ReadAt;
+use model::units::{ByteOffset, Extent, ExtentSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// The facts of a btrfs, or `None` where there is no btrfs magic.
+///
+/// # Errors
+/// [`FsError::Corrupt`] where its superblock does not hold together or says more than the volume holds,
+/// [`FsError::Incompatible`] where it cannot be understood, [`FsError::Io`] where it cannot be read.
+pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<BtrfsInfo>, FsError> {
+    Ok(Superblock::read(&**bytes)?.map(|sb| sb.info()))
+}
+
+/// The bytes of a volume that its first superblock lies in: the one that Linux looks for.
+pub fn first_superblock() -> Extent {
+    Extent::between(superblock::AT, superblock::AT + superblock::LEN as u64).unwrap_or_default()
+}
+
+/// True for bytes that Linux takes for a superblock, were they in its place: they have its magic.
+pub fn is_superblock(bytes: &[u8]) -> bool {
+    superblock::has_magic(bytes)
+}
+
+/// Where a copy of a superblock stands that holds together, if the first one is lost.
+pub(crate) fn backup_superblock(bytes: &dyn ReadAt) -> Option<u64> {
+    superblock::backup(bytes)
+}
+
+/// A btrfs, opened.
+pub struct Btrfs {
+    files: Arc<Files>,
+}
+
+impl Btrfs {
+    /// Opens it: reads its chunks, its tree of trees and its log.
+    ///
+    /// # Errors
+    /// As [`identify`]; [`FsError::Incompatible`] where it is of a kind that is not read, [`FsError::Corrupt`] where there is no btrfs, or
+    /// these trees do not hold together.
+    pub fn load(bytes: Arc<dyn ReadAt>) -> Result<Self, FsError> {
+        let Some(sb) = Superblock::read(&*bytes)? else {
+            return Err(FsError::Corrupt("there is no btrfs here".to_owned()));
+        };
+        if let Some(why) = sb.not_read() {
+            return Err(FsError::Incompatible(why));
+        }
+        let reader = Reader::load(bytes, sb)?;
+        let subvolumes = Subvolumes::load(&reader)?;
+        Ok(Self { files: Arc::new(Files { reader, subvolumes }) })
+    }
+
+    /// Why what is read may not be what the installed system would see, where that is so: its log cannot be read.
+    pub fn doubt(&self) -> Option<&str> {
+        self.files.subvolumes.doubt.as_deref()
+    }
+
+    /// True where a directory is a subvolume that nothing was written to since another state of the same file system, in which no other
+    /// subvolume has its name.
+    pub(crate) fn is_same_subvolume(&self, other: &Self, dir: FileId) -> bool {
+        let at = At::of(dir);
+        let of = |fs: &Self| {
+            let all = &fs.files.subvolumes;
+            let subvolume = all.of(at.subvolume).ok().filter(|s| s.dir == at.inode && s.log.is_none());
+            subvolume.filter(|_| !all.has_children(at.subvolume)).map(|s| s.state)
+        };
+        let same_fs = self.files.reader.sb.info().uuid == other.files.reader.sb.info().uuid;
+        same_fs && of(self).is_some() && of(self) == of(other)
+    }
+}
+
+impl FileSystem for Btrfs {
+    fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError> {
+        Ok(path::find(&self.files, path, false)?.map(|f| named::listed(&f.name, f.inode.as_ref())))
+    }
+
+    /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
+    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
+        let mut out = Vec::new();
+        let dir = path::find(&self.files, path, true)?.filter(|f| f.kind() == FileKind::Directory && most > 0);
+        let Some(dir) = dir else { return Ok(out) };
+        self.files.entries(dir.at, &mut |entry, at| {
+            out.push(match self.files.inode(at) {
+                Ok(inode) => named::listed(&entry.name, inode.as_ref()),
+                Err(_) => ListedFile { kind: entry.kind, ..named::listed(&entry.name, None) },
+            });
+            if out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(out)
+    }
+
+    fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
+        Ok(path::find(&self.files, path, true)?.and_then(|found| {
+            let inode = found.inode.filter(|inode| inode.kind == FileKind::File)?;
+            Some(Box::new(File::open(self.files.clone(), found.at, inode.size)) as Box<dyn ReadAt>)
+        }))
+    }
+
+    fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
+        let found = path::find(&self.files, path, false)?;
+        let link = found.and_then(|f| f.inode.filter(|i| i.kind == FileKind::Symlink).map(|inode| (f.at, inode)));
+        link.map(|(at, inode)| path::target(&self.files, at, &inode)).transpose()
+    }
+
+    fn find(&self, path: &[u8]) -> Result<Option<Named>, FsError> {
+        let found = path::find(&self.files, path, false)?;
+        found.map(|f| named::named(&self.files, &f.name, f.at)).transpose()
+    }
+
+    fn list(&self, dir: FileId, skip: usize, most: usize) -> Result<Vec<Named>, FsError> {
+        named::list(&self.files, At::of(dir), skip, most)
+    }
+
+    fn layout(&self, file: FileId, from: ByteOffset, most: usize) -> Result<Layout, FsError> {
+        named::layout(&self.files, file, from, most)
+    }
+
+    fn subvolumes(&self) -> Result<Vec<Subvolume>, FsError> {
+        let all = &self.files.subvolumes;
+        let mut out = Vec::new();
+        for (number, subvolume) in &all.all {
+            // One that has no name in any directory cannot be mounted by it.
+            let at = At { subvolume: *number, inode: subvolume.dir };
+            let Ok(Some(path)) = losses::path(&self.files, at) else { continue };
+            let (is_default, is_snapshot) = (*number == all.default, subvolume.is_snapshot);
+            out.push(Subvolume { id: *number, path, is_default, is_snapshot });
+        }
+        Ok(out)
+    }
+
+    fn coverage(&self) -> Coverage {
+        let reader = &self.files.reader;
+        let size = reader.bytes().size();
+        if let Some(why) = reader.sb.not_proven().or_else(|| self.doubt().map(str::to_owned)) {
+            return raw_coverage(size, &format!("btrfs, {why}: captured raw"));
+        }
+        let mut bytes = match used::used(reader) {
+            Ok(bytes) => bytes,
+            Err(e) => {
+                return raw_coverage(size, &format!("btrfs, whose allocation cannot be trusted ({e}): captured raw"));
+            }
+        };
+        let mut why = match reader.sb.log_tree() {
+            Some(_) => "btrfs, cut off: what was synced since its last transaction is counted in".to_owned(),
+            None => "btrfs, as its last transaction left it".to_owned(),
+        };
+        // What lies behind the file system is nobody's to call free.
+        if let Some(behind) = Extent::between(reader.sb.size, size.0).filter(|e| !e.is_empty()) {
+            why += &format!("; {} behind it kept", behind.len());
+            bytes.insert(behind);
+        }
+        let used = bytes.clip(Extent::whole(size));
+        let state = Some(changes::state(reader, &self.files.subvolumes));
+        Coverage { method: CaptureMethod::UsedBlocks, why: why.as_str().into(), used, state }
+    }
+
+    fn cuts(&self) -> Cuts {
+        cuts::cuts(&self.files.reader)
+    }
+
+    /// Everything, where nobody wrote to it since; else nothing: which files changed is not told.
+    fn changes(&self, before: Arc<dyn ReadAt>) -> Changes {
+        changes::changes(&self.files.reader, &self.files.subvolumes, before)
+    }
+
+    fn losses(&self, lost: &ExtentSet) -> LostFiles {
+        losses::losses(self, lost)
+    }
+}
