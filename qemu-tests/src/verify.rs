@@ -106,6 +106,11 @@ const STEPS: &[Step] = &[
         Runs::Cargo(&["test", "--release", "-p", "store", "--test", "sim", "--", "--ignored"]),
     ),
     long(
+        "xfs",
+        "what a kernel recovers of an XFS that was cut off at random is what is read",
+        Runs::Cargo(&["test", "--release", "-p", "disk", "--test", "xfs_reads", "--", "--ignored"]),
+    ),
+    long(
         "terabyte",
         "the map of a volume of 1 TiB is saved, read, compared and checked in 256 MB",
         Runs::Cargo(&["test", "--release", "-p", "store", "--test", "memory", "--", "--ignored"]),

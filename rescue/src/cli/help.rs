@@ -57,7 +57,8 @@ saved.
 Ctrl-C stops it, and so does a full store (exit code 5): what was saved so far
 is put aside, and the next snapshot goes on from there. It is read again all
 the same where the file system does not prove that nobody wrote to it since:
-anything but an ext4 with a journal that was unmounted, and with --full.
+anything but an ext4 with a journal or an XFS that was unmounted, and with
+--full.
 ";
 pub(super) const AUTO: &str = "\
 holdfast auto DISK.. --store S [--policy FILE] [--dry-run] [--sign-with FILE]

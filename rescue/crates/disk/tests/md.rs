@@ -1,4 +1,5 @@
 //! md: superblocks as the kernel lays them out, made here and judged by mdadm; and how the bytes of arrays lie on their members.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod host;
 
@@ -38,7 +39,7 @@ const PLAIN: Member =
 
 fn sum(block: &[u8]) -> u32 {
     let all: u64 = block.chunks(4).map(|w| w.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b))).sum();
-    u32::try_from((all & 0xffff_ffff) + (all >> 32) & 0xffff_ffff).unwrap()
+    u32::try_from(((all & 0xffff_ffff) + (all >> 32)) & 0xffff_ffff).unwrap()
 }
 
 /// What of a member of [`SIZE`] bytes an array has: from where, and how many.

@@ -7,7 +7,9 @@
 mod host;
 
 mod fixtures;
+mod histories;
 mod hostile;
+mod losses;
 mod made;
 mod sessions;
 mod system;

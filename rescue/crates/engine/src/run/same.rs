@@ -1,6 +1,6 @@
 //! Whether the disks are as a snapshot has them, told by reading little: what nobody changed need not be saved again.
 //!
-//! Of an ext4 its own records prove that nobody wrote to it since; of what keeps no such records every byte in use is
+//! Of an ext4 and of an XFS its own records prove that nobody wrote to it since; of what keeps no such records every byte in use is
 //! compared, where that is not much. In doubt it is not the same.
 
 use super::saved::Saved;

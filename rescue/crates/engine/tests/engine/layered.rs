@@ -128,7 +128,7 @@ fn holds(objects: &Arc<Memory>, id: SnapshotId, names: &[(&str, &[usize])], disk
         for slice in store.map(saved.map).slices(Extent::whole(saved.extent.len())) {
             let slice = slice.unwrap();
             let wanted = store.read(&slice).unwrap();
-            let at = slice.extent.start().0 as usize;
+            let at = usize::try_from(slice.extent.start().0).unwrap();
             if bytes[at..at + wanted.len()] != wanted[..] {
                 return Err(format!("{name} differs within {} bytes at {at}", wanted.len()));
             }

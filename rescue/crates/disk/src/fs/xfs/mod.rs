@@ -14,6 +14,7 @@ mod files;
 mod group;
 mod inode;
 mod log;
+mod logged_inode;
 mod losses;
 mod map;
 mod raw;

@@ -6,7 +6,8 @@
 
 use super::inode;
 use super::log::{End, Log};
-use super::raw::{be16, be32, be64, byte, le16, le32, le64};
+use super::logged_inode;
+use super::raw::{be16, be32, be64, le16, le32, le64};
 use super::reader::Reader;
 use super::superblock::Superblock;
 use super::transaction::{Item, transactions};
@@ -14,15 +15,17 @@ use crate::fs::FsError;
 use crate::io::{Overlay, OverlayError};
 use model::ports::{ReadAt, check_range};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Most bytes that the log may lay over the volume.
-const MOST_LAID: ByteLen = ByteLen(192 << 20);
+const MOST_LAID: ByteLen = ByteLen(128 << 20);
 /// The longest buffer: a block of 64 KiB of a directory, or a chunk of inodes of 2 KiB (`XFS_MAX_BLOCKSIZE`, 64 inodes).
 const MOST_BUFFER: u64 = 128 << 10;
 /// Buffers that are known to be void, at most.
 const MOST_CANCELLED: usize = 1 << 20;
+/// Inodes that are made at once: a chunk of 64, or as many as have room in a block.
+const MOST_INODES: u32 = 256;
 /// Bytes that a bit of a buffer's map stands for (`XFS_BLF_CHUNK`).
 const CHUNK: usize = 128;
 
@@ -65,7 +68,7 @@ pub(super) fn replay(raw: &Reader, log: &Log, end: End) -> Result<Option<Replay>
     if !raw.sb.v5 {
         return bad("that of version 4 is not carried out");
     }
-    let mut cancelled: HashMap<(u64, u16), u32> = HashMap::new();
+    let mut cancelled: BTreeMap<(u64, u16), u32> = BTreeMap::new();
     transactions(log, (tail, head), &mut |_, items| {
         for buffer in items.iter().filter_map(Buffer::of).filter(|b| b.flags & flag::CANCEL != 0) {
             *cancelled.entry(buffer.key()).or_default() += 1;
@@ -91,7 +94,7 @@ struct Work<'a> {
     /// What was laid over the volume: whole buffers and inodes.
     laid: Vec<Extent>,
     /// Buffers that are freed later on in the log, by place and length, and how often.
-    cancelled: HashMap<(u64, u16), u32>,
+    cancelled: BTreeMap<(u64, u16), u32>,
 }
 
 /// A buffer's item (`struct xfs_buf_log_format`).
@@ -250,20 +253,17 @@ impl Work<'_> {
         let (group, block, count, size, len, generation) =
             (be32(b, 4), be32(b, 8), be32(b, 12), be32(b, 16), be32(b, 20), be32(b, 24));
         let bytes = u64::from(len) * u64::from(sb.block_size);
-        if b.len() < 28 || size != sb.inode_size || u64::from(count) * u64::from(size) != bytes || !sb.v5 || count > 64
-        {
+        if b.len() < 28 || size != sb.inode_size || u64::from(count) * u64::from(size) != bytes || count > MOST_INODES {
             return bad(&format!("it makes {count} inodes of {size} bytes in {len} blocks"));
         }
         let number = sb.block_no(group, block);
         let at = self.raw.place(number, u64::from(len))?.0;
         let (first, v5_uuid) = (number << sb.inodes_log, sb.meta_uuid);
         // Inodes are buffered in clusters, each of which may be void.
-        let end = at + bytes;
-        let voided = |(sector, sectors): &(u64, u16)| {
-            let start = sector.saturating_mul(512);
-            start < end && start.saturating_add(u64::from(*sectors) * 512) > at
-        };
-        if self.cancelled.keys().any(voided) {
+        let longest = MOST_BUFFER / 512;
+        let (start, end) = (at / 512, (at + bytes) / 512);
+        let mut near = self.cancelled.range((start.saturating_sub(longest), 0)..(end, 0));
+        if near.any(|((sector, sectors), _)| sector + u64::from(*sectors) > start) {
             return Ok(());
         }
         let mut inode = vec![0; usize::try_from(size).unwrap_or(512)];
@@ -293,7 +293,6 @@ impl Work<'_> {
             return Ok(());
         }
         let (sb, size) = (&self.raw.sb, u64::from(self.raw.sb.inode_size));
-        let forks = inode::FORKS_V3;
         let at = sector.checked_mul(512).and_then(|at| at.checked_add(u64::from(within)));
         let (block, nth) = (number >> sb.inodes_log, number & ((1 << sb.inodes_log) - 1));
         let place = self.raw.place(block, 1)?.0 + nth * size;
@@ -301,120 +300,19 @@ impl Work<'_> {
             return bad(&format!("it says that inode {number} lies at byte {at:?}, not at {place}"));
         }
         let mut is = self.read(place, size)?;
-        if be16(&is, 0) != inode::MAGIC || core.len() < forks || le16(core, 0) != inode::MAGIC {
+        if be16(&is, 0) != inode::MAGIC || core.len() < inode::FORKS_V3 || le16(core, 0) != inode::MAGIC {
             return bad(&format!("inode {number} is none"));
         }
         // Several may be logged at once: one with the same number counts.
         if matches!(be64(&is, 112), own if own != 0 && own != u64::MAX && own > lsn) {
             return Ok(());
         }
-        Self::core(&mut is, core, lsn);
-        Self::forks(&mut is, item, fields)?;
+        logged_inode::core(&mut is, core, lsn);
+        logged_inode::forks(&mut is, item, fields)?;
         self.write(place, &is)?;
         self.laid(place, size);
         Ok(())
     }
-
-    /// The fields, each turned round (`xfs_log_dinode_to_disk`).
-    fn core(is: &mut [u8], core: &[u8], lsn: u64) {
-        let turn = |is: &mut [u8], at: usize, width: usize| {
-            if let (Some(to), Some(bytes)) = (is.get_mut(at..at + width), core.get(at..at + width)) {
-                to.copy_from_slice(bytes);
-                to.reverse();
-            }
-        };
-        let flags2 = le64(core, 120);
-        // Times are one number, or two; numbers of extents are of 64 and 32 bits, or of 32 and 16.
-        let (big_time, big_counts) = (flags2 & 0x8 != 0, flags2 & 0x10 != 0);
-        for (at, width) in [(2, 2), (4, 1), (5, 1), (8, 4), (12, 4), (16, 4), (20, 2), (22, 2)] {
-            turn(is, at, width);
-        }
-        for at in [32, 40, 48, 144] {
-            if big_time {
-                turn(is, at, 8);
-            } else {
-                turn(is, at, 4);
-                turn(is, at + 4, 4);
-            }
-        }
-        for (at, width) in [(56, 8), (64, 8), (72, 4), (76, 4), (82, 1), (83, 1), (84, 4), (88, 2), (90, 2), (92, 4)] {
-            turn(is, at, width);
-        }
-        is[24..32].fill(0);
-        if big_counts {
-            turn(is, 24, 8);
-            is[80..82].fill(0);
-        } else {
-            turn(is, 80, 2);
-        }
-        turn(is, 104, 8);
-        is[112..120].copy_from_slice(&lsn.to_be_bytes());
-        turn(is, 120, 8);
-        turn(is, 128, 4);
-        turn(is, 152, 8);
-        // Not a number.
-        if let Some(uuid) = core.get(160..inode::FORKS_V3) {
-            is[160..inode::FORKS_V3].copy_from_slice(uuid);
-        }
-    }
-
-    /// Data and attributes in the inode, as far as they were logged.
-    fn forks(is: &mut [u8], item: &Item, fields: u32) -> Result<(), FsError> {
-        let forks = inode::FORKS_V3;
-        const DATA: [u32; 3] = [0x2, 0x4, 0x8];
-        const ATTRIBUTES: [u32; 3] = [0x40, 0x80, 0x100];
-        const DEVICE: u32 = 0x10;
-        let size = is.len();
-        let attributes = match byte(is, 82) {
-            0 => size,
-            units => forks + usize::from(units) * 8,
-        };
-        if attributes > size {
-            return bad("the attributes of an inode begin behind its end");
-        }
-        if fields & DEVICE != 0 {
-            let device = le32(item.region(0), 24).to_be_bytes();
-            if let Some(to) = is.get_mut(forks..forks + 4) {
-                to.copy_from_slice(&device);
-            }
-        }
-        let mut region = 2;
-        for (bits, place) in [(DATA, forks..attributes), (ATTRIBUTES, attributes..size)] {
-            let set: u32 = bits.iter().fold(0, |all, bit| all | bit) & fields;
-            if set == 0 {
-                continue;
-            }
-            // One of them at a time; the region is there even where it is empty.
-            let bytes = item.region(region);
-            region += 1;
-            let to = is.get_mut(place).unwrap_or_default();
-            if set == bits[2] {
-                root(to, bytes)?;
-            } else if set.is_power_of_two() {
-                let Some(to) = to.get_mut(..bytes.len()) else { return bad("a fork is longer than its inode") };
-                to.copy_from_slice(bytes);
-            } else {
-                return bad(&format!("an inode was logged with fields {fields:#x}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The root of a map as inodes have it, of one as it is in memory, which begins like a block of the map (`xfs_bmbt_to_bmdr`).
-fn root(to: &mut [u8], bytes: &[u8]) -> Result<(), FsError> {
-    let header = 72;
-    let count = usize::from(be16(bytes, 6));
-    let (was, is) = (bytes.len().saturating_sub(header) / 16, to.len().saturating_sub(4) / 16);
-    if count > was || count > is {
-        return bad(&format!("the root of a map has {count} entries in room for {was} and {is}"));
-    }
-    to[..2].copy_from_slice(&bytes[4..6]);
-    to[2..4].copy_from_slice(&bytes[6..8]);
-    for (from, at) in [(header, 4), (header + was * 8, 4 + is * 8)] {
-        to[at..at + count * 8].copy_from_slice(&bytes[from..from + count * 8]);
-    }
-    Ok(())
 }
 
 /// The sequence number of the last change that a buffer of version 5 holds, where it is one that says so, and of this file system

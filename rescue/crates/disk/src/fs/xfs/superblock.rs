@@ -29,7 +29,7 @@ mod features2 {
     pub(super) const KNOWN: u32 = 0x2 | 0x8 | 0x80 | CRC | FTYPE;
 }
 
-/// Bits of the feature words of version 5 that are known here, with their names as `mkfs.xfs` and `xfs_info` have them.
+/// Bits of feature words of version 5 that are known here, with their names as `mkfs.xfs` and `xfs_info` have them.
 const RO_COMPAT: [(u32, &str); 4] = [(0x1, "finobt"), (0x2, "rmapbt"), (0x4, "reflink"), (0x8, "inobtcount")];
 const INCOMPAT: [(u32, &str); 5] =
     [(0x1, "ftype"), (0x2, "sparse"), (0x4, "meta_uuid"), (0x8, "bigtime"), (0x20, "nrext64")];
@@ -90,7 +90,7 @@ impl Superblock {
         Self::read_as(bytes, true)
     }
 
-    /// The same; with `logged` it was laid over by the log, and has its checksum only once that is carried out.
+    /// The same; where it is not `checked` the log laid over it, and it would get its checksum only when it is written.
     ///
     /// # Errors
     /// As [`Superblock::read`].

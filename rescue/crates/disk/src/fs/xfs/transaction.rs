@@ -22,7 +22,7 @@ const HEADER: usize = 16;
 /// Regions of one item: a buffer's format and its dirty parts, one for each 128 bytes of 64 KiB at most, or somewhat more in pieces.
 const MOST_REGIONS: u16 = 1024;
 /// Most bytes of transactions that are not at their end, and of one item.
-const MOST_OPEN: usize = 256 << 20;
+const MOST_OPEN: usize = 128 << 20;
 
 /// A change to one thing.
 #[derive(Debug, Default)]
