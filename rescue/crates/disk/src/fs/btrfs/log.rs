@@ -141,7 +141,7 @@ mod tests {
     fn names_of_both_kinds() {
         let one = [&3u64.to_le_bytes()[..], &2u16.to_le_bytes(), b"ab"].concat();
         let link = Link { parent: 256, index: 3, name: b"ab".to_vec() };
-        assert_eq!(links(Key::new(300, kind::INODE_REF, 256), &one), [link.clone()]);
+        assert_eq!(links(Key::new(300, kind::INODE_REF, 256), &one), vec![link.clone()]);
         let own = [&256u64.to_le_bytes()[..], &one].concat();
         assert_eq!(links(Key::new(300, kind::INODE_EXTREF, 99), &[&own[..], &own].concat()), [link.clone(), link]);
         assert_eq!(links(Key::new(300, kind::INODE_REF, 256), &one[..11]), []);
