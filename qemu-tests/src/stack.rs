@@ -1,10 +1,10 @@
-//! Targets whose root lies on what installers stack on a disk: another file system, a volume group, an encrypted container.
+//! Targets whose root lies on what installers stack on a disk: another file system, or a volume group.
 //!
 //! A Debian that has the tools installs itself onto an empty disk, in a machine: a host's kernel need not know any of it. `/boot` is an
 //! ext4 of its own, as installers make it for such roots.
 
 use crate::guest::Guest;
-use crate::machine::{Bus, Machine, Parts, overlay};
+use crate::machine::{Bus, Parts, overlay};
 use crate::target::{self, bios_loader, sfdisk};
 use crate::{Result, workspace};
 use std::fs::{self, File};
@@ -32,9 +32,6 @@ configfile ($root)/grub/grub.cfg
 
 const BOOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0011";
 const ROOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0012";
-const LUKS_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0013";
-/// What opens the encrypted container.
-pub const PASSPHRASE: &str = "correct horse";
 
 const BOOT: &str = "/dev/disk/by-id/virtio-NEW-part2";
 const SYSTEM: &str = "/dev/disk/by-id/virtio-NEW-part3";
@@ -51,13 +48,11 @@ pub enum Stack {
     Btrfs,
     /// ext4 on a logical volume.
     Lvm,
-    /// ext4 on a logical volume in a LUKS container.
-    LuksLvm,
 }
 
 impl Stack {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Xfs, Self::Btrfs, Self::Lvm, Self::LuksLvm];
+    pub const ALL: [Self; 3] = [Self::Xfs, Self::Btrfs, Self::Lvm];
 
     /// Its name, as a case is called.
     pub fn name(self) -> &'static str {
@@ -65,20 +60,11 @@ impl Stack {
             Self::Xfs => "xfs",
             Self::Btrfs => "btrfs",
             Self::Lvm => "lvm",
-            Self::LuksLvm => "luks-lvm",
         }
     }
 
     /// The commands that make it on [`SYSTEM`] and mount its root.
     fn make(self) -> Vec<String> {
-        let ext4_on_group = |below: &str| {
-            vec![
-                format!("pvcreate -q -ff -y {below} && vgcreate -q vg0 {below}"),
-                "lvcreate -q -y -n home -L 256M vg0 && lvcreate -q -y -n root -l 100%FREE vg0".to_owned(),
-                format!("mke2fs -q -t ext4 -U {ROOT_UUID} /dev/vg0/root && mke2fs -q -t ext4 /dev/vg0/home"),
-                "mount /dev/vg0/root /mnt".to_owned(),
-            ]
-        };
         match self {
             Self::Xfs => vec![format!("mkfs.xfs -q -f -m uuid={ROOT_UUID} {SYSTEM} && mount {SYSTEM} /mnt")],
             Self::Btrfs => vec![
@@ -86,16 +72,12 @@ impl Stack {
                 "btrfs subvolume create /mnt/@ && btrfs subvolume create /mnt/@home && umount /mnt".to_owned(),
                 format!("mount -o subvol=@,compress=zstd:1 {SYSTEM} /mnt"),
             ],
-            Self::Lvm => ext4_on_group(SYSTEM),
-            Self::LuksLvm => {
-                let format = "cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000";
-                let mut commands = vec![
-                    format!("printf '{PASSPHRASE}' >/run/key && {format} --uuid {LUKS_UUID} {SYSTEM} /run/key"),
-                    format!("cryptsetup open --key-file /run/key {SYSTEM} system"),
-                ];
-                commands.extend(ext4_on_group("/dev/mapper/system"));
-                commands
-            }
+            Self::Lvm => vec![
+                format!("pvcreate -q -ff -y {SYSTEM} && vgcreate -q vg0 {SYSTEM}"),
+                "lvcreate -q -y -n home -L 256M vg0 && lvcreate -q -y -n root -l 100%FREE vg0".to_owned(),
+                format!("mke2fs -q -t ext4 -U {ROOT_UUID} /dev/vg0/root && mke2fs -q -t ext4 /dev/vg0/home"),
+                "mount /dev/vg0/root /mnt".to_owned(),
+            ],
         }
     }
 
@@ -106,7 +88,7 @@ impl Stack {
             Self::Btrfs => format!(
                 "UUID={ROOT_UUID} / btrfs subvol=@,compress=zstd:1 0 0\\nUUID={ROOT_UUID} /home btrfs subvol=@home 0 0"
             ),
-            Self::Lvm | Self::LuksLvm => {
+            Self::Lvm => {
                 "/dev/mapper/vg0-root / ext4 errors=remount-ro 0 1\\n/dev/mapper/vg0-home /home ext4 defaults 0 2"
                     .to_owned()
             }
@@ -118,21 +100,8 @@ impl Stack {
         match self {
             Self::Xfs => format!("root=UUID={ROOT_UUID}"),
             Self::Btrfs => format!("root=UUID={ROOT_UUID} rootflags=subvol=@"),
-            Self::Lvm | Self::LuksLvm => "root=/dev/mapper/vg0-root".to_owned(),
+            Self::Lvm => "root=/dev/mapper/vg0-root".to_owned(),
         }
-    }
-
-    /// Starts such a target, and opens its container where it has one; its login prompt is still to come.
-    ///
-    /// # Errors
-    /// Where QEMU does not start, or the container is not asked for.
-    pub fn start(self, parts: &Parts) -> Result<Machine> {
-        let mut machine = parts.start()?;
-        if self == Self::LuksLvm {
-            machine.console.expect("unlock disk", Duration::from_secs(240))?;
-            machine.console.send(&format!("{PASSPHRASE}\r"))?;
-        }
-        Ok(machine)
     }
 }
 
@@ -176,12 +145,6 @@ fn install(stack: Stack, tools: &Path, image: &Path, dir: &Path) -> Result<()> {
         stack.fstab()
     ));
     commands.push("rm -rf /mnt/var/log/journal/* /mnt/var/log/wtmp && : >/mnt/etc/machine-id".to_owned());
-    if stack == Stack::LuksLvm {
-        commands.push(format!("echo 'system UUID={LUKS_UUID} none luks' >/mnt/etc/crypttab"));
-        commands.push("for d in dev proc sys; do mount --rbind /$d /mnt/$d; done".to_owned());
-        commands
-            .push("chroot /mnt update-initramfs -u && for d in dev proc sys; do umount -l /mnt/$d; done".to_owned());
-    }
     commands.push(format!(
         "cd /mnt/boot && printf '%s\\n' 'set timeout=1' 'serial --unit=0 --speed=115200' 'terminal_output serial console' \
          \"menuentry Debian {{ linux /$(ls -d vmlinuz-*) {} ro console=ttyS0,115200; initrd /$(ls -d initrd.img-*) }}\" >grub/grub.cfg; \

@@ -1,5 +1,5 @@
-//! A real Debian whose root lies on XFS, on btrfs, on a logical volume, on one in a LUKS container: saved by the rescue while it was good,
-//! made unable to start, taken back by keystrokes over the serial line, and up again.
+//! A real Debian whose root lies on XFS, on btrfs, or on a logical volume: saved by the rescue while it was good, made unable to start,
+//! taken back by keystrokes over the serial line, and up again.
 //!
 //! `HOLDFAST_STACKS="xfs lvm"` does only these.
 
@@ -38,7 +38,7 @@ fn broken_and_taken_back(stack: Stack, image: &std::path::Path, say: &mut dyn Fn
     };
 
     say(&format!("{name}: the target starts, installs a package and powers off"));
-    let mut guest = Guest::login(stack.start(&alone("first"))?)?;
+    let mut guest = Guest::login(alone("first").start()?)?;
     guest.run("apt-get -q -y install /opt/packages/install/*.deb && hello", COMMAND)?;
     guest.poweroff()?;
 
@@ -50,11 +50,11 @@ fn broken_and_taken_back(stack: Stack, image: &std::path::Path, say: &mut dyn Fn
     session.poweroff()?;
 
     say(&format!("{name}: its C library is removed, and its power cut"));
-    let mut guest = Guest::login(stack.start(&alone("broken"))?)?;
+    let mut guest = Guest::login(alone("broken").start()?)?;
     guest.run("sync; rm /usr/lib/x86_64-linux-gnu/libc.so.6; echo s >/proc/sysrq-trigger", COMMAND)?;
     std::thread::sleep(Duration::from_secs(5));
     guest.machine.cut_power();
-    let mut machine = stack.start(&alone("dead"))?;
+    let mut machine = alone("dead").start()?;
     match machine.console.expect_any(&["Kernel panic", "login: "], BOOT)? {
         (0, _) => {}
         _ => return Err("it started, though it must not".into()),
@@ -70,7 +70,7 @@ fn broken_and_taken_back(stack: Stack, image: &std::path::Path, say: &mut dyn Fn
     session.poweroff()?;
 
     say(&format!("{name}: it comes up, and is whole"));
-    let mut guest = Guest::login(stack.start(&alone("whole"))?)?;
+    let mut guest = Guest::login(alone("whole").start()?)?;
     let audit = guest.run("dpkg --audit && hello && systemctl is-system-running --wait", COMMAND)?;
     println!("{audit}");
     guest.poweroff()

@@ -3,23 +3,23 @@
 //! What is checked is what the engine relies on: ranges lie on their disk, volumes are ones there are, lists are bounded.
 //! Whether an ext4 is what it says it is cannot be checked here, nor does anything that writes depend on it.
 
-use super::{AboutFiles, Asked, MOST_LISTED, MOST_PIECES, OfFiles, ParserError, ReadOption, Scene};
+mod boot;
+mod files;
+
+pub(super) use boot::{boot, boot_repairs};
+pub(super) use files::{differences, files, losses};
+
+use super::{ParserError, ReadOption, Scene};
 use disk::table::TableReading;
-use model::boot::{BootChain, BootRepair, BootRepairs};
-use model::browse::{self, FileHead, MOST_WIDENED};
 use model::coverage::{Changes, Comparison, Coverage};
-use model::differences::{
-    Difference, FileChange, FsDifferences, MOST_GROUPS, MOST_LARGEST, MOST_LINES, MOST_NOTABLE, MOST_PACKAGES,
-    TextChange,
-};
 use model::evidence::Evidence;
-use model::files::{LONGEST_PATH, Layout, LostFiles, MOST_PATHS, Named};
+use model::files::LONGEST_PATH;
 use model::id::{DiskNo, VolumePath};
-use model::inspection::{Content, FileKind, Finding, GPT_ESP, Inspection, MountedSubvolume, System, Volume};
+use model::inspection::{Content, Finding, Inspection, MountedSubvolume, System, Volume};
 use model::mapping::{Beneath, Layers};
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
-use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
+use model::units::{ByteLen, Extent, ExtentSet};
 use std::collections::{HashMap, HashSet};
 
 /// Most partitions of a table.
@@ -42,18 +42,8 @@ const MOST_SYSTEMS: usize = 64;
 const MOST_MOUNTS: usize = 256;
 /// Most pieces of evidence of one want.
 const MOST_EVIDENCE: usize = 4096;
-/// The longest name: 255 UTF-16 units of a FAT, each three bytes at most.
-const LONGEST_NAME: usize = 765;
-/// Most bytes of the attributes of a file, names included.
-const MOST_XATTRS: usize = 2 << 20;
-/// Most links of a boot chain, things to be put right, and pieces of bytes that change for it.
-const MOST_LINKS: usize = 1024;
-/// Most bytes that change.
-const MOST_CHANGED: u64 = 64 << 20;
 /// Longest text of an answer.
 const MOST_TEXT: usize = 64 << 10;
-/// Most bytes of a compressed part of a file: what one extent of btrfs stands for.
-const MOST_UNPACKED: usize = 128 << 10;
 
 fn refuse<T>(what: impl AsRef<str>) -> Result<T, ParserError> {
     Err(ParserError::new(format!("the parser's answer was refused: {}", what.as_ref())))
@@ -226,83 +216,6 @@ pub(super) fn evidence(evidence: Vec<Evidence>, scene: &Scene) -> Result<Vec<Evi
     Ok(evidence)
 }
 
-/// A boot chain: of the system, and of volumes and disks there are.
-pub(super) fn boot(chain: BootChain, inspection: &Inspection, system: &System) -> Result<BootChain, ParserError> {
-    check(chain.root == system.root, || format!("the boot chain of a system on {}", chain.root))?;
-    links(&chain, inspection)?;
-    Ok(chain)
-}
-
-fn links(chain: &BootChain, inspection: &Inspection) -> Result<(), ParserError> {
-    check(chain.links.len() <= MOST_LINKS, || format!("{} links", chain.links.len()))?;
-    for link in &chain.links {
-        check(is_somewhere(&link.volume, inspection), || format!("a link on {}", link.volume))?;
-        let path = link.path.as_ref().map_or(0, |p| p.0.len());
-        check(path <= LONGEST_PATH, || "a path without end".to_owned())?;
-        let texts = link.says.as_str().len() + link.advice.as_str().len();
-        check(texts <= MOST_TEXT, || "a link without end".to_owned())?;
-    }
-    Ok(())
-}
-
-/// A volume there is, or a whole disk.
-fn is_somewhere(path: &VolumePath, inspection: &Inspection) -> bool {
-    inspection.volume(path).is_some() || path.is_whole() && inspection.disk(path.disk()).is_some()
-}
-
-/// Repairs: bytes that change lie in a partition table, or in a volume of a system that is an ext or a FAT; on a FAT not in its
-/// boot sector. What they are is looked at again where they are written (`crate::boot`).
-pub(super) fn boot_repairs(repairs: BootRepairs, inspection: &Inspection) -> Result<BootRepairs, ParserError> {
-    let told = |list: &[BootRepair]| {
-        check(list.len() <= MOST_LINKS, || format!("{} repairs", list.len()))?;
-        list.iter().try_for_each(|r| {
-            check(is_somewhere(&r.volume, inspection), || format!("a repair on {}", r.volume))?;
-            let len = r.path.as_ref().map_or(0, |p| p.0.len()) + r.says.as_str().len();
-            check(len <= MOST_TEXT, || "a repair without end".to_owned())
-        })
-    };
-    told(&repairs.items)?;
-    told(&repairs.left)?;
-    check(repairs.patches.len() <= MOST_LINKS, || format!("{} pieces that change", repairs.patches.len()))?;
-    check(repairs.changed().0 <= MOST_CHANGED, || format!("{} that change", repairs.changed()))?;
-    let mut seen: Vec<(&VolumePath, Extent)> = Vec::new();
-    for patch in &repairs.patches {
-        let extent = Extent::new(patch.at, ByteLen(patch.bytes.len() as u64)).filter(|e| !e.is_empty());
-        let extent = extent.ok_or_else(|| ParserError::new("the parser's answer was refused: a change of nothing"))?;
-        let inside = match inspection.volume(&patch.volume) {
-            Some(volume) => {
-                let own = inspection.systems.iter().any(|s| s.uses(&volume.path)) || is_esp(&volume.path, inspection);
-                // A /boot that fstab names by an id that is gone is nobody's; what changes on it is looked at byte for byte.
-                let near = inspection.systems.iter().any(|s| s.root.disk() == volume.path.disk());
-                let free = volume.mapping.is_none()
-                    && match volume.content {
-                        Content::Ext(_) => own || near,
-                        Content::Fat(_) => own && extent.start() >= ByteOffset(512),
-                        _ => false,
-                    };
-                free && Extent::whole(volume.extent.len()).contains(extent)
-            }
-            None => {
-                let table = inspection.disk(patch.volume.disk()).and_then(|d| d.table.as_ref());
-                table.is_some_and(|t| patch.volume.is_whole() && t.raw.iter().any(|raw| raw.contains(extent)))
-            }
-        };
-        check(inside, || format!("a change at {} of {}", patch.at, patch.volume))?;
-        let apart = seen.iter().all(|(v, e)| **v != patch.volume || e.intersect(extent).is_none());
-        check(apart, || format!("two changes at {} of {}", patch.at, patch.volume))?;
-        seen.push((&patch.volume, extent));
-    }
-    check(repairs.after.len() <= MOST_SYSTEMS, || format!("{} boot chains", repairs.after.len()))?;
-    repairs.after.iter().try_for_each(|chain| links(chain, inspection))?;
-    Ok(repairs)
-}
-
-fn is_esp(path: &VolumePath, inspection: &Inspection) -> bool {
-    let table = inspection.disk(path.disk()).and_then(|d| d.table.as_ref());
-    let partition = table.and_then(|t| t.partitions.iter().find(|p| Some(p.number) == path.number()));
-    partition.is_some_and(|p| p.type_id == GPT_ESP || p.type_id == "ef")
-}
-
 /// A coverage: inside its volume.
 pub(super) fn coverage(coverage: Coverage, volume: &Volume) -> Result<Coverage, ParserError> {
     let len = volume.extent.len();
@@ -377,124 +290,6 @@ pub(super) fn load_options(options: Vec<ReadOption>, asked: usize) -> Result<Vec
     Ok(options)
 }
 
-/// What is lost: bounded, and no more of it than there is.
-pub(super) fn losses(files: LostFiles, lost: &ExtentSet) -> Result<LostFiles, ParserError> {
-    check(files.paths.len() <= MOST_PATHS, || format!("{} paths", files.paths.len()))?;
-    check(files.paths.len() as u64 <= files.count, || format!("{} paths of {}", files.paths.len(), files.count))?;
-    check(files.paths.iter().all(|p| p.path.0.len() <= LONGEST_PATH), || "a path without end".to_owned())?;
-    check(files.unclaimed <= lost.total(), || format!("{} of {} unclaimed", files.unclaimed, lost.total()))?;
-    let unseen = files.unseen.as_ref().map_or(0, |why| why.as_str().len());
-    check(unseen <= MOST_TEXT, || "a reason without end".to_owned())?;
-    Ok(files)
-}
-
-/// What was asked of the files of a volume of `size` bytes: names that are names, pieces that lie on it and follow each other.
-pub(super) fn files(told: OfFiles, ask: &AboutFiles, size: ByteLen) -> Result<OfFiles, ParserError> {
-    match (&told, ask) {
-        (OfFiles::Found(found), AboutFiles::Find(_)) => found.iter().try_for_each(|n| named(n, n.name.0.is_empty()))?,
-        (OfFiles::Listed(list), AboutFiles::List(..)) => {
-            check(list.len() <= MOST_LISTED, || format!("{} names", list.len()))?;
-            list.iter().try_for_each(|n| named(n, false))?;
-        }
-        (OfFiles::Lies(Layout::Within(bytes)), AboutFiles::Layout(..)) => {
-            check(bytes.0.len() <= MOST_TEXT, || format!("{} bytes within an inode", bytes.0.len()))?;
-        }
-        (OfFiles::Lies(Layout::Pieces { pieces, end }), AboutFiles::Layout(_, from)) => {
-            check(pieces.len() <= MOST_PIECES, || format!("{} pieces", pieces.len()))?;
-            let mut at = *from;
-            for (start, piece) in pieces {
-                let inside = Extent::whole(size).contains(*piece) && *start >= at;
-                let next = start.checked_add(piece.len()).filter(|next| inside && next <= end);
-                at = next.ok_or_else(|| ParserError::new("the parser's answer was refused: a piece out of place"))?;
-            }
-        }
-        (OfFiles::Lies(Layout::Unpacked { from, bytes, end }), AboutFiles::Layout(_, asked)) => {
-            let len = end.0.saturating_sub(from.0);
-            let fits = bytes.0.len() <= MOST_UNPACKED && bytes.0.len() as u64 <= len && len > 0;
-            check(fits && from == asked, || format!("{} bytes from {} to {}", bytes.0.len(), from.0, end.0))?;
-        }
-        (OfFiles::Begins(head), AboutFiles::Head(_)) => head.iter().try_for_each(begins)?,
-        _ => return refuse("it is about something else"),
-    }
-    Ok(told)
-}
-
-/// How a file begins: no more of it than is shown, in no more lines and characters than that can be.
-fn begins(head: &FileHead) -> Result<(), ParserError> {
-    let most = browse::MOST_TEXT.min(head.size);
-    check(head.read <= most, || format!("{} of a file of {}", head.read, head.size))?;
-    let lines = head.lines.as_deref().unwrap_or_default();
-    let len = lines.iter().map(|line| line.as_str().len()).fold(0, usize::saturating_add) as u64;
-    check(lines.len() as u64 <= head.read.0 && len <= MOST_WIDENED as u64 * head.read.0, || {
-        format!("{} lines, {len} bytes long, of {}", lines.len(), head.read)
-    })
-}
-
-/// What differs: lists and texts that are bounded, paths that are paths.
-pub(super) fn differences(found: FsDifferences, asked: &Asked) -> Result<FsDifferences, ParserError> {
-    check(found.notable.len() <= MOST_NOTABLE && found.largest.len() <= MOST_LARGEST, || {
-        format!("{} and {} files", found.notable.len(), found.largest.len())
-    })?;
-    check(found.groups.len() <= MOST_GROUPS, || format!("{} groups", found.groups.len()))?;
-    let path = |path: &[u8]| path.len() <= LONGEST_PATH && path.starts_with(b"/");
-    let groups = found.groups.iter().all(|g| path(&g.path.0));
-    check(groups, || "a group that has no path".to_owned())?;
-    for d in found.notable.iter().chain(&found.largest) {
-        let from = match &d.change {
-            FileChange::Renamed { from } => path(&from.0),
-            _ => true,
-        };
-        check(path(&d.path.0) && from, || "a file that has no path".to_owned())?;
-        text(d, asked.text)?;
-    }
-    let remarks = &found.unseen.first;
-    check(remarks.len() <= MOST_PATHS, || format!("{} remarks", remarks.len()))?;
-    let short = remarks.iter().all(|(path, why)| path.0.len() <= LONGEST_PATH && why.as_str().len() <= MOST_TEXT);
-    check(short, || "a remark without end".to_owned())?;
-    match &found.packages {
-        None => {}
-        Some(_) if asked.packages.is_none() => return refuse("packages that were not asked for"),
-        Some(Err(why)) => check(why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned())?,
-        Some(Ok(packages)) => {
-            check(packages.changes.len() <= MOST_PACKAGES, || format!("{} packages", packages.changes.len()))?;
-            for p in &packages.changes {
-                let texts = [Some(&p.name), p.before.as_ref(), p.after.as_ref()];
-                let len: usize = texts.into_iter().flatten().map(|t| t.as_str().len()).sum();
-                check(len <= MOST_TEXT, || "a package without end".to_owned())?;
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn text(d: &Difference, asked: bool) -> Result<(), ParserError> {
-    let Some(told) = &d.text else { return Ok(()) };
-    check(asked, || "text that was not asked for".to_owned())?;
-    match told {
-        TextChange::Untold(why) => check(why.as_str().len() <= MOST_TEXT, || "a reason without end".to_owned()),
-        TextChange::Lines { hunks, .. } => {
-            let mut lines = hunks.iter().flat_map(|h| &h.lines);
-            let count = hunks.len().max(lines.clone().count());
-            check(count <= MOST_LINES, || format!("{count} lines"))?;
-            check(lines.all(|(_, line)| line.as_str().len() <= MOST_TEXT), || "a line without end".to_owned())
-        }
-    }
-}
-
-/// Something with a name: one that can stand in a directory, or none for the root.
-fn named(named: &Named, root: bool) -> Result<(), ParserError> {
-    let name = &named.name.0;
-    let plain = !name.is_empty() && name.len() <= LONGEST_NAME && !name.iter().any(|b| matches!(b, b'/' | 0));
-    check(root || plain && name != b"." && name != b"..", || format!("a name like {}", named.name.display()))?;
-    let Some(a) = &named.attributes else { return Ok(()) };
-    let target = a.target.as_ref().map_or(0, |t| t.0.len());
-    check(target <= LONGEST_PATH && (a.kind == FileKind::Symlink) == a.target.is_some(), || {
-        "a link that leads nowhere".to_owned()
-    })?;
-    let values: usize = a.xattrs.iter().map(|(name, value)| name.0.len() + value.0.len()).sum();
-    check(values <= MOST_XATTRS, || format!("{values} bytes of attributes"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -542,60 +337,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_right_lies_where_it_may() {
-        use model::boot::Patch;
-        use model::id::Digest;
-        use model::inspection::{Disk, FatInfo, Hardware};
-        use model::units::SectorSize;
-        let fat = FatInfo {
-            width: 12,
-            volume_id: "12AB-34CD".into(),
-            label: "".into(),
-            cluster_size: 512,
-            clusters: 9,
-            dirty: false,
-        };
-        let path = VolumePath::partition(DiskNo(0), 1);
-        let extent = Extent::between(4096, 12288).unwrap();
-        let of_type = |type_id: &str| {
-            let mut table = reading(extent).table.unwrap();
-            table.partitions[0].type_id = type_id.into();
-            let hardware = Hardware {
-                model: "".into(),
-                serial: None,
-                wwn: None,
-                size: ByteLen(16384),
-                sector: SectorSize::B512,
-                transport: "".into(),
-                removable: false,
-                shown_as: None,
-            };
-            let volumes = vec![Volume::on_disk(path.clone(), extent, Content::Fat(fat.clone()))];
-            let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: Some(table), volumes };
-            Inspection { disks: vec![disk], ..Inspection::default() }
-        };
-        let allowed = |inspection: &Inspection, places: &[(VolumePath, u64, usize)]| {
-            let patch = |(volume, at, len): &(VolumePath, u64, usize)| Patch {
-                volume: volume.clone(),
-                at: ByteOffset(*at),
-                bytes: vec![1; *len],
-            };
-            let patches = places.iter().map(patch).collect();
-            boot_repairs(BootRepairs { patches, ..BootRepairs::default() }, inspection).is_ok()
-        };
-        let (esp, other, whole) = (of_type("ef"), of_type("83"), VolumePath::whole(DiskNo(0)));
-        let on = |at, len| (path.clone(), at, len);
-        assert!(allowed(&esp, &[on(512, 512), on(1024, 7168)]));
-        assert!(!allowed(&esp, &[on(0, 512)]), "its boot sector");
-        assert!(!allowed(&esp, &[on(7680, 513)]), "behind its end");
-        assert!(!allowed(&esp, &[on(512, 512), on(1023, 2)]), "twice the same");
-        assert!(!allowed(&esp, &[on(512, 0)]), "nothing");
-        assert!(!allowed(&other, &[on(512, 512)]), "nobody's");
-        assert!(allowed(&other, &[(whole.clone(), 0, 512)]), "the table");
-        assert!(!allowed(&other, &[(whole, 512, 512)]), "behind the table");
-    }
-
-    #[test]
     fn a_coverage_stays_in_its_volume() {
         let of = |end| Coverage {
             method: CaptureMethod::UsedBlocks,
@@ -639,34 +380,6 @@ mod tests {
             let table = FittedTable { guids: vec![(1, id.to_owned())], ..of(Vec::new()) };
             assert_eq!(fitted(table, &wanted).is_ok(), sound, "{id}");
         }
-    }
-
-    #[test]
-    fn differences_are_bounded_and_what_was_asked_for() {
-        use model::differences::{ComparedBy, Hunk, LineMark, PackageDifferences};
-        let difference = |path: &str, text: Option<TextChange>| Difference {
-            path: path.into(),
-            kind: FileKind::File,
-            change: FileChange::Created,
-            before: None,
-            after: None,
-            text,
-        };
-        let of = |list: Vec<Difference>| FsDifferences { notable: list, ..FsDifferences::none(ComparedBy::Records) };
-        let (asked, text) = (Asked::default(), Asked { text: true, ..Asked::default() });
-        let lines = |n: usize| {
-            let hunks = vec![Hunk { before: 1, after: 1, lines: vec![(LineMark::After, "x".into()); n] }];
-            Some(TextChange::Lines { hunks, more: false })
-        };
-        assert!(differences(of(vec![difference("/a", None)]), &asked).is_ok());
-        assert!(differences(of(vec![difference("a", None)]), &asked).is_err());
-        assert!(differences(of(vec![difference("/a", None); MOST_NOTABLE + 1]), &asked).is_err());
-        assert!(differences(of(vec![difference("/a", lines(1))]), &asked).is_err());
-        assert!(differences(of(vec![difference("/a", lines(MOST_LINES))]), &text).is_ok());
-        assert!(differences(of(vec![difference("/a", lines(MOST_LINES + 1))]), &text).is_err());
-        let packages = FsDifferences { packages: Some(Ok(PackageDifferences::default())), ..of(Vec::new()) };
-        assert!(differences(packages.clone(), &asked).is_err());
-        assert!(differences(packages, &Asked { packages: Some("/x".into()), ..asked }).is_ok());
     }
 
     #[test]
