@@ -121,7 +121,7 @@ pub fn installed(stack: Stack, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     }
     let tools = target::with_tools(say)?;
     say(&format!("{}: a Debian installs itself onto it", stack.name()));
-    let image = dir.join("partial.img");
+    let image = dir.join(format!("{}.partial", stack.name()));
     File::create(&image)?.set_len(SIZE)?;
     sfdisk(&image, PARTITIONS)?;
     bios_loader(&EARLY.replace("BOOT_UUID", BOOT_UUID), &dir, &image)?;
@@ -133,7 +133,7 @@ pub fn installed(stack: Stack, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
 
 fn install(stack: Stack, tools: &Path, image: &Path, dir: &Path) -> Result<()> {
     let name = format!("install-{}", stack.name());
-    let from = overlay(tools, &dir.join("tools.qcow2"))?;
+    let from = overlay(tools, &dir.join(format!("{}-tools.qcow2", stack.name())))?;
     let parts = Parts::new(&name, dir).disk(&from, Bus::Virtio, "TOOLS").disk(image, Bus::Virtio, "NEW");
     let mut guest = Guest::login(parts.start()?)?;
     let mut commands = stack.make();
