@@ -16,6 +16,7 @@ pub mod fs;
 mod inspect;
 pub mod io;
 pub mod load_option;
+mod numbers;
 pub mod swap;
 pub mod system;
 pub mod table;

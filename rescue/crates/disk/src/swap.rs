@@ -1,6 +1,7 @@
 //! Linux swap areas (kernel `include/linux/swap.h`, `union swap_header`; `kernel/power/swap.c` for hibernation).
 
 use crate::fs::FsError;
+use crate::numbers::uuid_text;
 use model::inspection::SwapInfo;
 use model::ports::ReadAt;
 use model::text::DisplayText;
@@ -66,7 +67,7 @@ pub fn identify(bytes: &dyn ReadAt) -> Result<Option<(SwapInfo, Option<String>)>
         let label = &head[FIELDS_AT + 28..FIELDS_AT + 44];
         let label = &label[..label.iter().position(|b| *b == 0).unwrap_or(label.len())];
         let info = SwapInfo {
-            uuid: (has_fields && uuid.iter().any(|b| *b != 0)).then(|| hyphenated(uuid)),
+            uuid: (has_fields && uuid.iter().any(|b| *b != 0)).then(|| uuid_text(uuid)),
             label: if has_fields { DisplayText::from_bytes(label) } else { DisplayText::default() },
             page_size: page,
             hibernated: matches!(kind, Kind::Image),
@@ -74,16 +75,4 @@ pub fn identify(bytes: &dyn ReadAt) -> Result<Option<(SwapInfo, Option<String>)>
         return Ok(Some((info, wrong)));
     }
     Ok(None)
-}
-
-/// A UUID whose bytes stand in the order they are written.
-fn hyphenated(uuid: &[u8]) -> String {
-    let mut out = String::with_capacity(36);
-    for (i, byte) in uuid.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            out.push('-');
-        }
-        out.push_str(&format!("{byte:02x}"));
-    }
-    out
 }

@@ -1,5 +1,8 @@
 //! What lies in bytes that are lost, as it is found.
 
+pub(super) mod census;
+
+use super::FsError;
 use model::files::{LostFiles, LostPath, MOST_PATHS};
 use model::inspection::FileKind;
 use model::text::{DisplayText, RawName};
@@ -68,6 +71,15 @@ impl<'a> Losses<'a> {
     /// Not everything could be seen. The first reason is told.
     pub(super) fn unseen(&mut self, why: &str) {
         self.found.unseen.get_or_insert_with(|| DisplayText::new(why));
+    }
+
+    /// A map that cannot be followed: true where it cannot be read, and so is lost; else nobody knows.
+    pub(super) fn broken(&mut self, e: &FsError) -> bool {
+        if let FsError::Io(_) = e {
+            return true;
+        }
+        self.unseen(&e.to_string());
+        false
     }
 
     pub(super) fn finish(self) -> LostFiles {

@@ -4,8 +4,11 @@ pub mod btrfs;
 mod differences;
 pub mod ext4;
 pub mod fat;
+mod listing;
+mod loaders;
 mod losses;
 mod names;
+mod way;
 pub mod xfs;
 
 pub use differences::Two;

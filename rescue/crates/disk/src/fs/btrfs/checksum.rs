@@ -1,7 +1,7 @@
 //! The checksums that stand in front of a superblock and of every tree block (`enum btrfs_csum_type`): 32 bytes are kept for them,
 //! and they are taken over everything behind.
 
-use super::raw::le64;
+use crate::numbers::le64;
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 use model::id::Digest;

@@ -3,9 +3,10 @@
 //! One device: a chunk lies there once, or twice (DUP). Profiles that spread over devices are known with one stripe, as the kernel
 //! makes them on a file system that lost its other devices in order.
 
-use super::raw::{Key, id, kind, le16, le64};
+use super::raw::{Key, id, kind};
 use super::superblock::Superblock;
 use crate::fs::FsError;
+use crate::numbers::{le16, le64};
 use model::units::{ByteOffset, Extent};
 use std::collections::BTreeMap;
 

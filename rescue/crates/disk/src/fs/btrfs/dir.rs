@@ -1,6 +1,8 @@
 //! Directories (kernel `struct btrfs_dir_item`): entries by their place, which is the order they were made in.
 
-use super::raw::{Key, byte, le16};
+use super::raw::Key;
+use crate::fs::listing::kind_said;
+use crate::numbers::{byte, le16};
 use model::inspection::FileKind;
 
 /// Bytes of an entry before its name.
@@ -38,16 +40,6 @@ fn each(item: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], Key, u8)> {
         rest = behind;
         Some((name, data, Key::parse(head, 0), byte(head, 29)))
     })
-}
-
-/// What an entry says that something is (`BTRFS_FT_REG_FILE` and on).
-fn kind_said(kind: u8) -> FileKind {
-    match kind {
-        0 | 1 => FileKind::File,
-        2 => FileKind::Directory,
-        7 => FileKind::Symlink,
-        _ => FileKind::Special,
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Extents of files (kernel `struct btrfs_file_extent_item`).
 
 use super::packed::{MOST, Method};
-use super::raw::{byte, le16, le64};
 use crate::fs::FsError;
+use crate::numbers::{byte, le16, le64};
 
 /// Bytes of one before what lies within it, and of one that lies elsewhere.
 const HEAD: usize = 21;

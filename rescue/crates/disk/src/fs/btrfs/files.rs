@@ -4,11 +4,12 @@ use super::dir::{self, Entry};
 use super::extent::{Run, What};
 use super::inode::Inode;
 use super::packed::Method;
-use super::raw::{Key, crc32c, id, kind, le64};
+use super::raw::{Key, id, kind};
 use super::reader::Reader;
 use super::subvolume::{Subvolume, Subvolumes};
 use super::tree;
 use crate::fs::FsError;
+use crate::numbers::{crc32c, le64};
 use model::files::FileId;
 use model::inspection::FileKind;
 use model::text::RawName;
@@ -65,7 +66,7 @@ pub(super) struct Files {
 
 impl Files {
     /// The root of all: that of the top-level subvolume.
-    pub(super) fn root(&self) -> Result<At, FsError> {
+    pub(super) fn top(&self) -> Result<At, FsError> {
         Ok(At { subvolume: id::FS_TREE, inode: self.subvolumes.of(id::FS_TREE)?.dir })
     }
 
@@ -174,7 +175,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FsError`] where it cannot be read.
-    pub(super) fn look_up(&self, dir: At, name: &[u8]) -> Result<Option<At>, FsError> {
+    pub(super) fn entry(&self, dir: At, name: &[u8]) -> Result<Option<At>, FsError> {
         if dir.is_nothing() {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! Inodes (kernel `struct btrfs_inode_item`).
 
-use super::raw::{le32, le64};
 use crate::fs::FsError;
+use crate::numbers::{le32, le64};
 use model::inspection::FileKind;
 
 /// Bytes of one.

@@ -4,11 +4,12 @@
 //! mounts; here that is done in memory, as each thing is looked up.
 
 use super::dir::Entry;
-use super::raw::{Key, id, kind, le64};
+use super::raw::{Key, id, kind};
 use super::reader::Reader;
 use super::subvolume::root_of;
 use super::tree;
 use crate::fs::FsError;
+use crate::numbers::le64;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -95,7 +96,7 @@ pub(super) fn links(key: Key, item: &[u8]) -> Vec<Link> {
     let mut rest = item;
     while rest.len() >= head {
         let (parent, index) = if own { (le64(rest, 0), le64(rest, 8)) } else { (key.offset, le64(rest, 0)) };
-        let len = usize::from(super::raw::le16(rest, head - 2));
+        let len = usize::from(crate::numbers::le16(rest, head - 2));
         let Some(name) = rest.get(head..head + len) else { break };
         found.push(Link { parent, index, name: name.to_vec() });
         rest = &rest[head + len..];

@@ -36,7 +36,7 @@ use self::files::{At, Files};
 use self::reader::Reader;
 use self::subvolume::Subvolumes;
 use self::superblock::Superblock;
-use super::{FileSystem, FsError, Subvolume};
+use super::{FileSystem, FsError, Subvolume, way};
 use crate::coverage::raw as raw_coverage;
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
@@ -115,15 +115,15 @@ impl Btrfs {
 
 impl FileSystem for Btrfs {
     fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError> {
-        Ok(path::find(&self.files, path, false)?.map(|f| named::listed(&f.name, f.inode.as_ref())))
+        Ok(way::find(&*self.files, path, false)?.map(|f| named::listed(f.name(), f.file.inode.as_ref())))
     }
 
     /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
     fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
         let mut out = Vec::new();
-        let dir = path::find(&self.files, path, true)?.filter(|f| f.kind() == FileKind::Directory && most > 0);
+        let dir = way::find(&*self.files, path, true)?.filter(|f| f.file.kind() == FileKind::Directory && most > 0);
         let Some(dir) = dir else { return Ok(out) };
-        self.files.entries(dir.at, &mut |entry, at| {
+        self.files.entries(dir.file.at, &mut |entry, at| {
             out.push(match self.files.inode(at) {
                 Ok(inode) => named::listed(&entry.name, inode.as_ref()),
                 Err(_) => ListedFile { kind: entry.kind, ..named::listed(&entry.name, None) },
@@ -134,21 +134,22 @@ impl FileSystem for Btrfs {
     }
 
     fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
-        Ok(path::find(&self.files, path, true)?.and_then(|found| {
-            let inode = found.inode.filter(|inode| inode.kind == FileKind::File)?;
-            Some(Box::new(File::open(self.files.clone(), found.at, inode.size)) as Box<dyn ReadAt>)
+        Ok(way::find(&*self.files, path, true)?.and_then(|found| {
+            let inode = found.file.inode.filter(|inode| inode.kind == FileKind::File)?;
+            Some(Box::new(File::open(self.files.clone(), found.file.at, inode.size)) as Box<dyn ReadAt>)
         }))
     }
 
     fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
-        let found = path::find(&self.files, path, false)?;
-        let link = found.and_then(|f| f.inode.filter(|i| i.kind == FileKind::Symlink).map(|inode| (f.at, inode)));
+        let found = way::find(&*self.files, path, false)?;
+        let link =
+            found.and_then(|f| f.file.inode.filter(|i| i.kind == FileKind::Symlink).map(|inode| (f.file.at, inode)));
         link.map(|(at, inode)| path::target(&self.files, at, &inode)).transpose()
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<Named>, FsError> {
-        let found = path::find(&self.files, path, false)?;
-        found.map(|f| named::named(&self.files, &f.name, f.at)).transpose()
+        let found = way::find(&*self.files, path, false)?;
+        found.map(|f| named::named(&self.files, f.name(), f.file.at)).transpose()
     }
 
     fn list(&self, dir: FileId, skip: usize, most: usize) -> Result<Vec<Named>, FsError> {

@@ -1,8 +1,8 @@
 //! Compressed extents (kernel `fs/btrfs/compression.c`, `zlib.c`, `lzo.c`, `zstd.c`): each stands for at most 128 KiB.
 
 use super::lzo;
-use super::raw::le32;
 use crate::fs::FsError;
+use crate::numbers::le32;
 use std::io::Read;
 
 /// `BTRFS_MAX_UNCOMPRESSED` and `BTRFS_MAX_COMPRESSED`.

@@ -3,96 +3,66 @@
 use super::extent::What;
 use super::files::{At, Files};
 use super::inode::Inode;
+use super::raw::id;
 use crate::fs::FsError;
+use crate::fs::way::Directories;
 use model::inspection::FileKind;
 
-/// As in the kernel (`MAXSYMLINKS`).
-const MOST_LINKS: u32 = 40;
-/// Names looked up on one path, those in links included.
-const MOST_STEPS: u32 = 4096;
 /// `PATH_MAX`.
 const MOST_TARGET: u64 = 4096;
 
-/// Where a path leads.
-pub(super) struct Found {
+/// A file, and its place.
+pub(super) struct Placed {
     pub(super) at: At,
-    /// Its last name; empty for the root.
-    pub(super) name: Vec<u8>,
     /// The inode; `None` for a directory that is nowhere on the disk.
     pub(super) inode: Option<Inode>,
 }
 
-impl Found {
+impl Placed {
     /// What it is.
     pub(super) fn kind(&self) -> FileKind {
         self.inode.as_ref().map_or(FileKind::Directory, |inode| inode.kind)
     }
 }
 
-/// Follows a path from the root of the top-level subvolume; a symbolic link at its end too where `last` says so. `None` where it leads
-/// nowhere: a name that is not there, something in the way that is no directory, too many links.
-///
-/// The target of a link that is absolute begins at the subvolume that the link lies in: where that is mounted as the root of a system,
-/// that is what it means there.
-///
-/// # Errors
-/// [`FsError`] where the way there cannot be read.
-pub(super) fn find(files: &Files, path: &[u8], last: bool) -> Result<Option<Found>, FsError> {
-    // The names still to look up, the next one last.
-    let mut ahead: Vec<Vec<u8>> = split(path).rev().collect();
-    let top = files.root()?;
-    // What was passed.
-    let mut way: Vec<Found> = Vec::new();
-    let (mut links, mut steps) = (0, 0);
-    while let Some(name) = ahead.pop() {
-        steps += 1;
-        if steps > MOST_STEPS {
-            return Ok(None);
-        }
-        if name == b".." {
-            way.pop();
-            continue;
-        }
-        let here = way.last().map_or(top, |found| found.at);
-        if way.last().is_some_and(|found| found.kind() != FileKind::Directory) {
-            return Ok(None);
-        }
-        let Some(at) = files.look_up(here, &name)? else { return Ok(None) };
-        let found = Found { at, name, inode: files.inode(at)? };
-        if found.kind() != FileKind::Symlink || (!last && ahead.is_empty()) {
-            way.push(found);
-            continue;
-        }
-        links += 1;
-        if links > MOST_LINKS {
-            return Ok(None);
-        }
-        let target = found.inode.as_ref().map(|inode| target(files, at, inode)).transpose()?.unwrap_or_default();
-        if target.starts_with(b"/") {
-            // Its subvolume begins where the way last came from another one.
-            while way.last().is_some_and(|passed| passed.at.subvolume == at.subvolume && !is_top(files, passed.at)) {
-                way.pop();
-            }
-            if at.subvolume == top.subvolume {
-                way.clear();
-            }
-        }
-        ahead.extend(split(&target).rev());
+/// Paths begin at the top-level subvolume.
+impl Directories for Files {
+    type File = Placed;
+
+    fn root(&self) -> Result<Placed, FsError> {
+        let at = self.top()?;
+        Ok(Placed { at, inode: self.inode(at)? })
     }
-    match way.pop() {
-        Some(found) => Ok(Some(found)),
-        None => Ok(Some(Found { at: top, name: Vec::new(), inode: files.inode(top)? })),
+
+    fn kind(file: &Placed) -> FileKind {
+        file.kind()
+    }
+
+    fn look_up(&self, dir: &Placed, name: &[u8]) -> Result<Option<Placed>, FsError> {
+        let at = self.entry(dir.at, name)?;
+        at.map(|at| Ok(Placed { at, inode: self.inode(at)? })).transpose()
+    }
+
+    fn target(&self, link: &Placed) -> Result<Vec<u8>, FsError> {
+        link.inode.as_ref().map(|inode| target(self, link.at, inode)).transpose().map(Option::unwrap_or_default)
+    }
+
+    /// An absolute target begins at the subvolume that the link lies in: where that is mounted as the root of a system, that is what it
+    /// means there. It begins where the way last came from another one.
+    fn begin_anew(&self, way: &mut Vec<(Vec<u8>, Placed)>, link: &Placed) {
+        let within = |passed: &Placed| passed.at.subvolume == link.at.subvolume && !is_top(self, passed.at);
+        while way.last().is_some_and(|(_, passed)| within(passed)) {
+            way.pop();
+        }
+        if link.at.subvolume == id::FS_TREE {
+            way.clear();
+        }
     }
 }
 
 /// True for the root directory of a subvolume.
 fn is_top(files: &Files, at: At) -> bool {
     files.subvolumes.of(at.subvolume).is_ok_and(|subvolume| subvolume.dir == at.inode)
-}
-
-/// The names of a path, without the empty ones and `.`.
-fn split(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
-    path.split(|c| *c == b'/').filter(|name| !matches!(name, [] | [b'.'])).map(<[u8]>::to_vec)
 }
 
 /// The target of a symbolic link.

@@ -1,49 +1,7 @@
-//! Numbers and keys out of bytes (kernel `include/uapi/linux/btrfs_tree.h`): everything is little-endian.
-//!
-//! Reading past the end of a slice gives zero: the parsers check lengths where they matter, and none of them can panic.
+//! Keys (kernel `include/uapi/linux/btrfs_tree.h`): everything is little-endian.
 
+use crate::numbers::{byte, le64};
 use std::fmt;
-
-/// Little-endian `u16` at `at`.
-pub(super) fn le16(b: &[u8], at: usize) -> u16 {
-    array(b, at).map_or(0, u16::from_le_bytes)
-}
-
-/// Little-endian `u32` at `at`.
-pub(super) fn le32(b: &[u8], at: usize) -> u32 {
-    array(b, at).map_or(0, u32::from_le_bytes)
-}
-
-/// Little-endian `u64` at `at`.
-pub(super) fn le64(b: &[u8], at: usize) -> u64 {
-    array(b, at).map_or(0, u64::from_le_bytes)
-}
-
-/// The byte at `at`.
-pub(super) fn byte(b: &[u8], at: usize) -> u8 {
-    b.get(at).copied().unwrap_or(0)
-}
-
-/// A UUID at `at`.
-pub(super) fn uuid(b: &[u8], at: usize) -> [u8; 16] {
-    array(b, at).unwrap_or_default()
-}
-
-fn array<const N: usize>(b: &[u8], at: usize) -> Option<[u8; N]> {
-    b.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-/// A UUID as people write it.
-pub(super) fn uuid_text(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(36);
-    for (i, b) in bytes.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            out.push('-');
-        }
-        out.push_str(&format!("{b:02x}"));
-    }
-    out
-}
 
 /// `struct btrfs_disk_key`: what items are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,11 +75,6 @@ pub(super) mod id {
 /// True for the number of a tree of files (`is_fstree`).
 pub(super) fn is_subvolume(tree: u64) -> bool {
     tree == id::FS_TREE || (id::FIRST_FREE..=id::LAST_FREE).contains(&tree)
-}
-
-/// CRC-32C as the kernel's `crc32c()` has it: carried on from `seed`, inverted neither before nor after.
-pub(super) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
-    !crc32c::crc32c_append(!seed, bytes)
 }
 
 #[cfg(test)]

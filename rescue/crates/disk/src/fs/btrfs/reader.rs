@@ -2,10 +2,11 @@
 
 use super::checksum::SPACE;
 use super::chunk::Chunks;
-use super::raw::{Key, byte, id, is_subvolume, kind, le32, le64, uuid};
+use super::raw::{Key, id, is_subvolume, kind};
 use super::superblock::Superblock;
 use super::tree::{self, Root};
 use crate::fs::FsError;
+use crate::numbers::{byte, le32, le64, uuid};
 use model::ports::{ReadAt, ReadError};
 use model::units::ByteOffset;
 use std::collections::BTreeMap;

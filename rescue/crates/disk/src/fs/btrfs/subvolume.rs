@@ -2,10 +2,11 @@
 //! name in a directory of another one.
 
 use super::log::{self, Log};
-use super::raw::{Key, byte, id, is_subvolume, kind, le16, le32, le64};
+use super::raw::{Key, id, is_subvolume, kind};
 use super::reader::Reader;
 use super::tree::{self, Root};
 use crate::fs::FsError;
+use crate::numbers::{byte, le16, le32, le64};
 use model::id::Digest;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -2,9 +2,10 @@
 //! `btrfs_validate_super`).
 
 use super::checksum::Checksum;
-use super::raw::{byte, id, le16, le32, le64, uuid, uuid_text};
+use super::raw::id;
 use super::tree::Root;
 use crate::fs::FsError;
+use crate::numbers::{byte, le16, le32, le64, uuid, uuid_text};
 use model::inspection::BtrfsInfo;
 use model::ports::ReadAt;
 use model::text::DisplayText;

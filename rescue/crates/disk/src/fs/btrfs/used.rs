@@ -1,11 +1,12 @@
 //! Which bytes are in use: all extents of the extent tree, held against what the block groups say, and what the log needs.
 
-use super::raw::{Key, id, kind, le64};
+use super::raw::{Key, id, kind};
 use super::reader::Reader;
 use super::subvolume::{root_of, tree_of};
 use super::superblock::RESERVED;
 use super::tree::{self, Root, Walk};
 use crate::fs::FsError;
+use crate::numbers::le64;
 use model::units::{Extent, ExtentSet};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -209,7 +210,7 @@ fn log_blocks(reader: &Reader, found: &mut Gathered) -> Result<(), FsError> {
         log_tree(reader, root?, found, &mut |key, item| {
             // Where an extent lies, if it lies anywhere (`struct btrfs_file_extent_item`).
             let (at, len) = (le64(item, 21), le64(item, 29));
-            if key.kind == kind::EXTENT_DATA && super::raw::byte(item, 20) != 0 && at != 0 && len != 0 {
+            if key.kind == kind::EXTENT_DATA && crate::numbers::byte(item, 20) != 0 && at != 0 && len != 0 {
                 return reader.chunks.extents(at, len);
             }
             Ok(Vec::new())

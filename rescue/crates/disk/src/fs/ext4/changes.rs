@@ -339,6 +339,6 @@ impl Same<'_> {
 
 /// `S_IFREG`, with a name somewhere.
 fn is_regular(inode: &[u8]) -> bool {
-    let le16 = |at| super::raw::le16(inode, at);
+    let le16 = |at| crate::numbers::le16(inode, at);
     le16(0) & 0xf000 == 0x8000 && le16(0x1a) != 0
 }

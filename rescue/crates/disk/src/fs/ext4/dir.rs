@@ -5,10 +5,10 @@
 
 use super::inode::Inode;
 use super::map::look_up;
-use super::raw::{crc32c, le16, le32};
 use super::reader::Reader;
 use super::superblock::{incompat, ro_compat};
 use crate::fs::FsError;
+use crate::numbers::{crc32c, le16, le32};
 use std::ops::ControlFlow;
 
 /// The longest directory that is read: some ten million entries.

@@ -5,7 +5,7 @@ use super::inode::Inode;
 use super::map::look_up;
 use super::reader::Reader;
 use super::{tree, xattr};
-use crate::fs::FsError;
+use crate::fs::{FsError, listing};
 use model::files::{Attributes, FileId, Layout, Named};
 use model::inspection::FileKind;
 use model::text::RawName;
@@ -54,24 +54,13 @@ pub(super) fn list(reader: &Arc<Reader>, dir: &Inode, skip: usize, most: usize) 
     dir::each(reader, dir, &mut |entry| {
         at += 1;
         if at > skip {
-            entries.push((entry.name.to_vec(), entry.inode));
+            entries.push((entry.name.to_vec(), u64::from(entry.inode)));
         }
         if entries.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    // Names lie in the order of their hashes: inodes are read in the order in which they lie.
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by_key(|n| entries[*n].1);
-    let mut out: Vec<Named> = entries
-        .iter()
-        .map(|(name, inode)| Named { name: RawName(name.clone()), file: FileId(u64::from(*inode)), attributes: None })
-        .collect();
-    for n in order {
-        let (name, inode) = &entries[n];
-        if let Ok(found) = reader.inode(*inode).and_then(|inode| named(reader, name, &inode)) {
-            out[n] = found;
-        }
-    }
-    Ok(out)
+    Ok(listing::named(&entries, |name, number| {
+        inode(reader, FileId(number)).and_then(|inode| named(reader, name, &inode))
+    }))
 }
 
 /// Where the content of a file lies.

@@ -1,9 +1,10 @@
 //! Block groups: their descriptors, and the blocks of a group that hold the file system's own structure (kernel
 //! `fs/ext4/ext4.h`, `struct ext4_group_desc`; `fs/ext4/super.c`, `descriptor_loc`; `fs/ext4/balloc.c`).
 
-use super::raw::{crc16, crc32c, le16, le32, wide, without};
+use super::raw::{crc16, wide, without};
 use super::superblock::{Superblock, compat, incompat, ro_compat};
 use crate::fs::FsError;
+use crate::numbers::{crc32c, le16, le32};
 use std::ops::Range;
 
 const CHECKSUM_AT: usize = 0x1e;

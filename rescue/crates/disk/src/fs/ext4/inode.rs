@@ -1,9 +1,10 @@
 //! Inodes (kernel `fs/ext4/ext4.h`, `struct ext4_inode`; `fs/ext4/inode.c`), with what lies inside them.
 
-use super::raw::{crc32c, le16, le32, without};
+use super::raw::without;
 use super::superblock::{Superblock, incompat, ro_compat};
 use super::xattr;
 use crate::fs::FsError;
+use crate::numbers::{crc32c, le16, le32};
 use model::inspection::FileKind;
 use std::ops::Range;
 

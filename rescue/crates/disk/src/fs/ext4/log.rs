@@ -4,9 +4,10 @@
 use super::file::File;
 use super::inode::Inode;
 use super::map::look_up;
-use super::raw::{be16, be32, be64, crc32_be, crc32c, le16, le32, wide, without};
+use super::raw::{crc32_be, wide, without};
 use super::reader::Reader;
 use crate::fs::FsError;
+use crate::numbers::{be16, be32, be64, crc32c, le16, le32};
 use model::inspection::FileKind;
 use model::ports::ReadAt;
 use model::units::{ByteOffset, Extent, ExtentSet};

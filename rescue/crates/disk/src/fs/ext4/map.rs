@@ -5,10 +5,11 @@
 //! an honest one.
 
 use super::inode::Inode;
-use super::raw::{crc32c, le16, le32, wide};
+use super::raw::wide;
 use super::reader::Reader;
 use super::superblock::ro_compat;
 use crate::fs::FsError;
+use crate::numbers::{crc32c, le16, le32};
 
 /// `EXT4_MAX_EXTENT_DEPTH`.
 const MOST_DEPTH: u16 = 5;

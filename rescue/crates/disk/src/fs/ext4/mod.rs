@@ -38,7 +38,8 @@ use self::reader::Reader;
 pub use self::rules::Rule;
 use self::rules::Rules;
 use self::superblock::{JournalPlace, Superblock};
-use super::{FileSystem, FsError};
+use super::listing::damaged;
+use super::{FileSystem, FsError, way};
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
 use model::files::{FileId, Layout, LostFiles, Named};
@@ -175,30 +176,15 @@ fn listed(name: &[u8], inode: &Inode) -> ListedFile {
     ListedFile { name: RawName(name.to_vec()), kind: inode.kind, size: ByteLen(size), modified: inode.modified() }
 }
 
-/// What a directory says that something is; a file where it does not say (kernel `fs/ext4/ext4.h`, `EXT4_FT_REG_FILE` and on).
-fn kind_said(file_type: u8) -> FileKind {
-    match file_type {
-        0 | 1 => FileKind::File,
-        2 => FileKind::Directory,
-        7 => FileKind::Symlink,
-        _ => FileKind::Special,
-    }
-}
-
-/// What stands under a name whose inode is damaged, as far as the directory knows it.
-fn damaged(name: &[u8], file_type: u8) -> ListedFile {
-    ListedFile { name: RawName(name.to_vec()), kind: kind_said(file_type), size: ByteLen::ZERO, modified: None }
-}
-
 impl FileSystem for Ext4 {
     fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError> {
-        let found = tree::find(&self.now, path, false)?;
-        Ok(found.map(|f| listed(f.names.last().map_or(&[], |name| &name[..]), &f.inode)))
+        let found = way::find(&self.now, path, false)?;
+        Ok(found.map(|f| listed(f.name(), &f.file)))
     }
 
     /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
     fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
-        let Some(dir) = tree::find(&self.now, path, true)?.filter(|f| f.inode.kind == FileKind::Directory) else {
+        let Some(dir) = way::find(&self.now, path, true)?.filter(|f| f.file.kind == FileKind::Directory) else {
             return Ok(Vec::new());
         };
         let mut own: Vec<(Vec<u8>, Option<Inode>)> = Vec::new();
@@ -206,7 +192,7 @@ impl FileSystem for Ext4 {
         if most == 0 {
             return Ok(files);
         }
-        dir::each(&self.now, &dir.inode, &mut |Entry { name, inode, file_type }| {
+        dir::each(&self.now, &dir.file, &mut |Entry { name, inode, file_type }| {
             let inode = self.now.inode(inode).ok();
             files.push(inode.as_ref().map_or_else(|| damaged(name, file_type), |inode| listed(name, inode)));
             own.push((name.to_vec(), inode));
@@ -217,7 +203,7 @@ impl FileSystem for Ext4 {
 
     /// Inodes lie far apart: of a directory of thousands, only those that are wanted are read.
     fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
-        let Some(dir) = tree::find(&self.now, path, true)?.filter(|f| f.inode.kind == FileKind::Directory) else {
+        let Some(dir) = way::find(&self.now, path, true)?.filter(|f| f.file.kind == FileKind::Directory) else {
             return Ok(Vec::new());
         };
         let mut files = Vec::new();
@@ -225,7 +211,7 @@ impl FileSystem for Ext4 {
         if left == 0 {
             return Ok(files);
         }
-        dir::each(&self.now, &dir.inode, &mut |Entry { name, inode, file_type }| {
+        dir::each(&self.now, &dir.file, &mut |Entry { name, inode, file_type }| {
             if wanted(name) {
                 let inode = self.now.inode(inode);
                 files.push(inode.map_or_else(|_| damaged(name, file_type), |inode| listed(name, &inode)));
@@ -237,24 +223,24 @@ impl FileSystem for Ext4 {
     }
 
     fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
-        match tree::find(&self.now, path, true)? {
-            Some(found) if found.inode.kind == FileKind::File => {
-                Ok(Some(Box::new(File::open(self.now.clone(), found.inode)?)))
+        match way::find(&self.now, path, true)? {
+            Some(found) if found.file.kind == FileKind::File => {
+                Ok(Some(Box::new(File::open(self.now.clone(), found.file)?)))
             }
             _ => Ok(None),
         }
     }
 
     fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
-        match tree::find(&self.now, path, false)? {
-            Some(found) if found.inode.kind == FileKind::Symlink => tree::target(&self.now, &found.inode).map(Some),
+        match way::find(&self.now, path, false)? {
+            Some(found) if found.file.kind == FileKind::Symlink => tree::target(&self.now, &found.file).map(Some),
             _ => Ok(None),
         }
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<Named>, FsError> {
-        let found = tree::find(&self.now, path, false)?;
-        found.map(|f| files::named(&self.now, f.names.last().map_or(&[], |name| &name[..]), &f.inode)).transpose()
+        let found = way::find(&self.now, path, false)?;
+        found.map(|f| files::named(&self.now, f.name(), &f.file)).transpose()
     }
 
     fn list(&self, dir: FileId, skip: usize, most: usize) -> Result<Vec<Named>, FsError> {
@@ -381,9 +367,9 @@ mod tests {
             let fs = Ext4::load(Arc::new(fs::read(&image).unwrap())).unwrap();
             assert_eq!(fs.replayed() > 0, dirty && !layout.contains(&"ext2"), "{layout:?}");
             for path in ["/", "/many", "/many/deep"] {
-                let dir = tree::find(&fs.now, path.as_bytes(), true).unwrap().unwrap();
+                let dir = way::find(&fs.now, path.as_bytes(), true).unwrap().unwrap();
                 let mut own = Vec::new();
-                dir::each(&fs.now, &dir.inode, &mut |entry| {
+                dir::each(&fs.now, &dir.file, &mut |entry| {
                     own.push((entry.name.to_vec(), fs.now.inode(entry.inode).ok()));
                     ControlFlow::Continue(())
                 })

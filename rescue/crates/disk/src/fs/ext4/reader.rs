@@ -3,9 +3,9 @@
 
 use super::group::Group;
 use super::inode::Inode;
-use super::raw::le16;
 use super::superblock::Superblock;
 use crate::fs::FsError;
+use crate::numbers::le16;
 use model::ports::ReadAt;
 use model::units::ByteOffset;
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
 //! The superblock (kernel `fs/ext4/ext4.h`, `struct ext4_super_block`; the checks are those of `ext4_fill_super` in
 //! `fs/ext4/super.c`).
 
-use super::raw::{crc32c, le16, le32, le64, wide};
+use super::raw::wide;
 use crate::fs::FsError;
+use crate::numbers::{crc32c, le16, le32, le64, uuid_text};
 use model::inspection::{ExtInfo, FsKind};
 use model::ports::ReadAt;
 use model::text::DisplayText;
@@ -433,16 +434,4 @@ fn checksum(bytes: &[u8]) -> u32 {
 /// Bytes up to the first NUL, as text.
 fn text(bytes: &[u8]) -> DisplayText {
     DisplayText::from_bytes(bytes.split(|b| *b == 0).next().unwrap_or_default())
-}
-
-/// A UUID as people write it.
-fn uuid_text(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(36);
-    for (i, b) in bytes.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            out.push('-');
-        }
-        out.push_str(&format!("{b:02x}"));
-    }
-    out
 }

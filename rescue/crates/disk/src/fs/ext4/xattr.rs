@@ -3,10 +3,11 @@
 
 use super::file::File;
 use super::inode::Inode;
-use super::raw::{crc32c, le16, le32, without};
+use super::raw::without;
 use super::reader::Reader;
 use super::superblock::ro_compat;
 use crate::fs::FsError;
+use crate::numbers::{crc32c, le16, le32};
 use model::ports::ReadAt;
 use model::text::RawName;
 use model::units::{ByteLen, ByteOffset};

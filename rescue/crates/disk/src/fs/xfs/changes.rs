@@ -15,8 +15,7 @@ use super::file::File;
 use super::log::{BASIC, End, Log};
 use super::map::look_up;
 use super::reader::Reader;
-use super::tree;
-use crate::fs::FsError;
+use crate::fs::{FsError, loaders, way};
 use model::coverage::{Changes, Comparison};
 use model::id::Digest;
 use model::inspection::FileKind;
@@ -33,13 +32,7 @@ const BEFORE: u64 = 1024;
 const MOST_GROUPS: u32 = 1 << 14;
 /// What boot loaders may write into at the start of a volume, besides the superblock.
 const START: u64 = 64 << 10;
-/// Where files that boot loaders write in place are looked for: in `/boot` of a root, or a file system that is mounted there.
-const DIRECTORIES: [&str; 2] = ["boot/", ""];
-/// GRUB's environment block, which `save_env` writes below the file system (`grub-core/commands/loadenv.c`); `ldlinux.sys`, in which
-/// EXTLINUX keeps what is to be started once; LILO's map.
-const LOADERS: [&str; 7] =
-    ["grub/grubenv", "grub2/grubenv", "extlinux/ldlinux.sys", "syslinux/ldlinux.sys", "ldlinux.sys", "map", ".map"];
-/// Look-ups for each of these files.
+/// Look-ups for each file that a boot loader writes in place.
 const MOST_RUNS: u32 = 1 << 16;
 
 /// Names the state of a file system that was unmounted: another one as soon as anybody mounted it. `None` where it was not, or was
@@ -100,9 +93,9 @@ pub(super) fn changes(now: &Xfs, before: Arc<dyn ReadAt>) -> Changes {
 fn restless(reader: &Arc<Reader>) -> Result<ExtentSet, FsError> {
     let size = u64::from(reader.sb.block_size);
     let mut found: Vec<Extent> = Extent::between(0, START).into_iter().collect();
-    for path in DIRECTORIES.iter().flat_map(|dir| LOADERS.iter().map(move |name| format!("{dir}{name}"))) {
+    for path in loaders::paths() {
         // A link leads to what is written: to another file system on some, and then to nothing here.
-        let file = tree::find(reader, path.as_bytes(), true)?.map(|f| f.inode);
+        let file = way::find(&**reader, path.as_bytes(), true)?.map(|f| f.file);
         let Some(inode) = file.filter(|inode| inode.kind == FileKind::File) else { continue };
         File::open(reader.clone(), inode.clone())?;
         let (mut block, end) = (0, inode.size.div_ceil(size));

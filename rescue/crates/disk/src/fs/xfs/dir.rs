@@ -5,9 +5,9 @@
 
 use super::inode::{Fork, Inode};
 use super::map::look_up;
-use super::raw::{be16, be32, be64, byte};
 use super::reader::{Mark, Reader};
 use crate::fs::FsError;
+use crate::numbers::{be16, be32, be64, byte};
 use model::inspection::FileKind;
 use model::units::ByteOffset;
 use std::ops::ControlFlow;

@@ -6,7 +6,7 @@ use super::inode::Inode;
 use super::map::look_up;
 use super::reader::Reader;
 use super::{tree, xattr};
-use crate::fs::FsError;
+use crate::fs::{FsError, listing};
 use model::files::{Attributes, FileId, Layout, Named};
 use model::inspection::FileKind;
 use model::text::RawName;
@@ -50,19 +50,7 @@ pub(super) fn list(reader: &Reader, dir: &Inode, skip: usize, most: usize) -> Re
         }
         if entries.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    // Inodes are read in the order in which they lie.
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by_key(|n| entries[*n].1);
-    let bare =
-        |(name, inode): &(Vec<u8>, u64)| Named { name: RawName(name.clone()), file: FileId(*inode), attributes: None };
-    let mut out: Vec<Named> = entries.iter().map(bare).collect();
-    for n in order {
-        let (name, inode) = &entries[n];
-        if let Ok(found) = reader.inode(*inode).and_then(|inode| named(reader, name, &inode)) {
-            out[n] = found;
-        }
-    }
-    Ok(out)
+    Ok(listing::named(&entries, |name, number| reader.inode(number).and_then(|inode| named(reader, name, &inode))))
 }
 
 /// Where the content of a file lies.

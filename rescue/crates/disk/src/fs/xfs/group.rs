@@ -1,9 +1,9 @@
 //! Allocation groups: their headers and the trees that begin there (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_agf`,
 //! `struct xfs_agi`; `xfs_btree.c`, short pointers).
 
-use super::raw::{be16, be32};
 use super::reader::{Mark, Reader};
 use crate::fs::FsError;
+use crate::numbers::{be16, be32};
 
 /// `XFS_AGF_MAGIC`, `XFS_AGI_MAGIC`.
 const FREE_MAGIC: u32 = 0x5841_4746;
@@ -156,7 +156,7 @@ pub(super) struct Chunk {
 impl Chunk {
     pub(super) fn parse(reader: &Reader, b: &[u8]) -> Self {
         let holes = if reader.sb.sparse { be16(b, 4) } else { 0 };
-        Self { first: be32(b, 0), free: super::raw::be64(b, 8), holes }
+        Self { first: be32(b, 0), free: crate::numbers::be64(b, 8), holes }
     }
 
     /// True where inode `nth` of the chunk is in use.

@@ -1,8 +1,9 @@
 //! Inodes (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dinode`; `xfs_inode_buf.c`), with what lies inside them.
 
-use super::raw::{be16, be32, be64, byte, from};
+use super::raw::from;
 use super::superblock::Superblock;
 use crate::fs::FsError;
+use crate::numbers::{be16, be32, be64, byte};
 use model::inspection::FileKind;
 
 /// `XFS_DINODE_MAGIC`.

@@ -3,9 +3,10 @@
 //!
 //! Every basic block begins with the number of the round (cycle) in which it was written, so the end is where the numbers fall.
 
-use super::raw::{be16, be32, be64, byte, from};
+use super::raw::from;
 use super::reader::Reader;
 use crate::fs::FsError;
+use crate::numbers::{be16, be32, be64, byte};
 use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::Arc;
@@ -248,7 +249,7 @@ impl Log {
         let len = usize::try_from(header.len).unwrap_or(0);
         let mut body = body.get(..len).unwrap_or_default().to_vec();
         // Records of early kernels have none.
-        if super::raw::le32(head, CHECKSUM) == 0 || !HEADERS.iter().any(|size| checksum_holds(*size, head, &body)) {
+        if crate::numbers::le32(head, CHECKSUM) == 0 || !HEADERS.iter().any(|size| checksum_holds(*size, head, &body)) {
             return Ok(None);
         }
         // The first word of each basic block stands in the headers, 64 in each.
@@ -358,7 +359,7 @@ fn checksum_holds(header: usize, head: &[u8], body: &[u8]) -> bool {
     for nth in (1..more).filter(|_| long) {
         sum = add(sum, from(head, nth * BASIC).get(..EXT_HEADER).unwrap_or_default());
     }
-    add(sum, body) == super::raw::le32(head, CHECKSUM)
+    add(sum, body) == crate::numbers::le32(head, CHECKSUM)
 }
 
 /// An operation of a record.

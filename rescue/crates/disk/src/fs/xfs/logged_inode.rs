@@ -2,9 +2,9 @@
 //! fields in the order of the machine's numbers, their data and attributes as they lie on the volume.
 
 use super::inode::FORKS_V3;
-use super::raw::{be16, byte, le32, le64};
 use super::transaction::Item;
 use crate::fs::FsError;
+use crate::numbers::{be16, byte, le32, le64};
 
 /// Bytes of the header of a block of a map, which its root has in memory too.
 const ROOT_HEADER: usize = 72;

@@ -1,7 +1,6 @@
 //! Which files lie in bytes that are lost.
 //!
-//! Two passes. The first goes through all inodes in use: whose data, map or attributes lie there, and which inodes are lost
-//! themselves. The second reads all directories for their names, and is left out where nothing was found that has one.
+//! All inodes in use are gone through: whose data, map or attributes lie there, and which inodes are lost themselves.
 
 use super::Xfs;
 use super::dir::{self, Entry};
@@ -9,76 +8,71 @@ use super::group::{Chunk, free_space, inodes};
 use super::inode::{Fork, Inode};
 use super::map::{look_up, nodes};
 use super::reader::Reader;
-use super::{kind_said, xattr};
-use crate::bits::Bits;
+use super::xattr;
 use crate::fs::FsError;
-use crate::fs::losses::Losses;
-use crate::fs::names::Names;
+use crate::fs::losses::census::{Census, Directories, Visit};
 use model::files::LostFiles;
 use model::inspection::FileKind;
 use model::units::{Extent, ExtentSet};
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// Look-ups for all files together, per block of the volume, as for cuts.
 const LOOK_UPS_PER_BLOCK: u64 = 2;
 /// Inodes that are followed: eight bytes and three bits of each are kept.
 const MOST_INODES: usize = 8 << 20;
-/// Files in lost bytes whose names are looked for.
-const MOST_TOUCHED: usize = 1 << 20;
 
 /// Walks all inodes and names of a file system, as its log leaves it.
 pub(super) fn losses(fs: &Xfs, lost: &ExtentSet) -> LostFiles {
     let mut walk = Walk {
         reader: &fs.now,
-        found: Losses::new(lost),
+        census: Census::new(lost),
         left: fs.now.sb.blocks.saturating_mul(LOOK_UPS_PER_BLOCK),
-        numbers: Vec::new(),
-        touched: HashMap::new(),
-        unreadable: Bits::new(0),
-        nameless: Bits::new(0),
-        directories: Bits::new(0),
+        inodes: Inodes { reader: &fs.now, numbers: Vec::new() },
     };
     if let Some(doubt) = fs.doubt() {
-        walk.found.unseen(doubt);
+        walk.census.found.unseen(doubt);
     }
-    walk.found.journal(fs.log);
+    walk.census.found.journal(fs.log);
     for group in 0..fs.now.sb.ag_count {
         if let Err(e) = walk.structure(group) {
-            walk.found.unseen(&e.to_string());
+            walk.census.found.unseen(&e.to_string());
         }
     }
-    walk.numbers.sort_unstable();
-    walk.numbers.dedup();
-    if walk.numbers.len() > MOST_INODES {
-        walk.found.unseen("it has more inodes than are followed");
-        return walk.found.finish();
+    let numbers = &mut walk.inodes.numbers;
+    numbers.sort_unstable();
+    numbers.dedup();
+    let count = numbers.len();
+    if count > MOST_INODES {
+        walk.census.found.unseen("it has more inodes than are followed");
+        return walk.census.found.finish();
     }
-    let count = u32::try_from(walk.numbers.len()).unwrap_or(u32::MAX);
-    [walk.unreadable, walk.nameless, walk.directories] = std::array::from_fn(|_| Bits::new(count));
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    walk.census.begin(count);
     for nth in 0..count {
         walk.inode(nth);
     }
-    if !walk.touched.is_empty() || walk.unreadable.count() > 0 {
-        walk.names();
-    }
-    walk.found.finish()
+    walk.census.finish(&walk.inodes)
 }
 
 struct Walk<'a> {
     reader: &'a Reader,
-    found: Losses<'a>,
+    census: Census<'a>,
     left: u64,
-    /// Inodes in use, rising; each is called by its place here.
+    inodes: Inodes<'a>,
+}
+
+/// Inodes in use, each called by its place among them.
+struct Inodes<'a> {
+    reader: &'a Reader,
+    /// Their numbers, rising.
     numbers: Vec<u64>,
-    /// Inodes of which something is lost.
-    touched: HashMap<u32, FileKind>,
-    /// Inodes that are lost themselves.
-    unreadable: Bits,
-    /// Inodes that no name was found for yet.
-    nameless: Bits,
-    /// Directories.
-    directories: Bits,
+}
+
+impl Inodes<'_> {
+    /// The place of an inode among those in use.
+    fn nth(&self, number: u64) -> Option<u32> {
+        self.numbers.binary_search(&number).ok().and_then(|nth| u32::try_from(nth).ok())
+    }
 }
 
 impl Walk<'_> {
@@ -95,7 +89,7 @@ impl Walk<'_> {
         let sb = &reader.sb;
         let block = |no: u32| sb.block_no(group, no);
         let headers = u64::from((4 * sb.sector).div_ceil(sb.block_size));
-        self.found.metadata(self.extent(block(0), headers));
+        self.census.found.metadata(self.extent(block(0), headers));
         let mut own = Vec::new();
         let mut unseen = None;
         let free = free_space(reader, group).map(|free| free.tree);
@@ -114,61 +108,43 @@ impl Walk<'_> {
         });
         unseen = unseen.or(walked.err());
         for no in own {
-            self.found.metadata(self.extent(block(no), 1));
+            self.census.found.metadata(self.extent(block(no), 1));
         }
         for chunk in chunks {
             for nth in (0..64).filter(|nth| chunk.is_there(*nth)) {
                 let number = base + u64::from(chunk.first) + u64::from(nth);
                 if nth.is_multiple_of(1 << sb.inodes_log) {
-                    self.found.metadata(self.extent(number >> sb.inodes_log, 1));
+                    self.census.found.metadata(self.extent(number >> sb.inodes_log, 1));
                 }
-                if chunk.in_use(nth) && self.numbers.len() <= MOST_INODES {
-                    self.numbers.push(number);
+                if chunk.in_use(nth) && self.inodes.numbers.len() <= MOST_INODES {
+                    self.inodes.numbers.push(number);
                 }
             }
         }
         unseen.map_or(Ok(()), Err)
     }
 
-    /// The place of an inode among those in use.
-    fn nth(&self, number: u64) -> Option<u32> {
-        self.numbers.binary_search(&number).ok().and_then(|nth| u32::try_from(nth).ok())
-    }
-
-    fn number(&self, nth: u32) -> u64 {
-        usize::try_from(nth).ok().and_then(|nth| self.numbers.get(nth)).copied().unwrap_or(0)
-    }
-
     /// An inode in use.
     fn inode(&mut self, nth: u32) {
-        let number = self.number(nth);
+        let number = self.inodes.number(nth);
         let block = self.extent(number >> self.reader.sb.inodes_log, 1);
-        if self.found.meets(block) {
-            self.unreadable.set(nth);
+        if self.census.found.meets(block) {
+            self.census.unreadable(nth);
             return;
         }
         let inode = match self.reader.inode(number) {
             Ok(inode) => inode,
             Err(e) => {
-                self.found.unseen(&e.to_string());
-                self.unreadable.set(nth);
+                self.census.found.unseen(&e.to_string());
+                self.census.unreadable(nth);
                 return;
             }
         };
         // Nothing that the file system keeps for itself (quotas, maps of a realtime device) has a name, nor has what was deleted
         // while it was open.
-        if inode.links() > 0 {
-            self.nameless.set(nth);
-        }
-        if inode.kind == FileKind::Directory {
-            self.directories.set(nth);
-        }
+        self.census.in_use(nth, inode.kind, inode.links() > 0);
         if self.touches(&inode) {
-            if self.touched.len() < MOST_TOUCHED {
-                self.touched.insert(nth, inode.kind);
-            } else {
-                self.found.unseen("more files are lost than are looked for");
-            }
+            self.census.touched(nth, inode.kind);
         }
     }
 
@@ -178,17 +154,17 @@ impl Walk<'_> {
         for fork in [inode.data(), inode.attributes()] {
             let (reader, left) = (self.reader, self.left);
             let nodes = nodes(reader, fork, left, &mut |node| {
-                let lost = self.found.claim(self.extent(node, 1));
+                let lost = self.census.found.claim(self.extent(node, 1));
                 touched |= lost;
                 !lost
             });
             match nodes {
                 Ok(nodes) => self.left = self.left.saturating_sub(nodes.len() as u64),
-                Err(e) => touched |= self.broken(&e),
+                Err(e) => touched |= self.census.found.broken(&e),
             }
         }
         let mut runs = Vec::new();
-        let found = &self.found;
+        let found = &self.census.found;
         let mut lost = |extent| {
             if found.meets(extent) {
                 runs.push(extent);
@@ -197,25 +173,16 @@ impl Walk<'_> {
         let attributes = xattr::runs(self.reader, inode, self.left, &mut lost);
         match attributes {
             Ok(spent) => self.left = self.left.saturating_sub(spent),
-            Err(e) => touched |= self.broken(&e),
+            Err(e) => touched |= self.census.found.broken(&e),
         }
         let data = self.runs(inode, &mut runs);
         for extent in runs {
-            touched |= self.found.claim(extent);
+            touched |= self.census.found.claim(extent);
         }
         match data {
             Ok(()) => touched,
-            Err(e) => touched | self.broken(&e),
+            Err(e) => touched | self.census.found.broken(&e),
         }
-    }
-
-    /// A map that cannot be followed: lost where it cannot be read; else nobody knows.
-    fn broken(&mut self, e: &FsError) -> bool {
-        if let FsError::Io(_) = e {
-            return true;
-        }
-        self.found.unseen(&e.to_string());
-        false
     }
 
     /// The written blocks of an inode that lie in lost bytes. Of a directory all of them: its index lies behind its size.
@@ -238,7 +205,7 @@ impl Walk<'_> {
             let run = look_up(self.reader, fork, block)?;
             if let Some(at) = run.at {
                 let extent = self.extent(at, run.len.min(blocks - block));
-                if self.found.meets(extent) {
+                if self.census.found.meets(extent) {
                     found.push(extent);
                 }
             }
@@ -246,97 +213,30 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
 
-    fn names(&mut self) {
-        let mut names = Names::default();
-        let mut at = 0;
-        if let Some(root) = self.nth(self.reader.sb.root) {
-            names.start(root, b"");
-            self.nameless.clear(root);
-            if self.touched.contains_key(&root) || self.unreadable.get(root) {
-                self.found.name(Some(b"/".to_vec()), FileKind::Directory);
-            }
-            self.walk(&mut names, &mut at);
-        }
-        self.orphans(&mut names, &mut at);
-        if names.full {
-            self.found.unseen("it has more directories than are followed");
-        } else {
-            self.found.nameless(self.nameless.count());
-        }
+impl Directories for Inodes<'_> {
+    fn root(&self) -> Option<u32> {
+        self.nth(self.reader.sb.root)
     }
 
-    /// Directories that no name leads to any more: those that another one of them names come with that; a circle begins anywhere.
-    fn orphans(&mut self, names: &mut Names, at: &mut usize) {
-        let orphans: Vec<u32> = self.directories.iter().filter(|nth| !names.has(*nth)).collect();
-        if orphans.is_empty() || names.full {
-            return;
-        }
-        let mut named = Bits::new(u32::try_from(self.numbers.len()).unwrap_or(u32::MAX));
-        for nth in &orphans {
-            self.each(*nth, &mut |walk, entry| {
-                if let Some(nth) = walk.nth(entry.inode) {
-                    named.set(nth);
-                }
-            });
-        }
-        for topmost in [true, false] {
-            for nth in orphans.iter().filter(|nth| !topmost || !named.get(**nth)) {
-                if !names.has(*nth) {
-                    let path = format!("#{}", self.number(*nth)).into_bytes();
-                    self.found.name(Some(path.clone()), FileKind::Directory);
-                    self.nameless.clear(*nth);
-                    names.start(*nth, &path);
-                    self.walk(names, at);
-                }
-            }
-        }
+    fn number(&self, nth: u32) -> u64 {
+        usize::try_from(nth).ok().and_then(|nth| self.numbers.get(nth)).copied().unwrap_or(0)
     }
 
-    /// Reads the directories that were met and not read yet, and those they name.
-    fn walk(&mut self, names: &mut Names, at: &mut usize) {
-        while let Some(nth) = names.number(*at) {
-            let here = *at;
-            self.each(nth, &mut |walk, entry| {
-                let Some(nth) = walk.nth(entry.inode) else { return };
-                walk.nameless.clear(nth);
-                let unreadable = walk.unreadable.get(nth);
-                let kind = match walk.touched.get(&nth) {
-                    Some(kind) => Some(*kind),
-                    None => unreadable.then(|| kind_said(entry.file_type)),
-                };
-                if kind == Some(FileKind::Directory) && unreadable {
-                    walk.found.unseen("the inode of a directory is lost");
-                }
-                if let Some(kind) = kind {
-                    walk.found.name(names.path(here, entry.name), kind);
-                }
-                if walk.directories.get(nth) {
-                    names.add(nth, here, entry.name);
-                }
-            });
-            *at += 1;
-        }
-    }
-
-    /// The entries of a directory, as far as they can be read.
-    fn each(&mut self, nth: u32, visit: &mut dyn FnMut(&mut Self, Entry<'_>)) {
-        let inode = match self.reader.inode(self.number(nth)) {
-            Ok(inode) => inode,
-            Err(e) => return self.found.unseen(&format!("a directory cannot be read: {e}")),
-        };
+    fn entries(&self, nth: u32, visit: &mut Visit<'_>) -> Result<Option<FsError>, FsError> {
+        let inode = self.reader.inode(self.number(nth))?;
         let mut unseen = None;
         let mut damaged = |e: FsError| {
             unseen.get_or_insert(e);
             Ok(())
         };
-        let reader = self.reader;
-        let read = dir::each_readable(reader, &inode, &mut damaged, &mut |entry| {
-            visit(self, entry);
+        let read = dir::each_readable(self.reader, &inode, &mut damaged, &mut |Entry { name, inode, file_type }| {
+            if let Some(nth) = self.nth(inode) {
+                visit(nth, name, file_type);
+            }
             ControlFlow::Continue(())
         });
-        if let Some(e) = read.err().or(unseen) {
-            self.found.unseen(&format!("a directory cannot be read whole: {e}"));
-        }
+        Ok(read.err().or(unseen))
     }
 }

@@ -4,9 +4,9 @@
 //! honest one.
 
 use super::inode::Fork;
-use super::raw::{be16, be32, be64};
 use super::reader::{Mark, Reader};
 use crate::fs::FsError;
+use crate::numbers::{be16, be32, be64};
 use std::sync::Arc;
 
 /// `XFS_BM_MAXLEVELS` is at most 9 with blocks of 1 KiB.

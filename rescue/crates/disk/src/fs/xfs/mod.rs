@@ -32,7 +32,8 @@ use self::inode::Inode;
 use self::log::{End, Log};
 use self::reader::Reader;
 use self::superblock::Superblock;
-use super::{FileSystem, FsError};
+use super::listing::damaged;
+use super::{FileSystem, FsError, way};
 use model::coverage::{CaptureMethod, Changes, Coverage};
 use model::cuts::Cuts;
 use model::files::{FileId, Layout, LostFiles, Named};
@@ -134,36 +135,21 @@ fn listed(name: &[u8], inode: &Inode) -> ListedFile {
     ListedFile { name: RawName(name.to_vec()), kind: inode.kind, size: ByteLen(size), modified: inode.modified() }
 }
 
-/// What a directory says that something is; a file where it does not say (`XFS_DIR3_FT_REG_FILE` and on).
-fn kind_said(file_type: u8) -> FileKind {
-    match file_type {
-        0 | 1 => FileKind::File,
-        2 => FileKind::Directory,
-        7 => FileKind::Symlink,
-        _ => FileKind::Special,
-    }
-}
-
-/// What stands under a name whose inode is damaged, as far as the directory knows it.
-fn damaged(name: &[u8], file_type: u8) -> ListedFile {
-    ListedFile { name: RawName(name.to_vec()), kind: kind_said(file_type), size: ByteLen::ZERO, modified: None }
-}
-
 impl FileSystem for Xfs {
     fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError> {
-        Ok(tree::find(&self.now, path, false)?.map(|f| listed(&f.name, &f.inode)))
+        Ok(way::find(&*self.now, path, false)?.map(|f| listed(f.name(), &f.file)))
     }
 
     /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
     fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
-        let Some(dir) = tree::find(&self.now, path, true)?.filter(|f| f.inode.kind == FileKind::Directory) else {
+        let Some(dir) = way::find(&*self.now, path, true)?.filter(|f| f.file.kind == FileKind::Directory) else {
             return Ok(Vec::new());
         };
         let mut files = Vec::new();
         if most == 0 {
             return Ok(files);
         }
-        dir::each(&self.now, &dir.inode, &mut |Entry { name, inode, file_type }| {
+        dir::each(&self.now, &dir.file, &mut |Entry { name, inode, file_type }| {
             let inode = self.now.inode(inode);
             files.push(inode.map_or_else(|_| damaged(name, file_type), |inode| listed(name, &inode)));
             if files.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -172,23 +158,23 @@ impl FileSystem for Xfs {
     }
 
     fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {
-        match tree::find(&self.now, path, true)? {
-            Some(found) if found.inode.kind == FileKind::File => {
-                Ok(Some(Box::new(File::open(self.now.clone(), found.inode)?)))
+        match way::find(&*self.now, path, true)? {
+            Some(found) if found.file.kind == FileKind::File => {
+                Ok(Some(Box::new(File::open(self.now.clone(), found.file)?)))
             }
             _ => Ok(None),
         }
     }
 
     fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>, FsError> {
-        match tree::find(&self.now, path, false)? {
-            Some(found) if found.inode.kind == FileKind::Symlink => tree::target(&self.now, &found.inode).map(Some),
+        match way::find(&*self.now, path, false)? {
+            Some(found) if found.file.kind == FileKind::Symlink => tree::target(&self.now, &found.file).map(Some),
             _ => Ok(None),
         }
     }
 
     fn find(&self, path: &[u8]) -> Result<Option<Named>, FsError> {
-        tree::find(&self.now, path, false)?.map(|f| files::named(&self.now, &f.name, &f.inode)).transpose()
+        way::find(&*self.now, path, false)?.map(|f| files::named(&self.now, f.name(), &f.file)).transpose()
     }
 
     fn list(&self, dir: FileId, skip: usize, most: usize) -> Result<Vec<Named>, FsError> {

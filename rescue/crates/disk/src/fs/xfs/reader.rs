@@ -1,9 +1,10 @@
 //! Blocks and inodes of one view of a file system (as it lies on the volume, or with its log carried out).
 
 use super::inode::Inode;
-use super::raw::{be64, checksum_holds};
+use super::raw::checksum_holds;
 use super::superblock::Superblock;
 use crate::fs::FsError;
+use crate::numbers::be64;
 use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::collections::BTreeMap;

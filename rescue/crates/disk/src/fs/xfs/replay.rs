@@ -7,12 +7,12 @@
 use super::inode;
 use super::log::{End, Log};
 use super::logged_inode;
-use super::raw::{be16, be32, be64, le16, le32, le64};
 use super::reader::Reader;
 use super::superblock::Superblock;
 use super::transaction::{Item, transactions};
 use crate::fs::FsError;
 use crate::io::{Overlay, OverlayError};
+use crate::numbers::{be16, be32, be64, le16, le32, le64};
 use model::ports::{ReadAt, check_range};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::collections::BTreeMap;

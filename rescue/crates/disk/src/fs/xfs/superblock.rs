@@ -1,8 +1,9 @@
 //! The superblock (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`; what has to hold: `xfs_validate_sb_common` in
 //! `xfs_sb.c`).
 
-use super::raw::{be16, be32, be64, byte, checksum_holds};
+use super::raw::checksum_holds;
 use crate::fs::FsError;
+use crate::numbers::{be16, be32, be64, byte, uuid_text};
 use model::inspection::XfsInfo;
 use model::ports::ReadAt;
 use model::text::DisplayText;
@@ -272,16 +273,4 @@ fn log2_up(n: u32) -> u32 {
 
 fn bad<T>(why: String) -> Result<T, FsError> {
     Err(FsError::Corrupt(why))
-}
-
-/// A UUID as people write it.
-fn uuid_text(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(36);
-    for (i, b) in bytes.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            out.push('-');
-        }
-        out.push_str(&format!("{b:02x}"));
-    }
-    out
 }

@@ -2,8 +2,8 @@
 //! `xlog_recover_process_data` and on).
 
 use super::log::{Log, Operation};
-use super::raw::{le16, le32};
 use crate::fs::FsError;
+use crate::numbers::{le16, le32};
 use std::collections::HashMap;
 
 /// Flags of an operation: it begins a transaction, ends it, goes on in the next record, goes on from the last one, ends one that goes on.

@@ -4,9 +4,9 @@
 //! without being looked for.
 
 use super::group::{FreeSpace, free_space};
-use super::raw::be32;
 use super::reader::Reader;
 use crate::fs::FsError;
+use crate::numbers::be32;
 use model::units::{Extent, ExtentSet};
 use std::ops::Range;
 

@@ -3,9 +3,10 @@
 
 use super::inode::{Fork, Inode};
 use super::map::look_up;
-use super::raw::{be16, be32, byte, from};
+use super::raw::from;
 use super::reader::{Mark, Reader};
 use crate::fs::FsError;
+use crate::numbers::{be16, be32, byte};
 use model::text::RawName;
 use model::units::{ByteOffset, Extent};
 

@@ -1,6 +1,7 @@
 //! The superblocks of md (kernel `include/uapi/linux/raid/md_p.h`; where they stand and how they are summed: `drivers/md/md.c`,
 //! `super_90_load`, `super_1_load`, `calc_sb_csum`, `calc_sb_1_csum`).
 
+use crate::numbers::{le16, le32, le64};
 use model::ports::ReadAt;
 use model::units::{ByteLen, ByteOffset, Extent};
 
@@ -45,18 +46,6 @@ pub(super) struct Superblock {
     pub(super) unread: Option<String>,
 }
 
-fn u16_at(b: &[u8], at: usize) -> u16 {
-    b.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_le_bytes)
-}
-
-fn u32_at(b: &[u8], at: usize) -> u32 {
-    b.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
-}
-
-fn u64_at(b: &[u8], at: usize) -> u64 {
-    b.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
-}
-
 fn hex(bytes: &[u8]) -> String {
     model::hex::encode(bytes)
 }
@@ -76,7 +65,7 @@ pub(super) fn read(member: &dyn ReadAt) -> Result<Superblock, String> {
     let mut wrong = "no superblock of md stands where one may".to_owned();
     for at in places {
         let Ok(head) = member.read_vec(ByteOffset(at), 256) else { continue };
-        if u32_at(&head, 0) == MAGIC && u32_at(&head, 4) == 1 && u64_at(&head, 144) == at / SECTOR {
+        if le32(&head, 0) == MAGIC && le32(&head, 4) == 1 && le64(&head, 144) == at / SECTOR {
             match version_1(member, at, head) {
                 Ok(found) => return Ok(found),
                 Err(why) => wrong = why,
@@ -85,8 +74,8 @@ pub(super) fn read(member: &dyn ReadAt) -> Result<Superblock, String> {
     }
     if let Some(at) = (size & !(RESERVED - 1)).checked_sub(RESERVED)
         && let Ok(block) = member.read_vec(ByteOffset(at), 4096)
-        && u32_at(&block, 0) == MAGIC
-        && u32_at(&block, 4) == 0
+        && le32(&block, 0) == MAGIC
+        && le32(&block, 4) == 0
     {
         return version_0(&block, at);
     }
@@ -95,31 +84,31 @@ pub(super) fn read(member: &dyn ReadAt) -> Result<Superblock, String> {
 
 /// The sum of 32-bit words, with what is carried out added once; 16 bits that are left over count by themselves.
 fn sum(block: &[u8]) -> u32 {
-    let words = block.chunks(4).map(|w| if w.len() == 4 { u64::from(u32_at(w, 0)) } else { u64::from(u16_at(w, 0)) });
+    let words = block.chunks(4).map(|w| if w.len() == 4 { u64::from(le32(w, 0)) } else { u64::from(le16(w, 0)) });
     let all: u64 = words.fold(0, u64::wrapping_add);
     let folded = (all & 0xffff_ffff).wrapping_add(all >> 32);
     u32::try_from(folded & 0xffff_ffff).unwrap_or(0)
 }
 
 fn version_1(member: &dyn ReadAt, at: u64, head: Vec<u8>) -> Result<Superblock, String> {
-    let most = u32_at(&head, 220);
+    let most = le32(&head, 220);
     if most > MOST_MEMBERS {
         return Err(format!("its superblock at {at} has room for {most} members"));
     }
     let len = 256 + usize::try_from(most).unwrap_or(0) * 2;
     let mut block = member.read_vec(ByteOffset(at), len).map_err(|e| e.to_string())?;
-    let told = u32_at(&block, 216);
+    let told = le32(&block, 216);
     block[216..220].fill(0);
     if sum(&block) != told {
         return Err(format!("the checksum of its superblock at {at} is wrong"));
     }
-    let features = u32_at(&head, 8);
-    let members = u32_at(&head, 92);
-    let roles: Vec<u32> = (0..usize::try_from(most).unwrap_or(0)).map(|n| u16_at(&block, 256 + 2 * n).into()).collect();
-    let number = usize::try_from(u32_at(&head, 160)).unwrap_or(usize::MAX);
+    let features = le32(&head, 8);
+    let members = le32(&head, 92);
+    let roles: Vec<u32> = (0..usize::try_from(most).unwrap_or(0)).map(|n| le16(&block, 256 + 2 * n).into()).collect();
+    let number = usize::try_from(le32(&head, 160)).unwrap_or(usize::MAX);
     let role = roles.get(number).copied().filter(|r| *r < MOST_ROLES && *r < members);
-    let start = bytes(u64_at(&head, 128)).ok_or("its data lies past any disk")?;
-    let length = bytes(u64_at(&head, 136)).ok_or("its data has no end")?;
+    let start = bytes(le64(&head, 128)).ok_or("its data lies past any disk")?;
+    let length = bytes(le64(&head, 136)).ok_or("its data has no end")?;
     let data = Extent::new(ByteOffset(start), ByteLen(length)).filter(|d| d.end().0 <= member.size().0);
     let text = head[32..64].split(|b| *b == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text).into_owned();
@@ -134,55 +123,55 @@ fn version_1(member: &dyn ReadAt, at: u64, head: Vec<u8>) -> Result<Superblock, 
         // `host:name`.
         name: text.rsplit(':').next().unwrap_or_default().to_owned(),
         level: i32::from_le_bytes(head[72..76].try_into().map_err(|_| "short")?),
-        layout: u32_at(&head, 76),
-        chunk: ByteLen(bytes(u32_at(&head, 88).into()).unwrap_or(0)),
+        layout: le32(&head, 76),
+        chunk: ByteLen(bytes(le32(&head, 88).into()).unwrap_or(0)),
         members,
-        size: ByteLen(bytes(u64_at(&head, 80)).unwrap_or(0)),
+        size: ByteLen(bytes(le64(&head, 80)).unwrap_or(0)),
         data: data.ok_or("its data does not lie within it")?,
         role,
         active: active(members, roles.iter().copied()),
-        events: u64_at(&head, 200),
-        clean: u64_at(&head, 208) == u64::MAX,
+        events: le64(&head, 200),
+        clean: le64(&head, 208) == u64::MAX,
         unread,
     })
 }
 
 fn version_0(block: &[u8], at: u64) -> Result<Superblock, String> {
     let mut plain = block.to_vec();
-    let told = u32_at(block, 152);
+    let told = le32(block, 152);
     plain[152..156].fill(0);
     if sum(&plain) != told {
         return Err(format!("the checksum of its superblock at {at} is wrong"));
     }
-    let members = u32_at(block, 40);
+    let members = le32(block, 40);
     // `mdp_disk_t`: number, major, minor, place, state; of each member, and of this one at the end. State: failed 1, active 2, in sync 4.
-    let disk = |at: usize| (u32_at(block, at + 12), u32_at(block, at + 16));
+    let disk = |at: usize| (le32(block, at + 12), le32(block, at + 16));
     let in_order = |state: u32| state & 0b111 == 0b110;
     let (place, state) = disk(4096 - 128);
     let roles = (0..27).map(|n| disk(512 + n * 128)).filter(|(_, s)| in_order(*s)).map(|(place, _)| place);
     let set = [&block[20..24], &block[52..64]].concat();
     // 0.91 is an array that is being reshaped.
-    let unread = (u32_at(block, 8) != 90).then(|| "it is being changed".to_owned());
+    let unread = (le32(block, 8) != 90).then(|| "it is being changed".to_owned());
     let array = hex(&set);
-    let size = ByteLen(u64::from(u32_at(block, 32)).saturating_mul(1024));
+    let size = ByteLen(u64::from(le32(block, 32)).saturating_mul(1024));
     let level = i32::from_le_bytes(block[28..32].try_into().map_err(|_| "short")?);
     // RAID 0 and linear use all before the superblock, in whole chunks.
     let all = if level < 1 { ByteLen(at) } else { size };
     Ok(Superblock {
-        member: format!("{array}-{}", u32_at(block, 4096 - 128)),
+        member: format!("{array}-{}", le32(block, 4096 - 128)),
         array,
-        name: u32_at(block, 44).to_string(),
+        name: le32(block, 44).to_string(),
         level,
-        layout: u32_at(block, 256),
-        chunk: ByteLen(u32_at(block, 260).into()),
+        layout: le32(block, 256),
+        chunk: ByteLen(le32(block, 260).into()),
         members,
         size,
         data: Extent::new(ByteOffset(0), all).filter(|d| d.end().0 <= at).ok_or("its data does not lie within it")?,
         role: Some(place).filter(|p| *p < members && in_order(state)),
         active: active(members, roles),
-        events: u64::from(u32_at(block, 160)) << 32 | u64::from(u32_at(block, 156)),
+        events: u64::from(le32(block, 160)) << 32 | u64::from(le32(block, 156)),
         // MD_SB_CLEAN.
-        clean: u32_at(block, 132) & 1 == 1,
+        clean: le32(block, 132) & 1 == 1,
         unread,
     })
 }
