@@ -142,6 +142,23 @@ fn the_lock_of_a_killed_process_is_free() {
     drop(store.lock().unwrap());
 }
 
+#[test]
+fn a_lock_that_is_let_go_is_free_whatever_is_being_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalDir::open(dir.path()).unwrap();
+    std::thread::scope(|scope| {
+        // Each child has, until its execve(2), a copy of every descriptor.
+        let starting = scope.spawn(|| {
+            for _ in 0..200 {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+        });
+        while !starting.is_finished() {
+            drop(store.lock().unwrap());
+        }
+    });
+}
+
 /// A small file system of its own, gone when dropped.
 struct Tmpfs(tempfile::TempDir);
 

@@ -235,10 +235,21 @@ impl Files for SystemFiles {
         let file = open.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
         // flock(2): the lock goes with the descriptor, and so with the process.
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(Held(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(e),
         }
+    }
+}
+
+/// A locked file, unlocked when dropped. Closing it would not do: a child that another thread is just starting has a copy
+/// of the descriptor until its execve(2), and the lock belongs to what both describe (flock(2)).
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Best effort: closed it is in any case.
+        let _ = self.0.unlock();
     }
 }
 

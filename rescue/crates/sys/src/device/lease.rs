@@ -8,6 +8,8 @@ use model::inspection::Hardware;
 use model::ports::{HEAD_LEN, LeaseError, LeaseRequest, ReadAt, WriteError, WriteLease};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -155,8 +157,6 @@ fn head(disk: &Opened) -> Result<Digest, LeaseError> {
 /// Opens an image file for writing, locked against everybody else: by flock, and by open-file-description record locks,
 /// as QEMU locks its images (qemu `block/file-posix.c`).
 fn image(no: DiskNo, path: &Path, id: (u64, u64), leases: &mut Leases) -> Result<Arc<File>, LeaseError> {
-    use nix::errno::Errno;
-    use nix::fcntl::{FcntlArg, fcntl};
     if let Some(file) = leases.shared.upgrade() {
         return Ok(file);
     }
@@ -174,11 +174,8 @@ fn image(no: DiskNo, path: &Path, id: (u64, u64), leases: &mut Leases) -> Result
         Err(TryLockError::WouldBlock) => return Err(in_use(no, "another program has locked the image file")),
         Err(TryLockError::Error(e)) => return Err(failed(e)),
     }
-    let small = |n: i32| i16::try_from(n).expect("a constant below 16");
-    let (l_type, l_whence) = (small(libc::F_WRLCK), small(libc::SEEK_SET));
-    let whole = libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 };
     // Other errors: a file system without record locks. Its flock stands.
-    if let Err(Errno::EAGAIN | Errno::EACCES) = fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
+    if let Err(Errno::EAGAIN | Errno::EACCES) = fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
         return Err(in_use(no, "another program has locked the image file; is a virtual machine running from it?"));
     }
     if let Some(device) = sysfs::set_up_on(path) {
@@ -187,6 +184,20 @@ fn image(no: DiskNo, path: &Path, id: (u64, u64), leases: &mut Leases) -> Result
     let file = Arc::new(file);
     leases.shared = Arc::downgrade(&file);
     Ok(file)
+}
+
+/// Takes both locks off again. Closing the file would not do: a child that another thread is just starting has a copy of
+/// the descriptor until its execve(2), and both locks belong to what the copies describe (flock(2), fcntl(2)).
+fn unlock_image(file: &File) {
+    // Best effort: closed it is in any case.
+    let _ = file.unlock();
+    let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
+}
+
+/// A record lock of all there is of a file, for fcntl(2).
+fn whole_file(kind: i32) -> libc::flock {
+    let small = |n: i32| i16::try_from(n).expect("a constant below 16");
+    libc::flock { l_type: small(kind), l_whence: small(libc::SEEK_SET), l_start: 0, l_len: 0, l_pid: 0 }
 }
 
 /// Opens a block device for writing, exclusively: the partition's own node where the extent is one, else the whole disk.
@@ -299,6 +310,9 @@ impl Drop for Lease {
         leases.standing.retain(|e| *e != self.of_disk);
         let last_of_file = self.medium.is_last();
         // Best effort throughout: the writes were synced and read back, or reported as failed, before.
+        if self.kind == Kind::Image && last_of_file {
+            unlock_image(self.medium.file());
+        }
         if self.kind != Kind::Image && self.wrote {
             let _ = block::flush_buffers(self.medium.file());
         }
