@@ -38,6 +38,7 @@ fn headline(verdict: &Verdict<'_>) -> String {
         wrong.push(match a.start.rule.as_str() {
             "emergency-mode" => "its last start ended in emergency mode".to_owned(),
             "start-loop" => "its last starts all broke off early".to_owned(),
+            "tries-used-up" => "the boot loader gave up on an entry that never came up".to_owned(),
             _ => "its last start may not have come up".to_owned(),
         });
     }
@@ -247,6 +248,10 @@ fn mend(case: &Case<'_>) -> &'static str {
         Some(PackageManager::Zypper) => "run `zypper verify` and `zypper dup`",
         Some(PackageManager::Pacman) => "remove `/var/lib/pacman/db.lck`, if it is there, and run `pacman -Syu`",
         Some(PackageManager::Apk) => "run `apk fix`",
+        // They are beside a system's own, and not what is told here.
+        Some(PackageManager::Snap | PackageManager::Unattended | PackageManager::Other) => {
+            "have its package manager check what is installed"
+        }
     }
 }
 

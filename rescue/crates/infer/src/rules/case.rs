@@ -14,6 +14,9 @@ use std::cmp::Ordering;
 /// some seconds before a start's first entry.
 const ANOTHER_SESSION: i64 = 60_000_000;
 
+/// How far a local time may be from UTC (in microseconds).
+pub(super) const ZONE: i64 = 14 * 3600 * 1_000_000;
+
 /// Everything a rule may look at.
 pub(crate) struct Case<'a> {
     pub(crate) system: &'a System,
@@ -58,7 +61,27 @@ pub(crate) struct Wtmp<'a> {
     pub(crate) id: &'a EvidenceId,
     pub(crate) shutdown_follows: bool,
     pub(crate) run_level: Option<char>,
+    /// Where init was told to go down.
+    pub(crate) how: Option<EndKind>,
     pub(crate) at: Option<Stamp>,
+}
+
+/// The newest start in the log of an init program other than systemd.
+pub(crate) struct InitLog<'a> {
+    pub(crate) id: &'a EvidenceId,
+    pub(crate) reached: bool,
+    pub(crate) going_down: bool,
+}
+
+/// A boot entry whose starts are counted.
+pub(crate) struct Tries<'a> {
+    pub(crate) id: &'a EvidenceId,
+    /// It is given up.
+    pub(crate) used_up: bool,
+    /// It was tried, and is not confirmed.
+    pub(crate) tried: bool,
+    /// No other entry may be started.
+    pub(crate) alone: bool,
 }
 
 /// dpkg's database.
@@ -214,16 +237,52 @@ impl<'a> Case<'a> {
         self.boots().into_iter().next()
     }
 
-    /// The mark of a start that the boot loader left and the system did not take away.
+    /// The mark of a start that the boot loader left and the system did not take away: GRUB's, or a counter of the only entry that was
+    /// tried. With several counted ones, which was started last is not told.
     pub(crate) fn start_not_confirmed(&self) -> Option<EvidenceId> {
-        self.evidence.iter().find(|e| e.fact == Fact::StartNotConfirmed).map(|e| e.id.clone())
+        let mark = self.evidence.iter().find(|e| e.fact == Fact::StartNotConfirmed).map(|e| e.id.clone());
+        mark.or_else(|| {
+            let tries = self.tries();
+            let mut tried = tries.iter().filter(|t| t.tried && (!t.used_up || t.alone));
+            tried.next().filter(|_| tried.next().is_none()).map(|t| t.id.clone())
+        })
+    }
+
+    /// The mark of a start that a user's session confirmed.
+    pub(crate) fn start_confirmed(&self) -> Option<EvidenceId> {
+        self.evidence.iter().find(|e| e.fact == Fact::StartConfirmed).map(|e| e.id.clone())
+    }
+
+    /// The boot entries whose starts are counted.
+    pub(crate) fn tries(&self) -> Vec<Tries<'a>> {
+        let counted = |e: &'a Evidence| match e.fact {
+            Fact::BootTries { left, done, others, .. } => {
+                Some(Tries { id: &e.id, used_up: left == 0, tried: done > 0, alone: others == 0 })
+            }
+            _ => None,
+        };
+        self.evidence.iter().filter_map(counted).collect()
+    }
+
+    pub(crate) fn init_log(&self) -> Option<InitLog<'a>> {
+        self.evidence.iter().find_map(|e| match &e.fact {
+            Fact::InitLog { reached, going_down } => {
+                Some(InitLog { id: &e.id, reached: reached.is_some(), going_down: going_down.is_some() })
+            }
+            _ => None,
+        })
+    }
+
+    /// True where the hardware clock keeps local time: what was written before the system corrected its own by the zone is off by it.
+    fn clock_is_local(&self) -> bool {
+        self.evidence.iter().any(|e| e.fact == Fact::HardwareClock { local: true })
     }
 
     /// Of several records (wtmp, and wtmpdb which took its place) the one that goes on.
     pub(crate) fn wtmp(&self) -> Option<Wtmp<'a>> {
         let records = self.evidence.iter().filter_map(|e| match e.fact {
-            Fact::WtmpLastBoot { shutdown_follows, run_level, .. } => {
-                Some(Wtmp { id: &e.id, shutdown_follows, run_level, at: e.time })
+            Fact::WtmpLastBoot { shutdown_follows, run_level, how, .. } => {
+                Some(Wtmp { id: &e.id, shutdown_follows, run_level, how, at: e.time })
             }
             _ => None,
         });
@@ -243,7 +302,9 @@ impl<'a> Case<'a> {
     /// newest start's journal ended.
     pub(crate) fn started_after_journal(&self) -> bool {
         let (Some(root), Some(boot)) = (self.root(), self.newest_boot()) else { return false };
-        let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > boot.last.0.saturating_add(ANOTHER_SESSION);
+        // The root is mounted before the system corrects a clock that keeps local time.
+        let slack = ANOTHER_SESSION + if self.clock_is_local() { ZONE } else { 0 };
+        let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > boot.last.0.saturating_add(slack);
         self.mounted_by_itself() && root.mounts.is_some_and(after)
     }
 
@@ -290,7 +351,9 @@ impl<'a> Case<'a> {
         if self.dpkg().is_some() {
             return None;
         }
-        let newest = self.newest_of(|m| m != PackageManager::Apt);
+        // Those that are there beside a system's own do not tell of the system.
+        let beside = [PackageManager::Apt, PackageManager::Snap, PackageManager::Unattended, PackageManager::Other];
+        let newest = self.newest_of(|m| !beside.contains(&m));
         let mut whose = newest.as_ref().map(|(manager, _)| *manager);
         let mut found = Managed {
             manager: PackageManager::Rpm,
@@ -343,14 +406,21 @@ impl<'a> Case<'a> {
         self.evidence.iter().filter(wanted).map(|e| e.id.clone()).collect()
     }
 
-    /// The last sign of life: the journal's last entry or the file system's last commit.
+    /// The last sign of life: the last entry of the newest start's journal or the file system's last commit; where there is neither, the
+    /// newest of what is written now and then. A clock that went back makes an older start seem later: it does not count.
     pub(crate) fn last_alive(&self) -> Option<Stamp> {
-        let signs = self.evidence.iter().filter_map(|e| match e.fact {
-            Fact::Boot { .. } => e.time,
-            Fact::LastCommit { .. } if e.origin.volume == self.system.root => e.time,
-            _ => None,
-        });
-        signs.filter(|t| t.trust == ClockTrust::Utc).max_by_key(|t| t.at)
+        let newest = self.newest_boot().map(|b| b.id);
+        let trusted = |wanted: &dyn Fn(&Evidence) -> bool| {
+            let times = self.evidence.iter().filter(|e| wanted(e)).filter_map(|e| e.time);
+            times.filter(|t| t.trust == ClockTrust::Utc).max_by_key(|t| t.at)
+        };
+        let last = |e: &Evidence| match e.fact {
+            Fact::Boot { .. } => newest == Some(&e.id),
+            Fact::LastCommit { .. } => e.origin.volume == self.system.root,
+            _ => false,
+        };
+        let now_and_then = |e: &Evidence| matches!(e.fact, Fact::SignOfLife { .. } | Fact::HardwareClock { .. });
+        trusted(&last).or_else(|| trusted(&now_and_then))
     }
 
     /// Boot parts of that kind: id, kernel version where the path tells one, and what is broken.

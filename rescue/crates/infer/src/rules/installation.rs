@@ -1,15 +1,12 @@
 //! What the package manager was doing. The database decides; logs only say more about what it decided.
 
-use super::case::Case;
+use super::case::{Case, ZONE};
 use super::decide::Vote;
 use model::assessment::Confidence::{Certain, Likely, Weak};
 use model::assessment::Installation::{self, Broken, Completed, Idle, Interrupted};
 use model::evidence::{EvidenceId, Fact, PackageState};
 
 pub(super) type Said = Option<Vote<Installation>>;
-
-/// Times in logs of packages are local, without a zone: up to 14 hours from UTC (in microseconds).
-pub(super) const ZONE: i64 = 14 * 3600 * 1_000_000;
 
 fn is_half_installed(p: &PackageState) -> bool {
     p.state.as_str().starts_with("half-installed") || p.state.as_str().ends_with("to be reinstalled")

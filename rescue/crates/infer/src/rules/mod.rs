@@ -113,8 +113,8 @@ static RULES: &[Rule] = &[
     },
     Rule {
         name: "on-record-and-closed",
-        doc: "A shutdown is on record after the newest start (login record, or the journal reached the final target), and \
-              the root was closed.",
+        doc: "A shutdown is on record after the newest start (login record, the log of init, or the journal reached the final \
+              target), and the root was closed.",
         judge: Judge::Termination(termination::on_record_and_closed),
     },
     Rule {
@@ -169,9 +169,15 @@ static RULES: &[Rule] = &[
         judge: Judge::Start(start::start_loop),
     },
     Rule {
+        name: "tries-used-up",
+        doc: "A boot entry was tried as often as it may be, and no start of it was confirmed. Weak where another may be started: \
+              that one may have come up.",
+        judge: Judge::Start(start::tries_used_up),
+    },
+    Rule {
         name: "start-not-confirmed",
-        doc: "GRUB's mark of a start stands, which the system takes away once it is up or has woken: the last start did not \
-              come that far, though an older one on record may have.",
+        doc: "GRUB's mark of a start stands, or the one boot entry that is being tried still has its counters, which the system \
+              takes away once it is up or has woken: the last start did not come that far, though an older one on record may have.",
         judge: Judge::Start(start::not_confirmed),
     },
     Rule {
@@ -181,8 +187,14 @@ static RULES: &[Rule] = &[
     },
     Rule {
         name: "reached-run-level",
-        doc: "The login record has a run level from 2 to 5 after the newest start.",
+        doc: "The login record has a run level from 2 to 5 after the newest start, or the log of init has a level whose services \
+              were all started.",
         judge: Judge::Start(start::reached_run_level),
+    },
+    Rule {
+        name: "start-confirmed",
+        doc: "GRUB's `boot_success` is set, which it takes away at each start and a user's session of two minutes gives back.",
+        judge: Judge::Start(start::confirmed),
     },
     Rule {
         name: "reached-nothing",
@@ -301,7 +313,7 @@ pub fn assess(
             Judge::Change(judge) => changes.extend(judge(&case).map(|v| (rule.name, v))),
         }
     }
-    let sessions = case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/var/lib/wtmpdb", "/etc/machine-id"]);
+    let sessions = case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/var/lib/wtmpdb", "/var/log/rc.log", "/etc/machine-id"]);
     let termination = decide(terminations, Termination::Unknown, &sessions);
     let how = how(&case, termination.value);
     let mut verdict = Verdict {
@@ -328,7 +340,8 @@ fn how(case: &Case<'_>, termination: Termination) -> Option<EndKind> {
     if termination != Termination::Clean {
         return None;
     }
-    case.newest_boot().and_then(|b| b.ended)
+    let wtmp = || case.wtmp().filter(|w| w.shutdown_follows && case.wtmp_is_current()).and_then(|w| w.how);
+    case.newest_boot().and_then(|b| b.ended).or_else(wtmp)
 }
 
 fn packages(case: &Case<'_>) -> Vec<PackageState> {

@@ -8,14 +8,15 @@ use model::evidence::EvidenceId;
 
 type Said = Option<Vote<Termination>>;
 
-/// No start anywhere: none in the journal, none in the login record.
+/// No start anywhere: none in the journal, none in the login record, none in init's log.
 fn no_start(case: &Case<'_>) -> bool {
-    case.newest_boot().is_none() && case.wtmp().is_none()
+    case.newest_boot().is_none() && case.wtmp().is_none() && case.init_log().is_none()
 }
 
 fn traces(case: &Case<'_>) -> Vec<EvidenceId> {
     let boot = case.newest_boot().map(|b| b.id.clone());
-    boot.into_iter().chain(case.wtmp().map(|w| w.id.clone())).collect()
+    let log = case.init_log().map(|l| l.id.clone());
+    boot.into_iter().chain(case.wtmp().map(|w| w.id.clone())).chain(log).collect()
 }
 
 /// Never mounted for writing: what its files tell is of another file system, from which they were copied. A check zeroes the
@@ -91,7 +92,10 @@ pub(super) fn on_record_and_closed(case: &Case<'_>) -> Said {
     let boot = case.newest_boot();
     let wtmp = case.wtmp().filter(|w| w.shutdown_follows && case.wtmp_is_current());
     let reached = boot.as_ref().filter(|b| b.ended.is_some());
+    // The log of another init than systemd, which keeps no journal.
+    let log = case.init_log().filter(|l| l.going_down && boot.is_none());
     let mut evidence: Vec<EvidenceId> = wtmp.map(|w| w.id.clone()).into_iter().collect();
+    evidence.extend(log.map(|l| l.id.clone()));
     evidence.extend(reached.map(|b| b.id.clone()));
     if root.open || never_written(&root) || evidence.is_empty() {
         return None;
@@ -123,6 +127,10 @@ pub(super) fn cut_off(case: &Case<'_>) -> Said {
     if let Some(w) = wtmp {
         let side = if w.shutdown_follows { &mut against } else { &mut evidence };
         side.push(w.id.clone());
+    }
+    if let Some(log) = case.init_log() {
+        let side = if log.going_down { &mut against } else { &mut evidence };
+        side.push(log.id.clone());
     }
     let confidence = match case.resume_image() {
         None if certain => Certain,
@@ -338,6 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn another_init_keeps_a_log() {
+        let log = |going_down| Fact::InitLog { reached: Some("default".into()), going_down };
+        let mut s = Scene::new();
+        s.fact("/var/log/rc.log", log(Some(model::ports::UnixMicros(1))));
+        assert_eq!(ended(&mut s), (Clean, Likely, "on-record-and-closed".into()));
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.fact("/var/log/rc.log", log(None));
+        let t = s.assess().termination;
+        assert_eq!((t.value, t.confidence, t.evidence_for.len()), (Abrupt, Likely, 2));
+    }
+
+    #[test]
     fn a_closed_root_and_nothing_else() {
         let mut s = Scene::new();
         assert_eq!(ended(&mut s), (Clean, Weak, "closed-alone".into()), "nobody looked");
@@ -361,6 +382,19 @@ mod tests {
         let mut s = Scene::new();
         s.boot(0, 1000, |_| {});
         assert_eq!(ended(&mut s), (Abrupt, Weak, "breaks-off-closed".into()));
+    }
+
+    /// The root is mounted before the system corrects its clock: hours later, by it, than the session's last entry.
+    #[test]
+    fn a_hardware_clock_in_local_time_is_no_later_start() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        s.ext(|e| e.mounted_at += 2 * 3600);
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()), "another start, it seems");
+        s.fact("/etc/adjtime", Fact::HardwareClock { local: true });
+        assert_eq!(ended(&mut s), (Clean, Certain, "stopped-and-closed".into()));
+        s.ext(|e| e.mounted_at += 20 * 3600);
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()), "no zone is that far off");
     }
 
     #[test]

@@ -70,7 +70,8 @@ fn read(origin: &Origin, files: Files<'_>) -> Result<Vec<Evidence>, String> {
     Ok(HISTORY.newest(origin, told))
 }
 
-/// The names of the packages of transactions of dnf 4, by the transactions' numbers.
+/// The names of the packages of transactions, by the transactions' numbers. dnf 4 keeps them with the packages, dnf 5 in a table of their
+/// own.
 fn names(database: &mut Database<'_>, transactions: &[i64]) -> Result<BTreeMap<i64, Vec<DisplayText>>, String> {
     let tables = (database.table("trans_item")?, database.table("rpm")?);
     let (Some(items), Some(packages)) = tables else { return Ok(BTreeMap::new()) };
@@ -88,12 +89,20 @@ fn names(database: &mut Database<'_>, transactions: &[i64]) -> Result<BTreeMap<i
     })?;
     let all: BTreeSet<i64> = wanted.values().flatten().copied().collect();
     let mut names: BTreeMap<i64, String> = BTreeMap::new();
+    let mut numbers: BTreeMap<i64, i64> = BTreeMap::new();
     collect(database, &packages, |row| {
         if let Some(item) = packages.value(row, "item_id").int().filter(|item| all.contains(item)) {
             names.extend(packages.value(row, "name").text().map(|name| (item, name)));
+            numbers.extend(packages.value(row, "name_id").int().map(|number| (item, number)));
         }
-        names.len() < all.len()
+        names.len().max(numbers.len()) < all.len()
     })?;
+    if let Some(table) = database.table("pkg_name")? {
+        for (item, number) in numbers {
+            let name = database.row(&table, number)?.and_then(|row| table.value(&row, "name").text());
+            names.extend(name.map(|name| (item, name)));
+        }
+    }
     let of = |items: BTreeSet<i64>| {
         let names: BTreeSet<&String> = items.iter().filter_map(|item| names.get(item)).collect();
         names.into_iter().map(|name| short(name)).collect()
