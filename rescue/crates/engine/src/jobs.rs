@@ -133,6 +133,9 @@ impl Jobs {
             Ok(settings) => report.inspection.firmware = settings,
             Err(why) => desk.log(&why),
         }
+        if let Err(why) = gather::add_crashes(&*self.config.devices, &mut report, &since) {
+            desk.log(&why);
+        }
         desk.tell(Happening::Report(Box::new(report.clone())));
         report
     }

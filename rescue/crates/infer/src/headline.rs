@@ -128,7 +128,7 @@ fn when(case: &Case<'_>, word: &str) -> String {
 fn abrupt(verdict: &Verdict<'_>) -> String {
     let (a, case) = (&verdict.assessment, verdict.case);
     let boot = case.newest_boot();
-    let how = if boot.as_ref().is_some_and(|b| b.panicked) {
+    let how = if boot.as_ref().is_some_and(|b| b.panicked) || case.crash_kept().is_some() {
         "It stopped after a fault of the kernel"
     } else if boot.as_ref().is_some_and(|b| b.asleep) {
         "It lost power while it was asleep"

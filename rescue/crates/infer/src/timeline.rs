@@ -299,6 +299,10 @@ fn deaths(evidence: &[Evidence]) -> Vec<Occurrence> {
         Fact::KernelDied { line } => {
             Some(occurrence(Occurred::Fault, e.time, &format!("the kernel died: {line}"), "pstore", vec![e.id.clone()]))
         }
+        Fact::CrashKept { .. } => {
+            let says = "the kernel died; the firmware keeps what it said";
+            Some(occurrence(Occurred::Fault, e.time, says, "firmware", vec![e.id.clone()]))
+        }
         _ => None,
     };
     let mut all: Vec<Occurrence> = evidence.iter().filter_map(died).collect();

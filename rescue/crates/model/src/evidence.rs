@@ -367,6 +367,11 @@ pub enum Fact {
         /// The line that says why.
         line: DisplayText,
     },
+    /// A kernel of this machine died, and the firmware keeps what it said until the next start collects it; when is the evidence's time.
+    CrashKept {
+        /// In how many parts.
+        parts: u32,
+    },
     /// The boot loader noted that it started a kernel, and the system did not confirm since that it came up.
     StartNotConfirmed,
     /// The boot loader's last start was confirmed by a user's session.

@@ -276,6 +276,15 @@ pub trait BootVariables: Send + Sync {
     /// What the system says; a variable that is longer than [`crate::firmware::MOST_VALUE`].
     fn read_all(&self) -> io::Result<Vec<Variable>>;
 
+    /// The names of the variables in which kernels that died left their last words, at most [`crate::firmware::MOST_CRASHES`]; the
+    /// words themselves are not read.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn crash_records(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Makes a variable hold something: `Boot####` or `BootOrder`, no other.
     ///
     /// # Errors

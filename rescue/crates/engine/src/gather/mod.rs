@@ -5,7 +5,7 @@
 mod firmware;
 mod look_for;
 
-pub(crate) use firmware::{boot_settings, partitions, reread};
+pub(crate) use firmware::{add_crashes, boot_settings, partitions, reread};
 pub(crate) use look_for::look_for;
 
 use crate::parser::{Parser, ParserError, Scene};
@@ -222,6 +222,16 @@ pub(crate) fn compared(report: &Report, since: Option<&Since>) -> Report {
     let again = |s: &SystemReport| judged(&s.system, &inspection, s.evidence.clone(), since);
     let systems = report.systems.iter().map(again).collect();
     Report { inspection, systems, boot: report.boot.clone() }
+}
+
+/// Adds evidence to that of the only system there is, and judges anew. With several, whose it is cannot be told.
+fn add_evidence(report: &mut Report, more: &dyn Fn(&System) -> Vec<Evidence>, since: Option<&Since>) {
+    let [only] = report.systems.as_mut_slice() else { return };
+    let more = more(&only.system);
+    if !more.is_empty() {
+        let evidence = infer::combine([std::mem::take(&mut only.evidence), more].concat());
+        *only = judged(&only.system, &report.inspection, evidence, since);
+    }
 }
 
 fn judged(system: &System, inspection: &Inspection, evidence: Vec<Evidence>, since: Option<&Since>) -> SystemReport {

@@ -67,7 +67,7 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::NulRun { .. } => (15, "nul"),
         Fact::BootPart { .. } => (16, "part"),
         Fact::ChainBroken { .. } => (16, "chain"),
-        Fact::KernelDied { .. } => (5, "died"),
+        Fact::KernelDied { .. } | Fact::CrashKept { .. } => (5, "died"),
         Fact::StartNotConfirmed | Fact::StartConfirmed | Fact::NextEntry { .. } => (16, "mark"),
         Fact::BootTries { .. } => (16, "tries"),
         Fact::InitLog { .. } => (6, "init"),

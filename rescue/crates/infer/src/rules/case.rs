@@ -278,6 +278,14 @@ impl<'a> Case<'a> {
         self.evidence.iter().any(|e| e.fact == Fact::HardwareClock { local: true })
     }
 
+    /// A kernel died in the newest start, or after it: the firmware keeps its last words still.
+    pub(crate) fn crash_kept(&self) -> Option<EvidenceId> {
+        let began = self.newest_boot().map_or(i64::MIN, |b| b.first.0);
+        let since = |e: &&Evidence| e.time.is_some_and(|t| t.trust == ClockTrust::Utc && t.at.0 >= began);
+        let kept = self.evidence.iter().filter(|e| matches!(e.fact, Fact::CrashKept { .. }));
+        kept.filter(since).max_by_key(|e| e.time.map(|t| t.at)).map(|e| e.id.clone())
+    }
+
     /// Of several records (wtmp, and wtmpdb which took its place) the one that goes on.
     pub(crate) fn wtmp(&self) -> Option<Wtmp<'a>> {
         let records = self.evidence.iter().filter_map(|e| match e.fact {

@@ -147,6 +147,12 @@ static RULES: &[Rule] = &[
         judge: Judge::Termination(termination::breaks_off_untold),
     },
     Rule {
+        name: "crash-kept",
+        doc: "The firmware keeps the last words of a kernel that died since the newest start on record: cut off. Weak where the root \
+              was closed: it may have been a mishap that the kernel survived.",
+        judge: Judge::Termination(termination::crash_kept),
+    },
+    Rule {
         name: "cannot-start",
         doc: "Something without which it cannot start is missing or empty: init, the C library or its loader, every kernel, \
               the newest kernel's initial RAM file system, the boot loader's configuration.",

@@ -123,6 +123,7 @@ pub(super) fn cut_off(case: &Case<'_>) -> Said {
     let certain = root.has_journal && boot.as_ref().is_some_and(|b| !b.asleep && b.ended.is_none());
     evidence.extend(boot.map(|b| b.id.clone()));
     let wtmp = case.wtmp().filter(|_| case.wtmp_is_current());
+    evidence.extend(case.crash_kept());
     let mut against = Vec::new();
     if let Some(w) = wtmp {
         let side = if w.shutdown_follows { &mut against } else { &mut evidence };
@@ -155,6 +156,15 @@ pub(super) fn breaks_off_closed(case: &Case<'_>) -> Said {
     let on_record = case.wtmp().is_some_and(|w| w.shutdown_follows && case.wtmp_is_current());
     let breaks_off = !boot.stopped && boot.ended.is_none() && !on_record && !root.open && !never_written(&root);
     breaks_off.then(|| Vote::new(Abrupt, Weak, vec![boot.id.clone()]).against(vec![root.id.clone()]))
+}
+
+/// The firmware keeps the last words only until a start has come far enough to collect them. A kernel may have died of a mishap that it
+/// survived (an oops), and have been shut down since.
+pub(super) fn crash_kept(case: &Case<'_>) -> Said {
+    let crash = case.crash_kept()?;
+    let open = case.root().is_none_or(|r| r.open);
+    let ended = case.newest_boot().is_some_and(|b| b.stopped);
+    Some(Vote::new(Abrupt, if open && !ended { Likely } else { Weak }, vec![crash]))
 }
 
 /// A btrfs whose log is empty may have been cut off all the same: nothing was synced since its last transaction, which comes every
@@ -343,6 +353,32 @@ mod tests {
         s.ext(|e| e.needs_recovery = true);
         s.login(false, '5');
         assert_eq!(ended(&mut s), (Abrupt, Likely, "cut-off".into()));
+    }
+
+    #[test]
+    fn what_the_firmware_keeps_of_a_kernel_that_died() {
+        use crate::rules::scene::BEGIN;
+        use crate::source::crash_facts;
+        let kept = |seconds: i64| vec![format!("dump-type0-1-1-{}-C", BEGIN + seconds)];
+        let mut s = Scene::new();
+        s.btrfs(false);
+        s.facts.extend(crash_facts(&s.system().root, &kept(1500)));
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "crash-kept".into()));
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |_| {});
+        s.facts.extend(crash_facts(&s.system().root, &kept(2001)));
+        let a = s.assess();
+        assert_eq!((a.termination.rule.as_str(), a.termination.evidence_for.len()), ("cut-off", 3));
+        assert!(a.headline.as_str().starts_with("It stopped after a fault of the kernel"), "{}", a.headline);
+        // That was before the newest start, which did not collect it, or survived.
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        s.facts.extend(crash_facts(&s.system().root, &kept(500)));
+        assert_eq!(ended(&mut s), (Clean, Certain, "stopped-and-closed".into()));
+        assert!(s.assess().termination.evidence_against.is_empty());
+        s.facts.extend(crash_facts(&s.system().root, &kept(1500)));
+        assert_eq!(s.assess().termination.evidence_against.len(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod boot_chain;
 pub(crate) mod boot_files;
 mod boot_tries;
 mod bytes;
+mod crash_kept;
 mod dnf_history;
 mod dpkg_log;
 mod dpkg_packages;
@@ -36,6 +37,7 @@ use model::ports::{ReadAt, UnixMicros};
 use model::text::DisplayText;
 
 pub use boot_chain::chain_facts;
+pub use crash_kept::crash_facts;
 pub use dpkg_packages::Packages;
 pub(crate) use dpkg_status::at_rest;
 pub use sqlite::Files;
