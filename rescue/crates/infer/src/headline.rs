@@ -241,17 +241,14 @@ fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
 /// What puts packages in order again, in the words of who manages them.
 fn mend(case: &Case<'_>) -> &'static str {
     match case.managed().map(|m| m.manager) {
-        None | Some(PackageManager::Apt) => "run `dpkg --configure -a` and `apt-get -f install`",
+        None | Some(PackageManager::Apt | PackageManager::Unattended) => "run `dpkg --configure -a` and `apt-get -f install`",
         Some(PackageManager::Dnf | PackageManager::Rpm) => {
             "run `dnf distro-sync` (or `rpm --verify -a`, to see what is wrong)"
         }
         Some(PackageManager::Zypper) => "run `zypper verify` and `zypper dup`",
         Some(PackageManager::Pacman) => "remove `/var/lib/pacman/db.lck`, if it is there, and run `pacman -Syu`",
         Some(PackageManager::Apk) => "run `apk fix`",
-        // They are beside a system's own, and not what is told here.
-        Some(PackageManager::Snap | PackageManager::Unattended | PackageManager::Other) => {
-            "have its package manager check what is installed"
-        }
+        Some(PackageManager::Other) => "have its package manager check what is installed",
     }
 }
 

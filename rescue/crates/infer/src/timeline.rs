@@ -38,7 +38,6 @@ pub fn timeline(system: &System, inspection: &Inspection, evidence: &[Evidence])
         PackageManager::Zypper,
         PackageManager::Pacman,
         PackageManager::Apk,
-        PackageManager::Snap,
         PackageManager::Unattended,
         PackageManager::Other,
     ];
@@ -232,7 +231,6 @@ fn history(manager: PackageManager) -> &'static str {
         PackageManager::Zypper => "zypper's history",
         PackageManager::Pacman => "pacman's log",
         PackageManager::Apk => "apk's log",
-        PackageManager::Snap => "snapd's state",
         PackageManager::Unattended => "unattended-upgrades' log",
         PackageManager::Other => "a package manager's records",
     }

@@ -89,8 +89,6 @@ pub enum PackageManager {
     Pacman,
     /// apk.
     Apk,
-    /// snapd, beside the distribution's own.
-    Snap,
     /// unattended-upgrades, above apt.
     Unattended,
     /// One that a newer version knows.

@@ -88,7 +88,6 @@ fn word(manager: PackageManager) -> &'static str {
         PackageManager::Zypper => "zypper",
         PackageManager::Pacman => "pacman",
         PackageManager::Apk => "apk",
-        PackageManager::Snap => "snap",
         PackageManager::Unattended => "unattended",
         PackageManager::Other => "packages",
     }

@@ -359,8 +359,8 @@ impl<'a> Case<'a> {
         if self.dpkg().is_some() {
             return None;
         }
-        // Those that are there beside a system's own do not tell of the system.
-        let beside = [PackageManager::Apt, PackageManager::Snap, PackageManager::Unattended, PackageManager::Other];
+        // They work by dpkg, or nothing is known of them.
+        let beside = [PackageManager::Apt, PackageManager::Unattended, PackageManager::Other];
         let newest = self.newest_of(|m| !beside.contains(&m));
         let mut whose = newest.as_ref().map(|(manager, _)| *manager);
         let mut found = Managed {
