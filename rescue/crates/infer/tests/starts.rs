@@ -16,6 +16,8 @@ use model::evidence::{EndKind, Evidence, Fact};
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Disk, ExtInfo, FsKind, Hardware, Inspection, Volume};
 use model::units::{ByteLen, Extent, SectorSize};
+use std::fs;
+use std::path::Path;
 
 /// A machine's history, what `dumpe2fs -h` says of its root, and what `last` says of its login record.
 struct Machine {
@@ -122,6 +124,47 @@ fn the_verdicts() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What was done to counted entries, in words; how far the last start came, how sure that is, and by which rule.
+type Counted = (&'static str, &'static str, Start, Confidence, &'static str);
+
+const COUNTED: &[Counted] = &[];
+
+/// What kernel-install, systemd-boot and systemd-bless-boot leave (`fixtures/boot-tries.sh`).
+#[test]
+fn starts_that_are_counted() {
+    let mut wrong = Vec::new();
+    for (name, _, start, sure, rule) in COUNTED {
+        let told = History::within("starts", name).assessed().start;
+        if (told.value, told.confidence, told.rule.as_str()) != (*start, *sure, *rule) {
+            wrong.push(format!("{name}: {told:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The tables in docs/evidence.md are those that are tested here.
+#[test]
+fn the_tables_in_the_docs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/evidence.md");
+    let docs = fs::read_to_string(path).unwrap();
+    let lower = |text: String| text.to_lowercase();
+    let mut lines = Vec::new();
+    for (name, done, (ended, sure, how), start, (ended_by, start_by)) in WANTED {
+        let init = name.split('-').next().unwrap();
+        let how = how.map_or_else(String::new, |how| format!(" ({})", lower(format!("{how:?}"))));
+        let (ended, sure, start) = (format!("{ended:?}"), format!("{sure:?}"), format!("{start:?}"));
+        let (ended, sure, start) = (lower(ended), lower(sure), lower(start));
+        lines.push(format!("| {init} | {done} | {ended}{how}, {sure} | `{ended_by}` | {start} | `{start_by}` |"));
+    }
+    for (_, done, start, sure, rule) in COUNTED {
+        let (start, sure) = (lower(format!("{start:?}")), lower(format!("{sure:?}")));
+        lines.push(format!("| {done} | {start}, {sure} | `{rule}` |"));
+    }
+    for line in lines {
+        assert!(docs.lines().any(|l| l == line), "docs/evidence.md lacks\n{line}");
+    }
 }
 
 /// What is read of the login record is what `last` reads of it.

@@ -28,7 +28,7 @@ pub(super) fn parse_adjtime(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence>
         "UTC" | "" => false,
         _ => return vec![unreadable(origin, "what is noted of the hardware clock", "it names neither UTC nor LOCAL")],
     };
-    let set = set.trim().parse().ok().filter(|seconds| *seconds > 0).map(UnixMicros::from_seconds);
+    let set = set.trim().parse::<i64>().ok().filter(|seconds| *seconds > 0).map(UnixMicros::from_seconds);
     if !local && set.is_none() {
         return Vec::new();
     }
