@@ -1,5 +1,5 @@
 //! dnf's history of transactions: tables of SQLite, of dnf 4 (libdnf 0.73, `libdnf/transaction/Swdb.cpp`, `Transformer.cpp`) and of
-//! dnf 5 (5.2, `libdnf5/transaction/db`), which number their states differently.
+//! dnf 5 (5.4, `libdnf5/transaction/db`), which number their states differently.
 //!
 //! dnf writes a transaction's row before it begins and its end after: a row without an end is one that was killed, or that did not
 //! come to its end for other reasons. rpm's database has what is installed.
@@ -23,20 +23,14 @@ struct Layout {
     ended: i64,
     failed: i64,
     command: &'static str,
+    /// What stands before a command: dnf 4 keeps it without the program's own name.
+    program: &'static str,
 }
 
 /// `TransactionState` of dnf 4: 0 unknown, 1 done, 2 error.
-const DNF4: Layout = Layout { state: "state", ended: 1, failed: 2, command: "cmdline" };
+const DNF4: Layout = Layout { state: "state", ended: 1, failed: 2, command: "cmdline", program: "dnf " };
 /// `TransactionState` of dnf 5: 1 started, 2 ok, 3 error.
-const DNF5: Layout = Layout { state: "state_id", ended: 2, failed: 3, command: "description" };
-
-const HISTORY: History = History {
-    manager: PackageManager::Dnf,
-    // Of its command line the program's own name is not kept.
-    program: "dnf ",
-    ended: "ended",
-    open: "has no end in dnf's history",
-};
+const DNF5: Layout = Layout { state: "state_id", ended: 2, failed: 3, command: "description", program: "" };
 
 /// Reads the newest transactions.
 pub(super) fn parse(origin: &Origin, files: Files<'_>) -> Vec<Evidence> {
@@ -67,7 +61,13 @@ fn read(origin: &Origin, files: Files<'_>) -> Result<Vec<Evidence>, String> {
         transaction.packages = named.remove(number).unwrap_or_default();
     }
     told.reverse();
-    Ok(HISTORY.newest(origin, told))
+    let history = History {
+        manager: PackageManager::Dnf,
+        program: layout.program,
+        ended: "ended",
+        open: "has no end in dnf's history",
+    };
+    Ok(history.newest(origin, told))
 }
 
 /// The names of the packages of transactions, by the transactions' numbers. dnf 4 keeps them with the packages, dnf 5 in a table of their
