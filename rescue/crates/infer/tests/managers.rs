@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// Lines of `rpm -qa`: name and version, and when it was installed.
 fn packages(oracle: &[String]) -> Vec<(String, String)> {
-    let packages = oracle.iter().filter(|l| !l.contains('|')).filter_map(|l| l.split_once(' '));
+    let packages = oracle.iter().filter(|l| !l.contains('|') && !l.starts_with("info ")).filter_map(|l| l.split_once(' '));
     packages.map(|(package, time)| (package.to_owned(), time.to_owned())).collect()
 }
 
@@ -173,7 +173,7 @@ const WANTED: &[Wanted] = &[
     ("pacman-ended", "two packages installed", Idle, Likely, "other-in-order"),
     ("pacman-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
     ("pacman-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "lock-left"),
-    ("pacman-killed-amid", "killed amid the files of an upgrade", Interrupted, Likely, "lock-left"),
+    ("pacman-killed-amid", "killed amid the files of an upgrade", Interrupted, Certain, "lock-left"),
     ("pacman-killed-after", "killed in the script after unpacking", Interrupted, Likely, "lock-left"),
     ("apk-ended", "two packages installed", Idle, Likely, "other-in-order"),
     ("apk-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
