@@ -138,6 +138,33 @@ fn apks_database_is_what_apk_says() {
     }
 }
 
+/// What unattended-upgrades was at when it was killed, only its own log has: dpkg's database is in order, as `dpkg-query` says too.
+#[test]
+fn unattended_upgrades_tell_of_their_ends() {
+    for (name, whole) in [("unattended-ended", true), ("unattended-killed", false)] {
+        let history = History::of(name);
+        let evidence = history.evidence();
+        let runs: Vec<(bool, bool, usize)> = evidence
+            .iter()
+            .filter_map(|e| match &e.fact {
+                Fact::Transaction { manager: PackageManager::Unattended, ended, failed, packages, .. } => {
+                    Some((*ended, *failed, packages.len()))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(runs.len(), 1, "{name}");
+        assert_eq!((runs[0].0, runs[0].1), (whole, false), "{name}");
+        assert!(runs[0].2 > 5, "{name}: {runs:?}");
+        let dpkg = evidence.iter().find_map(|e| match &e.fact {
+            Fact::DpkgState { installed, broken, .. } => Some((installed.to_string(), broken.len())),
+            _ => None,
+        });
+        assert_eq!(dpkg, history.oracle().first().map(|count| (count.clone(), 0)), "{name}");
+        assert_eq!(history.assessed().installation.evidence_against.is_empty(), whole, "{name}");
+    }
+}
+
 /// What was done, in words, what the software facet must say, and by which rule.
 type Wanted = (&'static str, &'static str, Installation, Confidence, &'static str);
 
@@ -180,6 +207,9 @@ const WANTED: &[Wanted] = &[
     ("apk-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
     ("apk-killed-amid", "killed amid the files of an upgrade", Interrupted, Likely, "transaction-cut-off"),
     ("apk-killed-after", "killed in the script after unpacking", Interrupted, Likely, "transaction-cut-off"),
+    // dpkg and apt had ended a step, and were not yet at the next.
+    ("unattended-ended", "unattended-upgrades ended", Idle, Likely, "in-order"),
+    ("unattended-killed", "killed between two of its steps", Idle, Likely, "in-order"),
     ("apk-failed", "a script after unpacking failed", Broken, Likely, "packages-not-in-order"),
 ];
 

@@ -342,6 +342,11 @@ impl<'a> Case<'a> {
         self.newest_of(|m| m == PackageManager::Apt).map(|(_, t)| t)
     }
 
+    /// The newest run of unattended-upgrades.
+    pub(crate) fn unattended(&self) -> Option<Transaction<'a>> {
+        self.newest_of(|m| m == PackageManager::Unattended).map(|(_, t)| t)
+    }
+
     /// The newest transaction of some package managers, and whose it is.
     fn newest_of(&self, of: impl Fn(PackageManager) -> bool) -> Option<(PackageManager, Transaction<'a>)> {
         let transaction = |e: &'a Evidence| match &e.fact {

@@ -75,6 +75,12 @@ pub(super) fn database_damaged(case: &Case<'_>) -> Said {
     Some(Vote::new(Broken, confidence, vec![damaged]))
 }
 
+/// It upgrades in small steps, between which dpkg and apt's history are in order: only its own log tells that there was more to do.
+pub(super) fn unattended_cut_off(case: &Case<'_>) -> Said {
+    let newest = case.unattended().filter(|t| !t.ended && !t.failed)?;
+    Some(Vote::new(Interrupted, Weak, vec![newest.id.clone()]))
+}
+
 pub(super) fn in_order(case: &Case<'_>) -> Said {
     let dpkg = case.dpkg()?;
     if !dpkg.broken.is_empty() || dpkg.updates > 0 {
@@ -151,6 +157,25 @@ mod tests {
         assert_eq!(said(&s), (Broken, Likely, "not-in-order".into()));
         s.apt(true, true, 10);
         assert_eq!(said(&s), (Broken, Certain, "not-in-order".into()));
+    }
+
+    #[test]
+    fn unattended_upgrades_cut_off_between_two_steps() {
+        let run = |ended| Fact::Transaction {
+            manager: PackageManager::Unattended,
+            age: 0,
+            command: "unattended-upgrades".into(),
+            ended,
+            failed: false,
+            packages: vec![],
+        };
+        for (ended, against) in [(true, 0), (false, 1)] {
+            let mut s = Scene::new();
+            s.dpkg(&[], 0);
+            s.fact("/var/log/unattended-upgrades/unattended-upgrades.log", run(ended));
+            assert_eq!(said(&s), (Idle, Likely, "in-order".into()));
+            assert_eq!(s.assess().installation.evidence_against.len(), against);
+        }
     }
 
     #[test]

@@ -230,6 +230,12 @@ static RULES: &[Rule] = &[
         judge: Judge::Installation(installation::database_damaged),
     },
     Rule {
+        name: "unattended-cut-off",
+        doc: "The newest run of unattended-upgrades has neither an end nor a failure in its log. Weak: what it left undone, it does the next \
+              time; dpkg's database says whether anything was left half done.",
+        judge: Judge::Installation(installation::unattended_cut_off),
+    },
+    Rule {
         name: "in-order",
         doc: "dpkg's database has every package in order: completed where the logs tell of work since the newest start, \
               idle otherwise. The database outranks a transaction without an end in apt's history.",
