@@ -11,7 +11,7 @@ use infer::{assess, combine, volume_facts};
 use model::assessment::Assessment;
 use model::assessment::Confidence::{self, Likely};
 use model::assessment::Start::{self, Reached};
-use model::assessment::Termination::{self, Abrupt, Clean};
+use model::assessment::Termination::{self, Clean};
 use model::evidence::{EndKind, Evidence, Fact};
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Disk, ExtInfo, FsKind, Hardware, Inspection, Volume};
@@ -110,7 +110,22 @@ impl Machine {
 /// What was done, in words; how it ended, how sure that is, and of which kind it was; how far it came; and the rules.
 type Wanted = (&'static str, &'static str, (Termination, Confidence, Option<EndKind>), Start, (&'static str, &'static str));
 
-const WANTED: &[Wanted] = &[];
+const WANTED: &[Wanted] = &[
+    (
+        "sysvinit-ended",
+        "started, and powered off",
+        (Clean, Likely, Some(EndKind::Poweroff)),
+        Reached,
+        ("on-record-and-closed", "reached-run-level"),
+    ),
+    (
+        "sysvinit-rebooted",
+        "started, and told to reboot",
+        (Clean, Likely, Some(EndKind::Reboot)),
+        Reached,
+        ("on-record-and-closed", "reached-run-level"),
+    ),
+];
 
 #[test]
 fn the_verdicts() {
