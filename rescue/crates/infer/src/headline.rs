@@ -241,7 +241,9 @@ fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
 /// What puts packages in order again, in the words of who manages them.
 fn mend(case: &Case<'_>) -> &'static str {
     match case.managed().map(|m| m.manager) {
-        None | Some(PackageManager::Apt | PackageManager::Unattended) => "run `dpkg --configure -a` and `apt-get -f install`",
+        None | Some(PackageManager::Apt | PackageManager::Unattended) => {
+            "run `dpkg --configure -a` and `apt-get -f install`"
+        }
         Some(PackageManager::Dnf | PackageManager::Rpm) => {
             "run `dnf distro-sync` (or `rpm --verify -a`, to see what is wrong)"
         }

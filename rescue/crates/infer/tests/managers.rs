@@ -19,15 +19,15 @@ use std::time::{Duration, Instant};
 
 /// Lines of `rpm -qa`: name and version, and when it was installed.
 fn packages(oracle: &[String]) -> Vec<(String, String)> {
-    let packages = oracle.iter().filter(|l| !l.contains('|') && !l.starts_with("info ")).filter_map(|l| l.split_once(' '));
+    let packages =
+        oracle.iter().filter(|l| !l.contains('|') && !l.starts_with("info ")).filter_map(|l| l.split_once(' '));
     packages.map(|(package, time)| (package.to_owned(), time.to_owned())).collect()
 }
 
 #[test]
 fn rpms_database_is_what_rpm_says() {
     for manager in ["rpm", "dnf", "dnf5", "zypper"] {
-        for end in
-            ["ended", "upgraded", "killed-after", "killed-before", "killed-amid", "failed", "killed-then-mended"]
+        for end in ["ended", "upgraded", "killed-after", "killed-before", "killed-amid", "failed", "killed-then-mended"]
         {
             let name = format!("{manager}-{end}");
             if !Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/managers/{name}.tar.zst")).exists() {
@@ -83,12 +83,17 @@ fn dnfs_history_is_what_its_tables_say() {
         let status = |line: &'_ String| line.strip_prefix("info Status=").map(|s| (s == "Ok", s == "Error"));
         let listed: Vec<(bool, bool)> = history.oracle().iter().filter_map(status).collect();
         assert_eq!(listed.is_empty(), !name.starts_with("dnf5"));
-        assert!(listed.is_empty() || listed == told.iter().map(|t| (t.0, t.1)).collect::<Vec<_>>(), "{name}: {listed:?}");
+        assert!(
+            listed.is_empty() || listed == told.iter().map(|t| (t.0, t.1)).collect::<Vec<_>>(),
+            "{name}: {listed:?}"
+        );
     }
     for name in ["dnf-ended", "dnf5-ended"] {
         let named = History::of(name).evidence().into_iter().find_map(|e| match e.fact {
-        Fact::Transaction { age: 0, packages, .. } => Some(packages.iter().map(|p| p.to_string()).collect::<Vec<_>>()),
-        _ => None,
+            Fact::Transaction { age: 0, packages, .. } => {
+                Some(packages.iter().map(|p| p.to_string()).collect::<Vec<_>>())
+            }
+            _ => None,
         });
         assert_eq!(named.unwrap(), ["one", "three", "two"]);
     }

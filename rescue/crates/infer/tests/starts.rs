@@ -108,7 +108,8 @@ impl Machine {
 }
 
 /// What was done, in words; how it ended, how sure that is, and of which kind it was; how far it came; and the rules.
-type Wanted = (&'static str, &'static str, (Termination, Confidence, Option<EndKind>), Start, (&'static str, &'static str));
+type Wanted =
+    (&'static str, &'static str, (Termination, Confidence, Option<EndKind>), Start, (&'static str, &'static str));
 
 const WANTED: &[Wanted] = &[
     (
@@ -188,7 +189,9 @@ fn the_login_record_is_what_last_says() {
     for (name, ..) in WANTED {
         let machine = Machine::of(name);
         let told = machine.evidence().into_iter().find_map(|e| match e.fact {
-            Fact::WtmpLastBoot { ended, .. } => Some((e.time.unwrap().at.0 / 1_000_000, ended.map(|t| t.0 / 1_000_000))),
+            Fact::WtmpLastBoot { ended, .. } => {
+                Some((e.time.unwrap().at.0 / 1_000_000, ended.map(|t| t.0 / 1_000_000)))
+            }
             _ => None,
         });
         assert_eq!(told, Some(machine.last()), "{name}");

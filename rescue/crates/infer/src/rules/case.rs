@@ -253,11 +253,16 @@ impl<'a> Case<'a> {
         self.evidence.iter().find(|e| e.fact == Fact::StartConfirmed).map(|e| e.id.clone())
     }
 
-    /// The boot entries whose starts are counted.
+    /// The boot entries of this system whose starts are counted. Those that are named by another machine id are another system's.
     pub(crate) fn tries(&self) -> Vec<Tries<'a>> {
-        let counted = |e: &'a Evidence| match e.fact {
-            Fact::BootTries { left, done, others, .. } => {
-                Some(Tries { id: &e.id, used_up: left == 0, tried: done > 0, alone: others == 0 })
+        let is_id = |token: &str| token.len() == 32 && token.bytes().all(|b| b.is_ascii_hexdigit());
+        let ours = |entry: &str| {
+            let token = entry.split('-').next().filter(|token| is_id(token));
+            token.zip(self.system.machine_id.as_deref()).is_none_or(|(token, id)| token == id)
+        };
+        let counted = |e: &'a Evidence| match &e.fact {
+            Fact::BootTries { entry, left, done, others } if ours(entry.as_str()) => {
+                Some(Tries { id: &e.id, used_up: *left == 0, tried: *done > 0, alone: *others == 0 })
             }
             _ => None,
         };

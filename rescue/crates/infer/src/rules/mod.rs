@@ -325,7 +325,8 @@ pub fn assess(
             Judge::Change(judge) => changes.extend(judge(&case).map(|v| (rule.name, v))),
         }
     }
-    let sessions = case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/var/lib/wtmpdb", "/var/log/rc.log", "/etc/machine-id"]);
+    let sessions =
+        case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/var/lib/wtmpdb", "/var/log/rc.log", "/etc/machine-id"]);
     let termination = decide(terminations, Termination::Unknown, &sessions);
     let how = how(&case, termination.value);
     let mut verdict = Verdict {

@@ -119,8 +119,7 @@ pub(super) fn reached_target(case: &Case<'_>) -> Said {
 pub(super) fn reached_run_level(case: &Case<'_>) -> Said {
     let wtmp = case.wtmp().filter(|w| case.wtmp_is_current() && matches!(w.run_level, Some('2'..='5')));
     let log = case.init_log().filter(|l| l.reached && case.newest_boot().is_none());
-    let evidence: Vec<EvidenceId> =
-        wtmp.map(|w| w.id.clone()).into_iter().chain(log.map(|l| l.id.clone())).collect();
+    let evidence: Vec<EvidenceId> = wtmp.map(|w| w.id.clone()).into_iter().chain(log.map(|l| l.id.clone())).collect();
     let past = obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
     let confidence = if past { Weak } else { Likely };
     (!evidence.is_empty()).then(|| Vote::new(Start::Reached, confidence, evidence))
@@ -264,6 +263,11 @@ mod tests {
         let mut s = Scene::new();
         s.fact(at, tries(0, 3, 0));
         assert_eq!(start(&s), (Start::Failed, Likely, "tries-used-up".into()));
+        // Another system's, by its name.
+        let mut s = Scene::new();
+        let entry = format!("{}-6.1", "f".repeat(32)).as_str().into();
+        s.fact(at, Fact::BootTries { entry, left: 0, done: 3, others: 0 });
+        assert_eq!(start(&s).0, Start::Unknown);
     }
 
     #[test]

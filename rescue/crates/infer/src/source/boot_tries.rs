@@ -99,7 +99,8 @@ mod tests {
         assert_eq!(of("a-6.1+3.conf"), Some(("a-6.1".into(), 3, 0)));
         assert_eq!(of("a-6.1+2-1.conf"), Some(("a-6.1".into(), 2, 1)));
         assert_eq!(of("a+b+0-3.EFI"), Some(("a+b".into(), 0, 3)));
-        for plain in ["a.conf", "a+b.conf", "a+.conf", "a+3-.conf", "a+3-x.conf", "a+3-1-1.conf", "a+99999999999.conf"] {
+        for plain in ["a.conf", "a+b.conf", "a+.conf", "a+3-.conf", "a+3-x.conf", "a+3-1-1.conf", "a+99999999999.conf"]
+        {
             assert_eq!(of(plain), None, "{plain}");
         }
         for none in ["+3", "a+3.txt", ".conf", "conf", ""] {

@@ -21,7 +21,8 @@ pub fn crash_facts(root: &VolumePath, names: &[String]) -> Vec<Evidence> {
     let told = |((seconds, _), (parts, name)): ((i64, u32), (u32, &String))| {
         let path = RawName(format!("/sys/firmware/efi/efivars/{name}").into_bytes());
         let origin = Origin { volume: root.clone(), path: Some(path), range: None };
-        let says = format!("a kernel died, and the firmware keeps its last words for the next start (in {parts} parts)");
+        let says =
+            format!("a kernel died, and the firmware keeps its last words for the next start (in {parts} parts)");
         evidence(&origin, Fact::CrashKept { parts }, &says, Some(stamp(UnixMicros::from_seconds(seconds))))
     };
     deaths.into_iter().rev().take(MOST).map(told).collect()

@@ -100,10 +100,12 @@ mod tests {
             "shutdown logging stopped at Mon Nov 30 11:00:03 2026",
         ];
         let down = UnixMicros::from_civil(2026, 11, 30, 11, 0, 0);
-        let fact = |reached: Option<&str>, going_down| Fact::InitLog { reached: reached.map(DisplayText::new), going_down };
+        let fact =
+            |reached: Option<&str>, going_down| Fact::InitLog { reached: reached.map(DisplayText::new), going_down };
         let time = |t: &str| Some(format!("2026-11-30 {t}"));
         assert_eq!(told(&lines(&older)), [(fact(Some("default"), down), time("10:00:01"))]);
-        let begun = [&older[..], &["sysinit logging started at Mon Nov 30 12:00:00 2026", "boot logging started at x"]].concat();
+        let begun = [&older[..], &["sysinit logging started at Mon Nov 30 12:00:00 2026", "boot logging started at x"]]
+            .concat();
         assert_eq!(told(&lines(&begun)), [(fact(None, None), time("12:00:00"))]);
         assert_eq!(told(" * Starting sshd ... [ ok ]\n"), []);
         // Only its end is there.

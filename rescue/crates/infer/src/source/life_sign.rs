@@ -112,7 +112,8 @@ mod tests {
             size: ByteLen(512),
             modified: Some(seconds * 1_000_000_000),
         };
-        let listing = [file("seed.no-credit", 1_796_000_000), file("seed.credit", 1_796_000_100), file("x", 1_797_000_000)];
+        let listing =
+            [file("seed.no-credit", 1_796_000_000), file("seed.credit", 1_796_000_100), file("x", 1_797_000_000)];
         let found = parse_seeds(&at("/var/lib/seedrng"), &listing);
         assert_eq!(found[0].time.unwrap().at, UnixMicros::from_seconds(1_796_000_100));
         assert!(parse_seeds(&at("/var/lib/seedrng"), &listing[2..]).is_empty());

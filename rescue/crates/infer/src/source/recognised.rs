@@ -18,7 +18,13 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind { below: "/var/lib/snapd/snaps", ends: "", counts: is_snap, name: "snap", what: "revisions of snaps" },
     Kind { below: "/var/lib/flatpak/app", ends: "", counts: is_directory, name: "flatpak", what: "applications" },
-    Kind { below: "/nix/var/nix/profiles", ends: "", counts: is_generation, name: "nix", what: "generations of the system" },
+    Kind {
+        below: "/nix/var/nix/profiles",
+        ends: "",
+        counts: is_generation,
+        name: "nix",
+        what: "generations of the system",
+    },
     Kind { below: "/ostree/deploy/", ends: "/deploy", counts: is_directory, name: "ostree", what: "deployments" },
     Kind { below: "/var/db/pkg", ends: "", counts: is_directory, name: "portage", what: "categories of packages" },
     Kind { below: "/var/db/xbps", ends: "", counts: is_xbps, name: "xbps", what: "databases of packages" },

@@ -8,12 +8,8 @@ use crate::want::LOG_TAIL;
 use model::evidence::{Evidence, Origin, PackageManager};
 use model::ports::ReadAt;
 
-const HISTORY: History = History {
-    manager: PackageManager::Unattended,
-    program: "",
-    ended: "ended",
-    open: "has no end in its log",
-};
+const HISTORY: History =
+    History { manager: PackageManager::Unattended, program: "", ended: "ended", open: "has no end in its log" };
 
 /// What it is called in sentences.
 const COMMAND: &str = "unattended-upgrades";
