@@ -1,9 +1,10 @@
 //! What a package manager other than dpkg was doing: dnf and zypper above rpm, pacman, apk. The database decides, as with dpkg; what
 //! they leave behind tells more, where it is taken away by every other end.
 
-use super::case::{Case, Managed, ZONE};
+use super::case::{Case, ZONE};
 use super::decide::Vote;
 use super::installation::{Said, recent_enough};
+use super::software::Managed;
 use model::assessment::Confidence::{Certain, Likely, Weak};
 use model::assessment::Installation::{Broken, Completed, Idle, Interrupted};
 use model::evidence::{EvidenceId, Fact, PackageManager, Stamp};

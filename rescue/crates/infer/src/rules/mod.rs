@@ -11,6 +11,7 @@ mod installation;
 mod managed;
 #[cfg(test)]
 pub(crate) mod scene;
+mod software;
 mod start;
 mod termination;
 
