@@ -11,7 +11,7 @@ use infer::{assess, combine, volume_facts};
 use model::assessment::Assessment;
 use model::assessment::Confidence::{self, Likely};
 use model::assessment::Start::{self, Reached};
-use model::assessment::Termination::{self, Clean};
+use model::assessment::Termination::{self, Abrupt, Clean};
 use model::evidence::{EndKind, Evidence, Fact};
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Disk, ExtInfo, FsKind, Hardware, Inspection, Volume};
@@ -125,6 +125,15 @@ const WANTED: &[Wanted] = &[
         (Clean, Likely, Some(EndKind::Reboot)),
         Reached,
         ("on-record-and-closed", "reached-run-level"),
+    ),
+    ("sysvinit-cut", "started, and cut off", (Abrupt, Likely, None), Reached, ("cut-off", "reached-run-level")),
+    // Its login record has the shutdown already.
+    (
+        "sysvinit-cut-down",
+        "started, and cut off on the way down",
+        (Abrupt, Likely, None),
+        Reached,
+        ("cut-off", "reached-run-level"),
     ),
 ];
 
