@@ -13,6 +13,12 @@ use model::text::DisplayText;
 /// Most entries that are told of.
 const MOST: usize = 32;
 
+/// A boot entry: its name, and how often it may be tried and was, where that is counted.
+struct Entry<'a> {
+    name: &'a [u8],
+    tries: Option<(u32, u32)>,
+}
+
 /// True for the names of boot entries.
 pub(super) fn is_entry(name: &[u8]) -> bool {
     stem(name).is_some()
@@ -20,11 +26,10 @@ pub(super) fn is_entry(name: &[u8]) -> bool {
 
 /// Tells the counters of the entries in a directory.
 pub(super) fn parse(origin: &Origin, entries: &[ListedFile]) -> Vec<Evidence> {
-    let all: Vec<(&[u8], Option<(u32, u32)>)> = entries.iter().filter_map(|e| counted(stem(&e.name.0)?)).collect();
-    let may_start = |tries: &Option<(u32, u32)>| tries.is_none_or(|(left, _)| left > 0);
-    let good = all.iter().filter(|(_, tries)| may_start(tries)).count();
+    let all: Vec<Entry<'_>> = entries.iter().filter_map(|e| stem(&e.name.0).map(counted)).collect();
+    let good = all.iter().filter(|e| e.tries.is_none_or(|(left, _)| left > 0)).count();
     let mut counters: Vec<(&[u8], u32, u32)> =
-        all.iter().filter_map(|(name, tries)| tries.map(|(left, done)| (*name, left, done))).collect();
+        all.iter().filter_map(|e| e.tries.map(|(left, done)| (e.name, left, done))).collect();
     counters.sort_unstable();
     let told = |(name, left, done): (&[u8], u32, u32)| {
         let entry = DisplayText::from_bytes(name);
@@ -48,19 +53,17 @@ fn stem(name: &[u8]) -> Option<&[u8]> {
     name.get(..at).filter(|stem| is_one && !stem.is_empty())
 }
 
-/// The name, and its counters where it has some.
-fn counted(stem: &[u8]) -> Option<(&[u8], Option<(u32, u32)>)> {
-    let plain = Some((stem, None));
-    let Some(at) = stem.iter().rposition(|b| *b == b'+') else { return plain };
-    let (Some(name), Some(counters)) = (stem.get(..at), stem.get(at + 1..)) else { return plain };
-    let mut numbers = counters.splitn(2, |b| *b == b'-');
-    let (left, done) = (numbers.next().and_then(number), numbers.next().map(number));
-    match (left, done) {
-        (Some(left), None) => Some((name, Some((left, 0)))),
-        (Some(left), Some(Some(done))) => Some((name, Some((left, done)))),
-        // A plus that belongs to its name.
-        _ => plain,
-    }
+/// An entry by its name without the ending.
+fn counted(stem: &[u8]) -> Entry<'_> {
+    // A plus may belong to the name.
+    let with_counters = || {
+        let at = stem.iter().rposition(|b| *b == b'+')?;
+        let mut numbers = stem.get(at + 1..)?.splitn(2, |b| *b == b'-');
+        let left = number(numbers.next()?)?;
+        let done = numbers.next().map_or(Some(0), number)?;
+        Some(Entry { name: stem.get(..at)?, tries: Some((left, done)) })
+    };
+    with_counters().unwrap_or(Entry { name: stem, tries: None })
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
