@@ -127,6 +127,13 @@ const WANTED: &[Wanted] = &[
         ("on-record-and-closed", "reached-run-level"),
     ),
     ("sysvinit-cut", "started, and cut off", (Abrupt, Likely, None), Reached, ("cut-off", "reached-run-level")),
+    (
+        "openrc-ended",
+        "started, and powered off",
+        (Clean, Likely, Some(EndKind::Poweroff)),
+        Reached,
+        ("on-record-and-closed", "reached-run-level"),
+    ),
     // Its login record has the shutdown already.
     (
         "sysvinit-cut-down",
@@ -149,6 +156,24 @@ fn the_verdicts() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// OpenRC's log says of it what the login record says.
+#[test]
+fn the_log_of_init_agrees() {
+    for (name, _, (ended, ..), start, _) in WANTED.iter().filter(|w| w.0.starts_with("openrc")) {
+        let machine = Machine::of(name);
+        let told = machine.evidence().into_iter().find_map(|e| match e.fact {
+            Fact::InitLog { reached, going_down } => Some((reached.is_some(), going_down, e.time)),
+            _ => None,
+        });
+        let (reached, going_down, began) = told.unwrap();
+        let (last_began, last_ended) = machine.last();
+        // The machine's clock is set between the two.
+        let near = |at: i64, other: i64| (at / 1_000_000 - other).abs() < 120;
+        assert!(near(began.unwrap().at.0, last_began), "{name}: {began:?} {last_began}");
+        assert_eq!((reached, going_down.is_some()), (*start == Reached, last_ended.is_some()), "{name}: {ended:?}");
+    }
 }
 
 /// What was done to counted entries, in words; how far the last start came, how sure that is, and by which rule.

@@ -2,8 +2,8 @@
 //! `rc LEVEL logging started at TIME` and `stopped at TIME` (OpenRC 0.45, `src/openrc/rc-logger.c`, `write_time`), TIME as asctime(3)
 //! writes it, local and without a zone.
 //!
-//! A start begins with the level `sysinit`. That the log of a level other than `shutdown` was stopped says that its services were
-//! started, as far as they could be.
+//! A start begins with the level `sysinit`. That the log of a level other than those of going down was stopped says that its services were
+//! started, as far as they could be. OpenRC goes down by the level `shutdown`; Debian's, where sysvinit is process 1, by `off` and `reboot`.
 
 use super::bytes::tail;
 use super::{evidence, nul_run, trusted, unreadable};
@@ -14,6 +14,8 @@ use model::text::DisplayText;
 
 /// Levels that are on the way to the one that is started.
 const ON_THE_WAY: [&str; 2] = ["sysinit", "boot"];
+/// Levels of going down.
+const DOWN: [&str; 3] = ["shutdown", "off", "reboot"];
 /// Longest name of a level.
 const MOST_NAME: usize = 64;
 
@@ -54,7 +56,7 @@ fn newest(bytes: &[u8]) -> Option<Start> {
         let at = asctime(time);
         match (level, what) {
             ("sysinit", "started") => start = Some(Start { began: at, ..Start::default() }),
-            ("shutdown", _) => {
+            (level, _) if DOWN.contains(&level) => {
                 let start = start.get_or_insert_default();
                 start.going_down = start.going_down.or(at);
             }
@@ -99,7 +101,10 @@ mod tests {
             "shutdown logging started at Mon Nov 30 11:00:00 2026",
             "shutdown logging stopped at Mon Nov 30 11:00:03 2026",
         ];
+        // As Debian's calls it.
         let down = UnixMicros::from_civil(2026, 11, 30, 11, 0, 0);
+        let off = "rc off logging stopped at Mon Nov 30 11:00:00 2026\n";
+        assert_eq!(told(off), [(Fact::InitLog { reached: None, going_down: down }, None)]);
         let fact =
             |reached: Option<&str>, going_down| Fact::InitLog { reached: reached.map(DisplayText::new), going_down };
         let time = |t: &str| Some(format!("2026-11-30 {t}"));
