@@ -96,6 +96,43 @@ fn confirmation() {
     golden("confirm-undo", &asking_run(Action::Undo { of: IntentId(digest("intent")) }, true), &[]);
 }
 
+/// What a larger disk has room for.
+#[test]
+fn growth() {
+    golden("confirm-grow", &growing_run(false), &[]);
+    golden("confirm-grown", &growing_run(true), &[]);
+}
+
+#[test]
+fn disks() {
+    let run = layered_run();
+    golden("disks", &run, &[Key::Char('d')]);
+    let root =
+        [Key::Char('d'), Key::Char('/')].into_iter().chain("vg0/root".chars().map(Key::Char)).chain([Key::Enter]);
+    let root: Vec<Key> = root.collect();
+    golden("disks-volume", &run, &root);
+    golden("disks-read", &run, &[&root[..], &[Key::Enter]].concat());
+    golden("disks-end", &run, &[Key::Char('d'), Key::End]);
+    let member = [Key::Char('d'), Key::Char('/')].into_iter().chain("member".chars().map(Key::Char));
+    let member: Vec<Key> = member.chain([Key::Enter, Key::Char('n')]).collect();
+    golden("disks-member", &run, &member);
+    golden("disks-one", &good_run(), &[Key::Char('d'), Key::Down, Key::Down]);
+    golden("disks-unfinished", &fenced_run(), &[Key::Char('d'), Key::Down, Key::Down]);
+    golden("disks-none", &RunState::default(), &[Key::Char('d')]);
+}
+
+#[test]
+fn another_disk() {
+    let run = many_disks_run();
+    let ask = [Key::Char('t'), Key::Down, Key::Down, Key::Char('n')];
+    golden("target", &run, &ask);
+    golden("target-holds", &run, &[&ask[..], &[Key::End, Key::Up]].concat());
+    golden("target-typing", &run, &[&ask[..], &[Key::Enter, Key::Char('6'), Key::Char('8')]].concat());
+    let mut two = run.clone();
+    two.store.as_mut().unwrap().snapshots[2].machine.disks.push("another".into());
+    golden("target-two", &two, &ask);
+}
+
 #[test]
 fn at_work() {
     golden("progress-saving", &working_run(JobKind::Snapshot, false), &[]);
@@ -294,8 +331,11 @@ fn nothing_breaks_it() {
         empty_run(),
         RunState { question: asking_run(Action::Rollback, true).question, ..hostile_run() },
         compared_run(),
+        layered_run(),
+        many_disks_run(),
+        growing_run(true),
     ];
-    let screens = "rtelp?".chars().map(Key::Char).chain([Key::Down, Key::Esc]).map(Some).chain([None]);
+    let screens = "rtdelp?".chars().map(Key::Char).chain([Key::Down, Key::Esc]).map(Some).chain([None]);
     for key in screens {
         for run in &runs {
             for size in
