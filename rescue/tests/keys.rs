@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::layers::many_disks_run;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};

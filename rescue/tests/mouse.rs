@@ -4,6 +4,7 @@
 mod common;
 
 use common::golden::{screen, text};
+use common::layers::*;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::mouse::{Act, Mouse, keys};
@@ -56,8 +57,8 @@ fn a_click_on_a_key_is_that_key() {
     click(&mut ui, &run, "Esc back");
     assert_eq!(ui.screen(), Screen::Home);
     // What it does may be clicked too, and what stands between two is nothing.
-    let (column, row) = place(&ui, &run, "disks");
-    did(&mut ui, &run, Act::Press, column, row);
+    let (column, row) = place(&ui, &run, "d disks");
+    did(&mut ui, &run, Act::Press, column + 4, row);
     assert_eq!(ui.screen(), Screen::Disks);
     let (column, row) = place(&ui, &run, "Up Down");
     did(&mut ui, &run, Act::Press, column + 3, row);
@@ -89,9 +90,12 @@ fn a_click_on_a_row_chooses_it() {
     let mut ui = open(&run);
     press(&mut ui, &run, &[Key::Char('d'), Key::End]);
     let (_, first) = place(&ui, &run, "where ");
-    did(&mut ui, &run, Act::Press, 5, first + 1);
+    let before = text(&screen(&ui, &run));
+    let clicked = before.lines().nth(usize::from(first) + 2).unwrap().trim();
+    did(&mut ui, &run, Act::Press, 5, first + 2);
     let shown = text(&screen(&ui, &run));
-    assert!(shown.lines().nth(usize::from(first) + 1).unwrap().starts_with(" >"), "{shown}");
+    let chosen = shown.lines().find_map(|line| line.strip_prefix(" > ")).unwrap();
+    assert_eq!(chosen.trim(), clicked, "{shown}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod common;
 
 use common::files::{TO_ROOT, browse, compared_run, got, shows};
 use common::golden::*;
+use common::layers::*;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Key, Screen};

@@ -4,6 +4,7 @@
 mod common;
 
 use common::files::{at_root, compared_run};
+use common::layers::many_disks_run;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::reading::{Reading, Tone};

@@ -207,7 +207,7 @@ pub fn in_use(content: &Content) -> Option<(ByteLen, ByteLen)> {
 /// What a snapshot takes of it, in a word.
 fn taken(inspection: &Inspection, disk: &Disk, v: &Volume) -> &'static str {
     match choose(disk, v, inspection, &Scope::default()) {
-        Ok((CaptureMethod::UsedBlocks, _)) => "in use",
+        Ok((CaptureMethod::UsedBlocks, _)) => "used",
         Ok((CaptureMethod::Raw, _)) => "all",
         Ok((CaptureMethod::HeaderOnly, _)) => "header",
         Ok((CaptureMethod::Table, _)) => "table",

@@ -56,7 +56,7 @@ pub fn glance(inspection: &Inspection, disk: &Disk) -> Glance {
 /// What is on a disk, in words.
 pub fn holds(inspection: &Inspection, disk: &Disk) -> String {
     match glance(inspection, disk) {
-        Glance::Store => "the rescue and its store: not for this".to_owned(),
+        Glance::Store => "the rescue and its store".to_owned(),
         Glance::Empty => "looks empty".to_owned(),
         Glance::Bare => "no partition table, nothing known".to_owned(),
         Glance::Holds => {

@@ -3,13 +3,12 @@
 
 pub(crate) mod files;
 pub(crate) mod golden;
-mod layers;
+pub(crate) mod layers;
 mod plan;
 mod report;
 mod runs;
 mod store;
 
-pub(crate) use layers::*;
 pub(crate) use plan::*;
 pub(crate) use report::*;
 pub(crate) use runs::*;
@@ -26,7 +25,7 @@ use model::event::*;
 use model::evidence::*;
 use model::id::*;
 use model::inspection::*;
-use model::mapping::{Beneath, Leg, Mapping, Segment};
+use model::mapping::{Beneath, Mapping, Segment};
 use model::plan::*;
 use model::policy::*;
 use model::ports::UnixMicros;

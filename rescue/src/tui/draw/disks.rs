@@ -20,7 +20,7 @@ const BAR: usize = 3;
 const ROOMY: usize = 18;
 /// Columns of a size, of how much is in use, and of what a snapshot takes.
 const SIZE: usize = 9;
-const USED: usize = 5;
+const USED: usize = 6;
 const TAKEN: usize = 6;
 
 fn bar(ui: &Ui) -> usize {
@@ -66,7 +66,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     }
     let shown: Vec<&Row<'_>> = all.iter().skip(list.from).take(list.shown).collect();
     let place = place_columns(inspection, &shown, columns);
-    let heading = line_of("  where", "size", "what it is", ("used", "saves"), place + 2, columns);
+    let heading = line_of("  where", "size", "what it is", ("in use", "saves"), place + 2, columns);
     lines.push(Line::styled(heading, ui.look.strong()));
     for (n, row) in shown.iter().enumerate() {
         let is_chosen = list.from + n == list.at;

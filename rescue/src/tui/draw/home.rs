@@ -166,8 +166,14 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
     vec![name, headline, Section { lines: facets.collect(), short: None, weight: 7 }]
 }
 
-/// What a facet says, on so many columns: that it is certain goes first.
+/// Columns of what a facet says from which on nothing of it is left out: those of a screen of 80.
+const FACET: usize = 58;
+
+/// What a facet says, on so many columns: where there are few, that it is certain goes first.
 fn facet(says: &str, columns: usize) -> String {
+    if columns >= FACET {
+        return cut(says, columns);
+    }
     let plain = says.replacen(&format!(" - {}", words::confidence(Confidence::Certain)), "", 1);
     cut(fitting(&[says, &plain], columns), columns)
 }

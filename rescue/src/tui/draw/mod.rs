@@ -241,7 +241,7 @@ fn step_line(ui: &Ui, n: usize, says: &str, chosen: bool, columns: usize) -> Lin
     let marker = if chosen { "▸ " } else { "  " };
     let style = if chosen { ui.look.strong() } else { Style::new() };
     // What stands in parentheses is the first to go.
-    let before = says.split(" (").next().unwrap_or(says);
+    let before = says.rsplit_once(" (").map_or(says, |(before, _)| before);
     let says = text::fitting(&[says, before], columns.saturating_sub(5));
     Line::from(vec![
         Span::raw(marker),

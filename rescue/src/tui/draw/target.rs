@@ -6,7 +6,7 @@ use crate::tui::disk_facts;
 use crate::tui::disks::Row;
 use crate::tui::state::Ui;
 use crate::tui::target::{Glance, glance, holds, named, named_by, progress};
-use crate::tui::text::{at_most, cut, field, hanging, paragraph, width};
+use crate::tui::text::{at_most, cut, field, fitting, hanging, paragraph, width};
 use crate::tui::words;
 use model::inspection::{Disk, Inspection};
 use model::run_state::RunState;
@@ -44,13 +44,16 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let inspection = &report.inspection;
     let saved = run.store.as_ref().and_then(|s| s.snapshots.iter().find(|s| s.id == target.snapshot));
     let host = saved.and_then(|s| s.machine.hostname.as_ref()).map(|h| format!(" of \"{h}\"")).unwrap_or_default();
-    let when = saved.map(|s| format!(", saved {}", words::time(s.taken))).unwrap_or_default();
-    let asks = format!("Onto which disk is snapshot {}{host}{when} to be put?", words::short(target.snapshot));
+    let when = saved.map(|s| format!(", {}", words::time(s.taken))).unwrap_or_default();
+    let id = words::short(target.snapshot);
+    let long = format!("Onto which disk goes snapshot {id}{host}{when}?");
+    let short = format!("Onto which disk goes {id}{host}{when}?");
+    let asks = fitting(&[&long, &short], columns);
     let costs = progress(target, run).unwrap_or_else(|| {
         "What is on that disk now is lost. You name it first; then the plan is shown; nothing is written before that."
             .to_owned()
     });
-    let mut lines = vec![Line::styled(cut(&asks, columns), ui.look.strong())];
+    let mut lines = vec![Line::styled(cut(asks, columns), ui.look.strong())];
     lines.extend(at_most(2, paragraph(&costs, ui.look.unsure(), 0, columns.min(READABLE))));
     lines.resize(HEADING - 1, Line::default());
     let named_columns =
