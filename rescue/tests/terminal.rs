@@ -96,6 +96,15 @@ impl Terminal {
         }
     }
 
+    /// Waits until nothing goes on.
+    fn calm(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.text().contains("(c shows it)") {
+            assert!(Instant::now() < until, "it does not end:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
     fn end(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -301,7 +310,9 @@ fn a_mouse_is_a_hand_on_the_keys() {
     t.click("t saved");
     t.expect(&["saved states", "1 of 1"]);
     t.click("Esc back");
-    t.expect(&["What to do next"]);
+    // Nobody leaves while the disks are looked at.
+    t.expect(&["What to do next", "2  Go back"]);
+    t.calm();
     t.click("q quit");
     assert!(t.end().success());
     let raw = t.raw.lock().unwrap();
