@@ -49,7 +49,7 @@ fn gpt(id: &str, parts: &[(u64, Content)], no: u16, size: u64) -> Disk {
         hardware: Hardware {
             serial: Some(DisplayText::new(&format!("S5Y1NX0R-{no}"))),
             size: ByteLen(size),
-            shown_as: Some(DisplayText::new(&format!("/dev/sd{}", char::from(b'a' + no as u8)))),
+            shown_as: shown_as(no),
             ..hardware()
         },
         head: digest("head"),
@@ -64,6 +64,11 @@ fn gpt(id: &str, parts: &[(u64, Content)], no: u16, size: u64) -> Disk {
     }
 }
 
+fn shown_as(no: u16) -> Option<DisplayText> {
+    let letter = ["a", "b", "c", "d", "e"][usize::from(no)];
+    Some(DisplayText::new(&format!("/dev/sd{letter}")))
+}
+
 /// A disk without a table.
 pub(crate) fn plain_disk(no: u16, size: u64, content: Content) -> Disk {
     Disk {
@@ -74,7 +79,7 @@ pub(crate) fn plain_disk(no: u16, size: u64, content: Content) -> Disk {
             transport: "usb".into(),
             removable: true,
             size: ByteLen(size),
-            shown_as: Some(DisplayText::new(&format!("/dev/sd{}", char::from(b'a' + no as u8)))),
+            shown_as: shown_as(no),
             ..hardware()
         },
         table: None,
