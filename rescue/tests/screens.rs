@@ -21,6 +21,7 @@ use model::plan::{Action, ComposedPath, Composition};
 use model::run_state::RunState;
 use model::snapshot::{Compared, Cost, VolumeRead};
 use model::units::{ByteLen, ByteOffset, ExtentSet};
+use model::upkeep::{Broken, CopyView, Kept, RepairView};
 
 /// Compares what these keys show, at every size.
 fn golden(name: &str, run: &RunState, keys: &[Key]) {
@@ -95,6 +96,49 @@ fn confirmation() {
     golden("confirm-kept", &kept, &[Key::PageDown]);
     golden("confirm-changes", &asking_run(Action::Rollback, true), &[Key::Tab, Key::Down]);
     golden("confirm-undo", &asking_run(Action::Undo { of: IntentId(digest("intent")) }, true), &[]);
+}
+
+/// A second store that was named is copied to, and helps where this one is damaged.
+#[test]
+fn two_stores() {
+    for size in SIZES {
+        let run = good_run();
+        let mut ui = joined(&run, size, look(size));
+        ui.other = Some("/mnt/second/holdfast".into());
+        update(&mut ui, &run, Input::Key(Key::Char('o')));
+        compare("store-second", &ui, &run);
+    }
+    let show = |name: &str, kept: Kept| {
+        let run = ended_run(JobKind::Upkeep, Outcome::Kept(kept));
+        for size in SIZES {
+            let mut ui = joined(&working_run(JobKind::Upkeep, false), size, look(size));
+            update(&mut ui, &run, Input::Changed);
+            compare(name, &ui, &run);
+        }
+    };
+    let torn = |name: &str, why: &str| Broken { snapshot: Some(snapshot_id(name)), why: why.into() };
+    show(
+        "outcome-copied",
+        Kept::Copied(CopyView {
+            to: "77aa".into(),
+            copied: store().snapshots[2..4].to_vec(),
+            present: vec![snapshot_id("one")],
+            noted: vec![snapshot_id("one")],
+            failed: vec![torn("five", "a pack that it needs is gone: 3f2a")],
+            read: ByteLen(3_100_000_000),
+            stored: ByteLen(1_400_000_000),
+        }),
+    );
+    show(
+        "outcome-repaired",
+        Kept::Repaired(RepairView {
+            damaged: vec![digest("pack"), digest("another")],
+            salvaged: 812,
+            indexed: 0,
+            healed: vec![snapshot_id("three")],
+            broken: vec![torn("five", "12 pieces of it are nowhere")],
+        }),
+    );
 }
 
 /// What a larger disk has room for.

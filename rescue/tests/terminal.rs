@@ -331,7 +331,7 @@ fn a_second_store_is_copied_to_and_repaired_from() {
     let mut t = Terminal::open(&[args(&m), vec!["--to".into(), other.clone()]].concat(), Some((100, 25)));
     t.expect(&["What to do next"]);
     t.press("o");
-    t.expect(&["HOLDFAST  the store", "7  Copy every saved state into"]);
+    t.expect(&["HOLDFAST  the store", "7  Copy into"]);
     t.press("7");
     t.expect(&["DONE. 1 saved state copied.", "the other store grew by"]);
     let (code, listed) = ask(&["snapshots", "--store", &other]);

@@ -2,7 +2,7 @@
 
 use super::state::{Action, Key, Screen, Ui};
 use super::steps::{Does, Step};
-use super::text::count;
+use super::text::{count, tail};
 use super::{update, words};
 use model::command::Command;
 use model::event::{CheckReport, JobKind, Outcome};
@@ -13,6 +13,9 @@ use model::upkeep::{Broken, CopyView, ForgetView, Forgetting, Kept, PruneView, P
 
 /// The word that has saved states forgotten.
 pub const WORD: &str = "FORGET";
+
+/// Most columns of the place of a second store.
+const PLACE: usize = 24;
 
 /// Why a saved state stays.
 pub fn reason(why: KeepReason) -> &'static str {
@@ -63,14 +66,15 @@ pub fn steps(run: &RunState, other: Option<&str>) -> Vec<Step> {
     ];
     steps.extend(other.map(|other| {
         let what = Upkeep::Copy { snapshots: Vec::new() };
-        submit(&format!("Copy every saved state into {other}, but what is there"), Command::Upkeep { what })
+        let says = format!("Copy into {} every saved state that is not there yet", tail(other, PLACE));
+        submit(&says, Command::Upkeep { what })
     }));
     steps
 }
 
 fn repair(other: Option<&str>) -> Step {
     let says = match other {
-        Some(other) => format!("Put right what is damaged, from what is left and from {other}"),
+        Some(other) => format!("Put right what is damaged, with the help of {}", tail(other, PLACE)),
         None => "Put right what is damaged, from what is left of it".to_owned(),
     };
     submit(&says, Command::Upkeep { what: Upkeep::Repair })
@@ -191,7 +195,8 @@ fn copied(view: &CopyView) -> (String, Vec<String>) {
         (n, 0) => format!("DONE. {} copied.", count(n, "saved state")),
         (n, _) => format!("NOT ALL OF THEM. {} copied.", count(n, "saved state")),
     };
-    let mut out = vec![format!("{} were read; the other store grew by {}.", view.read, view.stored)];
+    let grew = || format!("{} were read; the other store grew by {}.", view.read, view.stored);
+    let mut out: Vec<String> = (view.read.0 > 0).then(grew).into_iter().collect();
     if !view.present.is_empty() {
         let said = match view.noted.len() {
             0 => String::new(),
@@ -200,7 +205,7 @@ fn copied(view: &CopyView) -> (String, Vec<String>) {
         out.push(format!("{} there already{said}.", were(view.present.len())));
     }
     if !view.failed.is_empty() {
-        out.push(format!("{} not copied whole; nothing of them is there:", were(view.failed.len())));
+        out.push(format!("{} not copied; nothing half is there:", were(view.failed.len())));
     }
     out.extend(broken(&view.failed));
     (heading, out)
@@ -214,7 +219,8 @@ fn repaired(view: &RepairView) -> (String, Vec<String>) {
         (_, n, false) => format!("NOT ALL OF IT IS WHOLE. {} whole again.", are(n)),
     };
     let packs = count(view.damaged.len(), "damaged or missing pack");
-    let mut out = vec![format!("{packs} found; {} pieces of them were good and were written again.", view.salvaged)];
+    let found = || format!("{packs} found; {} pieces of them were good and were written again.", view.salvaged);
+    let mut out: Vec<String> = (!view.damaged.is_empty()).then(found).into_iter().collect();
     if !view.broken.is_empty() {
         out.push("What is still not whole; another store that has it can help:".to_owned());
     }

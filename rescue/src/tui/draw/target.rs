@@ -100,11 +100,18 @@ fn one(
         "  {} {} {} {} ",
         field(&disk.no.to_string(), 5),
         field(&disk.hardware.size.to_string(), 9),
-        field(disk.hardware.model.as_str(), model),
+        field(called(disk), model),
         field(&named_by(disk), named)
     );
     let holds = cut(&holds, columns.saturating_sub(width(&head)));
     Line::from(vec![Span::raw("  "), Span::raw(head[2..].to_owned()), Span::styled(holds, style)])
+}
+
+/// What a disk is called: its model; of an image, which has none, its file.
+fn called(disk: &Disk) -> &str {
+    let h = &disk.hardware;
+    let file = h.shown_as.as_ref().filter(|_| h.transport.as_str() == "image");
+    file.unwrap_or(&h.model).as_str()
 }
 
 fn about(ui: &Ui, inspection: &Inspection, disk: &Disk, height: usize, columns: usize) -> Vec<Line<'static>> {
