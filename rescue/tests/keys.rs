@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::layers::many_disks_run;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
@@ -244,8 +245,9 @@ fn numbers_and_letters_do_what_they_say() {
     assert_eq!(press(&mut open(&none), &none, &[Key::Char('1')]), [Action::Submit(Command::Inspect)]);
 }
 
-/// A saved state goes onto the one empty disk there is, never onto another: the plan comes first, and a word of its own. Where none is
-/// empty, it goes onto the one that has no table and nothing that is known on it: another word, for what it holds is lost.
+/// A saved state goes onto the one empty disk there is: the plan comes first, and a word of its own. Where none is empty, it goes onto the
+/// one that has no table and nothing that is known on it: another word, for what it holds is lost. Where no disk alone is so, somebody
+/// is asked which.
 #[test]
 fn an_empty_disk_can_be_filled() {
     let asked = |disk: Disk| {
@@ -261,9 +263,13 @@ fn an_empty_disk_can_be_filled() {
     };
     let keys = [Key::Char('t'), Key::Down, Key::Char('n')];
     let mut run = broken_run();
-    let mut ui = open(&run);
-    assert_eq!(press(&mut ui, &run, &keys), []);
-    assert!(ui.note.as_deref().is_some_and(|n| n.contains("No disk here is empty")), "{:?}", ui.note);
+    let which = |run: &RunState| {
+        let mut ui = open(run);
+        assert_eq!(press(&mut ui, run, &keys), []);
+        assert_eq!(ui.screen(), Screen::Target);
+        ui.target.unwrap().row
+    };
+    assert_eq!(which(&run), 0, "there is no other");
     let disks = &mut run.report.as_mut().unwrap().inspection.disks;
     let bare = |no, content| Disk {
         no: DiskNo(no),
@@ -276,16 +282,12 @@ fn an_empty_disk_can_be_filled() {
     assert_eq!(press(&mut open(&run), &run, &keys), asked(bare(3, Content::Unknown)), "its table is gone");
     let disks = &mut run.report.as_mut().unwrap().inspection.disks;
     disks.push(bare(4, Content::Unknown));
-    let mut ui = open(&run);
-    assert_eq!(press(&mut ui, &run, &keys), []);
-    assert!(ui.note.as_deref().is_some_and(|n| n.contains("d3 and d4 are without a partition table")), "{:?}", ui.note);
+    assert_eq!(which(&run), 1, "the first that has no table");
     let disks = &mut run.report.as_mut().unwrap().inspection.disks;
     disks.push(empty(1));
     assert_eq!(press(&mut open(&run), &run, &keys), asked(empty(1)), "an empty one is meant before others");
     run.report.as_mut().unwrap().inspection.disks.push(empty(2));
-    let mut ui = open(&run);
-    assert_eq!(press(&mut ui, &run, &keys), []);
-    assert!(ui.note.as_deref().is_some_and(|n| n.contains("d1 and d2 are empty")), "{:?}", ui.note);
+    assert_eq!(which(&run), 3, "the first that is empty");
 
     // Where nothing else is there, and the store is of one machine, it is the first thing to do.
     let mut run = empty_run();
@@ -317,6 +319,66 @@ fn an_empty_disk_can_be_filled() {
     assert_eq!(press(&mut open(&run), &run, &[typed("RESTORE"), vec![Key::Enter]].concat()), [], "something is lost");
     let asked = press(&mut open(&run), &run, &[typed("OVERWRITE"), vec![Key::Enter]].concat());
     assert!(matches!(asked[..], [Action::Submit(Command::Answer { approve: true, .. })]));
+}
+
+/// Which disk is written over is said by what names it, typed whole; and that only leads to the plan.
+#[test]
+fn the_disk_that_is_meant_is_named() {
+    let run = many_disks_run();
+    let size = (64u64 << 30).to_string();
+    let begin = [Key::Char('t'), Key::Down, Key::Down, Key::Char('n')];
+    let order = |disks: &[u16]| {
+        let all = &run.report.as_ref().unwrap().inspection;
+        let disk = |no: &u16| all.disk(DiskNo(*no)).unwrap();
+        [Action::Submit(Command::PlanRestore {
+            to: SnapRef::Prefix(snapshot_id("three").to_string()),
+            onto: disks.iter().map(|no| Onto { saved: None, disk: DiskNo(*no) }).collect(),
+            overwrite: disks.iter().map(|no| disk(no).identity()).collect(),
+            new_ids: false,
+            grow: Vec::new(),
+        })]
+    };
+    let choose = || {
+        let mut ui = open(&run);
+        assert_eq!(press(&mut ui, &run, &begin), []);
+        assert_eq!((ui.screen(), ui.target.as_ref().unwrap().row), (Screen::Target, 1), "the first empty one");
+        ui
+    };
+    let mut ui = choose();
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), []);
+    for wrong in ["", "y", "d1", &size[1..], "S5Y1NX0R"] {
+        assert_eq!(press(&mut ui, &run, &[typed(wrong), vec![Key::Enter]].concat()), [], "{wrong:?}");
+        assert!(ui.note.as_ref().unwrap().contains("nothing was chosen"), "{:?}", ui.note);
+        press(&mut ui, &run, &[Key::Enter]);
+    }
+    assert_eq!(press(&mut ui, &run, &[typed(&size), vec![Key::Enter]].concat()), order(&[1]));
+    // The other of the same size, and one that holds something: by its serial number.
+    let mut ui = choose();
+    assert_eq!(
+        press(&mut ui, &run, &[vec![Key::Down, Key::Enter], typed(&size), vec![Key::Enter]].concat()),
+        order(&[2])
+    );
+    let mut ui = choose();
+    let keys = [vec![Key::End, Key::Up, Key::Enter], typed("s5y1nx0r-3"), vec![Key::Enter]].concat();
+    assert_eq!(press(&mut ui, &run, &keys), order(&[3]));
+    // Never the stick; and Esc leaves everything.
+    let mut ui = choose();
+    assert_eq!(press(&mut ui, &run, &[Key::End, Key::Enter]), []);
+    assert!(ui.prompt.is_none() && ui.note.as_ref().unwrap().contains("the rescue and its store"));
+    press(&mut ui, &run, &[Key::Up, Key::Enter, Key::Esc, Key::Esc]);
+    assert_eq!(ui.screen(), Screen::Timeline);
+    // Where the machine had two, two are named.
+    let mut two = run.clone();
+    two.store.as_mut().unwrap().snapshots[2].machine.disks.push("another".into());
+    let mut ui = open(&two);
+    let first = [&begin[..], &[Key::Enter], &typed(&size), &[Key::Enter]].concat();
+    assert_eq!(press(&mut ui, &two, &first), []);
+    assert_eq!(press(&mut ui, &two, &[Key::Enter]), [], "not the same twice");
+    assert!(ui.prompt.is_none());
+    let second = [vec![Key::Down, Key::Enter], typed(&size), vec![Key::Enter]].concat();
+    assert_eq!(press(&mut ui.clone(), &two, &second), order(&[1, 2]));
+    assert_eq!(press(&mut ui.clone(), &two, &[Key::Char('g')]), order(&[1]), "as many as somebody wants");
+    assert_eq!(press(&mut ui, &two, &[Key::Backspace, Key::Char('g')]), []);
 }
 
 /// What a larger disk has room for is given to its last volume, or not: another plan each time, and no word.

@@ -365,11 +365,16 @@ only snapshots of yours. Keep the file off the store; who has it can sign as
 you.
 ";
 pub(super) const TUI: &str = "\
-holdfast tui [DISK..] [--store S] [--ascii] [--record FILE]
+holdfast tui [DISK..] [--store S] [--to S2] [--ascii] [--record FILE]
 holdfast tui --replay FILE [--ascii]
 
 The screens of the rescue, on this terminal. Without DISK every disk of this
 computer is looked at. Without --store it can only look.
+--to names a second store: the screen of the store (key o) copies into it and
+repairs from it. --to-passphrase-file or --to-key-file opens it.
+Where TERM says that there is a mouse, a click on a key of the last row does
+that key, one on a row chooses it, the wheel moves; Shift marks text as ever.
+NO_MOUSE=1 in the environment leaves the mouse to the terminal.
 --ascii draws with plain characters whatever the terminal.
 --record writes the keys that are pressed, and what the screens are told, into
 a new file that only you can read: for a report of something that went wrong.

@@ -43,6 +43,11 @@ pub(super) fn place_unasked(store: &StoreAt) -> Result<StorePlace, Failure> {
     opened_by(store, given(&store.unlock, STORE)?)
 }
 
+/// Where the second store of the screens is, likewise.
+pub(super) fn other_unasked(store: &StoreAt) -> Result<StorePlace, Failure> {
+    opened_by(store, given(&store.unlock, TO)?)
+}
+
 /// Where a second store is, with what opens it.
 pub(super) fn named(store: &StoreAt, names: Names) -> Result<StorePlace, Failure> {
     opened_by(store, unlock_by(store, names)?)

@@ -93,7 +93,7 @@ impl Verb {
 
 /// What the parts of the rescue are started as: for nobody to type.
 const ROLES: [(&str, &[&str]); 5] = [
-    ("engine", &["store", "control", "policy"]),
+    ("engine", &["store", "control", "policy", "to", "to-passphrase-file", "to-key-file"]),
     ("console", &["engine"]),
     ("parser", &[]),
     ("composer", &[]),
@@ -335,10 +335,10 @@ pub(super) static VERBS: &[Verb] = &[
     },
     Verb {
         name: "tui",
-        usage: "[DISK..] [--store S]",
+        usage: "[DISK..] [--store S] [--to S2]",
         does: "all of it on the screen",
         words: Words::Disks,
-        options: &["store", "ascii", "record", "replay"],
+        options: &["store", "to", "to-passphrase-file", "to-key-file", "ascii", "record", "replay"],
         help: help::TUI,
     },
     #[cfg(feature = "manual")]

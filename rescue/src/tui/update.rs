@@ -5,7 +5,7 @@
 
 use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
-use super::{changes, differences, draw, files, prompt, reading, upkeep, words};
+use super::{changes, differences, disks, draw, files, prompt, reading, target, upkeep, words};
 use model::command::{Command, Passphrase, PowerAction};
 use model::event::{JobKind, Outcome, Question};
 use model::id::SnapRef;
@@ -177,10 +177,18 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Screen::Files => files::key(ui, run, k),
         Screen::Reading => reading::key(ui, run, k),
         Screen::Differences => changes::key(ui, run, k),
-        Screen::Store => choose(ui, run, k, upkeep::steps(run)),
+        Screen::Disks => disks::key(ui, run, k),
+        Screen::Target => target::key(ui, run, k),
+        Screen::Store => {
+            let steps = upkeep::steps(run, ui.other.as_deref());
+            choose(ui, run, k, steps)
+        }
         Screen::Forget => upkeep::key(ui, run, k),
         Screen::Home => choose(ui, run, k, steps::home(run, ui.may_leave)),
-        Screen::Outcome => choose(ui, run, k, steps::outcome(run, ui.may_leave)),
+        Screen::Outcome => {
+            let steps = steps::outcome(run, ui.may_leave, ui.other.as_deref());
+            choose(ui, run, k, steps)
+        }
         Screen::Evidence | Screen::Log | Screen::Help => scroll(ui, run, k),
     }
 }
@@ -190,6 +198,7 @@ pub(super) fn common(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     match k {
         Key::Esc | Key::Left | Key::Backspace | Key::Char('q') | Key::Interrupt => return leave(ui, run, k),
         Key::Char('?') => ui.show(Screen::Help),
+        Key::Char('d') => ui.show(Screen::Disks),
         Key::Char('e') => ui.show(Screen::Evidence),
         Key::Char('l') => {
             ui.show(Screen::Log);
@@ -311,13 +320,7 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Char('n') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };
-            return match steps::bare_disk(run) {
-                Ok(disk) => submit(ui, run, steps::onto(chosen.id, disk)),
-                Err(why) => {
-                    ui.note = Some(why);
-                    Vec::new()
-                }
-            };
+            return target::begin(ui, run, chosen);
         }
         Key::Char('d') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };

@@ -237,6 +237,12 @@ impl VolumePath {
         !self.layers.is_empty()
     }
 
+    /// True where layers make it of that one, or of that one first.
+    pub fn lies_on(&self, beneath: &Self) -> bool {
+        let same = self.disk == beneath.disk && self.partition == beneath.partition;
+        same && self.layers.len() > beneath.layers.len() && self.layers.starts_with(&beneath.layers)
+    }
+
     /// The names that layers gave it.
     pub fn layers(&self) -> &[String] {
         &self.layers
@@ -315,6 +321,9 @@ mod tests {
         let layered: VolumePath = "d0/p3/vg0/root".parse().expect("a volume");
         assert_eq!((layered.number(), layered.is_whole(), layered.is_layered()), (None, false, true));
         assert_eq!(layered.on(DiskNo(2)).to_string(), "d2/p3/vg0/root");
+        let beneath: VolumePath = "d0/p3".parse().expect("a volume");
+        assert!(layered.lies_on(&beneath) && !beneath.lies_on(&beneath) && !beneath.lies_on(&layered));
+        assert!(!layered.lies_on(&VolumePath::whole(DiskNo(0))), "it lies on a partition of that");
         assert_eq!(VolumePath::whole(DiskNo(0)).above(&["p1", "x"]), None, "that would be a partition");
         let d = Digest::of(b"");
         assert_eq!(d.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

@@ -146,13 +146,15 @@ pub struct Export {
     pub json: bool,
 }
 
-/// `tui [DISK..] [--store S] [--ascii] [--record FILE]`, `tui --replay FILE [--ascii]`
+/// `tui [DISK..] [--store S] [--to S2] [--ascii] [--record FILE]`, `tui --replay FILE [--ascii]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tui {
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
     /// The store's directory.
     pub store: Option<StoreAt>,
+    /// The second store, which is copied to and repaired from.
+    pub other: Option<StoreAt>,
     /// Plain ASCII, whatever the terminal.
     pub ascii: bool,
     /// The new file that the session is recorded to.
@@ -162,11 +164,15 @@ pub struct Tui {
 }
 
 pub(super) fn tui(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>) -> Result<Tui, Usage> {
-    let alone = disks.is_empty() && store.is_none() && given.record.is_none();
+    let other = given.other_at()?;
+    let alone = disks.is_empty() && store.is_none() && other.is_none() && given.record.is_none();
     if given.replay.is_some() && !alone {
         return Err(Usage("`tui --replay` shows what was recorded: it takes no disk, no store and no --record".into()));
     }
-    Ok(Tui { disks, store, ascii: given.ascii, record: given.record.clone(), replay: given.replay.clone() })
+    if other.is_some() && store.is_none() {
+        return Err(Usage("`tui --to` names a second store: it needs --store too".into()));
+    }
+    Ok(Tui { disks, store, other, ascii: given.ascii, record: given.record.clone(), replay: given.replay.clone() })
 }
 
 /// `engine`
@@ -176,6 +182,8 @@ pub struct EngineRole {
     pub control: Option<i32>,
     /// The store's directory, made on first use.
     pub store: Option<StoreAt>,
+    /// The second store, which is copied to and repaired from.
+    pub other: Option<StoreAt>,
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
     /// What it does by itself: the policy of this file beside the store's directory, or the built-in one that is called `auto`.
@@ -186,7 +194,8 @@ pub(super) fn engine(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>)
     if given.policy.is_some() && given.control.is_none() {
         return Err(Usage("`engine --policy` is for the rescue: it needs --control".into()));
     }
-    Ok(EngineRole { control: given.control, store, disks, policy: given.policy.clone() })
+    let other = given.other_at()?;
+    Ok(EngineRole { control: given.control, store, other, disks, policy: given.policy.clone() })
 }
 
 /// Refuses a verb without a disk.

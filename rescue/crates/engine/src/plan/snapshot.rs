@@ -259,8 +259,11 @@ fn method(content: &Content) -> CaptureMethod {
     }
 }
 
-/// Whether a volume is saved: how and why, or why not.
-fn choose(
+/// Whether a snapshot saves a volume: how and why, or why not.
+///
+/// # Errors
+/// Why it is left out.
+pub fn choose(
     disk: &Disk,
     volume: &Volume,
     inspection: &Inspection,
