@@ -14,6 +14,7 @@ fn title(ui: &Ui) -> &'static str {
     match ui.screen() {
         Screen::Home => "what happened",
         Screen::Timeline => "saved states",
+        Screen::Unlock if ui.unlocking.is_some() => "unlock a volume",
         Screen::Unlock => "unlock the store",
         Screen::Confirm => "please read, then decide",
         Screen::Progress => "at work",
@@ -121,6 +122,9 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             ("Esc", "back"),
             ("?", "help"),
         ],
+        Screen::Unlock if ui.unlocking.is_some() => {
+            &[("Enter", "unlock"), ("Tab", "may be saved in clear, or not"), ("Esc", "back")]
+        }
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
         Screen::Confirm => {
             &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on"), ("Tab", "all that is lost")]
