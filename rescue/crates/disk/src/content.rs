@@ -6,7 +6,7 @@ use crate::fs::{FsError, btrfs, ext4, fat, xfs};
 use crate::volume::luks;
 use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
-use model::inspection::{BtrfsInfo, Content, ExtInfo, Finding, FsKind, Severity, XfsInfo};
+use model::inspection::{BtrfsInfo, Content, ExtInfo, Finding, FsKind, LuksInfo, Severity, XfsInfo};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::ByteOffset;

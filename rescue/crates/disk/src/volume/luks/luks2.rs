@@ -48,7 +48,8 @@ pub(super) fn read(bytes: &dyn ReadAt) -> Result<Reading, FsError> {
         }
     }
     let wrong = (!first).then(|| "the first copy of its LUKS header is damaged; the second one is used".to_owned());
-    let Some(copy) = copies.into_iter().max_by_key(|c| c.seqid) else { return Err(FsError::Corrupt(why)) };
+    // Of two that are as new, the first.
+    let Some(copy) = copies.into_iter().rev().max_by_key(|c| c.seqid) else { return Err(FsError::Corrupt(why)) };
     let told = Told { json: &copy.json, size: bytes.size() };
     let segments = told.crypt();
     let info = LuksInfo {
@@ -61,7 +62,7 @@ pub(super) fn read(bytes: &dyn ReadAt) -> Result<Reading, FsError> {
         open: false,
         apart: ExtentSet::new(),
     };
-    let header = segments.and_then(|segment| told.header(&info.uuid, segment));
+    let header = segments.and_then(|(number, segment)| told.header(&info.uuid, (number, segment)));
     super::reading(info, header, wrong, bytes.size())
 }
 
