@@ -19,8 +19,27 @@ fn encrypted(m: &Machine) -> String {
     fs::File::options().write(true).open(&container).unwrap().set_len(50 * MIB).unwrap();
     fs::write(m.path("words"), "correct horse\n").unwrap();
     fs::write(m.path("key"), "correct horse").unwrap();
-    let args = ["-q", "reencrypt", "--encrypt", "--type", "luks2", "--reduce-device-size", "2M", "--luks2-metadata-size", "16k"];
-    let quick = ["--luks2-keyslots-size", "512k", "--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32"];
+    let args = [
+        "-q",
+        "reencrypt",
+        "--encrypt",
+        "--type",
+        "luks2",
+        "--reduce-device-size",
+        "2M",
+        "--luks2-metadata-size",
+        "16k",
+    ];
+    let quick = [
+        "--luks2-keyslots-size",
+        "512k",
+        "--pbkdf",
+        "argon2id",
+        "--pbkdf-force-iterations",
+        "4",
+        "--pbkdf-memory",
+        "32",
+    ];
     let key = m.arg("key");
     let rest = ["--pbkdf-parallel", "1", "--key-file", &key, container.to_str().unwrap()];
     tool("cryptsetup", "cryptsetup-bin", &[&args[..], &quick, &rest].concat());
@@ -83,7 +102,8 @@ fn an_encrypted_root_is_unlocked_saved_and_taken_back() {
     assert_eq!(code, 0, "{out}{err}");
     let (code, out, err) = run(&[&rollback[..], &["--yes"]].concat());
     assert_eq!(code, 0, "{out}{err}");
-    let used = |bytes: &[u8]| bytes[usize::try_from(10 * MIB).unwrap()..].iter().copied().take(64 << 10).collect::<Vec<u8>>();
+    let used =
+        |bytes: &[u8]| bytes[usize::try_from(10 * MIB).unwrap()..].iter().copied().take(64 << 10).collect::<Vec<u8>>();
     let after = fs::read(&disk).unwrap();
     assert!(after[..4096] == before[..4096] && used(&after)[..4096] == used(&before)[..4096], "encrypted as it was");
     let (code, seen) = ask(&["inspect", &disk, &by_key]);

@@ -115,7 +115,11 @@ fn an_encrypted_volume_is_unlocked_by_what_is_typed() {
     let path = run.report.as_ref().unwrap().inspection.locked().next().unwrap().path.clone();
     let mut ui = open(&run);
     press(&mut ui, &run, &[Key::Char('2')]);
-    assert_eq!((ui.screen(), ui.unlocking.as_ref()), (Screen::Unlock, Some(&path)), "the second step, a system being there");
+    assert_eq!(
+        (ui.screen(), ui.unlocking.as_ref()),
+        (Screen::Unlock, Some(&path)),
+        "the second step, a system being there"
+    );
     assert_eq!(press(&mut ui, &run, &[Key::Enter]), [], "not with nothing");
     let open_with = |plain| {
         let by = VolumeKey::new("s q".as_bytes().to_vec());

@@ -80,7 +80,8 @@ pub(super) fn of_volume(opening: &Opening) -> Result<VolumeKey, Failure> {
         Some(Unlock::Passphrase(secret) | Unlock::KeyFile(secret)) => secret,
         None if has_person() => typed(&format!("passphrase of {volume}: "))?,
         None => {
-            let advice = format!("give --unlock {volume}=FILE or --unlock-key {volume}=FILE, or run this on a terminal");
+            let advice =
+                format!("give --unlock {volume}=FILE or --unlock-key {volume}=FILE, or run this on a terminal");
             return Err(Failure::new(ExitCode::Refused, format!("{volume} is locked"), advice));
         }
     };

@@ -229,17 +229,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "DISK.. --store S",
         does: "finish a rollback that was cut off",
         words: Words::Disks,
-        options: &[
-            "store",
-            "json",
-            "plan",
-            "approve",
-            "yes",
-            "require-signer",
-            "unlock",
-            "unlock-key",
-            "allow-plain",
-        ],
+        options: &["store", "json", "plan", "approve", "yes", "require-signer", "unlock", "unlock-key", "allow-plain"],
         help: help::RESUME,
     },
     Verb {

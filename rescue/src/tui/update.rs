@@ -114,7 +114,8 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
             ended_now(ui, run, ended, before.waiting);
         }
     }
-    let still = |volume: &VolumePath| run.report.as_ref().is_some_and(|r| r.inspection.locked().any(|v| v.path == *volume));
+    let still =
+        |volume: &VolumePath| run.report.as_ref().is_some_and(|r| r.inspection.locked().any(|v| v.path == *volume));
     if ui.unlocking.as_ref().map_or(run.store.is_some(), |volume| !still(volume)) {
         ui.close(Screen::Unlock);
     }

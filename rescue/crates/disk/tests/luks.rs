@@ -85,11 +85,15 @@ fn dumped(file: &str) -> Vec<u8> {
 fn keys_are_those_of_cryptsetup() {
     let dir = tempfile::tempdir().unwrap();
     let luks2 = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k", "--offset", "4096"];
-    let argon2i = ["--pbkdf", "argon2i", "--pbkdf-force-iterations", "5", "--pbkdf-memory", "64", "--pbkdf-parallel", "2"];
+    let argon2i =
+        ["--pbkdf", "argon2i", "--pbkdf-force-iterations", "5", "--pbkdf-memory", "64", "--pbkdf-parallel", "2"];
     let rounds = ["--pbkdf-force-iterations", "1000"];
     for (kind, args) in [
         ("luks1", [&["--hash", "sha1", "--key-size", "512"][..], &rounds].concat()),
-        ("luks1", [&["--hash", "sha512", "--cipher", "aes-cbc-essiv:sha256", "--key-size", "128"][..], &rounds].concat()),
+        (
+            "luks1",
+            [&["--hash", "sha512", "--cipher", "aes-cbc-essiv:sha256", "--key-size", "128"][..], &rounds].concat(),
+        ),
         ("luks2", [&luks2[..], &argon2i].concat()),
         ("luks2", [&luks2[..], &PBKDF2, &["--key-size", "256"]].concat()),
     ] {
@@ -134,7 +138,13 @@ fn what_cannot_be_opened_here_is_named() {
     let small = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k", "--offset", "4096"];
     let make = |name: &str, args: &[&str]| {
         let path = blank(dir.path(), name, 6 * MIB);
-        let all = [&["luksFormat", "--type", "luks2", "--key-file", "-"][..], &small, &ARGON, args, &[path.to_str().unwrap()]];
+        let all = [
+            &["luksFormat", "--type", "luks2", "--key-file", "-"][..],
+            &small,
+            &ARGON,
+            args,
+            &[path.to_str().unwrap()],
+        ];
         cryptsetup(&all.concat());
         path
     };
@@ -154,12 +164,7 @@ fn what_cannot_be_opened_here_is_named() {
     assert!(why(&begun).contains("not finished"), "{}", why(&begun));
     // No key slot is left.
     let empty = make("empty", &[]);
-    let (done, said) = attempt(
-        "cryptsetup-bin",
-        "cryptsetup",
-        &["-q", "luksErase", empty.to_str().unwrap()],
-        "",
-    );
+    let (done, said) = attempt("cryptsetup-bin", "cryptsetup", &["-q", "luksErase", empty.to_str().unwrap()], "");
     assert!(done, "{said}");
     assert!(why(&empty).contains("no key slot"), "{}", why(&empty));
 }

@@ -412,7 +412,8 @@ impl Jobs {
 
     /// Adds to a plan what stands against it where what it writes over lies encrypted now, and would be saved in clear before.
     fn stays_encrypted(&self, store: &Store, plan: &mut RollbackPlan) {
-        let mappings: Vec<_> = plan.volumes.iter().filter_map(|v| Some((&v.path, &v.through.as_ref()?.mapping))).collect();
+        let mappings: Vec<_> =
+            plan.volumes.iter().filter_map(|v| Some((&v.path, &v.through.as_ref()?.mapping))).collect();
         let clear = saving::in_clear(store, &self.keys, mappings.into_iter());
         if let Some((says, advice)) = clear {
             plan.checks.push(model::plan::Check {

@@ -97,7 +97,9 @@ fn plan(
         return Err(Stop::failed(ExitCode::Failed, "there is nothing on these disks that can be saved", advice));
     }
     let saved = plan.volumes.iter().filter_map(|v| report.inspection.volume(&v.path));
-    if let Some((says, advice)) = in_clear(cx.store, &jobs.keys, saved.filter_map(|v| Some((&v.path, v.mapping.as_ref()?)))) {
+    if let Some((says, advice)) =
+        in_clear(cx.store, &jobs.keys, saved.filter_map(|v| Some((&v.path, v.mapping.as_ref()?))))
+    {
         return Err(Stop::failed(ExitCode::Refused, says, advice));
     }
     for (path, why) in &plan.left_out {

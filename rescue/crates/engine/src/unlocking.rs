@@ -74,7 +74,10 @@ fn locked<'a>(inspection: &'a Inspection, path: &VolumePath) -> Done<&'a Volume>
             None => Ok(volume),
             Some(why) => Err(refused(format!("{path} cannot be opened here: {why}"), String::new())),
         },
-        _ => Err(refused(format!("{path} is no LUKS volume ({})", volume.kind()), "name the encrypted volume".to_owned())),
+        _ => Err(refused(
+            format!("{path} is no LUKS volume ({})", volume.kind()),
+            "name the encrypted volume".to_owned(),
+        )),
     }
 }
 

@@ -307,7 +307,16 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for s in ["d0", "d12/p3", "d0/luks", "d0/p3/luks", "d0/p3/luks/vg0/root", "d0/p3/vg0/root", "d0/vg.0/home-1", "d1/p2/md/p3"] {
+        for s in [
+            "d0",
+            "d12/p3",
+            "d0/luks",
+            "d0/p3/luks",
+            "d0/p3/luks/vg0/root",
+            "d0/p3/vg0/root",
+            "d0/vg.0/home-1",
+            "d1/p2/md/p3",
+        ] {
             assert_eq!(s.parse::<VolumePath>().expect("a volume").to_string(), s);
         }
         for s in

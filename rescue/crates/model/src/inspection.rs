@@ -2,7 +2,9 @@
 
 mod content;
 
-pub use content::{BtrfsInfo, Content, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo, SwapInfo, XfsInfo};
+pub use content::{
+    BtrfsInfo, Content, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo, SwapInfo, XfsInfo,
+};
 
 use crate::firmware::BootSettings;
 use crate::id::{Digest, DiskNo, VolumePath};

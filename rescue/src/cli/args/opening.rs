@@ -1,6 +1,6 @@
 //! Encrypted volumes that are to be unlocked first.
 
-use super::{Usage, UnlockBy};
+use super::{UnlockBy, Usage};
 use model::id::VolumePath;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -42,7 +42,10 @@ mod tests {
     fn volumes_and_what_unlocks_them() {
         let of = |text: &str, key| opening(OsStr::new(text), key).map(|o| (o.volume.to_string(), o.by));
         assert_eq!(of("d0/p3", false), Ok(("d0/p3".into(), UnlockBy::Asked)));
-        assert_eq!(of("d0/p3/vg0/crypt=a=b", false), Ok(("d0/p3/vg0/crypt".into(), UnlockBy::Passphrase("a=b".into()))));
+        assert_eq!(
+            of("d0/p3/vg0/crypt=a=b", false),
+            Ok(("d0/p3/vg0/crypt".into(), UnlockBy::Passphrase("a=b".into())))
+        );
         assert_eq!(of("d0=k", true), Ok(("d0".into(), UnlockBy::KeyFile("k".into()))));
         for (bad, key) in [("d0/p3=", false), ("p3=k", false), ("d0/p3", true), ("=k", true)] {
             assert!(of(bad, key).is_err(), "{bad}");

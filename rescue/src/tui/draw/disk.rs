@@ -67,7 +67,9 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk) -> Vec<Segment> {
             | Content::Lvm(_)
             | Content::Md(_) => ui.look.good(),
             Content::Luks(l) if l.open => ui.look.good(),
-            Content::Luks(_) | Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => Style::new(),
+            Content::Luks(_) | Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => {
+                Style::new()
+            }
         };
         let name = v.path.number().map_or_else(|| "whole".to_owned(), |n| format!("p{n}"));
         out.push(Segment {

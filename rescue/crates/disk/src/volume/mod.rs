@@ -70,8 +70,12 @@ pub fn layers(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Ar
         window(&v.path).map(|bytes| Carrier { path, extent, bytes, mapping: None, members: Vec::new() })
     };
     let opened = opened(inspection, window);
-    let carriers: Vec<Carrier> =
-        of("lvm2").into_iter().filter_map(carrier).chain(beneath.iter().map(md::Array::carrier)).chain(opened).collect();
+    let carriers: Vec<Carrier> = of("lvm2")
+        .into_iter()
+        .filter_map(carrier)
+        .chain(beneath.iter().map(md::Array::carrier))
+        .chain(opened)
+        .collect();
     lvm::find(&carriers, &mut layers);
     for array in plain {
         array.tell(&mut layers);
@@ -85,9 +89,8 @@ pub fn layers(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Ar
 
 /// What was opened of encrypted volumes and carries LVM.
 fn opened(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>) -> Vec<Carrier> {
-    let carries = |v: &&Volume| {
-        v.is_sealed() && matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2")
-    };
+    let carries =
+        |v: &&Volume| v.is_sealed() && matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2");
     let carrier = |v: &Volume| {
         let mapping = v.mapping.clone()?;
         let beneath = mapping.beneath.iter().filter_map(|b| inspection.volume(&b.path));

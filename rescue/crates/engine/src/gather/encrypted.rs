@@ -46,9 +46,7 @@ pub(super) fn open(
                 inspection.findings.extend(found);
                 inner.content = content;
             }
-            Err(e) => inspection
-                .findings
-                .push(unanswered(inner.path.clone(), "what lies on it could not be read", &e)),
+            Err(e) => inspection.findings.push(unanswered(inner.path.clone(), "what lies on it could not be read", &e)),
         }
         let apart: ExtentSet = [header.payload].into_iter().collect();
         let opened = LuksInfo { open: true, apart, ..info.clone() };
@@ -74,7 +72,8 @@ pub(super) fn without_carriers(inspection: &mut Inspection, opened: &[VolumePath
 pub(super) fn tell_locked(inspection: &mut Inspection) {
     let locked: Vec<VolumePath> = inspection.locked().map(|v| v.path.clone()).collect();
     for path in locked {
-        let advice = "unlock it to see, save and take back what lies in it: `--unlock`, or the step for it on the screen";
+        let advice =
+            "unlock it to see, save and take back what lies in it: `--unlock`, or the step for it on the screen";
         let says = "it is encrypted and locked: what lies in it is not seen, an unfinished rollback included";
         inspection.findings.push(said(Severity::Note, path, says, advice));
     }

@@ -169,7 +169,9 @@ pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, 
     check(layers.physical.len() <= MOST_PARTITIONS, || format!("{} physical volumes", layers.physical.len()))?;
     let mut told = HashSet::new();
     for (path, content) in &layers.physical {
-        let luks = || inspection.volume(path).filter(|v| matches!((&v.content, content), (Content::Luks(_), Content::Luks(_))));
+        let luks = || {
+            inspection.volume(path).filter(|v| matches!((&v.content, content), (Content::Luks(_), Content::Luks(_))))
+        };
         let volume = beneath(path).or_else(luks).filter(|_| told.insert(path));
         let len = volume.map_or(ByteLen::ZERO, |v| v.extent.len());
         let inside = content.apart().is_some_and(|a| a.iter().last().is_none_or(|e| e.end().0 <= len.0));

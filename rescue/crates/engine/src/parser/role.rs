@@ -6,8 +6,8 @@ use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Place, Request, decode_ra
 use super::{ParserError, checked, desk};
 use crate::frame;
 use model::coverage::{Changes, Coverage};
-use model::policy::Policy;
 use model::mapping::Beneath;
+use model::policy::Policy;
 use model::ports::{Clear, DiskSource, ReadAt};
 use model::units::ByteLen;
 use std::io;

@@ -313,7 +313,9 @@ fn choose(
             known("the header and the key slots of an encrypted volume")
         }
         Content::Luks(l) if !l.open && (full || mounted.is_some()) => raw("an encrypted volume, as it is"),
-        Content::Luks(l) if !l.open => Err("it is encrypted and locked: unlock it, or `--full` saves every byte as it is"),
+        Content::Luks(l) if !l.open => {
+            Err("it is encrypted and locked: unlock it, or `--full` saves every byte as it is")
+        }
         Content::Lvm(_) | Content::Md(_) | Content::Luks(_) => Err("no volume that lies on it is saved"),
         Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
@@ -331,7 +333,8 @@ fn choose(
 fn carries(volume: &Volume, inspection: &Inspection, scope: &Scope) -> bool {
     let saved = |v: &Volume| inspection.disk(v.path.disk()).is_some_and(|d| choose(d, v, inspection, scope).is_ok());
     // What was opened of a volume that lies on others itself is called after it.
-    let opened = inspection.layered.iter().filter(|v| v.is_sealed() && volume.path.above(&[LUKS]).as_ref() == Some(&v.path));
+    let opened =
+        inspection.layered.iter().filter(|v| v.is_sealed() && volume.path.above(&[LUKS]).as_ref() == Some(&v.path));
     inspection.above(&volume.path).chain(opened).any(saved)
 }
 

@@ -115,8 +115,9 @@ fn mapped(
         };
         beneath.push(match &part.sealed {
             None => lease,
-            Some(sealed) => encrypting(cx, part, sealed, lease)
-                .ok_or_else(|| wrong("it lies encrypted, and was not opened"))?,
+            Some(sealed) => {
+                encrypting(cx, part, sealed, lease).ok_or_else(|| wrong("it lies encrypted, and was not opened"))?
+            }
         });
     }
     Ok(Box::new(MappedLease { mapping: mapping.clone(), size: volume.extent.len(), beneath }))

@@ -188,7 +188,9 @@ fn must(sim: &Arc<Sim>, objects: &Arc<Memory>, command: Command) -> Outcome {
 fn saved() -> (Arc<Memory>, SnapshotId, Manifest) {
     let objects = Arc::new(Memory::new());
     let sim = Sim::failing(machine().0.clone(), Fault::Lease);
-    let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!("not saved") };
+    let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else {
+        panic!("not saved")
+    };
     let manifest = store(&objects).manifest(id).unwrap();
     (objects, id, manifest)
 }
@@ -289,7 +291,10 @@ fn what_lies_in_it_is_saved_and_the_rest_as_it_lies_there() {
         let at = LUKS.start * MIB + usize::try_from(slice.extent.start().0).unwrap();
         let bytes = store.read(&slice).unwrap();
         assert!(machine().0[at..at + bytes.len()] == bytes[..]);
-        assert!((0..15).all(|e| at >= range(e).end || at + bytes.len() <= range(e).start), "an extent was saved at {at}");
+        assert!(
+            (0..15).all(|e| at >= range(e).end || at + bytes.len() <= range(e).start),
+            "an extent was saved at {at}"
+        );
         held += bytes.len();
     }
     assert!(held >= 2 * MIB, "{held}");

@@ -207,9 +207,13 @@ mod tests {
 
     #[test]
     fn what_is_encrypted_comes_back() {
-        for (cipher, len, sector) in
-            [(Cipher::AesXts, 32, 4096), (Cipher::AesXts, 64, 512), (Cipher::AesCbcEssiv, 16, 512), (Cipher::AesCbcEssiv, 24, 512), (Cipher::AesCbcEssiv, 32, 512)]
-        {
+        for (cipher, len, sector) in [
+            (Cipher::AesXts, 32, 4096),
+            (Cipher::AesXts, 64, 512),
+            (Cipher::AesCbcEssiv, 16, 512),
+            (Cipher::AesCbcEssiv, 24, 512),
+            (Cipher::AesCbcEssiv, 32, 512),
+        ] {
             let cipher = keyed(cipher, sector, &key((0..len).map(|n| n * 3))).unwrap();
             let plain: Vec<u8> = (0..=250).cycle().take(16_384).collect();
             let mut bytes = plain.clone();

@@ -53,7 +53,12 @@ pub enum Refused {
 ///
 /// # Errors
 /// [`Refused`].
-pub fn open(header: &LuksHeader, bytes: &dyn ReadAt, passphrase: &[u8], attempt: &Attempt<'_>) -> Result<Opened, Refused> {
+pub fn open(
+    header: &LuksHeader,
+    bytes: &dyn ReadAt,
+    passphrase: &[u8],
+    attempt: &Attempt<'_>,
+) -> Result<Opened, Refused> {
     let mut not_tried = header.unusable.iter().map(ToString::to_string).collect::<Vec<_>>();
     for slot in &header.slots {
         (attempt.trying)(slot.number, header.slots.len());
@@ -225,7 +230,10 @@ mod tests {
         assert_eq!(model::hex::encode(key.bytes()), "3d2eec4fe41c849b80c8d83662c0e44a8b291a964cf2f07038");
         // RFC 7914, section 11: HMAC-SHA256, one round, 64 bytes.
         let key = pbkdf2(Hash::Sha256, b"passwd", b"salt", 1, 64, &ALWAYS).unwrap();
-        assert!(model::hex::encode(key.bytes()).starts_with("55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"));
+        assert!(
+            model::hex::encode(key.bytes())
+                .starts_with("55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc")
+        );
     }
 
     #[test]

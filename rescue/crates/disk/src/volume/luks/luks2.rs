@@ -186,12 +186,15 @@ impl<'a> Told<'a> {
         if let Some(first) = asked.and_then(|list| list.first()) {
             let name = shown(first.as_str().unwrap_or("something"));
             return Err(match name.contains("reencrypt") {
-                true => "it is being encrypted anew, and that is not finished; `cryptsetup reencrypt` finishes it".to_owned(),
+                true => "it is being encrypted anew, and that is not finished; `cryptsetup reencrypt` finishes it"
+                    .to_owned(),
                 false => format!("it asks for {name}, which is not known here"),
             });
         }
         if self.entries("keyslots").any(|(_, k)| word(k, "type") == Some("reencrypt")) {
-            return Err("it is being encrypted anew, and that is not finished; `cryptsetup reencrypt` finishes it".to_owned());
+            return Err(
+                "it is being encrypted anew, and that is not finished; `cryptsetup reencrypt` finishes it".to_owned()
+            );
         }
         // Segments of an encryption in progress carry flags.
         let mut segments = self.entries("segments");
@@ -199,7 +202,9 @@ impl<'a> Told<'a> {
             return Err("its data lies in several segments".to_owned());
         };
         match word(one.1, "type") {
-            Some("crypt") if one.1.get("integrity").is_some() => Err("its data is authenticated (dm-integrity)".to_owned()),
+            Some("crypt") if one.1.get("integrity").is_some() => {
+                Err("its data is authenticated (dm-integrity)".to_owned())
+            }
             Some("crypt") => Ok(one),
             other => Err(unknown("segment", other.unwrap_or("without a type"))),
         }

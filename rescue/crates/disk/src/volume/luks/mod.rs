@@ -114,8 +114,9 @@ pub fn mapping(volume: &Volume, header: &LuksHeader) -> Result<(VolumePath, Mapp
         leg.mirrors.iter_mut().for_each(|(on, _)| *on = place(*on));
     }
     let beneath = kept.iter().map(|n| beneath[*n].clone()).collect();
-    let partly = (header.cipher == model::luks::Cipher::AesCbcEssiv)
-        .then(|| DisplayText::new("within a sector of its cipher, bytes depend on each other; such a volume is only read here"));
+    let partly = (header.cipher == model::luks::Cipher::AesCbcEssiv).then(|| {
+        DisplayText::new("within a sector of its cipher, bytes depend on each other; such a volume is only read here")
+    });
     let read_only = volume.mapping.as_ref().and_then(|m| m.read_only.clone()).or(partly);
     let says = DisplayText::new(&format!("LUKS volume {}", header.uuid));
     let mapping = Mapping { says, id: format!("luks/{}", header.uuid), beneath, segments: making.segments, read_only };

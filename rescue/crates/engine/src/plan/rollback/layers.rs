@@ -49,7 +49,9 @@ impl<'a> Planner<'a> {
         if saved.content.apart().is_some() {
             let says = match &saved.content {
                 Content::Luks(_) => "the snapshot holds of it its header alone; what lies in it goes back by itself",
-                _ => "the snapshot holds of it what LVM or md keep themselves; with its volumes it goes onto an empty disk (`restore`)",
+                _ => {
+                    "the snapshot holds of it what LVM or md keep themselves; with its volumes it goes onto an empty disk (`restore`)"
+                }
             };
             self.check(format!("{path} can be taken back by itself"), false, says);
         } else if now.content.apart().is_some() {
