@@ -94,6 +94,11 @@ fn an_encrypted_root_is_unlocked_saved_and_taken_back() {
     let (code, _, err) = run(&[&["snapshot", &disk, &by_key][..], &opens].concat());
     assert_eq!(code, 0, "{err}");
 
+    let plain = m.arg("plain");
+    assert_eq!(run(&["store", "init", &plain]).0, 0);
+    let (code, _, err) = run(&[&["copy", "--to", &plain][..], &opens].concat());
+    assert!(code == 4 && err.contains("holds d0/p2/luks, which lies encrypted"), "{code}: {err}");
+
     // The superblock of the inner file system and more is lost below it.
     let file = fs::File::options().write(true).open(&disk).unwrap();
     file.write_all_at(&noise(64 << 10, 5), 10 * MIB).unwrap();

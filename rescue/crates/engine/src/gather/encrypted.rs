@@ -48,6 +48,9 @@ pub(super) fn open(
             }
             Err(e) => inspection.findings.push(unanswered(inner.path.clone(), "what lies on it could not be read", &e)),
         }
+        if let Content::Luks(again) = &mut inner.content {
+            again.not_opened.get_or_insert_with(|| "it lies in an encrypted volume itself".into());
+        }
         let apart: ExtentSet = [header.payload].into_iter().collect();
         let opened = LuksInfo { open: true, apart, ..info.clone() };
         inspection.set_physical(vec![(volume.path.clone(), Content::Luks(opened))]);
