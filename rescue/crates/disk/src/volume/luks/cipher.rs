@@ -84,7 +84,7 @@ impl<C: Aes + KeyInit> Xts<C> {
             for place in &mut over[..sector.len() / BLOCK] {
                 *place = tweak;
                 // Times x in GF(2^128), modulo x^128 + x^7 + x^2 + x + 1.
-                tweak = tweak << 1 ^ (tweak >> 127) * 0x87;
+                tweak = (tweak << 1) ^ ((tweak >> 127) * 0x87);
             }
             lay(sector, &over);
             work(&self.data, blocks(sector));
