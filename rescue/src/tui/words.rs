@@ -295,6 +295,8 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::Md(m) => format!("{} {}", m.level, m.array),
         Content::Ext(_)
         | Content::Fat(_)
+        | Content::Exfat(_)
+        | Content::Ntfs(_)
         | Content::Xfs(_)
         | Content::Btrfs(_)
         | Content::Swap(_)

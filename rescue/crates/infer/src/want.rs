@@ -3,6 +3,8 @@
 //! Reading a file or listing a directory follows symbolic links inside the target. What a plain path does not lead to is told
 //! by [`crate::absent`], with the pattern as the path of its origin.
 
+use crate::rules::PENDING;
+use model::inspection::System;
 use serde::{Deserialize, Serialize};
 
 /// Which kind of evidence a file or directory is a source of. One parser each.
@@ -73,6 +75,8 @@ pub enum Source {
     Pstore,
     /// A directory of boot loaders on the ESP (listing).
     EspLoaders,
+    /// What Windows has left to do to its own parts: that it is there says it all.
+    WindowsPending,
 }
 
 /// How to look.
@@ -107,6 +111,13 @@ pub struct Want {
     pub look: Look,
     /// Most files the pattern may give: the newest by time of change.
     pub most: usize,
+}
+
+impl Want {
+    /// True where such a system may have it: nothing of Linux is looked for in a Windows, nor the other way round.
+    pub fn is_for(&self, system: &System) -> bool {
+        (self.source == Source::WindowsPending) == system.is_windows()
+    }
 }
 
 /// Bytes of a program or kernel image that its parser needs.
@@ -222,6 +233,7 @@ static WANTS: &[Want] = &[
     read(Source::GrubEnvironment, "/boot/grub2/grubenv", HEAD),
     list(Source::EspLoaders, "/boot/efi/EFI", 64),
     several(list(Source::EspLoaders, "/boot/efi/EFI/*", 64), 16),
+    read(Source::WindowsPending, PENDING, 0),
 ];
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk) -> Vec<Segment> {
             Content::Fenced(_) | Content::Damaged { .. } => ui.look.bad(),
             Content::Ext(_)
             | Content::Fat(_)
+            | Content::Exfat(_)
+            | Content::Ntfs(_)
             | Content::Xfs(_)
             | Content::Btrfs(_)
             | Content::Swap(_)
