@@ -288,6 +288,8 @@ fn host_packages() -> Vec<&'static str> {
         "partclone",
         "btrfs-progs",
         "xfsprogs",
+        "exfatprogs",
+        "ntfs-3g",
         "mdadm",
         "sqlite3",
         "xz-utils",

@@ -6,6 +6,9 @@
 #[path = "../host/mod.rs"]
 mod host;
 
+#[path = "../contract/mod.rs"]
+mod contract;
+
 mod exfat;
 mod hostile;
 mod losses;

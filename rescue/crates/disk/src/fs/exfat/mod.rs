@@ -113,14 +113,18 @@ impl FileSystem for Exfat {
         }))
     }
 
-    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
+    fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
         let mut out = Vec::new();
         let Some(at) = self.files.find(path)?.and_then(|at| self.files.directory(&at)).filter(|_| most > 0) else {
             return Ok(out);
         };
+        let mut left = most;
         self.files.each(at, &mut Err, &mut |entry| {
-            out.push(entry.listed());
-            if out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if wanted(entry.name.as_bytes()) {
+                out.push(entry.listed());
+            }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(out)
     }

@@ -120,22 +120,12 @@ impl FileSystem for Ntfs {
         Ok(way::find(&self.reader, path, false)?.map(|f| files::listed(f.name(), &f.file)))
     }
 
-    /// As promised by the trait; an entry whose records are damaged is listed with no size and no time.
-    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
-        self.select(path, most, &|_| true)
-    }
-
     fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
         let mut out = Vec::new();
-        let Some(dir) = way::find(&self.reader, path, true)?.filter(|f| f.file.kind == FileKind::Directory) else {
-            return Ok(out);
-        };
-        if most == 0 {
-            return Ok(out);
-        }
-        let mut seen = 0;
+        let dir = way::find(&self.reader, path, true)?.filter(|f| f.file.kind == FileKind::Directory && most > 0);
+        let Some(dir) = dir else { return Ok(out) };
+        let mut left = most;
         files::each(&self.reader, &dir.file, &mut |entry| {
-            seen += 1;
             if wanted(entry.name.as_bytes()) {
                 let inode = self.reader.inode(entry.reference.number());
                 out.push(match inode {
@@ -143,7 +133,8 @@ impl FileSystem for Ntfs {
                     Err(_) => files::damaged(&entry),
                 });
             }
-            if seen >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(out)
     }
