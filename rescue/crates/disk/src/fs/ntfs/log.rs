@@ -37,7 +37,7 @@ pub(super) fn state(reader: &Reader) -> Result<NtfsLog, FsError> {
     }
     let len = le32(&head, 16);
     let len = if head.starts_with(b"RSTR") && PAGES.contains(&len) && len.is_power_of_two() { len } else { 4096 };
-    let pages = [0, u64::from(len)].map(|at| read(at, u64::from(len)).map(|page| restart(page)));
+    let pages = [0, u64::from(len)].map(|at| read(at, u64::from(len)).map(restart));
     let newest = pages.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().max_by_key(|(lsn, _)| *lsn);
     match newest {
         Some((_, closed)) => Ok(if closed { NtfsLog::Closed } else { NtfsLog::Open }),
