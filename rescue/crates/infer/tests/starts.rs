@@ -134,6 +134,13 @@ const WANTED: &[Wanted] = &[
         Reached,
         ("on-record-and-closed", "reached-run-level"),
     ),
+    (
+        "openrc-rebooted",
+        "started, and told to reboot",
+        (Clean, Likely, Some(EndKind::Reboot)),
+        Reached,
+        ("on-record-and-closed", "reached-run-level"),
+    ),
     // Its login record has the shutdown already.
     (
         "sysvinit-cut-down",
