@@ -2,6 +2,7 @@
 //!
 //! Everything here survives a parser that crashes: each question that was not answered costs one finding.
 
+mod encrypted;
 mod firmware;
 mod look_for;
 
@@ -42,7 +43,14 @@ pub(crate) fn inspect_by_step(disks: &[DiskSource], parser: &dyn Parser, step: S
         let disk = disk(source, parser, &mut inspection.findings);
         inspection.disks.push(disk);
     }
+    let straight: Vec<Volume> = inspection.disks.iter().flat_map(|d| d.volumes.clone()).collect();
+    let opened = encrypted::open(&mut inspection, &straight, disks, parser);
     layers(&mut inspection, parser);
+    encrypted::without_carriers(&mut inspection, &opened);
+    let layered: Vec<Volume> = inspection.layered.iter().filter(|v| !v.is_sealed()).cloned().collect();
+    encrypted::open(&mut inspection, &layered, disks, parser);
+    encrypted::tell_locked(&mut inspection);
+    inspection.layered.sort_by(|a, b| a.path.cmp(&b.path));
     step("looking for systems", all, all);
     let (systems, findings) = systems(&inspection, parser);
     inspection.systems = systems;
