@@ -12,7 +12,7 @@ use model::assessment::Assessment;
 use model::assessment::Confidence::{self, Likely};
 use model::assessment::Start::{self, Failed, Reached};
 use model::assessment::Termination::{self, Abrupt, Clean};
-use model::evidence::{EndKind, Evidence, Fact};
+use model::evidence::{EndKind, Evidence, Fact, LifeSign};
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Disk, ExtInfo, FsKind, Hardware, Inspection, Volume};
 use model::units::{ByteLen, Extent, SectorSize};
@@ -181,6 +181,33 @@ fn the_log_of_init_agrees() {
         let near = |at: i64, other: i64| (at / 1_000_000 - other).abs() < 120;
         assert!(near(began.unwrap().at.0, last_began), "{name}: {began:?} {last_began}");
         assert_eq!((reached, going_down.is_some()), (*start == Reached, last_ended.is_some()), "{name}: {ended:?}");
+    }
+}
+
+/// A shutdown in order sets the hardware clock and saves the time, and the seed is saved by every start: all of it between the start and the
+/// end that `last` tells. A machine that was cut off has the clock and the time of the shutdown before.
+#[test]
+fn what_is_written_on_the_way_down() {
+    for (name, _, (ended, ..), ..) in WANTED {
+        // Cut off on the way down, some of it was written and some not.
+        if name.ends_with("cut-down") {
+            continue;
+        }
+        let machine = Machine::of(name);
+        let (began, _) = machine.last();
+        let evidence = machine.evidence();
+        let written = |wanted: &dyn Fn(&Fact) -> bool| {
+            let found = evidence.iter().find(|e| wanted(&e.fact)).unwrap_or_else(|| panic!("{name}: {evidence:#?}"));
+            found.time.unwrap().at.0 / 1_000_000
+        };
+        let sign = |sign| move |f: &Fact| *f == Fact::SignOfLife { sign };
+        let clock = written(&|f| *f == Fact::HardwareClock { local: false });
+        let (time, seed) = (written(&sign(LifeSign::TimeSaved)), written(&sign(LifeSign::SeedSaved)));
+        let session = began - 60..began + 300;
+        for at in [clock, time] {
+            assert_eq!(session.contains(&at), *ended == Clean, "{name}: {at}, began {began}");
+        }
+        assert!(session.contains(&seed), "{name}: {seed}, began {began}");
     }
 }
 
