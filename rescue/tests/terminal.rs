@@ -365,7 +365,7 @@ fn a_plan_tells_what_a_larger_disk_has_room_for() {
     std::fs::File::create(&new).unwrap().set_len(128 << 20).unwrap();
     let disks = [m.arg("disk.img"), new].to_vec();
     let mut t = Terminal::open(&[disks, vec!["--store".into(), m.arg("store")]].concat(), Some((100, 40)));
-    t.expect(&["What to do next"]);
+    t.expect(&["What to do next", "d1: 134 MB"]);
     t.press("tn");
     let plan = t.expect(&["please read, then decide", "type RESTORE"]);
     if !plan.contains("could be made larger") {
