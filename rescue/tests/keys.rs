@@ -8,10 +8,10 @@ use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
-use model::command::{Command, Onto, Passphrase, PowerAction};
+use model::command::{Command, ExitCode, Failure, Onto, Passphrase, PowerAction, VolumeKey};
 use model::event::{JobKind, Outcome};
 use model::id::{DiskNo, IntentId, SnapRef, VolumePath};
-use model::inspection::{Content, Disk, Volume};
+use model::inspection::{Content, Disk, LuksInfo, Volume};
 use model::plan;
 use model::restore::{DiskRestore, Growth};
 use model::run_state::RunState;
@@ -88,6 +88,62 @@ fn a_locked_store_is_opened_by_what_is_typed() {
     assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
     // Somebody opened it on another console.
     press(&mut ui, &run, &[Key::Char('1'), Key::Char('x')]);
+    update(&mut ui, &good_run(), Input::Changed);
+    assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
+}
+
+/// A machine whose last volume is encrypted and locked.
+fn sealed_run() -> RunState {
+    let mut run = good_run();
+    let report = run.report.as_mut().unwrap();
+    let volume = report.inspection.disks[0].volumes.last_mut().unwrap();
+    volume.content = Content::Luks(LuksInfo {
+        version: 2,
+        uuid: "1a9bfc6d-6aa8-4e54-b245-63398a60e1c9".into(),
+        label: "".into(),
+        cipher: "aes-xts-plain64".into(),
+        sealed: false,
+        not_opened: None,
+        open: false,
+        apart: ExtentSet::new(),
+    });
+    run
+}
+
+#[test]
+fn an_encrypted_volume_is_unlocked_by_what_is_typed() {
+    let run = sealed_run();
+    let path = run.report.as_ref().unwrap().inspection.locked().next().unwrap().path.clone();
+    let mut ui = open(&run);
+    press(&mut ui, &run, &[Key::Char('2')]);
+    assert_eq!(
+        (ui.screen(), ui.unlocking.as_ref()),
+        (Screen::Unlock, Some(&path)),
+        "the second step, a system being there"
+    );
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [], "not with nothing");
+    let open_with = |plain| {
+        let by = VolumeKey::new("s q".as_bytes().to_vec());
+        Command::OpenVolume { volume: path.clone(), by, plain }
+    };
+    press(&mut ui, &run, &typed("s q"));
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [Action::Submit(open_with(false))]);
+    assert!(!format!("{:?}", open_with(false)).contains('q'), "{:?}", open_with(false));
+    assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
+    // It goes on in the background; what does not open it is typed again.
+    let working = RunState { job: Some((JobKind::Open, None)), ..run.clone() };
+    update(&mut ui, &working, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Home);
+    let failure = Failure::new(ExitCode::Refused, "this does not open d0/p4 (1 try so far)", "");
+    let failed = RunState { last: Some((JobKind::Open, Outcome::Failed(failure))), ..run.clone() };
+    update(&mut ui, &failed, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Unlock);
+    assert_eq!(ui.note.as_deref(), Some("This does not open d0/p4 (1 try so far)."));
+    press(&mut ui, &failed, &[Key::Tab]);
+    press(&mut ui, &failed, &typed("s q"));
+    assert_eq!(press(&mut ui, &failed, &[Key::Enter]), [Action::Submit(open_with(true))]);
+    // Somebody opened it meanwhile.
+    press(&mut ui, &run, &[Key::Char('2'), Key::Char('x')]);
     update(&mut ui, &good_run(), Input::Changed);
     assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
 }
@@ -502,7 +558,7 @@ fn that_there_is_no_store_takes_no_screen_of_its_own() {
     let mut ui = open(&no_store_run());
     let listing = RunState { job: Some((JobKind::List, None)), ..no_store_run() };
     update(&mut ui, &listing, Input::Changed);
-    let failure = model::command::Failure::new(model::command::ExitCode::Failed, "there is no store", "attach one");
+    let failure = Failure::new(ExitCode::Failed, "there is no store", "attach one");
     let failed = RunState { last: Some((JobKind::List, Outcome::Failed(failure))), ..no_store_run() };
     update(&mut ui, &failed, Input::Changed);
     assert_eq!(ui.screen(), Screen::Home);

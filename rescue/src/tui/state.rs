@@ -8,7 +8,7 @@ use super::target::Target;
 use model::command::Command;
 use model::event::JobKind;
 use model::files::FilePath;
-use model::id::{DiskNo, PlanId, SnapshotId};
+use model::id::{DiskNo, PlanId, SnapshotId, VolumePath};
 use model::text::RawName;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub enum Screen {
     Home,
     /// The snapshots, newest first.
     Timeline,
-    /// The store's passphrase.
+    /// The passphrase of the store, or of an encrypted volume.
     Unlock,
     /// A plan, and the word that approves it.
     Confirm,
@@ -197,6 +197,10 @@ pub struct Ui {
     pub scroll: usize,
     /// The word or passphrase typed so far.
     pub typed: String,
+    /// The encrypted volume whose passphrase is typed; the store's where `None`.
+    pub unlocking: Option<VolumePath>,
+    /// What lies in that may be saved in clear.
+    pub plain: bool,
     /// The way out chosen in the power menu; 0 stays.
     pub way_out: usize,
     /// This front end asked what may be forgotten, and was not told yet.
@@ -242,6 +246,8 @@ impl Ui {
             other: None,
             scroll: 0,
             typed: String::new(),
+            unlocking: None,
+            plain: false,
             way_out: 0,
             forgetting: false,
             stopping: false,

@@ -7,7 +7,7 @@ use model::assessment::{Assessment, Change, Report, SystemReport};
 use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
-use model::id::{SnapRef, SnapshotId};
+use model::id::{SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, Severity};
 use model::plan;
 use model::run_state::RunState;
@@ -21,6 +21,8 @@ pub enum Does {
     Submit(Command),
     /// Shows a screen.
     Show(Screen),
+    /// Asks for the passphrase of an encrypted volume.
+    Unlock(VolumePath),
     /// Goes back to the screen below.
     Back,
 }
@@ -165,6 +167,25 @@ fn way_out(may_leave: bool) -> Step {
 
 /// What to do next from Home. `may_leave`: see [`super::state::Ui::may_leave`].
 pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
+    let mut steps = unlocked(run, may_leave);
+    if let Some((unlock, report)) = unlock(run).zip(run.report.as_ref()).filter(|_| !run.locked) {
+        // Where a system lies in it, nothing else makes sense before; nor does it where a rollback may have to be finished there.
+        let first = report.systems.is_empty() || is_unfinished(run);
+        steps.insert(if first { 0 } else { 1.min(steps.len()) }, unlock);
+        steps.truncate(3);
+    }
+    steps
+}
+
+/// Unlocking the first encrypted volume that is locked.
+fn unlock(run: &RunState) -> Option<Step> {
+    let volume = run.report.as_ref()?.inspection.locked().next()?;
+    let says = format!("Unlock {}, which is encrypted", volume.path);
+    Some(Step { says, does: Does::Unlock(volume.path.clone()) })
+}
+
+/// The same, whatever is locked.
+fn unlocked(run: &RunState, may_leave: bool) -> Vec<Step> {
     let Some(report) = &run.report else {
         let log = show("Show what was done so far", Screen::Log);
         return match run.job {

@@ -181,8 +181,11 @@ impl fmt::Display for DiskNo {
 const MOST_LAYERS: usize = 8;
 const LONGEST_LAYER: usize = 128;
 
-/// A volume by path: `d0` (a file system straight on the disk), `d0/p3`, and what layers make of these: `d0/p3/vg0/root`. Where several
-/// volumes hold it, the first of them names it.
+/// The name of what lies encrypted in a LUKS volume.
+pub const LUKS: &str = "luks";
+
+/// A volume by path: `d0` (a file system straight on the disk), `d0/p3`, and what layers make of these: `d0/p3/vg0/root`, `d0/p3/luks`. Where
+/// several volumes hold it, the first of them names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VolumePath {
@@ -283,9 +286,9 @@ impl FromStr for VolumePath {
                     Self::partition(disk, n)
                 }
             };
-            // A single name would be a partition that is written wrong; layers give two, or what they are and a name.
+            // A single name would be a partition that is written wrong; layers give two, or what they are and a name, or are known by it.
             let names: Vec<&str> = parts.collect();
-            if names.len() == 1 { None } else { beneath.above(&names) }
+            if names.len() == 1 && names != [LUKS] { None } else { beneath.above(&names) }
         };
         parse().ok_or_else(|| BadName { what: "a volume like d0, d0/p3 or d0/p3/vg0/root", got: DisplayText::new(s) })
     }
@@ -310,7 +313,16 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for s in ["d0", "d12/p3", "d0/p3/vg0/root", "d0/vg.0/home-1", "d1/p2/md/p3"] {
+        for s in [
+            "d0",
+            "d12/p3",
+            "d0/luks",
+            "d0/p3/luks",
+            "d0/p3/luks/vg0/root",
+            "d0/p3/vg0/root",
+            "d0/vg.0/home-1",
+            "d1/p2/md/p3",
+        ] {
             assert_eq!(s.parse::<VolumePath>().expect("a volume").to_string(), s);
         }
         for s in

@@ -1,7 +1,7 @@
 //! The arguments of the verbs that look at disks and write to them, and of the roles.
 
 use super::given::{Given, named};
-use super::{StoreAt, Usage, files};
+use super::{Opening, StoreAt, Usage, files};
 use model::command::ImageFormat;
 use model::files::FilePath;
 use model::id::{DiskNo, PlanId, SnapRef, VolumePath};
@@ -9,11 +9,13 @@ use model::text::{DisplayText, RawName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// `inspect DISK.. [--store S] [--json] [--explain] [--timeline]`
+/// `inspect DISK.. [--unlock VOLUME] [--store S] [--json] [--explain] [--timeline]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspect {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
     /// With a store, what changed since its newest snapshot is told too.
     pub store: Option<StoreAt>,
     /// For programs.
@@ -29,6 +31,10 @@ pub struct Inspect {
 pub struct Snapshot {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
+    /// What lies in them may be saved in clear.
+    pub plain: bool,
     /// Its directory.
     pub store: StoreAt,
     /// Compare everything by hash.
@@ -44,6 +50,10 @@ pub struct Snapshot {
 pub struct Auto {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
+    /// What lies in them may be saved in clear.
+    pub plain: bool,
     /// Its directory.
     pub store: StoreAt,
     /// The policy's file; the built-in policy where `None`.
@@ -119,6 +129,10 @@ pub struct WriteBack {
     pub to: WriteBackTo,
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
+    /// What lies in them may be saved in clear.
+    pub plain: bool,
     /// The store's directory.
     pub store: StoreAt,
     /// How it is approved.
@@ -218,7 +232,8 @@ pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<Wr
     if let (Some(what), true, None) = (saved, writes && !given.signers.is_empty(), &given.sign_with) {
         return Err(Usage(format!("with --require-signer {what} must be signed too: add --sign-with FILE")));
     }
-    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, foreign: given.foreign.clone(), json: given.json })
+    let (open, plain, foreign) = (given.open.clone(), given.allow_plain, given.foreign.clone());
+    Ok(WriteBack { to, disks: some(verb, disks)?, open, plain, store, approval, foreign, json: given.json })
 }
 
 fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {

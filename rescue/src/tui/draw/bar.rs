@@ -14,6 +14,7 @@ fn title(ui: &Ui) -> &'static str {
     match ui.screen() {
         Screen::Home => "what happened",
         Screen::Timeline => "saved states",
+        Screen::Unlock if ui.unlocking.is_some() => "unlock a volume",
         Screen::Unlock => "unlock the store",
         Screen::Confirm => "please read, then decide",
         Screen::Progress => "at work",
@@ -186,6 +187,9 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
             &[("Enter", "choose"), ("Bksp", "take back"), ("g", "plan"), ("Esc", "leave"), ("?", "help")]
         }
         Screen::Target => &[("Up Down", "choose"), ("Enter", "this one"), ("Esc", "leave"), ("?", "help")],
+        Screen::Unlock if ui.unlocking.is_some() => {
+            &[("Enter", "unlock"), ("Tab", "may be saved in clear, or not"), ("Esc", "back")]
+        }
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
         Screen::Confirm => {
             &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on"), ("Tab", "all that is lost")]

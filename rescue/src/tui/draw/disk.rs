@@ -73,7 +73,10 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk, chosen: Option<&Volum
             | Content::Swap(_)
             | Content::Lvm(_)
             | Content::Md(_) => ui.look.good(),
-            Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => Style::new(),
+            Content::Luks(l) if l.open => ui.look.good(),
+            Content::Luks(_) | Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => {
+                Style::new()
+            }
         };
         let has = |chosen: &VolumePath| *chosen == v.path || chosen.lies_on(&v.path);
         let style = if chosen.is_some_and(has) { ui.look.bar() } else { style };
