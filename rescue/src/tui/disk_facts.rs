@@ -1,7 +1,7 @@
 //! What is told of a disk, a partition or a volume, a line each: its identity, what is on it, whose it is, how it was left, what a
 //! snapshot takes of it, what it is made of, and what is wrong with it.
 
-use super::disks::{Row, described, in_use, is_locked};
+use super::disks::{Row, described, in_use};
 use super::reading::{Tone, Toned};
 use super::words::{percent, sentence, time};
 use engine::plan::is_store_disk;
@@ -9,7 +9,8 @@ use engine::plan::snapshot::{Scope, choose};
 use model::coverage::CaptureMethod;
 use model::id::VolumePath;
 use model::inspection::{
-    Content, Disk, GPT_BIOS_BOOT, GPT_ESP, GPT_STORE, Inspection, Partition, Severity, System, Table, TableKind, Volume,
+    Content, Disk, GPT_BIOS_BOOT, GPT_ESP, GPT_STORE, Inspection, LuksInfo, Partition, Severity, System, Table,
+    TableKind, Volume,
 };
 use model::ports::UnixMicros;
 use model::text::DisplayText;
@@ -167,8 +168,8 @@ fn about_volume(inspection: &Inspection, disk: &Disk, v: &Volume, out: &mut Vec<
     for (tone, says) in left(&v.content) {
         out.push((tone, says));
     }
-    if is_locked(inspection, v) {
-        say(out, "It is encrypted and locked: what is in it is not seen.");
+    if let Content::Luks(l) = &v.content {
+        encrypted(l, out);
     }
     match choose(disk, v, inspection, &Scope::default()) {
         Ok((method, why)) => {
@@ -185,6 +186,17 @@ fn about_volume(inspection: &Inspection, disk: &Disk, v: &Volume, out: &mut Vec<
     layers(inspection, v, out);
     for says in kind_facts(&v.content) {
         say(out, says);
+    }
+}
+
+fn encrypted(l: &LuksInfo, out: &mut Vec<Toned>) {
+    match (l.open, &l.not_opened) {
+        (true, _) => say(out, "It is encrypted, and unlocked now."),
+        (false, None) => say(out, "It is encrypted and locked: what is in it is not seen. Key u unlocks it."),
+        (false, Some(why)) => say(out, format!("It is encrypted and locked, and cannot be opened here: {why}.")),
+    }
+    if l.sealed {
+        say(out, "Its header says that this machine's TPM may open it.");
     }
 }
 
@@ -320,6 +332,7 @@ fn kind_facts(content: &Content) -> Vec<String> {
             std::iter::once(shape).chain(unread(&b.not_read)).collect()
         }
         Content::Swap(s) => s.uuid.iter().map(|uuid| format!("UUID {uuid}.")).collect(),
+        Content::Luks(l) => vec![format!("LUKS version {}, UUID {}, {}.", l.version, l.uuid, l.cipher)],
         Content::Lvm(l) => vec![format!("Physical volume {}.", l.uuid)],
         Content::Md(m) => vec![format!("Array {}, member {}.", m.array_uuid, m.uuid)],
         _ => Vec::new(),

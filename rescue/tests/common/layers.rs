@@ -29,6 +29,19 @@ fn other(name: &str) -> Content {
     Content::Recognised { name: name.into(), sealed: false }
 }
 
+fn luks() -> Content {
+    Content::Luks(LuksInfo {
+        version: 2,
+        uuid: "9d2c0c5e-1111-4222-8333-444455556666".into(),
+        label: "".into(),
+        cipher: "aes-xts-plain64".into(),
+        sealed: false,
+        not_opened: None,
+        open: false,
+        apart: ExtentSet::new(),
+    })
+}
+
 fn gpt(id: &str, parts: &[(u64, Content)], no: u16, size: u64) -> Disk {
     let mut at = MIB;
     let mut table = Vec::new();
@@ -89,7 +102,7 @@ pub(crate) fn plain_disk(no: u16, size: u64, content: Content) -> Disk {
 }
 
 fn mapped(at: &str, says: &str, len: u64, on: &[(&str, Extent)], content: Content) -> Volume {
-    let beneath = on.iter().map(|(p, extent)| Beneath { path: path(p), extent: *extent }).collect();
+    let beneath = on.iter().map(|(p, extent)| Beneath { path: path(p), extent: *extent, sealed: None }).collect();
     let share = len / on.len() as u64;
     let segments = (0..on.len()).map(|n| Segment::linear(ByteLen(share), n, ByteOffset(MIB))).collect();
     let mapping = Mapping { says: says.into(), id: at.into(), beneath, segments, read_only: None };
@@ -105,7 +118,7 @@ fn ext4_called(label: &str, unmounted: bool) -> Content {
 pub(crate) fn layered_run() -> RunState {
     let first = gpt(
         "aaaaaaaa",
-        &[(512 * MIB, fat()), (GIB, md(0, 118)), (20 * GIB, lvm("PV0")), (4 * GIB, other("luks"))],
+        &[(512 * MIB, fat()), (GIB, md(0, 118)), (20 * GIB, lvm("PV0")), (4 * GIB, luks())],
         0,
         32 * GIB,
     );
