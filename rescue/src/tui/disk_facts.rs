@@ -9,8 +9,8 @@ use engine::plan::snapshot::{Scope, choose};
 use model::coverage::CaptureMethod;
 use model::id::VolumePath;
 use model::inspection::{
-    Content, Disk, GPT_BIOS_BOOT, GPT_ESP, GPT_STORE, Inspection, LuksInfo, Partition, Severity, System, Table,
-    TableKind, Volume,
+    Content, Disk, GPT_BIOS_BOOT, GPT_ESP, GPT_STORE, Inspection, LuksInfo, NtfsInfo, NtfsLog, Partition, Severity,
+    System, Table, TableKind, Volume,
 };
 use model::ports::UnixMicros;
 use model::text::DisplayText;
@@ -227,7 +227,9 @@ fn left(content: &Content) -> Vec<Toned> {
             out
         }
         Content::Fat(f) if f.dirty => cut("Left in the middle: its mark of being in use is set."),
-        Content::Fat(_) => plain("It was unmounted in order.".to_owned()),
+        Content::Exfat(f) if f.dirty => cut("Left in the middle: its mark of being in use is set."),
+        Content::Fat(_) | Content::Exfat(_) => plain("It was unmounted in order.".to_owned()),
+        Content::Ntfs(n) => ntfs_left(n),
         Content::Xfs(x) if x.needs_recovery => {
             cut("Left in the middle, or still in use: its log does not end as an unmount ends it.")
         }
@@ -240,6 +242,21 @@ fn left(content: &Content) -> Vec<Toned> {
         Content::Damaged { why, .. } => vec![(Tone::Alarm, format!("[!!] {}", sentence(why.as_str())))],
         _ => Vec::new(),
     }
+}
+
+/// How a Windows left its volume.
+fn ntfs_left(n: &NtfsInfo) -> Vec<Toned> {
+    let mut out = vec![match n.log {
+        NtfsLog::Empty | NtfsLog::Closed if !n.dirty => (Tone::Plain, "It was closed in order.".to_owned()),
+        NtfsLog::Empty | NtfsLog::Closed => (Tone::Caution, "It is marked to be checked by Windows.".to_owned()),
+        NtfsLog::Open => (Tone::Caution, "Left in the middle: its log was not closed.".to_owned()),
+        NtfsLog::Untold => (Tone::Caution, "How its log was left cannot be told.".to_owned()),
+    }];
+    if n.hibernated == Some(true) {
+        let says = "A Windows is asleep in it, or was shut down with fast start-up: the memory of it stands there.";
+        out.push((Tone::Caution, says.to_owned()));
+    }
+    out
 }
 
 /// What it is made of, and what is made of it.
@@ -321,6 +338,11 @@ fn kind_facts(content: &Content) -> Vec<String> {
         }
         Content::Fat(f) => {
             vec![format!("FAT{}, volume id {}, clusters of {} bytes.", f.width, f.volume_id, f.cluster_size)]
+        }
+        Content::Exfat(f) => vec![format!("exFAT, volume id {}, clusters of {} bytes.", f.volume_id, f.cluster_size)],
+        Content::Ntfs(n) => {
+            let (major, minor) = n.version;
+            vec![format!("NTFS {major}.{minor}, volume id {}, clusters of {} bytes.", n.volume_id, n.cluster_size)]
         }
         Content::Xfs(x) => {
             let features = if x.features.is_empty() { String::new() } else { format!(": {}", x.features.join(", ")) };

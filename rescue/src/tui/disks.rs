@@ -178,6 +178,8 @@ fn label(content: &Content) -> Option<&str> {
     let label = match content {
         Content::Ext(e) => &e.label,
         Content::Fat(f) => &f.label,
+        Content::Exfat(f) => &f.label,
+        Content::Ntfs(n) => &n.label,
         Content::Btrfs(b) => &b.label,
         Content::Xfs(x) => &x.label,
         Content::Swap(s) => &s.label,
