@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::layers::many_disks_run;
+use common::layers::{layered_run, many_disks_run};
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
@@ -375,6 +375,24 @@ fn an_empty_disk_can_be_filled() {
     assert_eq!(press(&mut open(&run), &run, &[typed("RESTORE"), vec![Key::Enter]].concat()), [], "something is lost");
     let asked = press(&mut open(&run), &run, &[typed("OVERWRITE"), vec![Key::Enter]].concat());
     assert!(matches!(asked[..], [Action::Submit(Command::Answer { approve: true, .. })]));
+}
+
+/// A locked volume is unlocked from its row; elsewhere the same key is what it is on every screen.
+#[test]
+fn a_volume_is_unlocked_from_its_row() {
+    let run = layered_run();
+    let mut ui = open(&run);
+    assert_eq!(
+        press(&mut ui, &run, &[Key::Char('d'), Key::Char('u')]),
+        [Action::Submit(Command::PlanUndo { full: false })]
+    );
+    press(&mut ui, &run, &[vec![Key::Char('/')], typed("locked"), vec![Key::Enter]].concat());
+    assert_eq!(press(&mut ui, &run, &[Key::Char('u')]), []);
+    let path: VolumePath = "d0/p4".parse().unwrap();
+    assert_eq!((ui.screen(), &ui.unlocking), (Screen::Unlock, &Some(path.clone())));
+    let asked = press(&mut ui, &run, &[typed("pw"), vec![Key::Enter]].concat());
+    assert!(matches!(&asked[..], [Action::Submit(Command::OpenVolume { volume, .. })] if *volume == path), "{asked:?}");
+    assert_eq!(ui.screen(), Screen::Disks);
 }
 
 /// Which disk is written over is said by what names it, typed whole; and that only leads to the plan.

@@ -161,6 +161,9 @@ fn disks() {
     let member = [Key::Char('d'), Key::Char('/')].into_iter().chain("member".chars().map(Key::Char));
     let member: Vec<Key> = member.chain([Key::Enter, Key::Char('n')]).collect();
     golden("disks-member", &run, &member);
+    let locked =
+        [Key::Char('d'), Key::Char('/')].into_iter().chain("locked".chars().map(Key::Char)).chain([Key::Enter]);
+    golden("disks-locked", &run, &locked.collect::<Vec<_>>());
     golden("disks-one", &good_run(), &[Key::Char('d'), Key::Down, Key::Down]);
     golden("disks-unfinished", &fenced_run(), &[Key::Char('d'), Key::Down, Key::Down]);
     golden("disks-none", &RunState::default(), &[Key::Char('d')]);

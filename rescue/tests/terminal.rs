@@ -329,7 +329,8 @@ fn a_second_store_is_copied_to_and_repaired_from() {
     let other = m.arg("other");
     assert_eq!(run(&["store", "init", &other]).0, 0);
     let mut t = Terminal::open(&[args(&m), vec!["--to".into(), other.clone()]].concat(), Some((100, 25)));
-    t.expect(&["What to do next"]);
+    t.expect(&["What to do next", "saved states (1)"]);
+    t.calm();
     t.press("o");
     t.expect(&["HOLDFAST  the store", "7  Copy into"]);
     t.press("7");
@@ -365,7 +366,8 @@ fn a_plan_tells_what_a_larger_disk_has_room_for() {
     std::fs::File::create(&new).unwrap().set_len(128 << 20).unwrap();
     let disks = [m.arg("disk.img"), new].to_vec();
     let mut t = Terminal::open(&[disks, vec!["--store".into(), m.arg("store")]].concat(), Some((100, 40)));
-    t.expect(&["What to do next"]);
+    t.expect(&["What to do next", "d1: 134 MB"]);
+    t.calm();
     t.press("tn");
     let plan = t.expect(&["please read, then decide", "type RESTORE"]);
     if !plan.contains("could be made larger") {

@@ -1,7 +1,7 @@
 //! What is told of a disk, a partition or a volume, a line each: its identity, what is on it, whose it is, how it was left, what a
 //! snapshot takes of it, what it is made of, and what is wrong with it.
 
-use super::disks::{Row, described, in_use, is_locked};
+use super::disks::{Row, described, in_use};
 use super::reading::{Tone, Toned};
 use super::words::{percent, sentence, time};
 use engine::plan::is_store_disk;
@@ -9,7 +9,8 @@ use engine::plan::snapshot::{Scope, choose};
 use model::coverage::CaptureMethod;
 use model::id::VolumePath;
 use model::inspection::{
-    Content, Disk, GPT_BIOS_BOOT, GPT_ESP, GPT_STORE, Inspection, Partition, Severity, System, Table, TableKind, Volume,
+    Content, Disk, GPT_BIOS_BOOT, GPT_ESP, GPT_STORE, Inspection, LuksInfo, NtfsInfo, NtfsLog, Partition, Severity,
+    System, Table, TableKind, Volume,
 };
 use model::ports::UnixMicros;
 use model::text::DisplayText;
@@ -167,8 +168,8 @@ fn about_volume(inspection: &Inspection, disk: &Disk, v: &Volume, out: &mut Vec<
     for (tone, says) in left(&v.content) {
         out.push((tone, says));
     }
-    if is_locked(inspection, v) {
-        say(out, "It is encrypted and locked: what is in it is not seen.");
+    if let Content::Luks(l) = &v.content {
+        encrypted(l, out);
     }
     match choose(disk, v, inspection, &Scope::default()) {
         Ok((method, why)) => {
@@ -185,6 +186,17 @@ fn about_volume(inspection: &Inspection, disk: &Disk, v: &Volume, out: &mut Vec<
     layers(inspection, v, out);
     for says in kind_facts(&v.content) {
         say(out, says);
+    }
+}
+
+fn encrypted(l: &LuksInfo, out: &mut Vec<Toned>) {
+    match (l.open, &l.not_opened) {
+        (true, _) => say(out, "It is encrypted, and unlocked now."),
+        (false, None) => say(out, "It is encrypted and locked: what is in it is not seen. Key u unlocks it."),
+        (false, Some(why)) => say(out, format!("It is encrypted and locked, and cannot be opened here: {why}.")),
+    }
+    if l.sealed {
+        say(out, "Its header says that this machine's TPM may open it.");
     }
 }
 
@@ -215,7 +227,9 @@ fn left(content: &Content) -> Vec<Toned> {
             out
         }
         Content::Fat(f) if f.dirty => cut("Left in the middle: its mark of being in use is set."),
-        Content::Fat(_) => plain("It was unmounted in order.".to_owned()),
+        Content::Exfat(f) if f.dirty => cut("Left in the middle: its mark of being in use is set."),
+        Content::Fat(_) | Content::Exfat(_) => plain("It was unmounted in order.".to_owned()),
+        Content::Ntfs(n) => ntfs_left(n),
         Content::Xfs(x) if x.needs_recovery => {
             cut("Left in the middle, or still in use: its log does not end as an unmount ends it.")
         }
@@ -228,6 +242,21 @@ fn left(content: &Content) -> Vec<Toned> {
         Content::Damaged { why, .. } => vec![(Tone::Alarm, format!("[!!] {}", sentence(why.as_str())))],
         _ => Vec::new(),
     }
+}
+
+/// How a Windows left its volume.
+fn ntfs_left(n: &NtfsInfo) -> Vec<Toned> {
+    let mut out = vec![match n.log {
+        NtfsLog::Empty | NtfsLog::Closed if !n.dirty => (Tone::Plain, "It was closed in order.".to_owned()),
+        NtfsLog::Empty | NtfsLog::Closed => (Tone::Caution, "It is marked to be checked by Windows.".to_owned()),
+        NtfsLog::Open => (Tone::Caution, "Left in the middle: its log was not closed.".to_owned()),
+        NtfsLog::Untold => (Tone::Caution, "How its log was left cannot be told.".to_owned()),
+    }];
+    if n.hibernated == Some(true) {
+        let says = "A Windows is asleep in it, or was shut down with fast start-up: the memory of it stands there.";
+        out.push((Tone::Caution, says.to_owned()));
+    }
+    out
 }
 
 /// What it is made of, and what is made of it.
@@ -310,6 +339,11 @@ fn kind_facts(content: &Content) -> Vec<String> {
         Content::Fat(f) => {
             vec![format!("FAT{}, volume id {}, clusters of {} bytes.", f.width, f.volume_id, f.cluster_size)]
         }
+        Content::Exfat(f) => vec![format!("exFAT, volume id {}, clusters of {} bytes.", f.volume_id, f.cluster_size)],
+        Content::Ntfs(n) => {
+            let (major, minor) = n.version;
+            vec![format!("NTFS {major}.{minor}, volume id {}, clusters of {} bytes.", n.volume_id, n.cluster_size)]
+        }
         Content::Xfs(x) => {
             let features = if x.features.is_empty() { String::new() } else { format!(": {}", x.features.join(", ")) };
             let shape = format!("UUID {}, version {}, blocks of {} bytes{features}.", x.uuid, x.version, x.block_size);
@@ -320,6 +354,7 @@ fn kind_facts(content: &Content) -> Vec<String> {
             std::iter::once(shape).chain(unread(&b.not_read)).collect()
         }
         Content::Swap(s) => s.uuid.iter().map(|uuid| format!("UUID {uuid}.")).collect(),
+        Content::Luks(l) => vec![format!("LUKS version {}, UUID {}, {}.", l.version, l.uuid, l.cipher)],
         Content::Lvm(l) => vec![format!("Physical volume {}.", l.uuid)],
         Content::Md(m) => vec![format!("Array {}, member {}.", m.array_uuid, m.uuid)],
         _ => Vec::new(),

@@ -151,8 +151,7 @@ pub fn described(inspection: &Inspection, v: &Volume) -> String {
     let kind = match &v.content {
         Content::Fenced(_) => "UNFINISHED".to_owned(),
         Content::Damaged { kind, .. } => format!("DAMAGED {}", kind.name()),
-        _ if is_locked(inspection, v) => "LUKS, locked".to_owned(),
-        _ if is_luks(v) => "LUKS, unlocked".to_owned(),
+        Content::Luks(l) => format!("LUKS, {}", if l.open { "unlocked" } else { "locked" }),
         Content::Recognised { name, .. } => format!("{name}, not read"),
         Content::BiosBoot => "boot code of a BIOS".to_owned(),
         Content::Lvm(l) => format!("LVM, of group {}", l.group),
@@ -167,24 +166,24 @@ pub fn described(inspection: &Inspection, v: &Volume) -> String {
     format!("{mount}{kind}{label}")
 }
 
-/// True for a volume that is locked: nothing of what it holds is seen.
-pub fn is_locked(inspection: &Inspection, v: &Volume) -> bool {
-    // What is opened is saved by itself, and told apart from what the container keeps.
-    let is_open = || v.content.apart().is_some() || inspection.layered.iter().any(|l| l.path.lies_on(&v.path));
-    is_luks(v) && !is_open()
-}
-
-fn is_luks(v: &Volume) -> bool {
-    v.kind() == "luks" || matches!(&v.content, Content::Recognised { name, .. } if name == "luks")
+/// The volume of the row that is chosen, where it is encrypted, locked, and may be unlocked here.
+pub fn chosen_locked<'a>(ui: &Ui, run: &'a RunState) -> Option<&'a Volume> {
+    let inspection = &run.report.as_ref()?.inspection;
+    let rows = rows(inspection);
+    let chosen = rows.get(ui.disk_row.min(rows.len().saturating_sub(1)))?.volume()?;
+    inspection.locked().find(|v| v.path == chosen.path)
 }
 
 fn label(content: &Content) -> Option<&str> {
     let label = match content {
         Content::Ext(e) => &e.label,
         Content::Fat(f) => &f.label,
+        Content::Exfat(f) => &f.label,
+        Content::Ntfs(n) => &n.label,
         Content::Btrfs(b) => &b.label,
         Content::Xfs(x) => &x.label,
         Content::Swap(s) => &s.label,
+        Content::Luks(l) => &l.label,
         _ => return None,
     };
     Some(label.as_str()).filter(|label| !label.is_empty())
@@ -243,6 +242,13 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             }
             at
         }
+        Key::Char('u') => match chosen_locked(ui, run) {
+            Some(locked) => {
+                update::ask_passphrase(ui, locked.path.clone());
+                at
+            }
+            None => return update::common(ui, run, k),
+        },
         Key::Char('h') => return update::common(ui, run, Key::Left),
         // It is on top already.
         Key::Char('d') => at,

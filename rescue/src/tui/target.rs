@@ -94,7 +94,10 @@ pub(super) fn begin(ui: &mut Ui, run: &RunState, chosen: &SnapshotSummary) -> Ve
     }
     let disks = run.report.as_ref().map(|r| r.inspection.disks.as_slice()).unwrap_or_default();
     if disks.is_empty() {
-        ui.note = Some("No disk is here that it could be put onto.".into());
+        ui.note = Some(match run.report {
+            Some(_) => "No disk is here that it could be put onto.".into(),
+            None => "The disks were not looked at yet: i does that.".into(),
+        });
         return Vec::new();
     }
     let inspection = run.report.as_ref().map(|r| &r.inspection);

@@ -148,7 +148,7 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
         }
         // Whoever typed it types it again.
         Some((JobKind::Open, Outcome::Failed(f))) if ended == JobKind::Open => {
-            if ui.unlocking.is_some() && ui.screen() == Screen::Home {
+            if ui.unlocking.is_some() && matches!(ui.screen(), Screen::Home | Screen::Disks) {
                 ui.show(Screen::Unlock);
             }
             ui.note = Some(words::sentence(&f.to_string()));
@@ -307,9 +307,7 @@ fn choose(ui: &mut Ui, run: &RunState, k: Key, steps: Vec<Step>) -> Vec<Action> 
             Vec::new()
         }
         Some(Does::Unlock(volume)) => {
-            ui.unlocking = Some(volume);
-            ui.plain = false;
-            ui.show(Screen::Unlock);
+            ask_passphrase(ui, volume);
             Vec::new()
         }
         Some(Does::Back) => {
@@ -402,6 +400,13 @@ pub(super) fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         None => common(ui, run, k),
     }
+}
+
+/// Asks for the passphrase of an encrypted volume.
+pub(super) fn ask_passphrase(ui: &mut Ui, volume: VolumePath) {
+    ui.unlocking = Some(volume);
+    ui.plain = false;
+    ui.show(Screen::Unlock);
 }
 
 /// Whatever can be typed belongs to the passphrase: no letter is a command here.

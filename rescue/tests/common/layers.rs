@@ -29,6 +29,19 @@ fn other(name: &str) -> Content {
     Content::Recognised { name: name.into(), sealed: false }
 }
 
+fn luks() -> Content {
+    Content::Luks(LuksInfo {
+        version: 2,
+        uuid: "9d2c0c5e-1111-4222-8333-444455556666".into(),
+        label: "".into(),
+        cipher: "aes-xts-plain64".into(),
+        sealed: false,
+        not_opened: None,
+        open: false,
+        apart: ExtentSet::new(),
+    })
+}
+
 fn gpt(id: &str, parts: &[(u64, Content)], no: u16, size: u64) -> Disk {
     let mut at = MIB;
     let mut table = Vec::new();
@@ -105,7 +118,7 @@ fn ext4_called(label: &str, unmounted: bool) -> Content {
 pub(crate) fn layered_run() -> RunState {
     let first = gpt(
         "aaaaaaaa",
-        &[(512 * MIB, fat()), (GIB, md(0, 118)), (20 * GIB, lvm("PV0")), (4 * GIB, other("luks"))],
+        &[(512 * MIB, fat()), (GIB, md(0, 118)), (20 * GIB, lvm("PV0")), (4 * GIB, luks())],
         0,
         32 * GIB,
     );

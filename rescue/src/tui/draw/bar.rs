@@ -2,7 +2,7 @@
 
 use crate::tui::state::{Key, Screen, Ui};
 use crate::tui::text::{self, field, width};
-use crate::tui::{prompt, words};
+use crate::tui::{disks, prompt, words};
 use model::event::JobKind;
 use model::run_state::RunState;
 use ratatui::Frame;
@@ -215,6 +215,9 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
             used += len;
         }
     };
+    if ui.screen() == Screen::Disks && ui.prompt.is_none() && disks::chosen_locked(ui, run).is_some() {
+        push("u", "unlock");
+    }
     for (key, does) in keys {
         push(key, does);
     }
@@ -226,6 +229,5 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
         }
         push("l", "log");
     }
-    // What a locked volume can be asked goes here, before the others: `disks::is_locked` of the row chosen.
     out
 }

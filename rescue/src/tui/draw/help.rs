@@ -20,7 +20,7 @@ const KEYS: [(&str, &str); 23] = [
     ("/, n", "among files, changes, disks and in a text: find, and find the next"),
     ("u", "the plan for undoing the last rollback"),
     ("o", "the store: its room, damage, what may be forgotten"),
-    ("d", "the disks: partitions, layers, what is on each, what a save takes"),
+    ("d", "the disks: partitions, layers, what a save takes; u there unlocks one"),
     ("i", "look at the disks again"),
     ("e", "why: what was found, and where"),
     ("l", "what was done"),
