@@ -287,6 +287,7 @@ fn host_packages() -> Vec<&'static str> {
         "mount",
         "partclone",
         "btrfs-progs",
+        "cryptsetup-bin",
         "xfsprogs",
         "exfatprogs",
         "ntfs-3g",
