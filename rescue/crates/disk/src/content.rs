@@ -160,20 +160,6 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(e) => damaged = damaged.or(Some((FsKind::Vfat, e.to_string()))),
     }
-    match exfat::identify(bytes) {
-        Ok(Some(info)) => return plain(Content::Exfat(info)),
-        Ok(None) => {}
-        Err(FsError::Io(e)) => return Err(e.into()),
-        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("exfat"), wrong: Some(why) }),
-        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Exfat, why))),
-    }
-    match ntfs::identify(bytes) {
-        Ok(Some((info, wrong))) => return Ok(Probe { content: Content::Ntfs(info), wrong }),
-        Ok(None) => {}
-        Err(FsError::Io(e)) => return Err(e.into()),
-        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("ntfs"), wrong: Some(why) }),
-        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Ntfs, why))),
-    }
     match btrfs::identify(bytes) {
         Ok(Some(info)) => return Ok(Probe { wrong: btrfs_doubt(&info, bytes), content: Content::Btrfs(info) }),
         Ok(None) => {}
@@ -202,6 +188,21 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Ok(None) => {}
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(e) => return Ok(Probe { content: recognised("luks"), wrong: Some(e.to_string()) }),
+    }
+    // What was made over an old one of these may have left its boot sector, and all of it.
+    match exfat::identify(bytes) {
+        Ok(Some(info)) => return plain(Content::Exfat(info)),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("exfat"), wrong: Some(why) }),
+        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Exfat, why))),
+    }
+    match ntfs::identify(bytes) {
+        Ok(Some((info, wrong))) => return Ok(Probe { content: Content::Ntfs(info), wrong }),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("ntfs"), wrong: Some(why) }),
+        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Ntfs, why))),
     }
     // Their names stand where the signature of theirs is looked for.
     if let Some((kind @ (FsKind::Exfat | FsKind::Ntfs), why)) = &damaged {

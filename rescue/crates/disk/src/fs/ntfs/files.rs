@@ -110,7 +110,7 @@ pub(super) fn layout(reader: &Reader, inode: &Inode, from: ByteOffset, most: usi
             let first = runs.partition_point(|run| (run.from + run.len).saturating_mul(cluster) <= from.0);
             let mut pieces: Vec<(ByteOffset, Extent)> = Vec::new();
             for run in &runs[first..] {
-                let start = run.from * cluster;
+                let start = run.from.saturating_mul(cluster);
                 if start >= *valid {
                     break;
                 }
