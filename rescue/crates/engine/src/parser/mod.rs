@@ -9,6 +9,8 @@ mod child;
 mod desk;
 mod handed;
 mod overruled;
+#[cfg(feature = "fuzzing")]
+pub mod probe;
 mod role;
 mod wire;
 
