@@ -141,9 +141,10 @@ fn walk(fs: &dyn FileSystem, size: ByteLen) {
             if looked > MOST_ENTRIES {
                 return;
             }
-            match entry.attributes.map(|a| a.kind) {
-                Some(FileKind::Directory) => ahead.push(entry.file),
-                Some(FileKind::File) => lies(fs, entry.file, size),
+            let Some(attributes) = entry.attributes else { continue };
+            match attributes.kind {
+                FileKind::Directory => ahead.push(entry.file),
+                FileKind::File => lies(fs, entry.file, attributes.size, size),
                 _ => {}
             }
         }
@@ -159,17 +160,21 @@ fn read(fs: &dyn FileSystem, path: &[u8]) {
     }
 }
 
-/// Where a file lies is on the volume, and goes on.
-fn lies(fs: &dyn FileSystem, file: FileId, size: ByteLen) {
+/// Where a file of `len` bytes lies is on the volume, and goes on.
+fn lies(fs: &dyn FileSystem, file: FileId, len: ByteLen, size: ByteLen) {
     let mut from = ByteOffset(0);
     for _ in 0..4 {
+        if from.0 >= len.0 {
+            return;
+        }
         let (next, done) = match fs.layout(file, from, 64) {
             Ok(Layout::Pieces { pieces, end }) => {
                 let mut at = from;
                 for (start, piece) in pieces {
                     assert!(Extent::whole(size).contains(piece), "a piece of a file outside the volume");
-                    assert!(start >= at && start.0 + piece.len().0 <= end.0, "a piece of a file out of place");
-                    at = ByteOffset(start.0 + piece.len().0);
+                    let next = start.checked_add(piece.len()).filter(|next| start >= at && *next <= end);
+                    let told = || panic!("{piece:?} is byte {start} of a file, after {at} and before {end}");
+                    at = next.unwrap_or_else(told);
                 }
                 (end, false)
             }
