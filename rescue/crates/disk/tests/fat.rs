@@ -1,6 +1,7 @@
 //! FAT file systems made by mkfs.vfat and mtools: read whole, damaged and hostile. fsck.vfat and mtools are the oracles.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod contract;
 mod host;
 
 use disk::fs::{self, FileSystem, FsError};
@@ -121,7 +122,7 @@ fn every_width_reads_as_it_was_made() {
         names.sort();
         assert_eq!(names, ["EFI", "EMPTY.TXT", "gone", "gr\u{fc}n.txt", "loader", "many"]);
         assert_eq!(fs.read_dir(b"/many", 1000).unwrap().len(), 60);
-        assert_eq!(fs.read_dir(b"/many", 7).unwrap().len(), 7);
+        contract::listings(&*fs, "/many", "/EMPTY.TXT");
         for nowhere in ["/nothing", "/EFI/nothing/x", "/EMPTY.TXT/x", "/../x", "/EFI/../EMPTY.TXT"] {
             assert!(fs.stat(nowhere.as_bytes()).unwrap().is_none(), "{nowhere}");
             assert!(fs.open(nowhere.as_bytes()).unwrap().is_none(), "{nowhere}");

@@ -61,22 +61,20 @@ pub trait FileSystem {
     fn stat(&self, path: &[u8]) -> Result<Option<ListedFile>, FsError>;
 
     /// The entries of a directory without `.` and `..`, at most the first `most` of them in the order they lie there; empty
-    /// where there is no such directory.
+    /// where there is no such directory. One whose inode is damaged is listed with no size and no time.
     ///
     /// # Errors
     /// [`FsError`] where the directory or the way there cannot be read.
-    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError>;
+    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
+        self.select(path, most, &|_| true)
+    }
 
-    /// Those of the first `most` entries of a directory whose names are `wanted`, as [`FileSystem::read_dir`] gives them. Where a
-    /// name does not need the rest to be looked up, no more than names is read of what is not wanted.
+    /// Those of the first `most` entries of a directory whose names are `wanted`, as [`FileSystem::read_dir`] gives them. No more
+    /// than names is read of what is not wanted: inodes lie far apart.
     ///
     /// # Errors
     /// As [`FileSystem::read_dir`].
-    fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
-        let mut files = self.read_dir(path, most)?;
-        files.retain(|file| wanted(&file.name.0));
-        Ok(files)
-    }
+    fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError>;
 
     /// The content of a regular file: holes and unwritten parts read as zeros. `None` where there is none.
     ///

@@ -42,6 +42,7 @@ fn every_kind_of_checksum() {
         let image = made(dir.path(), args);
         let fs = image.open();
         assert_eq!(fs.read_dir(b"/dir", 10_000).unwrap().len(), 502, "{args:?}");
+        crate::contract::listings(&*fs, "/dir", "/dir/file");
         let file = fs.open(b"/dir/file").unwrap().unwrap();
         assert_eq!(file.read_vec(ByteOffset(0), 300_000).unwrap(), vec![b'x'; 300_000], "{args:?}");
         let why = used(&image).why;

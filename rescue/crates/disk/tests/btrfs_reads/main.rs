@@ -4,6 +4,9 @@
 #[path = "../host/mod.rs"]
 mod host;
 
+#[path = "../contract/mod.rs"]
+mod contract;
+
 mod fixtures;
 mod hostile;
 mod kernel;

@@ -3,6 +3,9 @@
 // A failed step is a failed test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../contract/mod.rs"]
+mod contract;
+
 mod changes;
 mod cuts;
 mod differences;

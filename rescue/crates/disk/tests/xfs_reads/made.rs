@@ -56,6 +56,7 @@ fn layouts_are_read_and_their_free_space_agrees_with_xfs_db() {
         let xfs = open(&bytes);
         let listed = xfs.read_dir(b"/many", 10_000).unwrap();
         assert_eq!(listed.len(), 700, "{name}");
+        crate::contract::listings(&xfs, "/many", "/plain");
         let plain = xfs.open(b"/plain").unwrap().unwrap();
         assert_eq!(
             plain.read_vec(ByteOffset(0), 39_000).unwrap(),

@@ -6,6 +6,9 @@
 #[path = "../host/mod.rs"]
 mod host;
 
+#[path = "../contract/mod.rs"]
+mod contract;
+
 mod fixtures;
 mod histories;
 mod hostile;

@@ -118,19 +118,22 @@ impl FileSystem for Btrfs {
         Ok(way::find(&*self.files, path, false)?.map(|f| named::listed(f.name(), f.file.inode.as_ref())))
     }
 
-    /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
-    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
-        let mut out = Vec::new();
+    fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
+        let mut files = Vec::new();
         let dir = way::find(&*self.files, path, true)?.filter(|f| f.file.kind() == FileKind::Directory && most > 0);
-        let Some(dir) = dir else { return Ok(out) };
+        let Some(dir) = dir else { return Ok(files) };
+        let mut left = most;
         self.files.entries(dir.file.at, &mut |entry, at| {
-            out.push(match self.files.inode(at) {
-                Ok(inode) => named::listed(&entry.name, inode.as_ref()),
-                Err(_) => ListedFile { kind: entry.kind, ..named::listed(&entry.name, None) },
-            });
-            if out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if wanted(&entry.name) {
+                files.push(match self.files.inode(at) {
+                    Ok(inode) => named::listed(&entry.name, inode.as_ref()),
+                    Err(_) => ListedFile { kind: entry.kind, ..named::listed(&entry.name, None) },
+                });
+            }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        Ok(out)
+        Ok(files)
     }
 
     fn open(&self, path: &[u8]) -> Result<Option<Box<dyn ReadAt>>, FsError> {

@@ -182,7 +182,6 @@ impl FileSystem for Ext4 {
         Ok(found.map(|f| listed(f.name(), &f.file)))
     }
 
-    /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
     fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
         let Some(dir) = way::find(&self.now, path, true)?.filter(|f| f.file.kind == FileKind::Directory) else {
             return Ok(Vec::new());
@@ -201,7 +200,6 @@ impl FileSystem for Ext4 {
         Ok(self.browse(&dir.names, most, &own).unwrap_or(files))
     }
 
-    /// Inodes lie far apart: of a directory of thousands, only those that are wanted are read.
     fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
         let Some(dir) = way::find(&self.now, path, true)?.filter(|f| f.file.kind == FileKind::Directory) else {
             return Ok(Vec::new());

@@ -105,14 +105,19 @@ impl FileSystem for Fat {
         }))
     }
 
-    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
+    fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
         let mut out = Vec::new();
         let Some(first) = self.files.find(path)?.and_then(|at| at.directory()).filter(|_| most > 0) else {
             return Ok(out);
         };
+        let mut left = most;
         self.files.each(first, &mut Err, &mut |entry| {
-            out.push(entry.listed());
-            if out.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            let listed = entry.listed();
+            if wanted(&listed.name.0) {
+                out.push(listed);
+            }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(out)
     }

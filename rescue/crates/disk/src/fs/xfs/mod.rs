@@ -140,19 +140,18 @@ impl FileSystem for Xfs {
         Ok(way::find(&*self.now, path, false)?.map(|f| listed(f.name(), &f.file)))
     }
 
-    /// As promised by the trait; an entry whose inode is damaged is listed with no size and no time.
-    fn read_dir(&self, path: &[u8], most: usize) -> Result<Vec<ListedFile>, FsError> {
-        let Some(dir) = way::find(&*self.now, path, true)?.filter(|f| f.file.kind == FileKind::Directory) else {
-            return Ok(Vec::new());
-        };
+    fn select(&self, path: &[u8], most: usize, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Vec<ListedFile>, FsError> {
         let mut files = Vec::new();
-        if most == 0 {
-            return Ok(files);
-        }
+        let dir = way::find(&*self.now, path, true)?.filter(|f| f.file.kind == FileKind::Directory && most > 0);
+        let Some(dir) = dir else { return Ok(files) };
+        let mut left = most;
         dir::each(&self.now, &dir.file, &mut |Entry { name, inode, file_type }| {
-            let inode = self.now.inode(inode);
-            files.push(inode.map_or_else(|_| damaged(name, file_type), |inode| listed(name, &inode)));
-            if files.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if wanted(name) {
+                let inode = self.now.inode(inode);
+                files.push(inode.map_or_else(|_| damaged(name, file_type), |inode| listed(name, &inode)));
+            }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(files)
     }

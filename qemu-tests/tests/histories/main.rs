@@ -1,15 +1,20 @@
 //! What a kernel leaves alone is known from the inodes: random histories on thirty kinds of ext4, lived by the kernel of a
 //! target, in which every byte that is called the same is compared, and every mutant has to be caught (`src/histories`). One of
-//! each kind by default, and as many more as the mutants take; with `HOLDFAST_FULL=1`, 2,010.
+//! each kind by default, and as many more as the mutants take; with `HOLDFAST_FULL=1`, 2,010 more (`many.rs`).
 //!
 //! And with the target's own root: saved before, it is saved after a session by what its inodes tell, most of it unread, and again
 //! by reading all of it. Both must be the same, byte for byte; a session that is cut off must not be believed.
 
+mod here;
+mod many;
+mod place;
+
+use place::Place;
 use qemu_tests::guest::Guest;
 use qemu_tests::machine::{Bus, Parts, run};
 use qemu_tests::{Result, target, workspace};
 use serde_json::Value;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,48 +22,28 @@ use std::time::{Duration, Instant};
 /// The target's root.
 const ROOT: &str = "d0/p3";
 
-/// How long a history may take on an emulated processor.
-const EACH: Duration = Duration::from_secs(60);
-const KINDS: u32 = 30;
-/// Of each kind, in a full run.
-const MANY: u32 = 67;
-
 fn main() -> Result<()> {
     let began = Instant::now();
     let mut say = |text: &str| println!("[{:>4} s] {text}", began.elapsed().as_secs());
     let folder = workspace::scratch("histories")?;
-    let full = std::env::var_os("HOLDFAST_FULL").is_some();
-    let (seed, count) = if full { (1, MANY) } else { (1, 1) };
-    // The target has no tools to share a folder with: the program is a disk.
-    let program = folder.join("histories.img");
-    fs::copy(image_builder::programs::build_one("qemu-tests", "histories")?, &program)?;
-    let whole = OpenOptions::new().write(true).open(&program)?;
-    whole.set_len(whole.metadata()?.len().next_multiple_of(1 << 20))?;
+    let base = target::debian(&mut say)?;
+    let program = place::program(&folder)?;
     // Raw, so that holdfast can look at it from here.
     let disk = folder.join("target.img");
-    run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(target::debian(&mut say)?).arg(&disk))?;
+    run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(&base).arg(&disk))?;
     let saving = Saving::new(&folder, &disk)?;
     let first = saving.snapshot(&[])?;
     first.must("content", "no snapshot of this machine")?;
 
     say("the target starts");
-    let parts = Parts::new("histories", &folder).memory(1024).disk(&disk, Bus::Virtio, "TARGET");
-    let mut guest = Guest::login(parts.disk(&program, Bus::Virtio, "PROGRAM").start()?)?;
-    let limit = Duration::from_secs(60);
-    // Hundreds of mounts, and what cannot be done with some kinds: each with its messages on the serial line.
-    guest.run("dmesg --console-level crit", limit)?;
-    guest.run("modprobe -a loop fuse && mkdir -p /run/h && mount -t tmpfs -o size=200m none /run/h", limit)?;
-    guest.run("cp /dev/disk/by-id/virtio-PROGRAM /run/h/histories && chmod +x /run/h/histories", limit)?;
-    let kinds = guest.run("/run/h/histories --kinds | wc -l", limit)?;
-    if kinds.trim() != KINDS.to_string() {
-        return Err(format!("there are {} kinds, not {KINDS}", kinds.trim()).into());
-    }
-    say(&format!("{count} of each kind"));
-    let command = format!("/run/h/histories --dir /run/h --seed {seed} --count {count} --mutants 2>&1");
-    let output = guest.run(&command, EACH * KINDS * count)?;
-    println!("{}", output.trim());
+    let parts = Parts::new("histories", &folder).disk(&disk, Bus::Virtio, "TARGET");
+    let mut place = Place::start(parts, &program)?;
+    let kinds = place.kinds()?;
+    say(&format!("one of each of {} kinds", kinds.len()));
+    println!("{}", place.live(&kinds, 1..2, true)?);
     say("they are lived");
-    guest.run("umount /run/h", limit)?;
+    let limit = Duration::from_secs(60);
+    let mut guest = place.leave()?;
     guest.run(SESSION, limit)?;
     guest.poweroff()?;
 
@@ -79,10 +64,13 @@ fn main() -> Result<()> {
     guest.run("dd if=/dev/urandom of=/var/lib/overwritten bs=4096 count=8 conv=notrunc oflag=direct", limit)?;
     guest.machine.cut_power();
     saving.snapshot(&[])?.must("content", "not unmounted")?;
-    for file in [disk, program].iter().chain(&images) {
+    for file in [disk].iter().chain(&images) {
         fs::remove_file(file)?;
     }
     fs::remove_dir_all(saving.store)?;
+    if std::env::var_os("HOLDFAST_FULL").is_some() {
+        many::live(&base, &kinds, &folder, &mut say)?;
+    }
     say("done");
     Ok(())
 }
