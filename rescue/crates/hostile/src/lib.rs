@@ -12,10 +12,10 @@ mod files;
 mod image;
 mod sums;
 mod tar;
-mod target;
+mod targets;
 mod watch;
 
-pub use target::TARGETS;
+pub use targets::TARGETS;
 pub use watch::{Limits, begin};
 
 /// Something that hostile bytes are put to.
