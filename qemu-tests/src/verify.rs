@@ -296,6 +296,7 @@ fn host_packages() -> Vec<&'static str> {
         "mount",
         "partclone",
         "btrfs-progs",
+        "cryptsetup-bin",
         "xfsprogs",
         "mdadm",
         "sqlite3",

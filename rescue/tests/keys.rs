@@ -3,14 +3,15 @@
 
 mod common;
 
+use common::layers::many_disks_run;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
-use model::command::{Command, Onto, Passphrase, PowerAction};
+use model::command::{Command, ExitCode, Failure, Onto, Passphrase, PowerAction, VolumeKey};
 use model::event::{JobKind, Outcome};
 use model::id::{DiskNo, IntentId, SnapRef, VolumePath};
-use model::inspection::{Content, Disk, Volume};
+use model::inspection::{Content, Disk, LuksInfo, Volume};
 use model::plan;
 use model::restore::{DiskRestore, Growth};
 use model::run_state::RunState;
@@ -87,6 +88,62 @@ fn a_locked_store_is_opened_by_what_is_typed() {
     assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
     // Somebody opened it on another console.
     press(&mut ui, &run, &[Key::Char('1'), Key::Char('x')]);
+    update(&mut ui, &good_run(), Input::Changed);
+    assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
+}
+
+/// A machine whose last volume is encrypted and locked.
+fn sealed_run() -> RunState {
+    let mut run = good_run();
+    let report = run.report.as_mut().unwrap();
+    let volume = report.inspection.disks[0].volumes.last_mut().unwrap();
+    volume.content = Content::Luks(LuksInfo {
+        version: 2,
+        uuid: "1a9bfc6d-6aa8-4e54-b245-63398a60e1c9".into(),
+        label: "".into(),
+        cipher: "aes-xts-plain64".into(),
+        sealed: false,
+        not_opened: None,
+        open: false,
+        apart: ExtentSet::new(),
+    });
+    run
+}
+
+#[test]
+fn an_encrypted_volume_is_unlocked_by_what_is_typed() {
+    let run = sealed_run();
+    let path = run.report.as_ref().unwrap().inspection.locked().next().unwrap().path.clone();
+    let mut ui = open(&run);
+    press(&mut ui, &run, &[Key::Char('2')]);
+    assert_eq!(
+        (ui.screen(), ui.unlocking.as_ref()),
+        (Screen::Unlock, Some(&path)),
+        "the second step, a system being there"
+    );
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [], "not with nothing");
+    let open_with = |plain| {
+        let by = VolumeKey::new("s q".as_bytes().to_vec());
+        Command::OpenVolume { volume: path.clone(), by, plain }
+    };
+    press(&mut ui, &run, &typed("s q"));
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), [Action::Submit(open_with(false))]);
+    assert!(!format!("{:?}", open_with(false)).contains('q'), "{:?}", open_with(false));
+    assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
+    // It goes on in the background; what does not open it is typed again.
+    let working = RunState { job: Some((JobKind::Open, None)), ..run.clone() };
+    update(&mut ui, &working, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Home);
+    let failure = Failure::new(ExitCode::Refused, "this does not open d0/p4 (1 try so far)", "");
+    let failed = RunState { last: Some((JobKind::Open, Outcome::Failed(failure))), ..run.clone() };
+    update(&mut ui, &failed, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Unlock);
+    assert_eq!(ui.note.as_deref(), Some("This does not open d0/p4 (1 try so far)."));
+    press(&mut ui, &failed, &[Key::Tab]);
+    press(&mut ui, &failed, &typed("s q"));
+    assert_eq!(press(&mut ui, &failed, &[Key::Enter]), [Action::Submit(open_with(true))]);
+    // Somebody opened it meanwhile.
+    press(&mut ui, &run, &[Key::Char('2'), Key::Char('x')]);
     update(&mut ui, &good_run(), Input::Changed);
     assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Home, ""));
 }
@@ -244,8 +301,9 @@ fn numbers_and_letters_do_what_they_say() {
     assert_eq!(press(&mut open(&none), &none, &[Key::Char('1')]), [Action::Submit(Command::Inspect)]);
 }
 
-/// A saved state goes onto the one empty disk there is, never onto another: the plan comes first, and a word of its own. Where none is
-/// empty, it goes onto the one that has no table and nothing that is known on it: another word, for what it holds is lost.
+/// A saved state goes onto the one empty disk there is: the plan comes first, and a word of its own. Where none is empty, it goes onto the
+/// one that has no table and nothing that is known on it: another word, for what it holds is lost. Where no disk alone is so, somebody
+/// is asked which.
 #[test]
 fn an_empty_disk_can_be_filled() {
     let asked = |disk: Disk| {
@@ -261,9 +319,13 @@ fn an_empty_disk_can_be_filled() {
     };
     let keys = [Key::Char('t'), Key::Down, Key::Char('n')];
     let mut run = broken_run();
-    let mut ui = open(&run);
-    assert_eq!(press(&mut ui, &run, &keys), []);
-    assert!(ui.note.as_deref().is_some_and(|n| n.contains("No disk here is empty")), "{:?}", ui.note);
+    let which = |run: &RunState| {
+        let mut ui = open(run);
+        assert_eq!(press(&mut ui, run, &keys), []);
+        assert_eq!(ui.screen(), Screen::Target);
+        ui.target.unwrap().row
+    };
+    assert_eq!(which(&run), 0, "there is no other");
     let disks = &mut run.report.as_mut().unwrap().inspection.disks;
     let bare = |no, content| Disk {
         no: DiskNo(no),
@@ -276,16 +338,12 @@ fn an_empty_disk_can_be_filled() {
     assert_eq!(press(&mut open(&run), &run, &keys), asked(bare(3, Content::Unknown)), "its table is gone");
     let disks = &mut run.report.as_mut().unwrap().inspection.disks;
     disks.push(bare(4, Content::Unknown));
-    let mut ui = open(&run);
-    assert_eq!(press(&mut ui, &run, &keys), []);
-    assert!(ui.note.as_deref().is_some_and(|n| n.contains("d3 and d4 are without a partition table")), "{:?}", ui.note);
+    assert_eq!(which(&run), 1, "the first that has no table");
     let disks = &mut run.report.as_mut().unwrap().inspection.disks;
     disks.push(empty(1));
     assert_eq!(press(&mut open(&run), &run, &keys), asked(empty(1)), "an empty one is meant before others");
     run.report.as_mut().unwrap().inspection.disks.push(empty(2));
-    let mut ui = open(&run);
-    assert_eq!(press(&mut ui, &run, &keys), []);
-    assert!(ui.note.as_deref().is_some_and(|n| n.contains("d1 and d2 are empty")), "{:?}", ui.note);
+    assert_eq!(which(&run), 3, "the first that is empty");
 
     // Where nothing else is there, and the store is of one machine, it is the first thing to do.
     let mut run = empty_run();
@@ -317,6 +375,66 @@ fn an_empty_disk_can_be_filled() {
     assert_eq!(press(&mut open(&run), &run, &[typed("RESTORE"), vec![Key::Enter]].concat()), [], "something is lost");
     let asked = press(&mut open(&run), &run, &[typed("OVERWRITE"), vec![Key::Enter]].concat());
     assert!(matches!(asked[..], [Action::Submit(Command::Answer { approve: true, .. })]));
+}
+
+/// Which disk is written over is said by what names it, typed whole; and that only leads to the plan.
+#[test]
+fn the_disk_that_is_meant_is_named() {
+    let run = many_disks_run();
+    let size = (64u64 << 30).to_string();
+    let begin = [Key::Char('t'), Key::Down, Key::Down, Key::Char('n')];
+    let order = |disks: &[u16]| {
+        let all = &run.report.as_ref().unwrap().inspection;
+        let disk = |no: &u16| all.disk(DiskNo(*no)).unwrap();
+        [Action::Submit(Command::PlanRestore {
+            to: SnapRef::Prefix(snapshot_id("three").to_string()),
+            onto: disks.iter().map(|no| Onto { saved: None, disk: DiskNo(*no) }).collect(),
+            overwrite: disks.iter().map(|no| disk(no).identity()).collect(),
+            new_ids: false,
+            grow: Vec::new(),
+        })]
+    };
+    let choose = || {
+        let mut ui = open(&run);
+        assert_eq!(press(&mut ui, &run, &begin), []);
+        assert_eq!((ui.screen(), ui.target.as_ref().unwrap().row), (Screen::Target, 1), "the first empty one");
+        ui
+    };
+    let mut ui = choose();
+    assert_eq!(press(&mut ui, &run, &[Key::Enter]), []);
+    for wrong in ["", "y", "d1", &size[1..], "S5Y1NX0R"] {
+        assert_eq!(press(&mut ui, &run, &[typed(wrong), vec![Key::Enter]].concat()), [], "{wrong:?}");
+        assert!(ui.note.as_ref().unwrap().contains("nothing was chosen"), "{:?}", ui.note);
+        press(&mut ui, &run, &[Key::Enter]);
+    }
+    assert_eq!(press(&mut ui, &run, &[typed(&size), vec![Key::Enter]].concat()), order(&[1]));
+    // The other of the same size, and one that holds something: by its serial number.
+    let mut ui = choose();
+    assert_eq!(
+        press(&mut ui, &run, &[vec![Key::Down, Key::Enter], typed(&size), vec![Key::Enter]].concat()),
+        order(&[2])
+    );
+    let mut ui = choose();
+    let keys = [vec![Key::End, Key::Up, Key::Enter], typed("s5y1nx0r-3"), vec![Key::Enter]].concat();
+    assert_eq!(press(&mut ui, &run, &keys), order(&[3]));
+    // Never the stick; and Esc leaves everything.
+    let mut ui = choose();
+    assert_eq!(press(&mut ui, &run, &[Key::End, Key::Enter]), []);
+    assert!(ui.prompt.is_none() && ui.note.as_ref().unwrap().contains("the rescue and its store"));
+    press(&mut ui, &run, &[Key::Up, Key::Enter, Key::Esc, Key::Esc]);
+    assert_eq!(ui.screen(), Screen::Timeline);
+    // Where the machine had two, two are named.
+    let mut two = run.clone();
+    two.store.as_mut().unwrap().snapshots[2].machine.disks.push("another".into());
+    let mut ui = open(&two);
+    let first = [&begin[..], &[Key::Enter], &typed(&size), &[Key::Enter]].concat();
+    assert_eq!(press(&mut ui, &two, &first), []);
+    assert_eq!(press(&mut ui, &two, &[Key::Enter]), [], "not the same twice");
+    assert!(ui.prompt.is_none());
+    let second = [vec![Key::Down, Key::Enter], typed(&size), vec![Key::Enter]].concat();
+    assert_eq!(press(&mut ui.clone(), &two, &second), order(&[1, 2]));
+    assert_eq!(press(&mut ui.clone(), &two, &[Key::Char('g')]), order(&[1]), "as many as somebody wants");
+    assert_eq!(press(&mut ui, &two, &[Key::Backspace, Key::Char('g')]), []);
 }
 
 /// What a larger disk has room for is given to its last volume, or not: another plan each time, and no word.
@@ -440,7 +558,7 @@ fn that_there_is_no_store_takes_no_screen_of_its_own() {
     let mut ui = open(&no_store_run());
     let listing = RunState { job: Some((JobKind::List, None)), ..no_store_run() };
     update(&mut ui, &listing, Input::Changed);
-    let failure = model::command::Failure::new(model::command::ExitCode::Failed, "there is no store", "attach one");
+    let failure = Failure::new(ExitCode::Failed, "there is no store", "attach one");
     let failed = RunState { last: Some((JobKind::List, Outcome::Failed(failure))), ..no_store_run() };
     update(&mut ui, &failed, Input::Changed);
     assert_eq!(ui.screen(), Screen::Home);

@@ -5,6 +5,7 @@ mod common;
 
 use common::files::{TO_ROOT, browse, compared_run, got, shows};
 use common::golden::*;
+use common::layers::*;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Input, Key, Screen};
@@ -20,6 +21,7 @@ use model::plan::{Action, ComposedPath, Composition};
 use model::run_state::RunState;
 use model::snapshot::{Compared, Cost, VolumeRead};
 use model::units::{ByteLen, ByteOffset, ExtentSet};
+use model::upkeep::{Broken, CopyView, Kept, RepairView};
 
 /// Compares what these keys show, at every size.
 fn golden(name: &str, run: &RunState, keys: &[Key]) {
@@ -94,6 +96,86 @@ fn confirmation() {
     golden("confirm-kept", &kept, &[Key::PageDown]);
     golden("confirm-changes", &asking_run(Action::Rollback, true), &[Key::Tab, Key::Down]);
     golden("confirm-undo", &asking_run(Action::Undo { of: IntentId(digest("intent")) }, true), &[]);
+}
+
+/// A second store that was named is copied to, and helps where this one is damaged.
+#[test]
+fn two_stores() {
+    for size in SIZES {
+        let run = good_run();
+        let mut ui = joined(&run, size, look(size));
+        ui.other = Some("/mnt/second/holdfast".into());
+        update(&mut ui, &run, Input::Key(Key::Char('o')));
+        compare("store-second", &ui, &run);
+    }
+    let show = |name: &str, kept: Kept| {
+        let run = ended_run(JobKind::Upkeep, Outcome::Kept(kept));
+        for size in SIZES {
+            let mut ui = joined(&working_run(JobKind::Upkeep, false), size, look(size));
+            update(&mut ui, &run, Input::Changed);
+            compare(name, &ui, &run);
+        }
+    };
+    let torn = |name: &str, why: &str| Broken { snapshot: Some(snapshot_id(name)), why: why.into() };
+    show(
+        "outcome-copied",
+        Kept::Copied(CopyView {
+            to: "77aa".into(),
+            copied: store().snapshots[2..4].to_vec(),
+            present: vec![snapshot_id("one")],
+            noted: vec![snapshot_id("one")],
+            failed: vec![torn("five", "a pack that it needs is gone: 3f2a")],
+            read: ByteLen(3_100_000_000),
+            stored: ByteLen(1_400_000_000),
+        }),
+    );
+    show(
+        "outcome-repaired",
+        Kept::Repaired(RepairView {
+            damaged: vec![digest("pack"), digest("another")],
+            salvaged: 812,
+            indexed: 0,
+            healed: vec![snapshot_id("three")],
+            broken: vec![torn("five", "12 pieces of it are nowhere")],
+        }),
+    );
+}
+
+/// What a larger disk has room for.
+#[test]
+fn growth() {
+    golden("confirm-grow", &growing_run(false), &[]);
+    golden("confirm-grown", &growing_run(true), &[]);
+}
+
+#[test]
+fn disks() {
+    let run = layered_run();
+    golden("disks", &run, &[Key::Char('d')]);
+    let root =
+        [Key::Char('d'), Key::Char('/')].into_iter().chain("vg0/root".chars().map(Key::Char)).chain([Key::Enter]);
+    let root: Vec<Key> = root.collect();
+    golden("disks-volume", &run, &root);
+    golden("disks-read", &run, &[&root[..], &[Key::Enter]].concat());
+    golden("disks-end", &run, &[Key::Char('d'), Key::End]);
+    let member = [Key::Char('d'), Key::Char('/')].into_iter().chain("member".chars().map(Key::Char));
+    let member: Vec<Key> = member.chain([Key::Enter, Key::Char('n')]).collect();
+    golden("disks-member", &run, &member);
+    golden("disks-one", &good_run(), &[Key::Char('d'), Key::Down, Key::Down]);
+    golden("disks-unfinished", &fenced_run(), &[Key::Char('d'), Key::Down, Key::Down]);
+    golden("disks-none", &RunState::default(), &[Key::Char('d')]);
+}
+
+#[test]
+fn another_disk() {
+    let run = many_disks_run();
+    let ask = [Key::Char('t'), Key::Down, Key::Down, Key::Char('n')];
+    golden("target", &run, &ask);
+    golden("target-holds", &run, &[&ask[..], &[Key::End, Key::Up]].concat());
+    golden("target-typing", &run, &[&ask[..], &[Key::Enter, Key::Char('6'), Key::Char('8')]].concat());
+    let mut two = run.clone();
+    two.store.as_mut().unwrap().snapshots[2].machine.disks.push("another".into());
+    golden("target-two", &two, &ask);
 }
 
 #[test]
@@ -294,8 +376,11 @@ fn nothing_breaks_it() {
         empty_run(),
         RunState { question: asking_run(Action::Rollback, true).question, ..hostile_run() },
         compared_run(),
+        layered_run(),
+        many_disks_run(),
+        growing_run(true),
     ];
-    let screens = "rtelp?".chars().map(Key::Char).chain([Key::Down, Key::Esc]).map(Some).chain([None]);
+    let screens = "rtdelp?".chars().map(Key::Char).chain([Key::Down, Key::Esc]).map(Some).chain([None]);
     for key in screens {
         for run in &runs {
             for size in

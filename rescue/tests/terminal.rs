@@ -24,13 +24,19 @@ struct Terminal {
 impl Terminal {
     /// `holdfast tui` with these arguments; answers for the size where `size` is given.
     fn open(args: &[String], size: Option<(u16, u16)>) -> Self {
+        Self::named("vt220", args, size)
+    }
+
+    /// The same on a terminal of that name.
+    fn named(term: &str, args: &[String], size: Option<(u16, u16)>) -> Self {
         let mut line = format!("{} tui", env!("CARGO_BIN_EXE_holdfast"));
         for a in args {
             line.push_str(&format!(" '{a}'"));
         }
         let mut child = match Command::new("script")
             .args(["-qefc", &line, "/dev/null"])
-            .env("TERM", "vt220")
+            .env("TERM", term)
+            .env_remove("NO_MOUSE")
             .env("XDG_STATE_HOME", STATE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -63,6 +69,14 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents()
     }
 
+    /// Clicks on a text of the screen.
+    fn click(&self, wanted: &str) {
+        let text = self.text();
+        let at = |line: &str| line.find(wanted);
+        let (row, column) = text.lines().enumerate().find_map(|(n, line)| Some((n, at(line)?))).unwrap();
+        self.press(&format!("\x1b[<0;{0};{1}M\x1b[<0;{0};{1}m", column + 1, row + 1));
+    }
+
     fn press(&self, keys: &str) {
         let mut out = self.keys.lock().unwrap();
         out.write_all(keys.as_bytes()).unwrap();
@@ -78,6 +92,15 @@ impl Terminal {
                 return text;
             }
             assert!(Instant::now() < until, "{words:?} did not come:\n{text}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Waits until nothing goes on.
+    fn calm(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.text().contains("(c shows it)") {
+            assert!(Instant::now() < until, "it does not end:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -176,7 +199,11 @@ fn a_terminal_that_does_not_answer_gets_the_usual_size() {
     let mut t = Terminal::open(&[m.arg("disk.img")], None);
     let home = t.expect(&["What to do next", "no store: can only look"]);
     assert_eq!(home.lines().count(), 24);
-    t.press("q");
+    t.press("d");
+    t.expect(&["disks and layers", "> d0 ", "GPT, 2 partitions", "d0/p2", "/ ext4", "in use saves"]);
+    t.press("jj\r");
+    t.expect(&["HOLDFAST  reading", "It was never mounted.", "A snapshot takes what is in use of it"]);
+    t.press("qqq");
     assert!(t.end().success());
 }
 
@@ -269,6 +296,90 @@ fn files_of_a_saved_state_are_read_and_taken_out() {
     t.expect(&["+# nothing is mounted any more", "-UUID=11111111"]);
     t.press("\r");
     t.expect(&["HOLDFAST  reading", "+# nothing is mounted any more"]);
+    t.press("qqqq");
+    assert!(t.end().success());
+}
+
+/// A terminal with a mouse is asked to tell of it, and no longer afterwards.
+#[test]
+fn a_mouse_is_a_hand_on_the_keys() {
+    let m = Machine::new();
+    m.save();
+    let mut t = Terminal::named("xterm-256color", &args(&m), Some((80, 25)));
+    t.expect(&["What to do next"]);
+    t.click("t saved");
+    t.expect(&["saved states", "1 of 1"]);
+    t.click("Esc back");
+    // Nobody leaves while the disks are looked at.
+    t.expect(&["What to do next", "2  Go back"]);
+    t.calm();
+    t.click("q quit");
+    assert!(t.end().success());
+    let raw = t.raw.lock().unwrap();
+    let raw = String::from_utf8_lossy(&raw);
+    assert!(raw.contains("\x1b[?1000h\x1b[?1006h"), "it was asked for");
+    assert!(raw.ends_with("\x1b[?25h\x1b[?1049l") || raw.contains("\x1b[?1006l\x1b[?1000l"), "and given back");
+}
+
+/// A second store that was named is copied to, and what is damaged here is written again from it.
+#[test]
+fn a_second_store_is_copied_to_and_repaired_from() {
+    let m = Machine::new();
+    let id = m.save();
+    let other = m.arg("other");
+    assert_eq!(run(&["store", "init", &other]).0, 0);
+    let mut t = Terminal::open(&[args(&m), vec!["--to".into(), other.clone()]].concat(), Some((100, 25)));
+    t.expect(&["What to do next"]);
+    t.press("o");
+    t.expect(&["HOLDFAST  the store", "7  Copy into"]);
+    t.press("7");
+    t.expect(&["DONE. 1 saved state copied.", "the other store grew by"]);
+    let (code, listed) = ask(&["snapshots", "--store", &other]);
+    assert_eq!((code, listed["snapshots"][0]["id"].as_str()), (0, Some(id.as_str())));
+    // A pack is lost.
+    let packs = std::path::Path::new(&m.arg("store")).join("packs");
+    let pack = walk(&packs).into_iter().max_by_key(|f| f.metadata().unwrap().len()).unwrap();
+    std::fs::remove_file(&pack).unwrap();
+    t.press("1");
+    t.expect(&["HOLDFAST  the store"]);
+    t.press("2");
+    t.expect(&["THE STORE IS DAMAGED.", "1  Put right what is damaged"]);
+    t.press("1");
+    t.expect(&["DONE. ", "whole"]);
+    t.press("qqqq");
+    assert!(t.end().success());
+    assert_eq!(run(&["check", "--store", &m.arg("store"), "--read-data"]).0, 0);
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|p| if p.is_dir() { walk(&p) } else { vec![p] }).collect()
+}
+
+/// A plan for a larger disk, as the engine makes it of a real one, and its key.
+#[test]
+fn a_plan_tells_what_a_larger_disk_has_room_for() {
+    let m = Machine::new();
+    m.save();
+    let new = m.arg("new.img");
+    std::fs::File::create(&new).unwrap().set_len(128 << 20).unwrap();
+    let disks = [m.arg("disk.img"), new].to_vec();
+    let mut t = Terminal::open(&[disks, vec!["--store".into(), m.arg("store")]].concat(), Some((100, 40)));
+    t.expect(&["What to do next"]);
+    t.press("tn");
+    let plan = t.expect(&["please read, then decide", "type RESTORE"]);
+    if !plan.contains("could be made larger") {
+        // Root may not make file systems larger here, as in a container: then it is not offered.
+        t.press("g");
+        t.press("\x1bqqq");
+        return;
+    }
+    t.press("g");
+    t.expect(&["Key g: leave d0/p2 as large as it was", "What is made larger is made so first", "type RESTORE"]);
+    t.press("g");
+    t.expect(&["could be made larger", "Key g does that"]);
+    t.press("\x1b");
+    t.expect(&["saved states", "Nothing was written."]);
     t.press("qqqq");
     assert!(t.end().success());
 }

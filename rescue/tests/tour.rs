@@ -65,6 +65,17 @@ const TOUR: &[(&str, &str, &str)] = &[
         "Forgetting",
         "What would go and why the rest stays, before anything does; the whole word does it. x among the saved states asks for one alone.",
     ),
+    (
+        "disks-volume",
+        "The disks (d)",
+        "Every disk, what lies on it, and what layers make of that: what it is, how much of it is in use, and what a save takes of it. Below the \
+         list more about the row that is chosen, with Enter all of it; / finds.",
+    ),
+    (
+        "target",
+        "Onto another disk (n among the saved states)",
+        "Where no disk alone is empty it is asked which one is meant. It is named by what is typed; then the plan is shown.",
+    ),
     ("home-good", "When nothing is wrong", "Then that is said, and nothing more is made of it."),
     ("power", "The way out (p)", "Staying is chosen first."),
 ];

@@ -4,14 +4,16 @@
 mod common;
 
 use common::files::{at_root, compared_run};
+use common::layers::many_disks_run;
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::reading::{Reading, Tone};
 use holdfast::tui::state::{Action, Input, Screen, Ui};
+use holdfast::tui::target::Target;
 use holdfast::tui::update::update;
 use model::command::Command;
 use model::event::{JobKind, Outcome};
-use model::id::IntentId;
+use model::id::{DiskNo, IntentId};
 use model::plan;
 use model::run_state::RunState;
 use model::upkeep::Upkeep;
@@ -61,6 +63,11 @@ fn text() -> Reading {
     Reading::new("a text".into(), (0..50).map(|n| (Tone::Plain, format!("line {n}"))).collect(), 78)
 }
 
+/// Two disks are wanted, and one was named.
+fn target() -> Target {
+    Target { snapshot: snapshot_id("three"), wanted: 2, chosen: vec![DiskNo(1)], row: 0 }
+}
+
 /// Every screen that can be on top, in every kind of run state that can stand behind it.
 fn every_screen() -> Vec<(Ui, RunState)> {
     let runs = [
@@ -85,6 +92,7 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         waiting_run(Some(8)),
         compared_run(),
         forgetting_run(),
+        many_disks_run(),
     ];
     let screens = [
         Screen::Home,
@@ -96,6 +104,8 @@ fn every_screen() -> Vec<(Ui, RunState)> {
         Screen::Files,
         Screen::Reading,
         Screen::Differences,
+        Screen::Disks,
+        Screen::Target,
         Screen::Store,
         Screen::Forget,
         Screen::Evidence,
@@ -110,6 +120,7 @@ fn every_screen() -> Vec<(Ui, RunState)> {
             let mut ui = open(run);
             ui.files = (s == Screen::Files).then(at_root);
             ui.reading = (s == Screen::Reading).then(text);
+            ui.target = (s == Screen::Target).then(target);
             ui.comparing.of_plan = run.question.is_some();
             ui.show(s);
             out.push((ui, run.clone()));
@@ -154,6 +165,6 @@ fn nothing_destructive_within_two_keys() {
             }
         }
     }
-    // 21 states, 16 ways to see each, 109 keys.
-    assert_eq!(tried, 21 * 16 * 109 * 109);
+    // 22 states, 18 ways to see each, 109 keys.
+    assert_eq!(tried, 22 * 18 * 109 * 109);
 }

@@ -4,6 +4,7 @@ mod disks;
 mod files;
 mod given;
 mod keeping;
+mod opening;
 mod prove;
 mod room;
 #[cfg(feature = "manual")]
@@ -13,6 +14,7 @@ mod values;
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
 pub use files::{Diff, Get, Ls};
 pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
+pub use opening::Opening;
 pub use prove::Prove;
 pub use room::{Copy, Prune, Repair};
 #[cfg(feature = "manual")]
@@ -167,17 +169,20 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
         "help" => Invocation::Help(given.words.first().map(|w| w.to_string_lossy().into_owned())),
         "inspect" => {
             let (json, explain, timeline) = (given.json, given.explain, given.timeline);
-            Invocation::Inspect(Inspect { disks: some(disks)?, store: at, json, explain, timeline })
+            let (disks, open) = (some(disks)?, given.open.clone());
+            Invocation::Inspect(Inspect { disks, open, store: at, json, explain, timeline })
         }
         "store" => Invocation::StoreInit(keeping::store_init(&given)?),
         "key" => Invocation::Key(keeping::key(&given)?),
         "snapshot" => {
             let (full, dry_run, json) = (given.full, given.dry_run, given.json);
-            Invocation::Snapshot(Snapshot { disks: some(disks)?, store: store()?, full, dry_run, json })
+            let (open, plain) = (given.open.clone(), given.allow_plain);
+            Invocation::Snapshot(Snapshot { disks: some(disks)?, open, plain, store: store()?, full, dry_run, json })
         }
         "auto" => {
             let (policy, dry_run, json) = (given.policy.clone(), given.dry_run, given.json);
-            Invocation::Auto(Auto { disks: some(disks)?, store: store()?, policy, dry_run, json })
+            let (open, plain) = (given.open.clone(), given.allow_plain);
+            Invocation::Auto(Auto { disks: some(disks)?, open, plain, store: store()?, policy, dry_run, json })
         }
         "snapshots" => {
             nothing_else(verb, &given.words)?;

@@ -14,6 +14,7 @@ use std::path::Path;
 pub(super) fn run(args: &Auto) -> Ended {
     let policy = args.policy.as_deref().map(read).transpose()?;
     let mut session = Session::start(&args.disks, Some(&args.store))?;
+    session.open(&args.open, args.plain)?;
     let manner = if args.dry_run { Manner::DryRun } else { Manner::Asked };
     let acted = match session.ask(Command::Auto { policy, manner })? {
         Outcome::Acted(acted) => acted,

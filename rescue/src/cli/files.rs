@@ -40,6 +40,7 @@ pub(super) fn get(args: &Get) -> Ended {
 
 pub(super) fn diff(args: &Diff) -> Ended {
     let mut session = Session::start(&args.disks, Some(&args.store))?;
+    session.open(&args.open, false)?;
     let command = Command::Compare { before: args.before.clone(), after: args.after.clone(), text: args.text };
     match session.ask(command)? {
         Outcome::Compared(found) => {

@@ -13,11 +13,15 @@ SNAP is an id (4 digits or more), `latest`, or `latest:good`.
 An encrypted store S is opened with --passphrase-file F or --key-file F, with
 the file that HOLDFAST_PASSPHRASE_FILE or HOLDFAST_KEY_FILE names, or with the
 passphrase typed at the terminal.
+A disk's encrypted volume (LUKS) is unlocked with --unlock VOLUME (typed at the
+terminal), --unlock VOLUME=FILE (a passphrase) or --unlock-key VOLUME=FILE, by
+the verbs that look at disks; what lies in it is VOLUME/luks or below.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 damage found, 4 refused or needs a
 decision, 5 interrupted and resumable, 6 written by a newer version.
 ";
 pub(super) const INSPECT: &str = "\
 holdfast inspect DISK.. [--store S] [--json] [--explain] [--timeline]
+    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE]
 
 Says what each installed system did last: how it ended, how far it came up,
 whether an installation was cut short, and (with --store) whether it changed
@@ -45,13 +49,15 @@ takes as long as writing and reading that much; Ctrl-C stops it.
 ";
 pub(super) const SNAPSHOT: &str = "\
 holdfast snapshot DISK.. --store S [--full] [--dry-run] [--sign-with FILE]
-    [--json]
+    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE] [--allow-plain] [--json]
 
 Saves the present state of the disks. They are only read. What the store has
 already is not stored again.
 --sign-with signs it with a key that `key new-signer` made.
 --full also saves, byte for byte, volumes that this version does not
-understand.
+understand, and encrypted ones that are locked.
+--unlock saves what lies in an encrypted volume, by itself. Into a store that is
+not encrypted only with --allow-plain: it can be read there.
 --dry-run says what would be read, and how much room it may need; nothing is
 saved.
 Ctrl-C stops it, and so does a full store (exit code 5): what was saved so far
@@ -62,7 +68,7 @@ anything but an ext4 with a journal or an XFS that was unmounted, and with
 ";
 pub(super) const AUTO: &str = "\
 holdfast auto DISK.. --store S [--policy FILE] [--dry-run] [--sign-with FILE]
-    [--json]
+    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE] [--allow-plain] [--json]
 
 Looks at the disks, decides by a policy what their state calls for, says what
 and why, and does it. By the built-in policy:
@@ -89,8 +95,9 @@ too.
 ";
 pub(super) const ROLLBACK: &str = "\
 holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--keep PATH,..]
-    [--full] [--foreign-machine NAME] [--plan | --approve PLANID | --yes]
-    [--json]
+    [--full] [--foreign-machine NAME] [--unlock VOLUME[=FILE]]
+    [--unlock-key VOLUME=FILE] [--allow-plain]
+    [--plan | --approve PLANID | --yes] [--json]
 
 Takes the disks back to a saved state. Without an approval it shows the plan
 and ends with exit code 4.
@@ -107,6 +114,9 @@ A snapshot of another machine, whose partitions these disks have, goes onto
 them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
+--unlock unlocks an encrypted volume first, so that what lies in it goes back
+too. The state before is saved in clear, into a store that is not encrypted,
+only with --allow-plain.
 --keep names files and directories (/home,/srv/data) that stay as they are now
 though their volume goes back; on ext2/3/4, as root, with FUSE and the loop
 driver. The state to go to is composed first, of the saved one and what is
@@ -115,8 +125,9 @@ modes, times, attributes and hard links among what one PATH holds are carried
 over; project ids and creation times are not.
 ";
 pub(super) const PUT: &str = "\
-holdfast put SNAP:PATH.. DISK.. --store S [--plan | --approve PLANID | --yes]
-    [--json]
+holdfast put SNAP:PATH.. DISK.. --store S [--unlock VOLUME[=FILE]]
+    [--unlock-key VOLUME=FILE] [--allow-plain]
+    [--plan | --approve PLANID | --yes] [--json]
 
 Puts files and directories of a saved state back to where they were, in the
 place of what is there now; everything else stays as it is. PATH is that of the
@@ -157,14 +168,17 @@ File systems keep their UUIDs. Without it the disk is the same to the machine
 as the one that was saved: do not start with both of them attached.
 ";
 pub(super) const UNDO: &str = "\
-holdfast undo DISK.. --store S [--full] [--plan | --approve PLANID | --yes]
-    [--json]
+holdfast undo DISK.. --store S [--full] [--unlock VOLUME[=FILE]]
+    [--unlock-key VOLUME=FILE] [--allow-plain]
+    [--plan | --approve PLANID | --yes] [--json]
 
 Goes back to what was before the last rollback of these disks, finished or not.
 Approval and --full as for `rollback`.
 ";
 pub(super) const RESUME: &str = "\
-holdfast resume DISK.. --store S [--plan | --approve PLANID | --yes] [--json]
+holdfast resume DISK.. --store S [--unlock VOLUME[=FILE]]
+    [--unlock-key VOLUME=FILE] [--allow-plain]
+    [--plan | --approve PLANID | --yes] [--json]
 
 Finishes a rollback (or an undo) that was cut off. Approval as for `rollback`.
 ";
@@ -306,7 +320,8 @@ Ctrl-C stops it and removes what was begun.
 ";
 pub(super) const DIFF: &str = "\
 holdfast diff A B --store S [--text] [--json]
-holdfast diff A now DISK.. --store S [--text] [--json]
+holdfast diff A now DISK.. --store S [--text] [--unlock VOLUME[=FILE]]
+    [--unlock-key VOLUME=FILE] [--json]
 
 Tells what became of the files of saved state A in saved state B, or on the
 disks as they are now: packages (dpkg), what the machine starts from, how it is
@@ -365,11 +380,16 @@ only snapshots of yours. Keep the file off the store; who has it can sign as
 you.
 ";
 pub(super) const TUI: &str = "\
-holdfast tui [DISK..] [--store S] [--ascii] [--record FILE]
+holdfast tui [DISK..] [--store S] [--to S2] [--ascii] [--record FILE]
 holdfast tui --replay FILE [--ascii]
 
 The screens of the rescue, on this terminal. Without DISK every disk of this
 computer is looked at. Without --store it can only look.
+--to names a second store: the screen of the store (key o) copies into it and
+repairs from it. --to-passphrase-file or --to-key-file opens it.
+Where TERM says that there is a mouse, a click on a key of the last row does
+that key, one on a row chooses it, the wheel moves; Shift marks text as ever.
+NO_MOUSE=1 in the environment leaves the mouse to the terminal.
 --ascii draws with plain characters whatever the terminal.
 --record writes the keys that are pressed, and what the screens are told, into
 a new file that only you can read: for a report of something that went wrong.

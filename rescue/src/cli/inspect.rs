@@ -8,6 +8,7 @@ use model::inspection::Severity;
 
 pub(super) fn run(args: &Inspect) -> Ended {
     let mut session = Session::start(&args.disks, args.store.as_ref())?;
+    session.open(&args.open, false)?;
     session.ask(Command::Inspect)?;
     let run = session.run.clone();
     let report = run.report.as_ref().ok_or_else(|| {

@@ -4,7 +4,8 @@ use super::Ended;
 use super::args::EngineRole;
 use super::{secret, session};
 use crate::tui::look::Look;
-use crate::tui::runtime::{self, Ended as Session};
+use crate::tui::mouse;
+use crate::tui::runtime::{self, Ended as Session, Shows};
 use engine::link::{self, Role};
 use engine::parser::Child;
 use engine::{Config, Engine, Handle, Unattended, take_inherited};
@@ -60,8 +61,9 @@ fn for_one(args: &EngineRole) -> Ended {
     };
     let parser = Arc::new(Child::start(&opened)?);
     let store = args.store.as_ref().map(secret::place_unasked).transpose()?;
+    let other = args.other.as_ref().map(secret::other_unasked).transpose()?;
     let (clock, heads) = (engine::machine::clock(), session::heads());
-    let handle = Engine::start(Config { devices: opened.devices, parser, store, other: None, heads, clock });
+    let handle = Engine::start(Config { devices: opened.devices, parser, store, other, heads, clock });
     // The engine looks by itself; a front end only shows.
     handle.submit(Command::Inspect);
     // A front end that goes away, by whatever way, is the end of the session but not of a running job.
@@ -96,8 +98,10 @@ fn no_socket(what: &str, e: &std::io::Error) -> Failure {
 pub(super) fn console(fd: i32) -> Ended {
     let socket = take_inherited(fd).map_err(|e| no_socket("engine's socket", &e))?;
     let handle = link::connect(UnixStream::from(socket)).map_err(|e| no_socket("engine's socket", &e))?;
-    let look = Look::of(|name| std::env::var(name).ok());
-    shown(runtime::run(&handle, look, false, None))
+    let environment = |name: &str| std::env::var(name).ok();
+    let look = Look::of(environment);
+    let shows = Shows { look, mouse: mouse::is_there(environment), may_leave: false, other: None };
+    shown(runtime::run(&handle, shows, None))
 }
 
 /// How a session on a terminal ends as a process.

@@ -8,6 +8,7 @@ use model::event::Outcome;
 
 pub(super) fn run(args: &Snapshot) -> Ended {
     let mut session = Session::start(&args.disks, Some(&args.store))?;
+    session.open(&args.open, args.plain)?;
     let full = args.full;
     let command = if args.dry_run { Command::EstimateSnapshot { full } } else { Command::Snapshot { full } };
     match session.ask(command)? {

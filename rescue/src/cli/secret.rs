@@ -1,8 +1,8 @@
 //! Passphrases and key files: from files named on the command line or in the environment, else from the terminal.
 
-use super::args::{StoreAt, UnlockBy};
+use super::args::{Opening, StoreAt, UnlockBy};
 use engine::{Access, Secret, SigningKey, StorePlace, Unlock};
-use model::command::{ExitCode, Failure};
+use model::command::{ExitCode, Failure, VolumeKey};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,11 @@ pub(super) fn place_unasked(store: &StoreAt) -> Result<StorePlace, Failure> {
     opened_by(store, given(&store.unlock, STORE)?)
 }
 
+/// Where the second store of the screens is, likewise.
+pub(super) fn other_unasked(store: &StoreAt) -> Result<StorePlace, Failure> {
+    opened_by(store, given(&store.unlock, TO)?)
+}
+
 /// Where a second store is, with what opens it.
 pub(super) fn named(store: &StoreAt, names: Names) -> Result<StorePlace, Failure> {
     opened_by(store, unlock_by(store, names)?)
@@ -71,6 +76,21 @@ fn unlock_by(store: &StoreAt, names: Names) -> Result<Option<Unlock>, Failure> {
         return Err(nobody(&format!("the store in {} is encrypted", store.dir.display()), names));
     }
     typed(&format!("passphrase of {}: ", store.dir.display())).map(|secret| Some(Unlock::Passphrase(secret)))
+}
+
+/// What unlocks an encrypted volume: what was named, else what is typed.
+pub(super) fn of_volume(opening: &Opening) -> Result<VolumeKey, Failure> {
+    let Opening { volume, by } = opening;
+    let secret = match from_file(by)? {
+        Some(Unlock::Passphrase(secret) | Unlock::KeyFile(secret)) => secret,
+        None if has_person() => typed(&format!("passphrase of {volume}: "))?,
+        None => {
+            let advice =
+                format!("give --unlock {volume}=FILE or --unlock-key {volume}=FILE, or run this on a terminal");
+            return Err(Failure::new(ExitCode::Refused, format!("{volume} is locked"), advice));
+        }
+    };
+    Ok(VolumeKey::new(secret.bytes().to_vec()))
 }
 
 /// A key that is to open a store from now on. One that is typed is typed twice.

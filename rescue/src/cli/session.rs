@@ -1,6 +1,6 @@
 //! An engine of our own for one verb: started, given one command, watched until it ended.
 
-use super::args::StoreAt;
+use super::args::{Opening, StoreAt};
 use super::{Ended, complain, json, print, secret};
 use crate::tui::words;
 use engine::parser::Child;
@@ -72,6 +72,15 @@ impl Session {
         let let_go = LetGo(Arc::downgrade(&opened.devices));
         let handle = Engine::start(Config { devices: opened.devices, parser, store, other, heads, clock });
         Ok(Self { handle, _let_go: let_go, interrupted, run: RunState::default() })
+    }
+
+    /// Unlocks encrypted volumes. `plain`: what lies in them may be saved in clear.
+    pub(super) fn open(&mut self, volumes: &[Opening], plain: bool) -> Result<(), Failure> {
+        for opening in volumes {
+            let by = secret::of_volume(opening)?;
+            self.ask(Command::OpenVolume { volume: opening.volume.clone(), by, plain })?;
+        }
+        Ok(())
     }
 
     /// Gives a command that asks nothing.

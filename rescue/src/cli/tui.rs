@@ -3,9 +3,11 @@
 use super::args::{Tui, UnlockBy};
 use super::{Ended, roles};
 use crate::tui::look::Look;
+use crate::tui::mouse;
 use crate::tui::recording::{Playback, Recorder};
-use crate::tui::runtime;
+use crate::tui::runtime::{self, Shows};
 use model::command::{ExitCode, Failure};
+use model::text::DisplayText;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::os::fd::OwnedFd;
@@ -35,7 +37,9 @@ pub(super) fn run(args: &Tui) -> Ended {
     };
     let mut look = Look::of(|name| std::env::var(name).ok());
     look.ascii |= args.ascii;
-    let session = runtime::run(&handle, look, true, recorder);
+    let mouse = mouse::is_there(|name| std::env::var(name).ok());
+    let other = args.other.as_ref().map(|other| DisplayText::new(&other.dir.to_string_lossy()).to_string());
+    let session = runtime::run(&handle, Shows { look, mouse, may_leave: true, other }, recorder);
     if matches!(session, Ok(runtime::Ended::EngineGone)) {
         return Err(last_words(&mut child));
     }
@@ -58,7 +62,7 @@ fn replay(file: &Path, ascii: bool) -> Ended {
 }
 
 fn no_file(file: &Path, e: &std::io::Error) -> Failure {
-    let name = model::text::DisplayText::new(&file.to_string_lossy());
+    let name = DisplayText::new(&file.to_string_lossy());
     let advice = match e.kind() {
         std::io::ErrorKind::AlreadyExists => "nothing is overwritten: name a new file",
         _ => "name another file",
@@ -74,12 +78,13 @@ fn cannot(e: &std::io::Error) -> Failure {
 fn start(args: &Tui, socket: UnixStream) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("engine").args(&args.disks);
-    if let Some(store) = &args.store {
-        command.arg("--store").arg(&store.dir);
+    for (store, option, key) in [(&args.store, "--store", "--"), (&args.other, "--to", "--to-")] {
+        let Some(store) = store else { continue };
+        command.arg(option).arg(&store.dir);
         match &store.unlock {
             UnlockBy::Asked => {}
-            UnlockBy::Passphrase(file) => drop(command.arg("--passphrase-file").arg(file)),
-            UnlockBy::KeyFile(file) => drop(command.arg("--key-file").arg(file)),
+            UnlockBy::Passphrase(file) => drop(command.arg(format!("{key}passphrase-file")).arg(file)),
+            UnlockBy::KeyFile(file) => drop(command.arg(format!("{key}key-file")).arg(file)),
         }
     }
     command.stdin(Stdio::from(OwnedFd::from(socket))).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -95,7 +100,7 @@ fn last_words(child: &mut Child) -> Failure {
     }
     let status = child.wait().ok();
     let code = status.and_then(|status| status.code());
-    let said = model::text::DisplayText::from_bytes(said.trim_ascii());
+    let said = DisplayText::from_bytes(said.trim_ascii());
     let says = said.as_str().strip_prefix("holdfast: ").unwrap_or(said.as_str());
     let unsaid = match status {
         Some(status) => format!("the engine ended ({status})"),

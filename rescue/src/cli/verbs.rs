@@ -93,7 +93,7 @@ impl Verb {
 
 /// What the parts of the rescue are started as: for nobody to type.
 const ROLES: [(&str, &[&str]); 5] = [
-    ("engine", &["store", "control", "policy"]),
+    ("engine", &["store", "control", "policy", "to", "to-passphrase-file", "to-key-file"]),
     ("console", &["engine"]),
     ("parser", &[]),
     ("composer", &[]),
@@ -107,7 +107,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "DISK..",
         does: "what happened; writes nothing",
         words: Words::Disks,
-        options: &["store", "json", "explain", "timeline"],
+        options: &["store", "json", "explain", "timeline", "unlock", "unlock-key"],
         help: help::INSPECT,
     },
     Verb {
@@ -123,7 +123,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "DISK.. --store S",
         does: "save the present state (only reads)",
         words: Words::Disks,
-        options: &["store", "json", "full", "dry-run", "sign-with"],
+        options: &["store", "json", "full", "dry-run", "sign-with", "unlock", "unlock-key", "allow-plain"],
         help: help::SNAPSHOT,
     },
     Verb {
@@ -131,7 +131,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "DISK.. --store S",
         does: "save it where its state calls for that",
         words: Words::Disks,
-        options: &["store", "json", "policy", "dry-run", "sign-with"],
+        options: &["store", "json", "policy", "dry-run", "sign-with", "unlock", "unlock-key", "allow-plain"],
         help: help::AUTO,
     },
     Verb {
@@ -159,6 +159,9 @@ pub(super) static VERBS: &[Verb] = &[
             "foreign-machine",
             "sign-with",
             "require-signer",
+            "unlock",
+            "unlock-key",
+            "allow-plain",
         ],
         help: help::ROLLBACK,
     },
@@ -167,7 +170,18 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "SNAP:PATH.. DISK.. --store S",
         does: "put files of it back, nothing else",
         words: Words::SnapshotThenDisks,
-        options: &["store", "json", "plan", "approve", "yes", "sign-with", "require-signer"],
+        options: &[
+            "store",
+            "json",
+            "plan",
+            "approve",
+            "yes",
+            "sign-with",
+            "require-signer",
+            "unlock",
+            "unlock-key",
+            "allow-plain",
+        ],
         help: help::PUT,
     },
     Verb {
@@ -195,7 +209,19 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "DISK.. --store S",
         does: "go back to before the last rollback",
         words: Words::Disks,
-        options: &["store", "json", "plan", "approve", "yes", "full", "sign-with", "require-signer"],
+        options: &[
+            "store",
+            "json",
+            "plan",
+            "approve",
+            "yes",
+            "full",
+            "sign-with",
+            "require-signer",
+            "unlock",
+            "unlock-key",
+            "allow-plain",
+        ],
         help: help::UNDO,
     },
     Verb {
@@ -203,7 +229,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "DISK.. --store S",
         does: "finish a rollback that was cut off",
         words: Words::Disks,
-        options: &["store", "json", "plan", "approve", "yes", "require-signer"],
+        options: &["store", "json", "plan", "approve", "yes", "require-signer", "unlock", "unlock-key", "allow-plain"],
         help: help::RESUME,
     },
     Verb {
@@ -251,7 +277,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "A B|now [DISK..] --store S",
         does: "what differs between two states",
         words: Words::SnapshotThenDisks,
-        options: &["store", "json", "text", "require-signer"],
+        options: &["store", "json", "text", "require-signer", "unlock", "unlock-key"],
         help: help::DIFF,
     },
     Verb {
@@ -335,10 +361,10 @@ pub(super) static VERBS: &[Verb] = &[
     },
     Verb {
         name: "tui",
-        usage: "[DISK..] [--store S]",
+        usage: "[DISK..] [--store S] [--to S2]",
         does: "all of it on the screen",
         words: Words::Disks,
-        options: &["store", "ascii", "record", "replay"],
+        options: &["store", "to", "to-passphrase-file", "to-key-file", "ascii", "record", "replay"],
         help: help::TUI,
     },
     #[cfg(feature = "manual")]
@@ -389,6 +415,9 @@ static OPTIONS: &[OptionOf] = &[
     flag("yes", "carry out whatever the plan is"),
     with("only", Value::Other, "only these volumes, as `inspect` names them"),
     with("keep", Value::Other, "these paths stay as they are now"),
+    with("unlock", Value::Other, "unlock this encrypted volume first; VOLUME=FILE: with the passphrase in it"),
+    with("unlock-key", Value::Other, "unlock it with a key file: VOLUME=FILE"),
+    flag("allow-plain", "what lies in it may be saved in a store that is not encrypted"),
     with("foreign-machine", Value::Other, "a snapshot of this other machine is meant"),
     with("disk", Value::Other, "which disk goes onto which: d0=DISK"),
     with("overwrite", Value::Other, "the disk of this serial number may lose what it holds"),

@@ -34,6 +34,7 @@ pub(super) fn run(args: &WriteBack) -> Ended {
         WriteBackTo::BootRepair => return repair_boot(args),
     };
     let mut session = Session::start(&args.disks, Some(&args.store))?;
+    session.open(&args.open, args.plain)?;
     let mut asked: Option<Question> = None;
     // Whoever approves a plan by its id, or whatever it is, has seen what it loses, or need not.
     let waits = matches!(args.approval, Approval::Missing | Approval::PlanOnly);

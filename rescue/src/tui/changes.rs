@@ -2,6 +2,7 @@
 
 use super::reading::{Reading, Tone, Toned};
 use super::state::{Action, Comparing, Key, Prompt, Prompted, Screen, Ui};
+use super::text::next_of;
 use super::{differences as said, draw, update, words};
 use model::differences::{
     Counts, Difference, Differences, LineMark, PackageDifference, Place, TextChange, VolumeDifferences,
@@ -238,13 +239,7 @@ pub(super) fn search(ui: &mut Ui, run: &RunState, back: bool) -> usize {
     let rows = told(ui, run).map(|d| rows(d, of_plan)).unwrap_or_default();
     let wanted = ui.sought.to_ascii_lowercase();
     let has = |n: &usize| text(&rows[*n], of_plan).to_ascii_lowercase().contains(&wanted);
-    let count = rows.len();
-    let (here, next) = (at.min(count), (at + 1).min(count));
-    let found = match back {
-        _ if wanted.is_empty() => None,
-        false => (next..count).chain(0..next).find(has),
-        true => (0..here).rev().chain((here..count).rev()).find(has),
-    };
+    let found = next_of(rows.len(), at, back, has).filter(|_| !wanted.is_empty());
     if found.is_none() {
         ui.note = Some(words::not_found(&ui.sought));
     }

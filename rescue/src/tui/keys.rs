@@ -4,10 +4,13 @@
 //! The sequences are those of xterm, the Linux console and the VT100/VT220 (ECMA-48 section 5.4; `console_codes(4)`;
 //! xterm's ctlseqs). Any other sequence is swallowed whole, so that none of its letters becomes a key.
 
+use super::mouse::{Act, Mouse};
 use super::state::Key;
 
 /// The most bytes a sequence may have; what is longer is noise on the line.
 const LONGEST: usize = 32;
+/// Bytes that follow the start of a report on the mouse in the old way (xterm's ctlseqs, "X10 compatibility mode"): button, column, row.
+const OLD_REPORT: u8 = 3;
 
 /// What was decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub enum Decoded {
     Key(Key),
     /// The terminal's answer to "where is the cursor": row and column, from 1.
     Cursor(u16, u16),
+    /// What was done with a mouse.
+    Mouse(Mouse),
 }
 
 /// Decodes a stream of bytes.
@@ -25,9 +30,18 @@ pub struct Decoder {
     pending: Vec<u8>,
     /// The last byte was a carriage return: a line feed behind it is the same key.
     after_return: bool,
+    /// The terminal was asked to tell what its mouse does.
+    mouse: bool,
+    /// Bytes to come that are no keys: of a report on the mouse in the old way, by a terminal that knows no other.
+    skip: u8,
 }
 
 impl Decoder {
+    /// One for a terminal that was asked to tell what its mouse does, or was not.
+    pub fn of(mouse: bool) -> Self {
+        Self { mouse, ..Self::default() }
+    }
+
     /// True where more bytes may follow at once: the caller says [`Decoder::idle`] when they do not.
     pub fn is_waiting(&self) -> bool {
         !self.pending.is_empty()
@@ -49,6 +63,10 @@ impl Decoder {
     }
 
     fn one(&mut self, b: u8, out: &mut Vec<Decoded>) {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return;
+        }
         if !self.pending.is_empty() {
             return self.more(b, out);
         }
@@ -98,8 +116,7 @@ impl Decoder {
                 return;
             }
             (_, 0x40..=0x7e) => {
-                out.extend(sequence(&self.pending[1..], b));
-                self.pending.clear();
+                self.ended(b, out);
                 return;
             }
             (_, 0x20..=0x3f) => {}
@@ -114,6 +131,33 @@ impl Decoder {
             self.pending.clear();
         }
     }
+
+    /// A sequence of ECMA-48 came to its last byte.
+    fn ended(&mut self, last: u8, out: &mut Vec<Decoded>) {
+        match (self.pending.as_slice(), last) {
+            ([0x1b, b'['], b'M') if self.mouse => self.skip = OLD_REPORT,
+            ([0x1b, b'[', b'<', ..], _) => {
+                let told = std::str::from_utf8(&self.pending[2..]).ok().and_then(mouse);
+                out.extend(told.filter(|_| self.mouse && last == b'M').map(Decoded::Mouse));
+            }
+            (whole, last) => out.extend(sequence(&whole[1..], last)),
+        }
+        self.pending.clear();
+    }
+}
+
+/// A report on a mouse (xterm's ctlseqs, "SGR (1006)"): button, column and row from 1, `M` where it went down. Of buttons the first and the
+/// wheel, alone: with a key held it belongs to the terminal or to nobody.
+fn mouse(parameters: &str) -> Option<Mouse> {
+    let mut numbers = parameters.strip_prefix('<')?.split(';').map(str::parse::<u16>);
+    let mut next = || numbers.next()?.ok();
+    let act = match next()? {
+        0 => Act::Press,
+        64 => Act::Up,
+        65 => Act::Down,
+        _ => return None,
+    };
+    Some(Mouse { act, column: next()?.checked_sub(1)?, row: next()?.checked_sub(1)? })
 }
 
 fn plain(b: u8) -> Option<Key> {
@@ -173,7 +217,7 @@ mod tests {
             .into_iter()
             .map(|d| match d {
                 Decoded::Key(k) => k,
-                Decoded::Cursor(..) => panic!("no cursor was asked for"),
+                other => panic!("{other:?} was not asked for"),
             })
             .collect()
     }
@@ -198,6 +242,19 @@ mod tests {
         assert_eq!(keys(b"\xe4\xb8s"), [Key::Char('s')], "a torn character does not eat the next key");
         assert_eq!(keys(b"\x1bs"), [], "Alt-s is not s");
         assert_eq!(all(b"\x1b[99999;1R"), []);
+    }
+
+    /// Reports on the mouse are no keys, in whatever way they come; and nothing is told of it unless it was asked for.
+    #[test]
+    fn a_mouse_types_nothing() {
+        let told = |bytes: &[u8]| Decoder::of(true).push(bytes);
+        let at = |act, column, row| Decoded::Mouse(Mouse { act, column, row });
+        assert_eq!(told(b"\x1b[<0;5;25M\x1b[<0;5;25m"), [at(Act::Press, 4, 24)], "and nothing where it goes up");
+        assert_eq!(told(b"\x1b[<64;1;1M\x1b[<65;80;2M"), [at(Act::Up, 0, 0), at(Act::Down, 79, 1)]);
+        assert_eq!(told(b"\x1b[<2;5;5M\x1b[<16;5;5M\x1b[<0;0;5M\x1b[<0;5M\x1b[<0;99999;1M\x1b[<0;1;1A"), []);
+        assert_eq!(told(b"\x1b[M s!x"), [Decoded::Key(Key::Char('x'))], "in the old way");
+        assert_eq!(all(b"\x1b[<0;5;25M"), []);
+        assert_eq!(keys(b"\x1b[Ms"), [Key::Char('s')], "no mouse was asked for");
     }
 
     proptest! {

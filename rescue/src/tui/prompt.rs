@@ -1,15 +1,15 @@
-//! The line that is typed below a screen: what to look for there, or where files go.
+//! The line that is typed below a screen: what to look for there, where files go, or what names a disk.
 
 use super::state::{Action, Key, Prompted, Screen, Ui};
-use super::text::{cut, tail};
-use super::{changes, files, reading};
+use super::text::{cut, fitting, tail};
+use super::{changes, disks, files, reading, target};
 use model::run_state::RunState;
 
 /// The most bytes of it.
 const MOST: usize = 1024;
 
 /// The line as it is shown on so many columns: what is typed goes before what it is for.
-pub fn shown(ui: &Ui, columns: usize) -> Option<String> {
+pub fn shown(ui: &Ui, run: &RunState, columns: usize) -> Option<String> {
     let prompt = ui.prompt.as_ref()?;
     let what = match &prompt.what {
         Prompted::Search if ui.sought.is_empty() => "Find: ".to_owned(),
@@ -17,6 +17,13 @@ pub fn shown(ui: &Ui, columns: usize) -> Option<String> {
         Prompted::Folder { name, .. } => {
             let here = ui.here.as_deref().unwrap_or(".");
             format!("Put {} into the folder (Enter: {}): ", cut(&name.display().to_string(), 20), tail(here, 24))
+        }
+        Prompted::Disk { disk } => {
+            let found = run.report.as_ref().and_then(|r| r.inspection.disk(*disk));
+            let [long, short] = [found.map(target::named), found.map(target::named_by)].map(Option::unwrap_or_default);
+            let long = format!("All on {disk} will be lost. Type {long}: ");
+            let short = format!("To lose all on {disk}, type {short}: ");
+            fitting(&[&long, &short], columns.saturating_sub(super::text::width(&prompt.text) + 1)).to_owned()
         }
     };
     let typed = tail(&format!("{}_", prompt.text), columns / 2);
@@ -37,6 +44,7 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             return match what {
                 Some(Prompted::Folder { at, name }) => files::put_into(ui, run, &text, (at, name)),
                 Some(Prompted::Search) => search(ui, run, text),
+                Some(Prompted::Disk { disk }) => target::typed(ui, run, disk, &text),
                 None => Vec::new(),
             };
         }
@@ -54,6 +62,7 @@ fn search(ui: &mut Ui, run: &RunState, text: String) -> Vec<Action> {
         Screen::Files => return files::search(ui, run, false),
         Screen::Reading => reading::search(ui, run, false),
         Screen::Differences => ui.comparing.row = changes::search(ui, run, false),
+        Screen::Disks => ui.disk_row = disks::search(ui, run, false),
         _ => {}
     }
     Vec::new()

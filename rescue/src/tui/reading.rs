@@ -1,7 +1,7 @@
 //! A text to be read on a screen of its own: a saved file, or the lines of one that differ.
 
 use super::state::{Action, Key, Prompt, Prompted, Ui};
-use super::text::broken;
+use super::text::{broken, wrap};
 use super::{draw, update, words};
 use model::browse::ShownFile;
 use model::run_state::RunState;
@@ -17,6 +17,10 @@ pub enum Tone {
     Before,
     /// It is in the later state alone.
     After,
+    /// It is to be read with care.
+    Caution,
+    /// It is not as it should be.
+    Alarm,
 }
 
 /// A line and how it stands out.
@@ -28,6 +32,8 @@ pub struct Reading {
     /// What it is, one line.
     pub title: String,
     text: Vec<Toned>,
+    /// Lines are broken at spaces: they are sentences, and no bytes of a file.
+    sentences: bool,
     columns: usize,
     lines: Vec<Toned>,
     /// The line that was found last.
@@ -37,7 +43,16 @@ pub struct Reading {
 impl Reading {
     /// A text, to be shown on so many columns.
     pub fn new(title: String, text: Vec<Toned>, columns: usize) -> Self {
-        let mut reading = Self { title, text, columns: 0, lines: Vec::new(), found: None };
+        Self::broken(title, text, false, columns)
+    }
+
+    /// Sentences, a line each.
+    pub fn sentences(title: String, text: Vec<Toned>, columns: usize) -> Self {
+        Self::broken(title, text, true, columns)
+    }
+
+    fn broken(title: String, text: Vec<Toned>, sentences: bool, columns: usize) -> Self {
+        let mut reading = Self { title, text, sentences, columns: 0, lines: Vec::new(), found: None };
         reading.fit(columns);
         reading
     }
@@ -72,8 +87,9 @@ impl Reading {
         }
         self.columns = columns;
         self.found = None;
+        let breaking = if self.sentences { wrap } else { broken };
         let parts =
-            |(tone, line): &Toned| broken(line, columns).into_iter().map(|part| (*tone, part)).collect::<Vec<_>>();
+            |(tone, line): &Toned| breaking(line, columns).into_iter().map(|part| (*tone, part)).collect::<Vec<_>>();
         self.lines = self.text.iter().flat_map(parts).collect();
     }
 

@@ -36,6 +36,9 @@ struct Head {
     may_leave: bool,
     /// See [`Ui::here`].
     here: Option<String>,
+    /// See [`Ui::other`].
+    #[serde(default)]
+    other: Option<String>,
 }
 
 /// A line after it.
@@ -79,8 +82,8 @@ impl<W: Write> Recorder<W> {
     pub fn head(&mut self, ui: &Ui) -> io::Result<()> {
         let Look { ascii, colour } = ui.look;
         let holdfast = env!("CARGO_PKG_VERSION").to_owned();
-        let (size, may_leave, here) = (ui.size, ui.may_leave, ui.here.clone());
-        self.line(&Head { recording: FORMAT, holdfast, size, ascii, colour, may_leave, here })
+        let (size, may_leave, here, other) = (ui.size, ui.may_leave, ui.here.clone(), ui.other.clone());
+        self.line(&Head { recording: FORMAT, holdfast, size, ascii, colour, may_leave, here, other })
     }
 
     /// Writes what comes in to `front`, before it takes it.
@@ -148,7 +151,7 @@ impl Playback {
             }
         }
         let mut ui = Ui::new(head.size, Look { ascii: head.ascii, colour: head.colour }, head.may_leave);
-        ui.here = head.here;
+        (ui.here, ui.other) = (head.here, head.other);
         Ok(Self { front: Front::new(ui), entries: entries.into_iter(), at: 0 })
     }
 

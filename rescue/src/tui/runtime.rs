@@ -8,6 +8,7 @@ use super::draw;
 use super::front::{Front, Incoming};
 use super::keys::{Decoded, Decoder};
 use super::look::Look;
+use super::mouse;
 use super::recording::{Playback, Recorder};
 use super::state::{Action, Key, Ui};
 use engine::Handle;
@@ -45,6 +46,19 @@ pub enum Ended {
     TerminalGone,
 }
 
+/// How the screens are shown, and where they stand.
+#[derive(Debug, Clone)]
+pub struct Shows {
+    /// What the terminal is trusted with.
+    pub look: Look,
+    /// What is done with a mouse is wanted, and the terminal can tell.
+    pub mouse: bool,
+    /// See [`Ui::may_leave`].
+    pub may_leave: bool,
+    /// See [`Ui::other`].
+    pub other: Option<String>,
+}
+
 enum Came {
     Bytes(Vec<u8>),
     Event(Box<Event>),
@@ -56,9 +70,15 @@ enum Came {
 struct Guard;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// The terminal was asked to tell what its mouse does.
+static MOUSE: AtomicBool = AtomicBool::new(false);
+
+/// Asks for reports on the mouse's buttons, in the form without limits; and no longer (xterm's ctlseqs, private modes 1000 and 1006).
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
 impl Guard {
-    fn take() -> io::Result<Self> {
+    fn take(mouse: bool) -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
@@ -72,6 +92,10 @@ impl Guard {
         let guard = Self;
         // The other screen where there is one, no cursor, the usual character set and colours.
         raw("\x1b[?1049h\x1b[?25l\x1b(B\x0f\x1b[0m\x1b[2J\x1b[H")?;
+        if mouse {
+            MOUSE.store(true, Ordering::SeqCst);
+            raw(MOUSE_ON)?;
+        }
         Ok(guard)
     }
 }
@@ -85,6 +109,9 @@ impl Drop for Guard {
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         // There is nobody left to tell of a failure.
+        if MOUSE.swap(false, Ordering::SeqCst) {
+            let _ = raw(MOUSE_OFF);
+        }
         let _ = raw("\x1b[0m\x1b[2J\x1b[H\x1b[?25h\x1b[?1049l");
         let _ = crossterm::terminal::disable_raw_mode();
     }
@@ -101,8 +128,9 @@ fn raw(bytes: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// What the terminal says when it is set up.
-pub fn run(handle: &Handle, look: Look, may_leave: bool, recorder: Option<Recorder>) -> io::Result<Ended> {
-    let guard = Guard::take()?;
+pub fn run(handle: &Handle, shows: Shows, recorder: Option<Recorder>) -> io::Result<Ended> {
+    let Shows { look, mouse, may_leave, other } = shows;
+    let guard = Guard::take(mouse)?;
     let (sender, came) = channel();
     spawn("keys", sender.clone(), read_keys)?;
     let events = handle.subscribe();
@@ -110,7 +138,7 @@ pub fn run(handle: &Handle, look: Look, may_leave: bool, recorder: Option<Record
     let mut session = Session {
         handle,
         came,
-        decoder: Decoder::default(),
+        decoder: Decoder::of(mouse),
         early: Vec::new(),
         front: Front::new(Ui::new(USUAL_SIZE, look, may_leave)),
         recorder,
@@ -119,6 +147,7 @@ pub fn run(handle: &Handle, look: Look, may_leave: bool, recorder: Option<Record
     if may_leave {
         session.front.ui.here = std::env::current_dir().ok().and_then(|here| here.to_str().map(str::to_owned));
     }
+    session.front.ui.other = other;
     if let Some(recorder) = &mut session.recorder {
         recorder.head(&session.front.ui)?;
     }
@@ -138,7 +167,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// What the terminal says.
 pub fn play(mut playback: Playback) -> io::Result<Ended> {
-    let guard = Guard::take()?;
+    let guard = Guard::take(false)?;
     let (sender, came) = channel();
     spawn("keys", sender, read_keys)?;
     let mut decoder = Decoder::default();
@@ -306,8 +335,17 @@ impl Session<'_> {
     }
 
     fn decoded(&mut self, decoded: Decoded) -> io::Result<Option<Ended>> {
-        let Decoded::Key(key) = decoded else { return Ok(None) };
-        self.take(&Incoming::Key(key))
+        let keys = match decoded {
+            Decoded::Key(key) => vec![key],
+            Decoded::Mouse(did) => mouse::keys(&self.front.ui, &self.front.run, did),
+            Decoded::Cursor(..) => Vec::new(),
+        };
+        for key in keys {
+            if let Some(ended) = self.take(&Incoming::Key(key))? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
     }
 
     fn take(&mut self, incoming: &Incoming) -> io::Result<Option<Ended>> {
@@ -336,6 +374,9 @@ impl Session<'_> {
     /// Draws every cell again: the line may have garbled some.
     fn anew(&mut self) -> io::Result<()> {
         raw("\x1b(B\x0f\x1b[0m\x1b[2J\x1b[H\x1b[?25l")?;
+        if MOUSE.load(Ordering::SeqCst) {
+            raw(MOUSE_ON)?;
+        }
         self.terminal = terminal(self.front.ui.size)?;
         Ok(())
     }

@@ -4,10 +4,11 @@
 use super::files::Files;
 use super::look::Look;
 use super::reading::Reading;
+use super::target::Target;
 use model::command::Command;
 use model::event::JobKind;
 use model::files::FilePath;
-use model::id::{PlanId, SnapshotId};
+use model::id::{DiskNo, PlanId, SnapshotId, VolumePath};
 use model::text::RawName;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ pub enum Screen {
     Home,
     /// The snapshots, newest first.
     Timeline,
-    /// The store's passphrase.
+    /// The passphrase of the store, or of an encrypted volume.
     Unlock,
     /// A plan, and the word that approves it.
     Confirm,
@@ -35,6 +36,10 @@ pub enum Screen {
     Reading,
     /// What differs between two states.
     Differences,
+    /// The disks, and what lies on them.
+    Disks,
+    /// Which disk a saved state is put onto.
+    Target,
     /// The store itself.
     Store,
     /// What may be forgotten of it, and the word that does that.
@@ -130,6 +135,11 @@ pub enum Prompted {
         /// The name it gets there.
         name: RawName,
     },
+    /// What names a disk that is written over ([`super::target::named_by`]).
+    Disk {
+        /// Which.
+        disk: DiskNo,
+    },
 }
 
 impl Prompt {
@@ -171,16 +181,26 @@ pub struct Ui {
     pub reading: Option<Reading>,
     /// Where somebody is among differences.
     pub comparing: Comparing,
+    /// The row chosen among the disks and what lies on them.
+    pub disk_row: usize,
+    /// Where somebody is in the choice of a disk that a saved state is put onto.
+    pub target: Option<Target>,
     /// What was looked for last.
     pub sought: String,
     /// The line that is being typed.
     pub prompt: Option<Prompt>,
     /// The present directory, where files go that are taken out; `None` where it has no name that can be typed.
     pub here: Option<String>,
+    /// The second store, which is copied to and repaired from; `None` where the engine was given none.
+    pub other: Option<String>,
     /// First line shown of the screen on top.
     pub scroll: usize,
     /// The word or passphrase typed so far.
     pub typed: String,
+    /// The encrypted volume whose passphrase is typed; the store's where `None`.
+    pub unlocking: Option<VolumePath>,
+    /// What lies in that may be saved in clear.
+    pub plain: bool,
     /// The way out chosen in the power menu; 0 stays.
     pub way_out: usize,
     /// This front end asked what may be forgotten, and was not told yet.
@@ -218,11 +238,16 @@ impl Ui {
             files: None,
             reading: None,
             comparing: Comparing::default(),
+            disk_row: 0,
+            target: None,
             sought: String::new(),
             prompt: None,
             here: None,
+            other: None,
             scroll: 0,
             typed: String::new(),
+            unlocking: None,
+            plain: false,
             way_out: 0,
             forgetting: false,
             stopping: false,

@@ -7,7 +7,7 @@ use model::assessment::{Assessment, Change, Report, SystemReport};
 use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
-use model::id::{SnapRef, SnapshotId};
+use model::id::{SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, Severity};
 use model::plan;
 use model::run_state::RunState;
@@ -21,6 +21,8 @@ pub enum Does {
     Submit(Command),
     /// Shows a screen.
     Show(Screen),
+    /// Asks for the passphrase of an encrypted volume.
+    Unlock(VolumePath),
     /// Goes back to the screen below.
     Back,
 }
@@ -104,42 +106,32 @@ fn saved_already(run: &RunState) -> Option<&SnapshotSummary> {
     timeline(run).into_iter().find(|s| all && Some(s.id) == since)
 }
 
-/// The one disk in front of us that a saved state can be put onto, or why there is none to choose: it is empty, or else it has no
-/// partition table (any more) and nothing tells what is on it.
-pub fn bare_disk(run: &RunState) -> Result<&Disk, String> {
+/// The one disk in front of us that a saved state can be put onto without asking which: it is empty, or else it has no partition table
+/// (any more) and nothing tells what is on it. `None` where none or several are so.
+pub fn bare_disk(run: &RunState) -> Option<&Disk> {
     let disks = || run.report.iter().flat_map(|r| &r.inspection.disks).filter(|d| d.table.is_none());
     let all = |d: &Disk, content: &Content| d.volumes.iter().all(|v| v.content == *content);
     let mut bare: Vec<&Disk> = disks().filter(|d| all(d, &Content::Empty)).collect();
-    let mut are = "empty";
     if bare.is_empty() {
         bare = disks().filter(|d| all(d, &Content::Unknown)).collect();
-        are = "without a partition table";
     }
     match bare.as_slice() {
-        [one] => Ok(one),
-        [] => {
-            Err("No disk here is empty or without a partition table. One that holds something is written over on the \
-                   command line only."
-                .into())
-        }
-        many => {
-            let names: Vec<String> = many.iter().map(|d| d.no.to_string()).collect();
-            Err(format!("{} are {are}: attach only the one that is meant.", names.join(" and ")))
-        }
+        [one] => Some(one),
+        _ => None,
     }
 }
 
-/// The plan for putting a snapshot onto a disk that is bare as far as can be seen at a glance. Where it turns out to hold something, the
-/// plan says that this is lost, and asks for another word.
-pub fn onto(to: SnapshotId, disk: &Disk) -> Command {
-    let onto = vec![Onto { saved: None, disk: disk.no }];
-    let overwrite = vec![disk.identity()];
+/// The plan for putting a snapshot onto disks that are bare as far as can be seen at a glance, or that somebody named, in their order.
+/// Where one turns out to hold something, the plan says that this is lost, and asks for another word.
+pub fn onto(to: SnapshotId, disks: &[&Disk]) -> Command {
+    let onto = disks.iter().map(|disk| Onto { saved: None, disk: disk.no }).collect();
+    let overwrite = disks.iter().map(|disk| disk.identity()).collect();
     Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite, new_ids: false, grow: Vec::new() }
 }
 
 /// Where nothing but a bare disk is in front of us, and the store is of one machine: its newest good state, or its newest.
 fn replaced(run: &RunState, report: &Report) -> Option<Step> {
-    let disk = bare_disk(run).ok().filter(|_| report.systems.is_empty() && report.inspection.disks.len() == 1)?;
+    let disk = bare_disk(run).filter(|_| report.systems.is_empty() && report.inspection.disks.len() == 1)?;
     let kept: Vec<&SnapshotSummary> = timeline(run).into_iter().filter(|s| s.purpose == Purpose::Keep).collect();
     let newest = kept.first()?;
     let one_machine = kept.iter().all(|s| s.machine.is(&newest.machine));
@@ -148,7 +140,7 @@ fn replaced(run: &RunState, report: &Report) -> Option<Step> {
     // At a glance: the plan knows more.
     let shows = if disk.volumes.iter().all(|v| v.content == Content::Empty) { "looks empty" } else { "has no table" };
     let says = format!("Put the state of {at} onto {no}, which {shows} (plan first)");
-    one_machine.then(|| submit(says, onto(to.id, disk)))
+    one_machine.then(|| submit(says, onto(to.id, &[disk])))
 }
 
 /// True where the newest snapshot of this machine is the undo point of a rollback: then undo has something to go back to.
@@ -175,6 +167,25 @@ fn way_out(may_leave: bool) -> Step {
 
 /// What to do next from Home. `may_leave`: see [`super::state::Ui::may_leave`].
 pub fn home(run: &RunState, may_leave: bool) -> Vec<Step> {
+    let mut steps = unlocked(run, may_leave);
+    if let Some((unlock, report)) = unlock(run).zip(run.report.as_ref()).filter(|_| !run.locked) {
+        // Where a system lies in it, nothing else makes sense before; nor does it where a rollback may have to be finished there.
+        let first = report.systems.is_empty() || is_unfinished(run);
+        steps.insert(if first { 0 } else { 1.min(steps.len()) }, unlock);
+        steps.truncate(3);
+    }
+    steps
+}
+
+/// Unlocking the first encrypted volume that is locked.
+fn unlock(run: &RunState) -> Option<Step> {
+    let volume = run.report.as_ref()?.inspection.locked().next()?;
+    let says = format!("Unlock {}, which is encrypted", volume.path);
+    Some(Step { says, does: Does::Unlock(volume.path.clone()) })
+}
+
+/// The same, whatever is locked.
+fn unlocked(run: &RunState, may_leave: bool) -> Vec<Step> {
     let Some(report) = &run.report else {
         let log = show("Show what was done so far", Screen::Log);
         return match run.job {
@@ -261,10 +272,11 @@ fn all(store: &StoreView) -> Step {
     }
 }
 
-/// What to do after a job.
-pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
+/// What to do after a job. `may_leave`, `other`: see [`super::state::Ui`].
+pub fn outcome(run: &RunState, may_leave: bool, other: Option<&str>) -> Vec<Step> {
     let home = show("Back to the overview", Screen::Home);
     let start = way_out(may_leave);
+    let log = || show("Show what was done", Screen::Log);
     // A save that was cut short needs no more than another.
     let saving = matches!(run.last, Some((JobKind::Snapshot, _)));
     match run.last.as_ref().map(|(_, o)| o) {
@@ -288,11 +300,12 @@ pub fn outcome(run: &RunState, may_leave: bool) -> Vec<Step> {
             unfinished(home)
         }
         Some(Outcome::Cancelled(_)) if is_unfinished(run) => unfinished(home),
-        Some(
-            Outcome::Failed(_) | Outcome::Checked(_) | Outcome::Exported(_) | Outcome::Proved(_) | Outcome::Listed(_),
-        ) => {
-            vec![home, show("Show what was done", Screen::Log)]
+        // Mostly for want of room.
+        Some(Outcome::Failed(f)) if f.code == ExitCode::Interrupted => {
+            vec![show("See how full the store is, and what may go", Screen::Store), home, log()]
         }
+        Some(Outcome::Checked(report)) => upkeep::after_check(report, other, home, log()),
+        Some(Outcome::Failed(_) | Outcome::Exported(_) | Outcome::Proved(_) | Outcome::Listed(_)) => vec![home, log()],
         Some(Outcome::Looked | Outcome::Declined | Outcome::Estimated(_) | Outcome::Cancelled(_)) | None => vec![home],
     }
 }

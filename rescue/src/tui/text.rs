@@ -110,6 +110,11 @@ pub fn broken(line: &str, most: usize) -> Vec<String> {
     parts
 }
 
+/// The first of some texts that is no wider than that, or the last.
+pub fn fitting<'a>(texts: &[&'a str], most: usize) -> &'a str {
+    texts.iter().find(|text| width(text) <= most).or(texts.last()).copied().unwrap_or_default()
+}
+
 /// Cuts or fills with spaces to exactly `columns`.
 pub fn field(text: &str, columns: usize) -> String {
     let mut out = cut(text, columns);
@@ -147,6 +152,15 @@ pub fn at_most(most: usize, mut lines: Vec<Line<'static>>) -> Vec<Line<'static>>
     lines
 }
 
+/// The next of `count` rows behind `at`, or before it where `back`, that is looked for: all round, row `at` itself last.
+pub fn next_of(count: usize, at: usize, back: bool, wanted: impl Fn(&usize) -> bool) -> Option<usize> {
+    let (here, next) = (at.min(count), (at + 1).min(count));
+    match back {
+        false => (next..count).chain(0..next).find(wanted),
+        true => (0..here).rev().chain((here..count).rev()).find(wanted),
+    }
+}
+
 /// `1 snapshot`, `2 snapshots`.
 pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
@@ -164,7 +178,20 @@ mod tests {
         assert_eq!(wrap("", 3), [""]);
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(field("ab", 4), "ab  ");
+        assert_eq!([3, 2, 1].map(|most| fitting(&["abc", "ab"], most)), ["abc", "ab", "ab"]);
         assert_eq!(tail("abcdef", 4), "…def");
+    }
+
+    #[test]
+    fn looks_all_round() {
+        let is = |wanted: &'static [usize]| move |n: &usize| wanted.contains(n);
+        assert_eq!(next_of(5, 2, false, is(&[1, 2, 4])), Some(4));
+        assert_eq!(next_of(5, 4, false, is(&[1, 2, 4])), Some(1));
+        assert_eq!(next_of(5, 2, true, is(&[1, 2, 4])), Some(1));
+        assert_eq!(next_of(5, 1, true, is(&[1, 2, 4])), Some(4));
+        assert_eq!(next_of(5, 2, false, is(&[2])), Some(2));
+        assert_eq!(next_of(5, 9, true, is(&[3])), Some(3));
+        assert_eq!(next_of(0, 0, false, is(&[0])), None);
     }
 
     proptest! {

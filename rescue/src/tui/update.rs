@@ -5,10 +5,10 @@
 
 use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
-use super::{changes, differences, draw, files, prompt, reading, upkeep, words};
-use model::command::{Command, Passphrase, PowerAction};
+use super::{changes, differences, disks, draw, files, prompt, reading, target, upkeep, words};
+use model::command::{Command, Passphrase, PowerAction, VolumeKey};
 use model::event::{JobKind, Outcome, Question};
-use model::id::SnapRef;
+use model::id::{SnapRef, VolumePath};
 use model::plan;
 use model::run_state::RunState;
 use model::text::RawName;
@@ -114,7 +114,9 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
             ended_now(ui, run, ended, before.waiting);
         }
     }
-    if run.store.is_some() {
+    let still =
+        |volume: &VolumePath| run.report.as_ref().is_some_and(|r| r.inspection.locked().any(|v| v.path == *volume));
+    if ui.unlocking.as_ref().map_or(run.store.is_some(), |volume| !still(volume)) {
         ui.close(Screen::Unlock);
     }
     if question != before.question {
@@ -144,6 +146,16 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
         Some((JobKind::List, Outcome::Failed(f))) if ended == JobKind::List => {
             ui.note = Some(words::sentence(&f.to_string()));
         }
+        // Whoever typed it types it again.
+        Some((JobKind::Open, Outcome::Failed(f))) if ended == JobKind::Open => {
+            if ui.unlocking.is_some() && ui.screen() == Screen::Home {
+                ui.show(Screen::Unlock);
+            }
+            ui.note = Some(words::sentence(&f.to_string()));
+        }
+        Some((JobKind::Open, Outcome::Cancelled(says))) if ended == JobKind::Open => {
+            ui.note = Some(words::sentence(says.as_str()));
+        }
         Some((JobKind::Upkeep, Outcome::Kept(Kept::ForgetPlanned(_)))) if std::mem::take(&mut ui.forgetting) => {
             ui.show(Screen::Forget);
         }
@@ -158,7 +170,7 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
 
 /// True for jobs that take over the screen.
 fn is_shown(job: JobKind) -> bool {
-    !matches!(job, JobKind::Inspect | JobKind::List | JobKind::Browse)
+    !matches!(job, JobKind::Inspect | JobKind::List | JobKind::Open | JobKind::Browse)
 }
 
 fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
@@ -177,10 +189,18 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Screen::Files => files::key(ui, run, k),
         Screen::Reading => reading::key(ui, run, k),
         Screen::Differences => changes::key(ui, run, k),
-        Screen::Store => choose(ui, run, k, upkeep::steps(run)),
+        Screen::Disks => disks::key(ui, run, k),
+        Screen::Target => target::key(ui, run, k),
+        Screen::Store => {
+            let steps = upkeep::steps(run, ui.other.as_deref());
+            choose(ui, run, k, steps)
+        }
         Screen::Forget => upkeep::key(ui, run, k),
         Screen::Home => choose(ui, run, k, steps::home(run, ui.may_leave)),
-        Screen::Outcome => choose(ui, run, k, steps::outcome(run, ui.may_leave)),
+        Screen::Outcome => {
+            let steps = steps::outcome(run, ui.may_leave, ui.other.as_deref());
+            choose(ui, run, k, steps)
+        }
         Screen::Evidence | Screen::Log | Screen::Help => scroll(ui, run, k),
     }
 }
@@ -190,6 +210,7 @@ pub(super) fn common(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     match k {
         Key::Esc | Key::Left | Key::Backspace | Key::Char('q') | Key::Interrupt => return leave(ui, run, k),
         Key::Char('?') => ui.show(Screen::Help),
+        Key::Char('d') => ui.show(Screen::Disks),
         Key::Char('e') => ui.show(Screen::Evidence),
         Key::Char('l') => {
             ui.show(Screen::Log);
@@ -247,7 +268,8 @@ pub(super) fn submit(ui: &mut Ui, run: &RunState, command: Command) -> Vec<Actio
     if is_busy(ui, run) {
         return Vec::new();
     }
-    if run.store.is_none() && !matches!(command, Command::Inspect | Command::Unlock { .. }) {
+    let store = !matches!(command, Command::Inspect | Command::Unlock { .. } | Command::OpenVolume { .. });
+    if run.store.is_none() && store {
         let why = match run.locked {
             true => "The store is locked: unlock it first, from the overview.",
             false => "There is no store here to save to or to go back from: this session can only look.",
@@ -278,7 +300,16 @@ fn choose(ui: &mut Ui, run: &RunState, k: Key, steps: Vec<Step>) -> Vec<Action> 
     match steps.into_iter().nth(chosen).map(|s| s.does) {
         Some(Does::Submit(command)) => submit(ui, run, command),
         Some(Does::Show(screen)) => {
+            if screen == Screen::Unlock {
+                ui.unlocking = None;
+            }
             ui.show(screen);
+            Vec::new()
+        }
+        Some(Does::Unlock(volume)) => {
+            ui.unlocking = Some(volume);
+            ui.plain = false;
+            ui.show(Screen::Unlock);
             Vec::new()
         }
         Some(Does::Back) => {
@@ -311,13 +342,7 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Char('n') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };
-            return match steps::bare_disk(run) {
-                Ok(disk) => submit(ui, run, steps::onto(chosen.id, disk)),
-                Err(why) => {
-                    ui.note = Some(why);
-                    Vec::new()
-                }
-            };
+            return target::begin(ui, run, chosen);
         }
         Key::Char('d') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };
@@ -383,6 +408,7 @@ pub(super) fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
 fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     match k {
         Key::Esc | Key::Interrupt => {
+            ui.unlocking = None;
             ui.back();
         }
         Key::Backspace => {
@@ -390,11 +416,17 @@ fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Char(c) if ui.typed.len() + c.len_utf8() <= PASSPHRASE_MOST => ui.typed.push(c),
         Key::Enter if ui.typed.is_empty() => {
-            ui.note = Some("Type the store's passphrase first, or press Esc to leave.".into());
+            ui.note = Some("Type the passphrase first, or press Esc to leave.".into());
         }
+        Key::Tab if ui.unlocking.is_some() => ui.plain = !ui.plain,
         // What was typed stays until it can be sent.
         Key::Enter if is_busy(ui, run) => {}
         Key::Enter => {
+            if let Some(volume) = ui.unlocking.clone() {
+                let by = VolumeKey::new(std::mem::take(&mut ui.typed).into_bytes());
+                ui.close(Screen::Unlock);
+                return submit(ui, run, Command::OpenVolume { volume, by, plain: ui.plain });
+            }
             let passphrase = Passphrase::new(std::mem::take(&mut ui.typed));
             ui.close(Screen::Unlock);
             return submit(ui, run, Command::Unlock { passphrase });

@@ -2,17 +2,20 @@
 
 use super::state::{Action, Key, Screen, Ui};
 use super::steps::{Does, Step};
-use super::text::count;
+use super::text::{count, tail};
 use super::{update, words};
 use model::command::Command;
-use model::event::{JobKind, Outcome};
+use model::event::{CheckReport, JobKind, Outcome};
 use model::id::SnapRef;
 use model::retention::{KeepPolicy, KeepReason};
 use model::run_state::RunState;
-use model::upkeep::{ForgetView, Forgetting, Kept, PruneView, Pruning, Upkeep};
+use model::upkeep::{Broken, CopyView, ForgetView, Forgetting, Kept, PruneView, Pruning, RepairView, Upkeep};
 
 /// The word that has saved states forgotten.
 pub const WORD: &str = "FORGET";
+
+/// Most columns of the place of a second store.
+const PLACE: usize = 24;
 
 /// Why a saved state stays.
 pub fn reason(why: KeepReason) -> &'static str {
@@ -47,19 +50,42 @@ fn store() -> Step {
     Step { says: "Back to the store".into(), does: Does::Show(Screen::Store) }
 }
 
-/// What can be done with the store.
-pub fn steps(run: &RunState) -> Vec<Step> {
+/// What can be done with the store; `other`: see [`Ui::other`].
+pub fn steps(run: &RunState, other: Option<&str>) -> Vec<Step> {
     if run.store.is_none() {
         return vec![Step { says: "Back".into(), does: Does::Back }];
     }
     let forget = Upkeep::PlanForget { what: Forgetting::Policy(KeepPolicy::default()), room: true };
-    vec![
+    let mut steps = vec![
         submit("Show where its room goes", Command::Upkeep { what: Upkeep::Stats }),
         submit("Look for damage, in what tells where everything is", Command::Check { read_data: false }),
         submit("Look for damage, reading every byte (takes long)", Command::Check { read_data: true }),
         submit("Show what may be forgotten, and why the rest stays", Command::Upkeep { what: forget }),
         prune(),
-    ]
+        repair(other),
+    ];
+    steps.extend(other.map(|other| {
+        let what = Upkeep::Copy { snapshots: Vec::new() };
+        let says = format!("Copy into {} every saved state that is not there yet", tail(other, PLACE));
+        submit(&says, Command::Upkeep { what })
+    }));
+    steps
+}
+
+fn repair(other: Option<&str>) -> Step {
+    let says = match other {
+        Some(other) => format!("Put right what is damaged, with the help of {}", tail(other, PLACE)),
+        None => "Put right what is damaged, from what is left of it".to_owned(),
+    };
+    submit(&says, Command::Upkeep { what: Upkeep::Repair })
+}
+
+/// What to do after looking for damage.
+pub fn after_check(report: &CheckReport, other: Option<&str>, home: Step, log: Step) -> Vec<Step> {
+    match report.damage.is_empty() {
+        true => vec![home, log],
+        false => vec![repair(other), store(), home],
+    }
 }
 
 /// What to do after looking after it.
@@ -134,11 +160,8 @@ pub fn told(kept: &Kept) -> (String, Vec<String>) {
         Kept::Pruned(view) => ("DONE. The store was pruned.".into(), pruned(view)),
         Kept::PrunePlanned(view) => ("Nothing was freed: this is what would be.".into(), pruned(view)),
         Kept::Stats(_) => ("Where the store's room goes".into(), Vec::new()),
-        Kept::Copied(view) => (format!("DONE. {} copied.", count(view.copied.len(), "saved state")), Vec::new()),
-        Kept::Repaired(view) => {
-            let broken = view.broken.iter().map(|b| words::sentence(b.why.as_str())).collect();
-            (format!("DONE. {} whole again.", count(view.healed.len(), "saved state")), broken)
-        }
+        Kept::Copied(view) => copied(view),
+        Kept::Repaired(view) => repaired(view),
         Kept::HeadAccepted { .. } => ("DONE. The store is taken as it is.".into(), Vec::new()),
     }
 }
@@ -148,7 +171,69 @@ fn states(view: &ForgetView) -> String {
 }
 
 fn gone(view: &ForgetView) -> String {
-    format!("{} {}", states(view), if view.forget.len() == 1 { "is" } else { "are" })
+    are(view.forget.len())
+}
+
+/// Most of what is not whole that is told; the command line tells all.
+const MOST_BROKEN: usize = 4;
+
+fn broken(broken: &[Broken]) -> Vec<String> {
+    let one = |b: &Broken| match b.snapshot {
+        Some(id) => format!("{}: {}", words::short(id), words::sentence(b.why.as_str())),
+        None => words::sentence(b.why.as_str()),
+    };
+    let mut out: Vec<String> = broken.iter().take(MOST_BROKEN).map(one).collect();
+    if broken.len() > out.len() {
+        out.push(format!("And {} more.", broken.len() - out.len()));
+    }
+    out
+}
+
+fn copied(view: &CopyView) -> (String, Vec<String>) {
+    let heading = match (view.copied.len(), view.failed.len()) {
+        (0, 0) => "DONE. The other store had all of them.".to_owned(),
+        (n, 0) => format!("DONE. {} copied.", count(n, "saved state")),
+        (n, _) => format!("NOT ALL OF THEM. {} copied.", count(n, "saved state")),
+    };
+    let grew = || format!("{} were read; the other store grew by {}.", view.read, view.stored);
+    let mut out: Vec<String> = (view.read.0 > 0).then(grew).into_iter().collect();
+    if !view.present.is_empty() {
+        let said = match view.noted.len() {
+            0 => String::new(),
+            n => format!("; labels and pins of {n} were brought up to date"),
+        };
+        out.push(format!("{} there already{said}.", were(view.present.len())));
+    }
+    if !view.failed.is_empty() {
+        out.push(format!("{} not copied; nothing half is there:", were(view.failed.len())));
+    }
+    out.extend(broken(&view.failed));
+    (heading, out)
+}
+
+fn repaired(view: &RepairView) -> (String, Vec<String>) {
+    let heading = match (view.damaged.is_empty(), view.healed.len(), view.broken.is_empty()) {
+        (true, 0, true) => "DONE. There was nothing to put right.".to_owned(),
+        (false, 0, true) => "DONE. Every saved state is whole.".to_owned(),
+        (_, n, true) => format!("DONE. {} whole again.", are(n)),
+        (_, n, false) => format!("NOT ALL OF IT IS WHOLE. {} whole again.", are(n)),
+    };
+    let packs = count(view.damaged.len(), "damaged or missing pack");
+    let found = || format!("{packs} found; {} pieces of them were good and were written again.", view.salvaged);
+    let mut out: Vec<String> = (!view.damaged.is_empty()).then(found).into_iter().collect();
+    if !view.broken.is_empty() {
+        out.push("What is still not whole; another store that has it can help:".to_owned());
+    }
+    out.extend(broken(&view.broken));
+    (heading, out)
+}
+
+fn were(n: usize) -> String {
+    format!("{} {}", count(n, "saved state"), if n == 1 { "was" } else { "were" })
+}
+
+fn are(n: usize) -> String {
+    format!("{} {}", count(n, "saved state"), if n == 1 { "is" } else { "are" })
 }
 
 fn pruned(view: &PruneView) -> Vec<String> {

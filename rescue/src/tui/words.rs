@@ -260,6 +260,7 @@ pub fn doing(job: JobKind) -> &'static str {
     match job {
         JobKind::Inspect => "Looking at the disks",
         JobKind::List => "Reading the store",
+        JobKind::Open => "Unlocking an encrypted volume",
         JobKind::Snapshot => "Saving the present state",
         JobKind::Auto => "Doing what the policy calls for",
         JobKind::Rollback => "Going back to a saved state",
@@ -293,6 +294,8 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::BiosBoot => "boot code".to_owned(),
         Content::Lvm(l) => format!("LVM {}", l.group),
         Content::Md(m) => format!("{} {}", m.level, m.array),
+        Content::Luks(l) if l.open => "LUKS".to_owned(),
+        Content::Luks(_) => "LUKS, locked".to_owned(),
         Content::Ext(_)
         | Content::Fat(_)
         | Content::Xfs(_)

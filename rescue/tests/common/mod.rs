@@ -3,6 +3,7 @@
 
 pub(crate) mod files;
 pub(crate) mod golden;
+pub(crate) mod layers;
 mod plan;
 mod report;
 mod runs;
@@ -24,6 +25,7 @@ use model::event::*;
 use model::evidence::*;
 use model::id::*;
 use model::inspection::*;
+use model::mapping::{Beneath, Mapping, Segment};
 use model::plan::*;
 use model::policy::*;
 use model::ports::UnixMicros;

@@ -1,12 +1,12 @@
 //! What lies on a volume.
 
-mod luks;
 mod signature;
 
 use crate::fs::{FsError, btrfs, ext4, fat, xfs};
+use crate::volume::luks;
 use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
-use model::inspection::{BtrfsInfo, Content, ExtInfo, Finding, FsKind, Severity, XfsInfo};
+use model::inspection::{BtrfsInfo, Content, ExtInfo, Finding, FsKind, LuksInfo, Severity, XfsInfo};
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::ByteOffset;
@@ -44,6 +44,10 @@ pub fn identify(path: &VolumePath, bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Fin
         }
         Content::Btrfs(BtrfsInfo { not_read: Some(why), .. }) => {
             findings.push(finding(Severity::Note, path, format!("it is a btrfs: {why}"), "every byte of it is saved"));
+        }
+        Content::Luks(LuksInfo { not_opened: Some(why), .. }) => {
+            let says = format!("it is encrypted, and cannot be opened here: {why}");
+            findings.push(finding(Severity::Note, path, says, "`--full` saves every byte of it, encrypted as it is"));
         }
         Content::Xfs(XfsInfo { not_read: Some(why), .. }) => findings.push(finding(
             Severity::Note,
@@ -179,9 +183,14 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
     if let Some((info, wrong)) = swap::identify(bytes.as_ref())? {
         return Ok(Probe { content: Content::Swap(info), wrong });
     }
+    match luks::read(bytes.as_ref()) {
+        Ok(Some(read)) => return Ok(Probe { wrong: read.wrong, content: Content::Luks(read.info) }),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(e) => return Ok(Probe { content: recognised("luks"), wrong: Some(e.to_string()) }),
+    }
     if let Some(name) = signature::at_start(bytes.as_ref())? {
-        let sealed = name == "luks" && luks::is_sealed(bytes.as_ref())?;
-        return plain(Content::Recognised { name: name.into(), sealed });
+        return plain(recognised(name));
     }
     if let Some((kind, why)) = damaged {
         return plain(Content::Damaged { kind, why: DisplayText::new(&why) });

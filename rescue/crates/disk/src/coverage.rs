@@ -49,6 +49,10 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
         Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),
         Content::Lvm(l) => beneath("LVM: what it keeps itself, and volumes that are not read", &l.apart, size),
         Content::Md(m) => beneath("md: what it keeps itself", &m.apart, size),
+        Content::Luks(l) if l.open => {
+            beneath("LUKS: its header, and what of it is not read, encrypted as it is", &l.apart, size)
+        }
+        Content::Luks(_) => raw(size, "an encrypted volume that was not opened: captured raw"),
         Content::Recognised { name, .. } => raw(size, &format!("{name} is not read by this version: captured raw")),
         Content::BiosBoot => raw(size, "boot loader"),
         Content::Empty => raw(size, "nothing known on it: captured raw"),

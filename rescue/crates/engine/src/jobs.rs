@@ -3,6 +3,7 @@
 use crate::comparison::Planned;
 use crate::gather::{self, Since, VOLUME_HEAD};
 use crate::handle::Config;
+use crate::keys::{Keyed, Keyring};
 use crate::plan::disks::{Pair, pair};
 use crate::plan::elsewhere;
 use crate::plan::rollback::{Facts, Question as Planning, Set, plan};
@@ -16,18 +17,19 @@ use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
 use crate::worker::{Desk, Reply};
-use crate::{comparison, composing, restoring, saved_files, saving, upkeep};
+use crate::{comparison, composing, restoring, saved_files, saving, unlocking, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
 use model::event::{Happening, Outcome, Progress, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
-use model::ports::ReadAt;
+use model::ports::{Devices, ReadAt};
 use model::proof::Trial;
 use model::snapshot::{Machine, Manifest, Purpose, Receipt};
 use model::text::{DisplayText, RawName};
 use model::units::ByteLen;
+use std::sync::Arc;
 use store::{Secret, Store, Unlock};
 
 /// What the jobs work with.
@@ -35,13 +37,19 @@ pub(crate) struct Jobs {
     pub(crate) config: Config,
     pub(crate) stores: Stores,
     pub(crate) shelf: files::Shelf,
+    /// Of encrypted volumes that somebody opened.
+    pub(crate) keys: Arc<Keyring>,
 }
 
 pub(crate) type Done<T = Outcome> = Result<T, Stop>;
 
 impl Jobs {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, stores: Stores::default(), shelf: files::Shelf::default() }
+        let keys = Arc::new(Keyring::default());
+        let devices: Arc<dyn Devices> = Arc::new(Keyed::over(config.devices, keys.clone()));
+        config.parser.given(devices.clone());
+        let config = Config { devices, ..config };
+        Self { config, stores: Stores::default(), shelf: files::Shelf::default(), keys }
     }
 
     /// Runs a command that is a job, to its end.
@@ -52,6 +60,7 @@ impl Jobs {
         let done = match command {
             Command::ListSnapshots => self.list(desk),
             Command::Unlock { passphrase } => self.unlock(passphrase.clone(), desk),
+            Command::OpenVolume { volume, by, plain } => unlocking::open(self, volume, (by, *plain), desk),
             Command::Snapshot { full } => saving::snapshot(self, *full, desk),
             Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
             Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
@@ -132,6 +141,9 @@ impl Jobs {
         match gather::boot_settings(&*self.config.devices, &*self.config.parser, &report.inspection) {
             Ok(settings) => report.inspection.firmware = settings,
             Err(why) => desk.log(&why),
+        }
+        if let Err(why) = gather::add_crashes(&*self.config.devices, &mut report, &since) {
+            desk.log(&why);
         }
         desk.tell(Happening::Report(Box::new(report.clone())));
         report
@@ -397,7 +409,22 @@ impl Jobs {
             pending: making.pending,
         });
         self.as_last_seen(cx.store, &mut plan)?;
+        self.stays_encrypted(cx.store, &mut plan);
         Ok(plan)
+    }
+
+    /// Adds to a plan what stands against it where what it writes over lies encrypted now, and would be saved in clear before.
+    fn stays_encrypted(&self, store: &Store, plan: &mut RollbackPlan) {
+        let mappings: Vec<_> =
+            plan.volumes.iter().filter_map(|v| Some((&v.path, &v.through.as_ref()?.mapping))).collect();
+        let clear = saving::in_clear(store, &self.keys, mappings.into_iter());
+        if let Some((says, advice)) = clear {
+            plan.checks.push(model::plan::Check {
+                what: "what lies encrypted is not saved in clear".into(),
+                ok: false,
+                says: DisplayText::new(&format!("{says}; {advice}")),
+            });
+        }
     }
 
     /// Adds to a plan what stands against it where the store is not as this computer last saw it.

@@ -17,6 +17,7 @@ mod handle;
 mod heads;
 mod hub;
 mod jobs;
+mod keys;
 pub mod link;
 pub mod machine;
 pub mod parser;
@@ -29,6 +30,7 @@ mod saving;
 pub mod store_place;
 mod stores;
 mod unattended;
+mod unlocking;
 mod upkeep;
 mod worker;
 

@@ -2,6 +2,7 @@
 
 use crate::gather;
 use crate::jobs::{Done, Jobs};
+use crate::keys::Keyring;
 use crate::plan::policy::{self, Since, State, Taken};
 use crate::plan::snapshot::{Scope, keep};
 use crate::run::capture::{MoreTable, capture};
@@ -14,7 +15,8 @@ use crate::worker::Desk;
 use model::assessment::Report;
 use model::command::{ExitCode, Failure, PolicyText, PowerAction};
 use model::event::{Happening, Outcome, Waiting};
-use model::id::SnapshotId;
+use model::id::{SnapshotId, VolumePath};
+use model::mapping::Mapping;
 use model::note::Says;
 use model::plan::SnapshotPlan;
 use model::policy::{Acted, Decision, Manner, Policy, Saving};
@@ -34,7 +36,7 @@ pub(crate) fn snapshot(jobs: &Jobs, full: bool, desk: &Desk) -> Done {
     let report = jobs.look(Some(&store), desk);
     let base = base(&cx, &report)?;
     let scope = if full { Scope::full() } else { Scope::default() };
-    let plan = plan(&cx, &report, base.as_ref(), &scope)?;
+    let plan = plan(jobs, (&cx, &report), base.as_ref(), &scope)?;
     let Saved { id, cost, volumes } = save(&cx, &report, &plan)?;
     jobs.show_saved(&report, &store, desk);
     Ok(Outcome::Saved { id, cost, volumes })
@@ -47,7 +49,7 @@ pub(crate) fn estimated(jobs: &Jobs, full: bool, desk: &Desk) -> Done {
     let report = jobs.look(Some(&store), desk);
     let base = base(&cx, &report)?;
     let scope = if full { Scope::full() } else { Scope::default() };
-    let plan = plan(&cx, &report, base.as_ref(), &scope)?;
+    let plan = plan(jobs, (&cx, &report), base.as_ref(), &scope)?;
     estimate(&cx, &plan, &report).map(Outcome::Estimated)
 }
 
@@ -63,12 +65,42 @@ fn base(cx: &Context<'_>, report: &Report) -> Done<Base> {
     Ok(pending::last_known(cx.store, &gather::machine(&report.inspection)))
 }
 
-fn plan(cx: &Context<'_>, report: &Report, base: Option<&(SnapshotId, Manifest)>, scope: &Scope) -> Done<SnapshotPlan> {
+/// What would be saved in clear though it lies encrypted on its disk, and nobody said that it may be: what is wrong, and what to do.
+pub(crate) fn in_clear<'a>(
+    store: &Store,
+    keys: &Keyring,
+    volumes: impl Iterator<Item = (&'a VolumePath, &'a Mapping)>,
+) -> Option<(String, &'static str)> {
+    if store.is_encrypted() {
+        return None;
+    }
+    let sealed = |m: &Mapping| m.beneath.iter().filter_map(|b| b.sealed.as_deref()).any(|s| !keys.may_be_plain(s));
+    let paths: Vec<String> = volumes.filter(|(_, m)| sealed(m)).map(|(path, _)| path.to_string()).collect();
+    (!paths.is_empty()).then(|| {
+        let says = format!("{} would be saved in clear: the disk is encrypted, and the store is not", paths.join(", "));
+        let advice = "use an encrypted store, or save the encrypted volume as it is (locked, with `--full`), or unlock with \
+                      `--allow-plain` (Tab on the screen)";
+        (says, advice)
+    })
+}
+
+fn plan(
+    jobs: &Jobs,
+    (cx, report): (&Context<'_>, &Report),
+    base: Option<&(SnapshotId, Manifest)>,
+    scope: &Scope,
+) -> Done<SnapshotPlan> {
     let aside = cx.store.newest_aside(&gather::machine(&report.inspection))?.map(|(id, _)| id);
     let plan = keep(report, base.map(|(id, manifest)| (*id, manifest)), aside, scope);
     if plan.volumes.is_empty() {
         let advice = "check that the right disk was named; `--full` saves what is not understood";
         return Err(Stop::failed(ExitCode::Failed, "there is nothing on these disks that can be saved", advice));
+    }
+    let saved = plan.volumes.iter().filter_map(|v| report.inspection.volume(&v.path));
+    if let Some((says, advice)) =
+        in_clear(cx.store, &jobs.keys, saved.filter_map(|v| Some((&v.path, v.mapping.as_ref()?))))
+    {
+        return Err(Stop::failed(ExitCode::Refused, says, advice));
     }
     for (path, why) in &plan.left_out {
         cx.observer.log(&format!("{path} is not saved: {why}"));
@@ -130,7 +162,7 @@ impl Run<'_> {
         let base = base(&cx, &report)?;
         let leave_out = policy.leave_out.clone();
         let mut scope = Scope { everything: false, not_understood: policy.not_understood, leave_out };
-        let planned = plan(&cx, &report, base.as_ref(), &scope)?;
+        let planned = plan(jobs, (&cx, &report), base.as_ref(), &scope)?;
         let decision = self.decide(&cx, &report, base.as_ref(), &planned)?;
         desk.log(&decision.why.to_string());
         let mut acted = Acted { decision, saved: None, forgotten: Vec::new(), pruned: None, trouble: None, then: None };
@@ -140,7 +172,7 @@ impl Run<'_> {
         if let Some(saving) = acted.decision.save.clone() {
             self.wait(&acted.decision.why)?;
             scope.everything = saving.everything;
-            let planned = plan(&cx, &report, base.as_ref(), &scope)?;
+            let planned = plan(jobs, (&cx, &report), base.as_ref(), &scope)?;
             let saved = save(&cx, &report, &planned)?;
             acted.trouble = self.afterwards(store, &report, &saving, saved.id, &mut acted).err();
             acted.saved = Some(saved);

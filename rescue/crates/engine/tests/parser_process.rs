@@ -86,8 +86,8 @@ fn a_disk_is_handed_over_piece_by_piece() {
     // Two of them, so that one cannot be taken for the other.
     let zeros = Arc::new(vec![0; bytes.len()]);
     let disks = vec![
-        DiskSource { no: DiskNo(0), hardware: hardware.clone(), bytes: zeros },
-        DiskSource { no: DiskNo(1), hardware, bytes },
+        DiskSource { no: DiskNo(0), hardware: hardware.clone(), bytes: zeros, clear: None },
+        DiskSource { no: DiskNo(1), hardware, bytes, clear: None },
     ];
     let there = gather::report(&disks, &*nothing.over(disks.clone()).unwrap(), &|_| None);
     let here = gather::report(&disks, &Local::new(disks.clone()), &|_| None);

@@ -38,6 +38,7 @@ fn headline(verdict: &Verdict<'_>) -> String {
         wrong.push(match a.start.rule.as_str() {
             "emergency-mode" => "its last start ended in emergency mode".to_owned(),
             "start-loop" => "its last starts all broke off early".to_owned(),
+            "tries-used-up" => "the boot loader gave up on an entry that never came up".to_owned(),
             _ => "its last start may not have come up".to_owned(),
         });
     }
@@ -127,7 +128,7 @@ fn when(case: &Case<'_>, word: &str) -> String {
 fn abrupt(verdict: &Verdict<'_>) -> String {
     let (a, case) = (&verdict.assessment, verdict.case);
     let boot = case.newest_boot();
-    let how = if boot.as_ref().is_some_and(|b| b.panicked) {
+    let how = if boot.as_ref().is_some_and(|b| b.panicked) || case.crash_kept().is_some() {
         "It stopped after a fault of the kernel"
     } else if boot.as_ref().is_some_and(|b| b.asleep) {
         "It lost power while it was asleep"
@@ -240,13 +241,16 @@ fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
 /// What puts packages in order again, in the words of who manages them.
 fn mend(case: &Case<'_>) -> &'static str {
     match case.managed().map(|m| m.manager) {
-        None | Some(PackageManager::Apt) => "run `dpkg --configure -a` and `apt-get -f install`",
+        None | Some(PackageManager::Apt | PackageManager::Unattended) => {
+            "run `dpkg --configure -a` and `apt-get -f install`"
+        }
         Some(PackageManager::Dnf | PackageManager::Rpm) => {
             "run `dnf distro-sync` (or `rpm --verify -a`, to see what is wrong)"
         }
         Some(PackageManager::Zypper) => "run `zypper verify` and `zypper dup`",
         Some(PackageManager::Pacman) => "remove `/var/lib/pacman/db.lck`, if it is there, and run `pacman -Syu`",
         Some(PackageManager::Apk) => "run `apk fix`",
+        Some(PackageManager::Other) => "have its package manager check what is installed",
     }
 }
 

@@ -18,7 +18,7 @@ mod want;
 pub use combine::{combine, number};
 pub use rules::{Baseline, FacetName, Rule, assess, rules};
 pub use source::{
-    Files, Packages, absent, chain_facts, parse, parse_database, parse_listing, reads_entry, volume_facts,
+    Files, Packages, absent, chain_facts, crash_facts, parse, parse_database, parse_listing, reads_entry, volume_facts,
 };
 pub use timeline::timeline;
 pub use want::{Look, Source, Want, wants};

@@ -38,9 +38,11 @@ pub fn timeline(system: &System, inspection: &Inspection, evidence: &[Evidence])
         PackageManager::Zypper,
         PackageManager::Pacman,
         PackageManager::Apk,
+        PackageManager::Unattended,
+        PackageManager::Other,
     ];
     streams.extend(managers.map(|manager| operations(evidence, manager)));
-    streams.extend([dpkg_log(evidence), rpm_alone(evidence), deaths(evidence), last_signs(&case)]);
+    streams.extend([dpkg_log(evidence), rpm_alone(evidence), deaths(evidence), init_log(&case), last_signs(&case)]);
     let mut all = merged(streams);
     all.reverse();
     all.truncate(MOST);
@@ -229,6 +231,8 @@ fn history(manager: PackageManager) -> &'static str {
         PackageManager::Zypper => "zypper's history",
         PackageManager::Pacman => "pacman's log",
         PackageManager::Apk => "apk's log",
+        PackageManager::Unattended => "unattended-upgrades' log",
+        PackageManager::Other => "a package manager's records",
     }
 }
 
@@ -293,10 +297,39 @@ fn deaths(evidence: &[Evidence]) -> Vec<Occurrence> {
         Fact::KernelDied { line } => {
             Some(occurrence(Occurred::Fault, e.time, &format!("the kernel died: {line}"), "pstore", vec![e.id.clone()]))
         }
+        Fact::CrashKept { .. } => {
+            let says = "the kernel died; the firmware keeps what it said";
+            Some(occurrence(Occurred::Fault, e.time, says, "firmware", vec![e.id.clone()]))
+        }
         _ => None,
     };
     let mut all: Vec<Occurrence> = evidence.iter().filter_map(died).collect();
     all.sort_by_key(|o| o.time.map(|t| t.at));
+    all
+}
+
+/// The newest start in the log of an init program other than systemd, where no other record has it.
+fn init_log(case: &Case<'_>) -> Vec<Occurrence> {
+    if case.newest_boot().is_some() || case.wtmp().is_some() {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for e in case.evidence {
+        let Fact::InitLog { reached, going_down } = &e.fact else { continue };
+        if all.len() >= MOST {
+            break;
+        }
+        let told = |what, time, says: &str| occurrence(what, time, says, "log of init", vec![e.id.clone()]);
+        let started = Occurred::Started { reached: reached.clone(), emergency: false };
+        let says = match reached {
+            Some(level) => format!("started; reached {}", level.shortened(MOST_NAME)),
+            None => "started; nothing says how far it came".to_owned(),
+        };
+        all.push(told(started, e.time, &says));
+        // By the same clock, and as far to be trusted.
+        let trust = e.time.map_or(ClockTrust::LocalNoZone, |t| t.trust);
+        all.extend(going_down.map(|at| told(shut_down(None), Some(Stamp { at, trust }), "was shut down")));
+    }
     all
 }
 
@@ -387,6 +420,7 @@ mod tests {
             run_level: None,
             ended: ended.map(at_second),
             before: vec![RecordedStart { began: at_second(-90_000), ended: Some(at_second(-80_000)) }],
+            how: None,
         };
         let mut s = Scene::new();
         s.boot(0, 1000, |b| b.reach("multi-user.target"));
@@ -413,7 +447,7 @@ mod tests {
         // Starts that follow each other soon are not one.
         let mut s = Scene::new();
         let before = (1..4).map(|n| RecordedStart { began: at_second(-60 * n), ended: None }).collect();
-        put(&mut s, Fact::WtmpLastBoot { shutdown_follows: false, run_level: None, ended: None, before });
+        put(&mut s, Fact::WtmpLastBoot { shutdown_follows: false, run_level: None, ended: None, before, how: None });
         assert_eq!(told(&s).len(), 4, "{:?}", told(&s));
         // The same in two records is.
         put(&mut s, record(None));
@@ -469,7 +503,7 @@ mod tests {
         let starts = |n: i64| RecordedStart { began: UnixMicros(i64::MAX - n), ended: Some(UnixMicros(i64::MIN)) };
         for n in 0..5000 {
             let before: Vec<RecordedStart> = (0..100).map(|m| starts(n * 4_000_000_000 + m)).collect();
-            let fact = Fact::WtmpLastBoot { shutdown_follows: true, run_level: None, ended: None, before };
+            let fact = Fact::WtmpLastBoot { shutdown_follows: true, run_level: None, ended: None, before, how: None };
             let time = Some(stamp(UnixMicros(n << 40)));
             s.facts.push(evidence(&at("/var/log/wtmp"), fact, "", time));
             let example = format!("/{n}").as_str().into();
@@ -493,6 +527,18 @@ mod tests {
         let died =
             all.iter().position(|l| l == "1510 the kernel died: Kernel panic - not syncing: Fatal exception [pstore]");
         assert_eq!(died, Some(2), "{all:?}");
+    }
+
+    #[test]
+    fn a_start_that_only_the_log_of_init_has() {
+        let mut s = Scene::new();
+        s.unrecognised_root();
+        let at_second = |s: i64| UnixMicros::from_seconds(BEGIN + s);
+        let fact = Fact::InitLog { reached: Some("default".into()), going_down: Some(at_second(900)) };
+        s.facts.push(evidence(&at("/var/log/rc.log"), fact, "", Some(stamp(at_second(10)))));
+        assert_eq!(told(&s), ["900 was shut down [log of init]", "10 started; reached default [log of init]"]);
+        s.login(true, '5');
+        assert!(!told(&s).iter().any(|l| l.ends_with("[log of init]")), "{:?}", told(&s));
     }
 
     #[test]

@@ -73,6 +73,20 @@ pub enum Source {
     Pstore,
     /// A directory of boot loaders on the ESP (listing).
     EspLoaders,
+    /// A directory of boot entries, whose names may count their starts (listing).
+    BootEntries,
+    /// What hwclock notes of the hardware clock.
+    Adjtime,
+    /// The time, saved for a start without a hardware clock.
+    SavedTime,
+    /// A directory with seeds of random numbers (listing).
+    Seeds,
+    /// OpenRC's log.
+    InitLog,
+    /// The log of unattended-upgrades.
+    UnattendedUpgrades,
+    /// A directory of something that keeps software and is only recognised (listing).
+    Recognised,
 }
 
 /// How to look.
@@ -125,6 +139,9 @@ pub(crate) const APK_INSTALLED: u64 = 64 << 20;
 pub(crate) const JOURNAL_READS: u64 = 96 << 20;
 /// Bytes at the end of wtmp that are read.
 pub(crate) const WTMP_TAIL: u64 = 4 << 20;
+
+/// Bytes of the small files that tell when a system was alive.
+pub(crate) const LIFE_SIGN: u64 = 512;
 
 /// Bytes of a kernel's last words that are looked through: it keeps some tens of KiB.
 pub(crate) const LAST_WORDS: u64 = 64 << 10;
@@ -222,6 +239,25 @@ static WANTS: &[Want] = &[
     read(Source::GrubEnvironment, "/boot/grub2/grubenv", HEAD),
     list(Source::EspLoaders, "/boot/efi/EFI", 64),
     several(list(Source::EspLoaders, "/boot/efi/EFI/*", 64), 16),
+    list(Source::BootEntries, "/boot/loader/entries", 256),
+    list(Source::BootEntries, "/boot/efi/loader/entries", 256),
+    list(Source::BootEntries, "/efi/loader/entries", 256),
+    list(Source::BootEntries, "/boot/EFI/Linux", 256),
+    list(Source::BootEntries, "/boot/efi/EFI/Linux", 256),
+    list(Source::BootEntries, "/efi/EFI/Linux", 256),
+    read(Source::Adjtime, "/etc/adjtime", LIFE_SIGN),
+    read(Source::SavedTime, "/etc/fake-hwclock.data", LIFE_SIGN),
+    list(Source::Seeds, "/var/lib/urandom", 64),
+    list(Source::Seeds, "/var/lib/seedrng", 64),
+    tail(Source::InitLog, "/var/log/rc.log", LOG_TAIL),
+    tail(Source::UnattendedUpgrades, "/var/log/unattended-upgrades/unattended-upgrades.log", LOG_TAIL),
+    list(Source::Recognised, "/var/lib/snapd/snaps", 2_000),
+    list(Source::Recognised, "/var/lib/flatpak/app", 2_000),
+    list(Source::Recognised, "/nix/var/nix/profiles", 2_000),
+    several(list(Source::Recognised, "/ostree/deploy/*/deploy", 256), 8),
+    list(Source::Recognised, "/var/db/pkg", 2_000),
+    list(Source::Recognised, "/var/db/xbps", 256),
+    list(Source::Recognised, "/var/lib/fwupd", 256),
 ];
 
 #[cfg(test)]

@@ -187,7 +187,9 @@ fn everything_else() {
     let log = "2026-11-22 21:03:10 status installed x:amd64 1\n2026-11-22 21:03:11 startup packages configure\n";
     let elf = [&b"\x7fELF\x02\x01\x01"[..], &[7; 200]].concat();
     let words = zstd::bulk::decompress(include_bytes!("fixtures/pstore-dmesg.txt.zst"), 1 << 20).unwrap();
-    let samples: [(Source, &str, Vec<u8>); 15] = [
+    let init = "rc sysinit logging started at Mon Nov 30 10:00:01 2026\n\nrc default logging stopped at Mon Nov 30 10:00:09 2026\n";
+    let unattended = "2026-11-30 06:00:02,100 INFO Packages that will be upgraded: libc6 tar\n2026-11-30 06:00:09,100 INFO All upgrades installed\n";
+    let samples: [(Source, &str, Vec<u8>); 19] = [
         (Source::Wtmp, "/var/log/wtmp", wtmp()),
         (Source::MachineId, "/etc/machine-id", b"0123456789abcdef0123456789abcdef\n".to_vec()),
         (Source::DpkgStatus, "/var/lib/dpkg/status", status.repeat(20).into_bytes()),
@@ -201,6 +203,10 @@ fn everything_else() {
         (Source::Libc, "/usr/lib/x86_64-linux-gnu/libc.so.6", elf),
         (Source::Fstab, "/etc/fstab", b"UUID=1 / ext4 defaults 0 1\n".to_vec()),
         (Source::GrubEnvironment, "/boot/grub/grubenv", include_bytes!("fixtures/grubenv-recordfail").to_vec()),
+        (Source::Adjtime, "/etc/adjtime", b"0.0 1795000000 0.0\n1795000000\nLOCAL\n".to_vec()),
+        (Source::SavedTime, "/etc/fake-hwclock.data", b"2026-11-30 15:17:01\n".to_vec()),
+        (Source::InitLog, "/var/log/rc.log", init.repeat(20).into_bytes()),
+        (Source::UnattendedUpgrades, "/var/log/unattended-upgrades/x.log", unattended.repeat(20).into_bytes()),
         (Source::Pstore, "/var/lib/systemd/pstore/179604296/dmesg.txt", words),
         (Source::GrubConfig, "/boot/grub/grub.cfg", b"menuentry x {\n}\n".to_vec()),
     ];
@@ -236,7 +242,7 @@ fn listings_of_any_names() {
                 .map(|_| {
                     let mut name: Vec<u8> =
                         (0..dice.below(12)).map(|_| u8::try_from(dice.below(256)).unwrap()).collect();
-                    let known: [&[u8]; 8] = [
+                    let known: [&[u8]; 10] = [
                         b"vmlinuz-",
                         b"initrd.img-",
                         b".dpkg-new",
@@ -245,9 +251,11 @@ fn listings_of_any_names() {
                         b"initramfs-",
                         b".img",
                         b"lost+found",
+                        b"+3-1.conf",
+                        b"system-7-link",
                     ];
-                    name.extend_from_slice(known[dice.below(8)]);
-                    name.extend_from_slice(known[dice.below(8)]);
+                    name.extend_from_slice(known[dice.below(10)]);
+                    name.extend_from_slice(known[dice.below(10)]);
                     let kinds = [FileKind::File, FileKind::Directory, FileKind::Symlink, FileKind::Special];
                     let kind = kinds[dice.below(4)];
                     ListedFile { name: RawName(name), kind, size: ByteLen(dice.roll() % 3), modified: None }

@@ -51,7 +51,8 @@ fn three_starts_over_two_files() {
 #[test]
 fn the_login_record() {
     let found = wtmp();
-    let Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5'), ended: None, before } = &found[0].fact
+    let Fact::WtmpLastBoot { shutdown_follows: false, run_level: Some('5'), ended: None, before, how: None } =
+        &found[0].fact
     else {
         panic!("{found:?}")
     };
@@ -65,13 +66,16 @@ fn the_login_record() {
 #[test]
 fn the_login_record_that_took_its_place() {
     let cut = wtmpdb(true);
-    let Fact::WtmpLastBoot { shutdown_follows: false, run_level: None, ended: None, before } = &cut[0].fact else {
+    let Fact::WtmpLastBoot { shutdown_follows: false, run_level: None, ended: None, before, how: None } = &cut[0].fact
+    else {
         panic!("{cut:?}")
     };
     assert!(matches!(&before[..], [RecordedStart { ended: Some(_), .. }]), "{before:?}");
     assert_eq!(cut[0].time.unwrap().at.to_string(), "2026-11-30 09:23:22");
     let ended = wtmpdb(false);
-    let Fact::WtmpLastBoot { shutdown_follows: true, run_level: None, ended: Some(at), before } = &ended[0].fact else {
+    let Fact::WtmpLastBoot { shutdown_follows: true, run_level: None, ended: Some(at), before, how: None } =
+        &ended[0].fact
+    else {
         panic!("{ended:?}")
     };
     assert_eq!((at.to_string().as_str(), before.len()), ("2026-11-30 09:23:21", 0));

@@ -11,7 +11,7 @@ use common::{Dice, HostFile, at};
 use infer::{Files, Source, parse, parse_database};
 use model::assessment::Confidence::{self, Certain, Likely};
 use model::assessment::Installation::{self, Broken, Idle, Interrupted};
-use model::evidence::{Fact, PackageManager};
+use model::evidence::{Evidence, Fact, PackageManager};
 use model::ports::ReadAt;
 use std::fs;
 use std::path::Path;
@@ -19,14 +19,16 @@ use std::time::{Duration, Instant};
 
 /// Lines of `rpm -qa`: name and version, and when it was installed.
 fn packages(oracle: &[String]) -> Vec<(String, String)> {
-    let packages = oracle.iter().filter(|l| !l.contains('|')).filter_map(|l| l.split_once(' '));
+    let packages =
+        oracle.iter().filter(|l| !l.contains('|') && !l.starts_with("info ")).filter_map(|l| l.split_once(' '));
     packages.map(|(package, time)| (package.to_owned(), time.to_owned())).collect()
 }
 
 #[test]
 fn rpms_database_is_what_rpm_says() {
-    for manager in ["rpm", "dnf", "zypper"] {
-        for end in ["ended", "upgraded", "killed-after", "killed-before", "failed", "killed-then-mended"] {
+    for manager in ["rpm", "dnf", "dnf5", "zypper"] {
+        for end in ["ended", "upgraded", "killed-after", "killed-before", "killed-amid", "failed", "killed-then-mended"]
+        {
             let name = format!("{manager}-{end}");
             if !Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/managers/{name}.tar.zst")).exists() {
                 continue;
@@ -52,8 +54,9 @@ fn rpms_database_is_what_rpm_says() {
 
 #[test]
 fn dnfs_history_is_what_its_tables_say() {
-    for end in ["ended", "upgraded", "killed-after", "killed-before", "failed", "killed-then-mended"] {
-        let history = History::of(&format!("dnf-{end}"));
+    let ends = ["ended", "upgraded", "killed-after", "killed-before", "killed-amid", "failed", "killed-then-mended"];
+    for name in ["dnf", "dnf5"].into_iter().flat_map(|dnf| ends.map(|end| format!("{dnf}-{end}"))) {
+        let history = History::of(&name);
         // id, state, no end, command
         let wanted: Vec<(bool, bool, String)> = history
             .oracle()
@@ -75,19 +78,56 @@ fn dnfs_history_is_what_its_tables_say() {
             })
             .collect();
         assert!(!told.is_empty());
-        assert_eq!(told, wanted, "{end}");
+        assert_eq!(told, wanted, "{name}");
+        // And what dnf 5 itself says of them.
+        let status = |line: &'_ String| line.strip_prefix("info Status=").map(|s| (s == "Ok", s == "Error"));
+        let listed: Vec<(bool, bool)> = history.oracle().iter().filter_map(status).collect();
+        assert_eq!(listed.is_empty(), !name.starts_with("dnf5"));
+        assert!(
+            listed.is_empty() || listed == told.iter().map(|t| (t.0, t.1)).collect::<Vec<_>>(),
+            "{name}: {listed:?}"
+        );
     }
-    let history = History::of("dnf-ended");
-    let named = history.evidence().into_iter().find_map(|e| match e.fact {
-        Fact::Transaction { age: 0, packages, .. } => Some(packages.iter().map(|p| p.to_string()).collect::<Vec<_>>()),
-        _ => None,
-    });
-    assert_eq!(named.unwrap(), ["one", "three", "two"]);
+    for name in ["dnf-ended", "dnf5-ended"] {
+        let named = History::of(name).evidence().into_iter().find_map(|e| match e.fact {
+            Fact::Transaction { age: 0, packages, .. } => {
+                Some(packages.iter().map(|p| p.to_string()).collect::<Vec<_>>())
+            }
+            _ => None,
+        });
+        assert_eq!(named.unwrap(), ["one", "three", "two"]);
+    }
+}
+
+/// What rpm and apk leave of files that were not yet in their places, as they name it.
+#[test]
+fn files_that_were_left() {
+    for (name, manager, count) in [
+        ("rpm-killed-amid", PackageManager::Rpm, 2),
+        ("dnf-killed-amid", PackageManager::Rpm, 2),
+        ("dnf5-killed-amid", PackageManager::Rpm, 2),
+        ("zypper-killed-amid", PackageManager::Rpm, 2),
+        ("apk-killed-amid", PackageManager::Apk, 2),
+    ] {
+        let history = History::of(name);
+        let found: Vec<Evidence> =
+            history.evidence().into_iter().filter(|e| matches!(e.fact, Fact::HalfReplaced { .. })).collect();
+        let [Evidence { fact: Fact::HalfReplaced { manager: told, count: seen, .. }, time, .. }] = &found[..] else {
+            panic!("{name}: {found:?}")
+        };
+        assert_eq!((*told, *seen), (manager, count), "{name}");
+        // Of rpm they tell when it began: no sooner than what was installed before was.
+        let before = packages(&history.oracle()).iter().filter_map(|(_, t)| t.parse::<i64>().ok()).max();
+        let began = time.map(|t| t.at.0 / 1_000_000);
+        assert_eq!(began.is_some(), manager == PackageManager::Rpm);
+        let soon = |began: i64| before.is_some_and(|before| (before..before + 60).contains(&began));
+        assert!(began.is_none_or(soon), "{name}: {began:?} {before:?}");
+    }
 }
 
 #[test]
 fn apks_database_is_what_apk_says() {
-    for end in ["ended", "upgraded", "killed-after", "killed-before", "failed"] {
+    for end in ["ended", "upgraded", "killed-after", "killed-before", "killed-amid", "failed"] {
         let history = History::of(&format!("apk-{end}"));
         let wanted = history.oracle().iter().filter(|line| line.contains("[installed]")).count();
         let found = history.evidence().into_iter().find_map(|e| match e.fact {
@@ -103,6 +143,33 @@ fn apks_database_is_what_apk_says() {
     }
 }
 
+/// What unattended-upgrades was at when it was killed, only its own log has: dpkg's database is in order, as `dpkg-query` says too.
+#[test]
+fn unattended_upgrades_tell_of_their_ends() {
+    for (name, whole) in [("unattended-ended", true), ("unattended-killed", false)] {
+        let history = History::of(name);
+        let evidence = history.evidence();
+        let runs: Vec<(bool, bool, usize)> = evidence
+            .iter()
+            .filter_map(|e| match &e.fact {
+                Fact::Transaction { manager: PackageManager::Unattended, ended, failed, packages, .. } => {
+                    Some((*ended, *failed, packages.len()))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(runs.len(), 1, "{name}");
+        assert_eq!((runs[0].0, runs[0].1), (whole, false), "{name}");
+        assert!(runs[0].2 > 5, "{name}: {runs:?}");
+        let dpkg = evidence.iter().find_map(|e| match &e.fact {
+            Fact::DpkgState { installed, broken, .. } => Some((installed.to_string(), broken.len())),
+            _ => None,
+        });
+        assert_eq!(dpkg, history.oracle().first().map(|count| (count.clone(), 0)), "{name}");
+        assert_eq!(history.assessed().installation.evidence_against.is_empty(), whole, "{name}");
+    }
+}
+
 /// What was done, in words, what the software facet must say, and by which rule.
 type Wanted = (&'static str, &'static str, Installation, Confidence, &'static str);
 
@@ -112,27 +179,42 @@ const WANTED: &[Wanted] = &[
     // Without a history of transactions: what it did not come to, nobody can tell.
     ("rpm-killed-before", "killed before the first file of an upgrade", Idle, Likely, "other-in-order"),
     ("rpm-killed-after", "killed in the script after unpacking", Broken, Likely, "packages-not-in-order"),
+    ("rpm-killed-amid", "killed amid the files of an upgrade", Interrupted, Likely, "files-left"),
     ("rpm-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
     ("dnf-ended", "three packages installed", Idle, Likely, "other-in-order"),
     ("dnf-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
     ("dnf-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
     ("dnf-killed-after", "killed in the script after unpacking", Interrupted, Certain, "transaction-cut-off"),
+    ("dnf-killed-amid", "killed amid the files of an upgrade", Interrupted, Certain, "transaction-cut-off"),
     ("dnf-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
     // `rpm -qa` names one package twice.
     ("dnf-killed-then-mended", "killed, then another upgrade that ended", Broken, Likely, "packages-not-in-order"),
+    ("dnf5-ended", "three packages installed", Idle, Likely, "other-in-order"),
+    ("dnf5-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
+    ("dnf5-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
+    ("dnf5-killed-amid", "killed amid the files of an upgrade", Interrupted, Certain, "transaction-cut-off"),
+    ("dnf5-killed-after", "killed in the script after unpacking", Interrupted, Certain, "transaction-cut-off"),
+    ("dnf5-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
+    ("dnf5-killed-then-mended", "killed, then another upgrade that ended", Broken, Likely, "packages-not-in-order"),
     ("zypper-ended", "three packages installed", Idle, Likely, "other-in-order"),
     ("zypper-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
     // zypper saw it, and wrote that it failed.
     ("zypper-killed-after", "its rpm killed in the script after unpacking", Broken, Likely, "packages-not-in-order"),
+    ("zypper-killed-amid", "its rpm killed amid the files of an upgrade", Interrupted, Likely, "files-left"),
     ("zypper-failed", "a script before unpacking failed", Idle, Likely, "other-in-order"),
     ("pacman-ended", "two packages installed", Idle, Likely, "other-in-order"),
     ("pacman-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
     ("pacman-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "lock-left"),
+    ("pacman-killed-amid", "killed amid the files of an upgrade", Interrupted, Certain, "lock-left"),
     ("pacman-killed-after", "killed in the script after unpacking", Interrupted, Likely, "lock-left"),
     ("apk-ended", "two packages installed", Idle, Likely, "other-in-order"),
     ("apk-upgraded", "one upgraded", Idle, Likely, "other-in-order"),
     ("apk-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
+    ("apk-killed-amid", "killed amid the files of an upgrade", Interrupted, Likely, "transaction-cut-off"),
     ("apk-killed-after", "killed in the script after unpacking", Interrupted, Likely, "transaction-cut-off"),
+    // dpkg and apt had ended a step, and were not yet at the next.
+    ("unattended-ended", "unattended-upgrades ended", Idle, Likely, "in-order"),
+    ("unattended-killed", "killed between two of its steps", Idle, Likely, "in-order"),
     ("apk-failed", "a script after unpacking failed", Broken, Likely, "packages-not-in-order"),
 ];
 

@@ -45,6 +45,8 @@ fn real_histories() {
         "zypper-failed",
         "pacman-upgraded",
         "pacman-killed-after",
+        "dnf5-killed-amid",
+        "unattended-killed",
     ] {
         told(&mut out, name, History::of(name).evidence());
     }

@@ -1,7 +1,7 @@
 //! What the evidence supports: four facets, each with its value, how sure, and the evidence for and against.
 
 use crate::boot::BootChain;
-use crate::evidence::{BootPart, EndKind, Evidence, EvidenceId, Fact, PackageState};
+use crate::evidence::{BootPart, EndKind, Evidence, EvidenceId, Fact, PackageManager, PackageState};
 use crate::id::SnapshotId;
 use crate::inspection::{Inspection, System};
 use crate::text::DisplayText;
@@ -156,7 +156,8 @@ impl SystemReport {
     /// The newest package operation on record.
     pub fn operation(&self) -> Option<Operation> {
         let operation = |e: &Evidence| match &e.fact {
-            Fact::Transaction { manager, age: 0, command, .. } => {
+            // What unattended-upgrades does, apt has in its own history.
+            Fact::Transaction { manager, age: 0, command, .. } if *manager != PackageManager::Unattended => {
                 Some(Operation { manager: *manager, command: command.clone(), began: e.time? })
             }
             _ => None,

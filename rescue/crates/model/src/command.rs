@@ -22,6 +22,16 @@ pub enum Command {
         /// As it was typed.
         passphrase: Passphrase,
     },
+    /// Open an encrypted volume of the disks, for as long as this session lasts. As [`Command::Unlock`] it goes no further than to the
+    /// engine of the same machine.
+    OpenVolume {
+        /// The LUKS volume.
+        volume: VolumePath,
+        /// What opens it.
+        by: VolumeKey,
+        /// What lies in it may be saved in clear, in a store that is not encrypted.
+        plain: bool,
+    },
     /// Save the present state.
     Snapshot {
         /// Also save, byte for byte, what is not understood.
@@ -213,6 +223,47 @@ impl Passphrase {
 impl std::fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Passphrase(..)")
+    }
+}
+
+/// What opens an encrypted volume: a passphrase, or what a key file holds. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VolumeKey(#[serde(with = "as_text")] Vec<u8>);
+
+/// Bytes as hexadecimal digits: a key file is no text.
+mod as_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&crate::hex::encode(bytes))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        let pair = |p: &[u8; 2]| Some(digit(p[0])? << 4 | digit(p[1])?);
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(D::Error::custom("half a byte")) };
+        pairs.iter().map(pair).collect::<Option<_>>().ok_or_else(|| D::Error::custom("no hexadecimal digits"))
+    }
+}
+
+impl VolumeKey {
+    /// What was typed, without the end of the line, or what a file holds.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for VolumeKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("VolumeKey(..)")
     }
 }
 

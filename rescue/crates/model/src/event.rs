@@ -84,6 +84,8 @@ pub enum JobKind {
     Inspect,
     /// List the store.
     List,
+    /// Open an encrypted volume.
+    Open,
     /// Save.
     Snapshot,
     /// Do what a policy makes of the present state.
@@ -122,6 +124,7 @@ impl JobKind {
         match self {
             Self::Inspect => "inspect",
             Self::List => "list",
+            Self::Open => "opening an encrypted volume",
             Self::Snapshot => "snapshot",
             Self::Auto => "auto",
             Self::Rollback => "rollback",

@@ -89,6 +89,11 @@ pub enum PackageManager {
     Pacman,
     /// apk.
     Apk,
+    /// unattended-upgrades, above apt.
+    Unattended,
+    /// One that a newer version knows.
+    #[serde(other)]
+    Other,
 }
 
 /// A package that is not in order.
@@ -132,6 +137,19 @@ pub enum MomentKind {
     Woke,
     /// The kernel reported a fault.
     Fault,
+}
+
+/// What a system writes from time to time, as it comes up, or as it goes down: each time it does, it is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LifeSign {
+    /// The time was saved for a start without a hardware clock.
+    TimeSaved,
+    /// A seed of random numbers was saved for the next start.
+    SeedSaved,
+    /// One that a newer version knows.
+    #[serde(other)]
+    Other,
 }
 
 /// A start in the login record.
@@ -240,6 +258,27 @@ pub enum Fact {
         /// The starts before it, newest first; at most 8.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         before: Vec<RecordedStart>,
+        /// Where init was told to go to a run level of going down after that start: 0 is told as power off, as it is set up
+        /// everywhere, and 6 as a reboot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        how: Option<EndKind>,
+    },
+    /// The newest start in the log of an init program other than systemd, whose time is the evidence's.
+    InitLog {
+        /// The run level whose services were all started.
+        reached: Option<DisplayText>,
+        /// When the services of going down were begun, where they were.
+        going_down: Option<UnixMicros>,
+    },
+    /// What is noted of the hardware clock; the evidence's time is when it was last set by the system's.
+    HardwareClock {
+        /// It keeps local time: what a kernel takes from it is off by the zone, until the system corrects that.
+        local: bool,
+    },
+    /// The newest of the signs of life of one kind; when is the evidence's time.
+    SignOfLife {
+        /// Which kind.
+        sign: LifeSign,
     },
     /// The machine id file says that the first boot never completed.
     FirstBootPending,
@@ -326,8 +365,38 @@ pub enum Fact {
         /// The line that says why.
         line: DisplayText,
     },
+    /// A kernel of this machine died, and the firmware keeps what it said until the next start collects it; when is the evidence's time.
+    CrashKept {
+        /// In how many parts.
+        parts: u32,
+    },
     /// The boot loader noted that it started a kernel, and the system did not confirm since that it came up.
     StartNotConfirmed,
+    /// The boot loader's last start was confirmed by a user's session.
+    StartConfirmed,
+    /// The boot loader counts the starts of an entry until the system confirms one.
+    BootTries {
+        /// The entry, without its counters.
+        entry: DisplayText,
+        /// How often it may still be tried.
+        left: u32,
+        /// How often it was tried, and none was confirmed.
+        done: u32,
+        /// Other entries beside it that may be started.
+        others: u32,
+    },
+    /// The next start was to be of another entry, once, and there was none since.
+    NextEntry {
+        /// The entry, as it is named for the boot loader.
+        entry: DisplayText,
+    },
+    /// Something that keeps software is there, and what it says of itself is not read.
+    Recognised {
+        /// Its name.
+        name: DisplayText,
+        /// How many of what it keeps were seen.
+        count: u32,
+    },
     /// A source that was looked for and gave nothing; `unknown` must be able to say what was looked at.
     NotThere,
     /// A source that is there and could not be understood.
@@ -370,12 +439,19 @@ mod tests {
     #[test]
     fn facts_of_earlier_versions_are_read() {
         let login = r#"{"type":"wtmp_last_boot","shutdown_follows":true,"run_level":"5"}"#;
-        let told = Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5'), ended: None, before: vec![] };
+        let told =
+            Fact::WtmpLastBoot { shutdown_follows: true, run_level: Some('5'), ended: None, before: vec![], how: None };
         assert_eq!(serde_json::from_str::<Fact>(login).unwrap(), told);
         assert_eq!(serde_json::to_string(&told).unwrap(), login, "and is written as it was");
         let boot = r#"{"type":"boot","boot_id":"a","age":0,"first":1,"last":2,"journal_stopped":true,"startup_finished":true,
             "reached_target":null,"emergency":false,"ended":null,"asleep":false,"panicked":false,"order":null}"#;
         assert!(matches!(serde_json::from_str(boot).unwrap(), Fact::Boot { moments, .. } if moments.is_empty()));
+    }
+
+    #[test]
+    fn package_managers_of_later_versions_are_read() {
+        let json = r#"{"type":"left_lock","manager":"guix"}"#;
+        assert_eq!(serde_json::from_str::<Fact>(json).unwrap(), Fact::LeftLock { manager: PackageManager::Other });
     }
 
     /// Snapshots outlive the program that made them: a fact of a later version costs its kind, not the snapshot.

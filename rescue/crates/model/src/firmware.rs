@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 pub const BOOT_ATTRIBUTES: u32 = 7;
 /// Most bytes of one variable that is looked at.
 pub const MOST_VALUE: usize = 16 << 10;
+/// Most variables with the last words of kernels that are looked at: of one kernel some tens.
+pub const MOST_CRASHES: usize = 1024;
 /// Most boot entries that are looked at.
 pub const MOST_ENTRIES: usize = 256;
 

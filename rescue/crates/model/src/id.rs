@@ -181,8 +181,11 @@ impl fmt::Display for DiskNo {
 const MOST_LAYERS: usize = 8;
 const LONGEST_LAYER: usize = 128;
 
-/// A volume by path: `d0` (a file system straight on the disk), `d0/p3`, and what layers make of these: `d0/p3/vg0/root`. Where several
-/// volumes hold it, the first of them names it.
+/// The name of what lies encrypted in a LUKS volume.
+pub const LUKS: &str = "luks";
+
+/// A volume by path: `d0` (a file system straight on the disk), `d0/p3`, and what layers make of these: `d0/p3/vg0/root`, `d0/p3/luks`. Where
+/// several volumes hold it, the first of them names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VolumePath {
@@ -237,6 +240,12 @@ impl VolumePath {
         !self.layers.is_empty()
     }
 
+    /// True where layers make it of that one, or of that one first.
+    pub fn lies_on(&self, beneath: &Self) -> bool {
+        let same = self.disk == beneath.disk && self.partition == beneath.partition;
+        same && self.layers.len() > beneath.layers.len() && self.layers.starts_with(&beneath.layers)
+    }
+
     /// The names that layers gave it.
     pub fn layers(&self) -> &[String] {
         &self.layers
@@ -277,9 +286,9 @@ impl FromStr for VolumePath {
                     Self::partition(disk, n)
                 }
             };
-            // A single name would be a partition that is written wrong; layers give two, or what they are and a name.
+            // A single name would be a partition that is written wrong; layers give two, or what they are and a name, or are known by it.
             let names: Vec<&str> = parts.collect();
-            if names.len() == 1 { None } else { beneath.above(&names) }
+            if names.len() == 1 && names != [LUKS] { None } else { beneath.above(&names) }
         };
         parse().ok_or_else(|| BadName { what: "a volume like d0, d0/p3 or d0/p3/vg0/root", got: DisplayText::new(s) })
     }
@@ -304,7 +313,16 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for s in ["d0", "d12/p3", "d0/p3/vg0/root", "d0/vg.0/home-1", "d1/p2/md/p3"] {
+        for s in [
+            "d0",
+            "d12/p3",
+            "d0/luks",
+            "d0/p3/luks",
+            "d0/p3/luks/vg0/root",
+            "d0/p3/vg0/root",
+            "d0/vg.0/home-1",
+            "d1/p2/md/p3",
+        ] {
             assert_eq!(s.parse::<VolumePath>().expect("a volume").to_string(), s);
         }
         for s in
@@ -315,6 +333,9 @@ mod tests {
         let layered: VolumePath = "d0/p3/vg0/root".parse().expect("a volume");
         assert_eq!((layered.number(), layered.is_whole(), layered.is_layered()), (None, false, true));
         assert_eq!(layered.on(DiskNo(2)).to_string(), "d2/p3/vg0/root");
+        let beneath: VolumePath = "d0/p3".parse().expect("a volume");
+        assert!(layered.lies_on(&beneath) && !beneath.lies_on(&beneath) && !beneath.lies_on(&layered));
+        assert!(!layered.lies_on(&VolumePath::whole(DiskNo(0))), "it lies on a partition of that");
         assert_eq!(VolumePath::whole(DiskNo(0)).above(&["p1", "x"]), None, "that would be a partition");
         let d = Digest::of(b"");
         assert_eq!(d.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

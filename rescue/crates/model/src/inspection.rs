@@ -2,7 +2,9 @@
 
 mod content;
 
-pub use content::{BtrfsInfo, Content, ExtInfo, FatInfo, FenceInfo, FsKind, LvmInfo, MdInfo, SwapInfo, XfsInfo};
+pub use content::{
+    BtrfsInfo, Content, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo, SwapInfo, XfsInfo,
+};
 
 use crate::firmware::BootSettings;
 use crate::id::{Digest, DiskNo, VolumePath};
@@ -138,6 +140,11 @@ impl Volume {
         Some(Self { path, extent: Extent::whole(len), mapping: Some(mapping), content: Content::Unknown })
     }
 
+    /// True where any of its bytes lies encrypted on its disk, and what is read of it is in clear.
+    pub fn is_sealed(&self) -> bool {
+        self.mapping.as_ref().is_some_and(Mapping::is_sealed)
+    }
+
     /// A short word for what is on it: `ext4`, `vfat`, `swap`, `fenced`, `unknown`.
     pub fn kind(&self) -> &'static str {
         match &self.content {
@@ -150,6 +157,7 @@ impl Volume {
             Content::Damaged { kind, .. } => kind.name(),
             Content::Lvm(_) => "lvm",
             Content::Md(_) => "md",
+            Content::Luks(_) => "luks",
             Content::Recognised { .. } => "other",
             Content::BiosBoot => "bios-boot",
             Content::Empty => "empty",
@@ -167,6 +175,7 @@ impl Volume {
             Content::Swap(s) => s.uuid.as_deref(),
             Content::Lvm(l) => Some(&l.uuid),
             Content::Md(m) => Some(&m.uuid),
+            Content::Luks(l) => Some(&l.uuid),
             _ => None,
         }
     }
@@ -312,7 +321,7 @@ impl Inspection {
     /// Says of volumes what lies on them, now that it is known what they are part of.
     pub fn set_physical(&mut self, known: Vec<(VolumePath, Content)>) {
         for (path, content) in known {
-            let volumes = self.disks.iter_mut().flat_map(|d| &mut d.volumes);
+            let volumes = self.disks.iter_mut().flat_map(|d| &mut d.volumes).chain(&mut self.layered);
             volumes.filter(|v| v.path == path).for_each(|v| v.content = content.clone());
         }
     }
@@ -327,6 +336,12 @@ impl Inspection {
     pub fn above<'a>(&'a self, path: &'a VolumePath) -> impl Iterator<Item = &'a Volume> {
         let on = |v: &&Volume| v.mapping.as_ref().is_some_and(|m| m.beneath.iter().any(|b| b.path == *path));
         self.layered.iter().filter(on)
+    }
+
+    /// The encrypted volumes that nobody opened yet and that may be.
+    pub fn locked(&self) -> impl Iterator<Item = &Volume> {
+        let locked = |v: &&Volume| matches!(&v.content, Content::Luks(l) if !l.open && l.not_opened.is_none());
+        self.volumes().map(|(_, v)| v).filter(locked)
     }
 
     /// The fences that stand, with the volumes they stand in.

@@ -17,6 +17,7 @@ pub mod hex;
 pub mod id;
 pub mod inspection;
 pub mod inventory;
+pub mod luks;
 pub mod mapping;
 pub mod note;
 pub mod plan;

@@ -1,10 +1,11 @@
-//! Volumes that are no partitions: how their bytes lie on disks, through LVM or a RAID array.
+//! Volumes that are no partitions: how their bytes lie on disks, through LVM, a RAID array or encryption.
 //!
 //! A [`Mapping`] leads from each byte of such a volume to a byte of a volume that lies straight on a disk. It is told by a parser, so
 //! whoever uses one asks [`Mapping::is_sound`] first. Reading goes through [`Mapped`]; nothing is assembled, and no byte is written.
 
 use crate::id::VolumePath;
 use crate::inspection::{Content, Finding};
+use crate::luks::Sealed;
 use crate::ports::{ReadAt, ReadError, check_range};
 use crate::text::DisplayText;
 use crate::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -41,6 +42,16 @@ pub struct Beneath {
     pub path: VolumePath,
     /// Where it lies on its disk.
     pub extent: Extent,
+    /// What of it is encrypted, where the map leads to bytes that are: each stands in its place, and is another byte there. Boxed: it is rare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Box<Sealed>>,
+}
+
+impl Beneath {
+    /// One whose bytes are those of the volume above.
+    pub fn plain(path: VolumePath, extent: Extent) -> Self {
+        Self { path, extent, sealed: None }
+    }
 }
 
 /// Bytes that follow each other in a volume, and lie in one or several places in turn.
@@ -194,7 +205,20 @@ impl Mapping {
         let shaped = small && !twice && !stacked && self.segments.iter().all(|s| s.is_sound(self.beneath.len()));
         // A copy that was not written with the other would be taken for the newer one.
         let once = self.read_only.is_some() || self.segments.iter().flat_map(|s| &s.legs).all(|l| l.mirrors.is_empty());
-        shaped && once && self.len() == Some(len) && self.held().is_some()
+        shaped && once && self.len() == Some(len) && self.held().is_some_and(|held| self.opens(&held))
+    }
+
+    /// True where what it has of volumes that are encrypted is.
+    fn opens(&self, held: &[ExtentSet]) -> bool {
+        self.beneath.iter().zip(held).all(|(b, held)| match &b.sealed {
+            None => true,
+            Some(sealed) => sealed.is_sound(b.extent.len()) && held.iter().all(|e| sealed.holds(e)),
+        })
+    }
+
+    /// True where any of its bytes lies encrypted.
+    pub fn is_sealed(&self) -> bool {
+        self.beneath.iter().any(|b| b.sealed.is_some())
     }
 
     /// The pieces of the mirrors, from the first byte of the volume on.

@@ -4,6 +4,8 @@
 use crate::firmware::Variable;
 use crate::id::{Digest, DiskNo};
 use crate::inspection::Hardware;
+use crate::luks::{LuksHeader, Sealed};
+use crate::mapping::Beneath;
 use crate::text::DisplayText;
 use crate::units::{ByteLen, ByteOffset, Extent};
 use serde::{Deserialize, Serialize};
@@ -185,6 +187,37 @@ pub struct DiskSource {
     pub hardware: Hardware,
     /// Its bytes, read-only.
     pub bytes: Arc<dyn ReadAt>,
+    /// What shows of it what lies encrypted, where that can be shown.
+    pub clear: Option<Arc<dyn Clear>>,
+}
+
+/// Shows what lies encrypted, as far as it was opened.
+pub trait Clear: Send + Sync {
+    /// The bytes of a volume beneath another one, where [`Beneath::sealed`] says that they are encrypted: in their places, in clear. Nothing
+    /// else of it can be read then. `raw` are its bytes as they lie on the disk. `None` where it was not opened.
+    fn view(&self, beneath: &Beneath, raw: Arc<dyn ReadAt>) -> Option<Arc<dyn ReadAt>>;
+
+    /// True where the volume with that header was opened.
+    fn is_open(&self, _header: &LuksHeader) -> bool {
+        false
+    }
+
+    /// What encrypts what is to be written to it; `None` where it was not opened, or nothing is written from here.
+    fn cipher(&self, _sealed: &Sealed) -> Option<Arc<dyn SectorCipher>> {
+        None
+    }
+}
+
+/// A cipher with its key. Works on whole sectors, which are known by the byte that they begin with.
+pub trait SectorCipher: Send + Sync {
+    /// Bytes of a sector.
+    fn sector(&self) -> ByteLen;
+
+    /// Decrypts sectors that follow each other. `counts` is that of the first ([`crate::luks::SealedRun::counts`]).
+    fn decrypt(&self, counts: ByteOffset, bytes: &mut [u8]);
+
+    /// Encrypts them.
+    fn encrypt(&self, counts: ByteOffset, bytes: &mut [u8]);
 }
 
 /// Which part of a disk a lease is wanted for.
@@ -275,6 +308,15 @@ pub trait BootVariables: Send + Sync {
     /// # Errors
     /// What the system says; a variable that is longer than [`crate::firmware::MOST_VALUE`].
     fn read_all(&self) -> io::Result<Vec<Variable>>;
+
+    /// The names of the variables in which kernels that died left their last words, at most [`crate::firmware::MOST_CRASHES`]; the
+    /// words themselves are not read.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn crash_records(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Makes a variable hold something: `Boot####` or `BootOrder`, no other.
     ///

@@ -2,7 +2,7 @@
 //! by the variable and its vendor; its attributes in the first four bytes, then its bytes.
 #![expect(unsafe_code, reason = "the flag that keeps a file of efivarfs from being written is an ioctl of its own")]
 
-use model::firmware::{MOST_ENTRIES, MOST_VALUE, Value, Variable, number_of};
+use model::firmware::{MOST_CRASHES, MOST_ENTRIES, MOST_VALUE, Value, Variable, number_of};
 use model::ports::BootVariables;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 const MOUNTED: &str = "/sys/firmware/efi/efivars";
 /// `EFI_GLOBAL_VARIABLE` (UEFI specification 2.10, section 3.3).
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// `LINUX_EFI_CRASH_GUID` (kernel `include/linux/efi.h`), and how the names of its variables with kernel messages begin
+/// (`drivers/firmware/efi/efi-pstore.c`; type 0 is `PSTORE_TYPE_DMESG`).
+const CRASH: &str = "cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0";
+const CRASH_BEGINS: &str = "dump-type0-";
 /// The others that are read besides `Boot####`.
 const OTHERS: [&str; 4] = ["BootOrder", "BootNext", "BootCurrent", "OsIndications"];
 /// `FS_IMMUTABLE_FL` (`include/uapi/linux/fs.h`).
@@ -111,6 +115,20 @@ impl BootVariables for EfiVars {
         Ok(all)
     }
 
+    fn crash_records(&self) -> io::Result<Vec<String>> {
+        let mut all = Vec::new();
+        for file in std::fs::read_dir(&self.dir)? {
+            let name = file?.file_name();
+            let name = name.to_str().and_then(|n| n.strip_suffix(CRASH)).and_then(|n| n.strip_suffix('-'));
+            all.extend(name.filter(|n| n.starts_with(CRASH_BEGINS)).map(str::to_owned));
+            if all.len() >= MOST_CRASHES {
+                break;
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
     fn set(&self, variable: &Variable) -> io::Result<()> {
         if !is_writable(&variable.name) {
             return Err(io::Error::from(ErrorKind::InvalidInput));
@@ -166,6 +184,9 @@ mod tests {
         std::fs::write(dir.path().join("Boot0002-00000000-0000-0000-0000-000000000000"), [7, 0, 0, 0, 1]).unwrap();
         let of = |name: &str, value: &[u8]| Variable { name: name.into(), attributes: 7, value: Value(value.to_vec()) };
         assert_eq!(vars.read_all().unwrap(), [of("Boot0001", &[0xaa]), of("BootOrder", &[1, 0])]);
+        std::fs::write(dir.path().join(format!("dump-type0-1-1-1796042968-C-{CRASH}")), [7, 0, 0, 0, 1]).unwrap();
+        std::fs::write(file("dump-type0-2-1-1796042968-C"), [7, 0, 0, 0, 1]).unwrap();
+        assert_eq!(vars.crash_records().unwrap(), ["dump-type0-1-1-1796042968-C"], "of that vendor only");
         vars.set(&of("Boot000F", &[1, 2])).unwrap();
         assert_eq!(std::fs::read(file("Boot000F")).unwrap(), [7, 0, 0, 0, 1, 2]);
         vars.remove("Boot0001").unwrap();

@@ -13,6 +13,7 @@ pub mod detached;
 pub mod device;
 pub mod efivars;
 pub mod loop_device;
+pub mod memory;
 pub mod module;
 pub mod mount;
 pub mod new_file;

@@ -1,7 +1,7 @@
 //! The arguments of the verbs that look at disks and write to them, and of the roles.
 
 use super::given::{Given, named};
-use super::{StoreAt, Usage, files};
+use super::{Opening, StoreAt, Usage, files};
 use model::command::ImageFormat;
 use model::files::FilePath;
 use model::id::{DiskNo, PlanId, SnapRef, VolumePath};
@@ -9,11 +9,13 @@ use model::text::{DisplayText, RawName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// `inspect DISK.. [--store S] [--json] [--explain] [--timeline]`
+/// `inspect DISK.. [--unlock VOLUME] [--store S] [--json] [--explain] [--timeline]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspect {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
     /// With a store, what changed since its newest snapshot is told too.
     pub store: Option<StoreAt>,
     /// For programs.
@@ -29,6 +31,10 @@ pub struct Inspect {
 pub struct Snapshot {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
+    /// What lies in them may be saved in clear.
+    pub plain: bool,
     /// Its directory.
     pub store: StoreAt,
     /// Compare everything by hash.
@@ -44,6 +50,10 @@ pub struct Snapshot {
 pub struct Auto {
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
+    /// What lies in them may be saved in clear.
+    pub plain: bool,
     /// Its directory.
     pub store: StoreAt,
     /// The policy's file; the built-in policy where `None`.
@@ -119,6 +129,10 @@ pub struct WriteBack {
     pub to: WriteBackTo,
     /// Devices or image files.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
+    /// What lies in them may be saved in clear.
+    pub plain: bool,
     /// The store's directory.
     pub store: StoreAt,
     /// How it is approved.
@@ -146,13 +160,15 @@ pub struct Export {
     pub json: bool,
 }
 
-/// `tui [DISK..] [--store S] [--ascii] [--record FILE]`, `tui --replay FILE [--ascii]`
+/// `tui [DISK..] [--store S] [--to S2] [--ascii] [--record FILE]`, `tui --replay FILE [--ascii]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tui {
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
     /// The store's directory.
     pub store: Option<StoreAt>,
+    /// The second store, which is copied to and repaired from.
+    pub other: Option<StoreAt>,
     /// Plain ASCII, whatever the terminal.
     pub ascii: bool,
     /// The new file that the session is recorded to.
@@ -162,11 +178,15 @@ pub struct Tui {
 }
 
 pub(super) fn tui(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>) -> Result<Tui, Usage> {
-    let alone = disks.is_empty() && store.is_none() && given.record.is_none();
+    let other = given.other_at()?;
+    let alone = disks.is_empty() && store.is_none() && other.is_none() && given.record.is_none();
     if given.replay.is_some() && !alone {
         return Err(Usage("`tui --replay` shows what was recorded: it takes no disk, no store and no --record".into()));
     }
-    Ok(Tui { disks, store, ascii: given.ascii, record: given.record.clone(), replay: given.replay.clone() })
+    if other.is_some() && store.is_none() {
+        return Err(Usage("`tui --to` names a second store: it needs --store too".into()));
+    }
+    Ok(Tui { disks, store, other, ascii: given.ascii, record: given.record.clone(), replay: given.replay.clone() })
 }
 
 /// `engine`
@@ -176,6 +196,8 @@ pub struct EngineRole {
     pub control: Option<i32>,
     /// The store's directory, made on first use.
     pub store: Option<StoreAt>,
+    /// The second store, which is copied to and repaired from.
+    pub other: Option<StoreAt>,
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
     /// What it does by itself: the policy of this file beside the store's directory, or the built-in one that is called `auto`.
@@ -186,7 +208,8 @@ pub(super) fn engine(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>)
     if given.policy.is_some() && given.control.is_none() {
         return Err(Usage("`engine --policy` is for the rescue: it needs --control".into()));
     }
-    Ok(EngineRole { control: given.control, store, disks, policy: given.policy.clone() })
+    let other = given.other_at()?;
+    Ok(EngineRole { control: given.control, store, other, disks, policy: given.policy.clone() })
 }
 
 /// Refuses a verb without a disk.
@@ -209,7 +232,8 @@ pub(super) fn write_back(verb: &str, given: &Given, store: StoreAt) -> Result<Wr
     if let (Some(what), true, None) = (saved, writes && !given.signers.is_empty(), &given.sign_with) {
         return Err(Usage(format!("with --require-signer {what} must be signed too: add --sign-with FILE")));
     }
-    Ok(WriteBack { to, disks: some(verb, disks)?, store, approval, foreign: given.foreign.clone(), json: given.json })
+    let (open, plain, foreign) = (given.open.clone(), given.allow_plain, given.foreign.clone());
+    Ok(WriteBack { to, disks: some(verb, disks)?, open, plain, store, approval, foreign, json: given.json })
 }
 
 fn write_back_to(verb: &str, given: &Given) -> Result<(WriteBackTo, Vec<PathBuf>), Usage> {

@@ -1,7 +1,7 @@
 //! The arguments of the verbs about saved files.
 
 use super::given::{Given, named};
-use super::{StoreAt, Usage};
+use super::{Opening, StoreAt, Usage};
 use model::files::FilePath;
 use model::id::{SnapRef, VolumePath};
 use model::text::{DisplayText, RawName};
@@ -49,6 +49,8 @@ pub struct Diff {
     pub after: Option<SnapRef>,
     /// Devices or image files, where the later state is theirs.
     pub disks: Vec<PathBuf>,
+    /// Encrypted volumes that are unlocked first.
+    pub open: Vec<Opening>,
     /// Also which lines of text files differ.
     pub text: bool,
     /// The store's directory.
@@ -74,7 +76,8 @@ pub(super) fn diff(given: &Given, store: StoreAt) -> Result<Diff, Usage> {
         _ => {}
     }
     let disks = disks.iter().map(PathBuf::from).collect();
-    Ok(Diff { before: named(before.clone())?, after, disks, text: given.text, store, json: given.json })
+    let (open, text, json) = (given.open.clone(), given.text, given.json);
+    Ok(Diff { before: named(before.clone())?, after, disks, open, text, store, json })
 }
 
 pub(super) fn ls(given: &Given, store: StoreAt) -> Result<Ls, Usage> {

@@ -1,7 +1,7 @@
 //! What stands behind a verb, option by option.
 
 use super::keeping::{self, StoreAt, UnlockBy};
-use super::{Usage, prove, values};
+use super::{Opening, Usage, opening, prove, values};
 use crate::cli::verbs;
 use lexopt::{Arg, Parser, ValueExt};
 use model::id::{DiskNo, PlanId, VolumePath};
@@ -53,6 +53,8 @@ pub(super) struct Given {
     pub(super) overwrite: Vec<DisplayText>,
     pub(super) new_ids: bool,
     pub(super) grow: Vec<VolumePath>,
+    pub(super) open: Vec<Opening>,
+    pub(super) allow_plain: bool,
     pub(super) foreign: Option<String>,
     pub(super) out: Option<PathBuf>,
     pub(super) probe: Option<ProbeSize>,
@@ -172,6 +174,9 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
                     given.grow.push(named(volume.into())?);
                 }
             }
+            "unlock" => given.open.push(opening::opening(&parser.value()?, false)?),
+            "unlock-key" => given.open.push(opening::opening(&parser.value()?, true)?),
+            "allow-plain" => given.allow_plain = true,
             "foreign-machine" => given.foreign = Some(parser.value()?.string()?),
             "out" => given.out = Some(parser.value()?.into()),
             "probe" => given.probe = Some(probe_size(parser)?),

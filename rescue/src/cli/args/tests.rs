@@ -81,6 +81,7 @@ fn the_forms_of_the_contract() {
         parsed("inspect a.img b.img --json"),
         Ok(Invocation::Inspect(Inspect {
             disks: vec!["a.img".into(), "b.img".into()],
+            open: vec![],
             store: None,
             json: true,
             explain: false,
@@ -146,6 +147,8 @@ fn the_forms_of_the_contract() {
                 full: false,
             },
             disks: vec!["a.img".into()],
+            open: vec![],
+            plain: false,
             store: at("s"),
             approval: Approval::Plan(PlanId(id)),
             foreign: None,

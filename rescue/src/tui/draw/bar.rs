@@ -1,6 +1,6 @@
 //! The bars: what program and screen this is, what is going on, and which keys do what.
 
-use crate::tui::state::{Screen, Ui};
+use crate::tui::state::{Key, Screen, Ui};
 use crate::tui::text::{self, field, width};
 use crate::tui::{prompt, words};
 use model::event::JobKind;
@@ -14,6 +14,7 @@ fn title(ui: &Ui) -> &'static str {
     match ui.screen() {
         Screen::Home => "what happened",
         Screen::Timeline => "saved states",
+        Screen::Unlock if ui.unlocking.is_some() => "unlock a volume",
         Screen::Unlock => "unlock the store",
         Screen::Confirm => "please read, then decide",
         Screen::Progress => "at work",
@@ -22,6 +23,8 @@ fn title(ui: &Ui) -> &'static str {
         Screen::Reading => "reading",
         Screen::Differences if ui.comparing.of_plan => "what would be lost",
         Screen::Differences => "what changed",
+        Screen::Disks => "disks and layers",
+        Screen::Target => "onto which disk",
         Screen::Store => "the store",
         Screen::Forget => "what may be forgotten",
         Screen::Evidence => "what was found, and where",
@@ -52,7 +55,7 @@ pub(super) fn top(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 /// The row above the keys: the answer to the last key, or what is going on behind this screen.
 pub(super) fn note(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width).saturating_sub(2);
-    if let Some(prompt) = prompt::shown(ui, columns) {
+    if let Some(prompt) = prompt::shown(ui, run, columns) {
         frame.render_widget(Paragraph::new(Line::styled(format!(" {prompt}"), ui.look.strong())), area);
         return;
     }
@@ -76,18 +79,68 @@ pub(super) fn note(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(Line::styled(format!(" {says}"), ui.look.unsure())), area);
 }
 
+/// A key that stands in the last row.
+struct Shown {
+    /// The first column it takes, with a space before it.
+    at: usize,
+    /// How it is called.
+    key: &'static str,
+    /// What it does.
+    does: &'static str,
+}
+
 /// The last row.
 pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
+    let spans = shown(ui, run, usize::from(area.width)).into_iter().flat_map(|Shown { key, does, .. }| {
+        [Span::styled(format!(" {key}"), ui.look.key()), Span::raw(format!(" {does} "))]
+    });
+    frame.render_widget(Paragraph::new(Line::from(spans.collect::<Vec<_>>())), area);
+}
+
+/// The key of which the name or what it does stands in that column of the last row. Of two that stand together it is the one whose name
+/// is there, or the last.
+pub(super) fn key_at(ui: &Ui, run: &RunState, column: usize) -> Option<Key> {
+    let all = shown(ui, run, usize::from(ui.size.0));
+    let hit = all.iter().find(|s| (s.at + 1..s.at + 1 + width(s.key) + 1 + width(s.does)).contains(&column))?;
+    let within = column - hit.at - 1;
+    let name = match hit.key.split_once(' ') {
+        Some((first, _)) if within <= width(first) => first,
+        Some((_, last)) => last,
+        None => hit.key,
+    };
+    named(name)
+}
+
+/// A key by the name it has in the last row; `None` for several.
+fn named(name: &str) -> Option<Key> {
+    let mut chars = name.chars();
+    Some(match name {
+        "Enter" => Key::Enter,
+        "Esc" => Key::Esc,
+        "Tab" => Key::Tab,
+        "Up" => Key::Up,
+        "Down" => Key::Down,
+        "PgUp" => Key::PageUp,
+        "PgDn" => Key::PageDown,
+        "Bksp" => Key::Backspace,
+        _ => match (chars.next(), chars.next()) {
+            (Some(one), None) => Key::Char(one),
+            _ => return None,
+        },
+    })
+}
+
+/// The keys of the last row, as many as there is room for.
+fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
     let stopping = ui.stopping;
-    let keys: &[(&str, &str)] = match ui.screen() {
+    let keys: &[(&'static str, &'static str)] = match ui.screen() {
         Screen::Home => &[
             ("1-3", "do"),
             ("s", "save"),
             ("r", "go back"),
             ("t", "saved"),
+            ("d", "disks"),
             ("e", "why"),
-            ("l", "log"),
-            ("p", "power"),
             ("?", "help"),
         ],
         Screen::Timeline => &[
@@ -98,7 +151,7 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             ("Esc", "back"),
             ("?", "help"),
             ("u", "undo last"),
-            ("n", "new disk"),
+            ("n", "other disk"),
             ("x", "forget"),
         ],
         _ if ui.prompt.is_some() => &[("Enter", "go on"), ("Esc", "leave it")],
@@ -121,6 +174,22 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             ("Esc", "back"),
             ("?", "help"),
         ],
+        Screen::Disks => &[
+            ("Up Down", "choose"),
+            ("Enter", "all of it"),
+            ("/", "find"),
+            ("n", "next"),
+            ("Esc", "back"),
+            ("?", "help"),
+            ("i", "look again"),
+        ],
+        Screen::Target if ui.target.as_ref().is_some_and(|t| t.wanted > 1) => {
+            &[("Enter", "choose"), ("Bksp", "take back"), ("g", "plan"), ("Esc", "leave"), ("?", "help")]
+        }
+        Screen::Target => &[("Up Down", "choose"), ("Enter", "this one"), ("Esc", "leave"), ("?", "help")],
+        Screen::Unlock if ui.unlocking.is_some() => {
+            &[("Enter", "unlock"), ("Tab", "may be saved in clear, or not"), ("Esc", "back")]
+        }
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
         Screen::Confirm => {
             &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on"), ("Tab", "all that is lost")]
@@ -131,29 +200,32 @@ pub(super) fn keys(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         Screen::Evidence => &[("Up Down", "read on"), ("Tab", "next system"), ("Esc", "back"), ("?", "help")],
         Screen::Log | Screen::Help => &[("Up Down", "read on"), ("Esc", "back")],
         Screen::Power => &[("Up Down", "choose"), ("Enter", "do it"), ("Esc", "back")],
-        Screen::Store => &[("1-5", "do"), ("t", "saved"), ("l", "log"), ("Esc", "back"), ("?", "help")],
+        Screen::Store if ui.other.is_some() => {
+            &[("1-7", "do"), ("t", "saved"), ("l", "log"), ("Esc", "back"), ("?", "help")]
+        }
+        Screen::Store => &[("1-6", "do"), ("t", "saved"), ("l", "log"), ("Esc", "back"), ("?", "help")],
         Screen::Forget => &[("Esc", "leave, nothing is forgotten"), ("PgUp PgDn", "read on")],
     };
-    let mut spans = Vec::new();
+    let mut out = Vec::new();
     let mut used = 0;
-    let mut push = |key: &str, does: &str| {
+    let mut push = |key: &'static str, does: &'static str| {
         let len = width(key) + width(does) + 3;
-        if used + len <= usize::from(area.width) {
+        if used + len <= columns {
+            out.push(Shown { at: used, key, does });
             used += len;
-            spans.push(Span::styled(format!(" {key}"), ui.look.key()));
-            spans.push(Span::raw(format!(" {does} ")));
         }
     };
     for (key, does) in keys {
         push(key, does);
     }
     if ui.screen() == Screen::Home {
+        let (key, does) = if ui.may_leave { ("q", "quit") } else { ("p", "power") };
+        push(key, does);
         if run.report.as_ref().is_some_and(|r| r.systems.len() > 1) {
             push("Tab", "next system");
         }
-        if ui.may_leave {
-            push("q", "quit");
-        }
+        push("l", "log");
     }
-    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+    // What a locked volume can be asked goes here, before the others: `disks::is_locked` of the row chosen.
+    out
 }

@@ -1,6 +1,7 @@
 //! What differs between two states: a list, and more about the row chosen; of a file which lines of it differ.
 
 use super::reading::style;
+use super::{List, with_marker};
 use crate::tui::changes::{Row, detail, rows as all_rows, text, told};
 use crate::tui::reading::Toned;
 use crate::tui::state::Ui;
@@ -27,6 +28,12 @@ pub fn rows(ui: &Ui) -> usize {
     ui.body_height().saturating_sub(HEADING + below(ui))
 }
 
+/// Where the list stands.
+pub(super) fn list(ui: &Ui, run: &RunState) -> Option<List> {
+    let count = all_rows(told(ui, run)?, ui.comparing.of_plan).len();
+    Some(List::around(HEADING, rows(ui), ui.comparing.row, count))
+}
+
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let of_plan = ui.comparing.of_plan;
@@ -37,13 +44,13 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let list = all_rows(d, of_plan);
     let rows = rows(ui).max(1);
     let at = ui.comparing.row.min(list.len().saturating_sub(1));
-    let from = at.saturating_sub(rows / 2).min(list.len().saturating_sub(rows));
+    let from = List::around(HEADING, rows, at, list.len()).from;
 
     let mut lines = heading(ui, d, columns);
     for (n, row) in list.iter().enumerate().skip(from).take(rows) {
         let line = Line::raw(cut(&text(row, of_plan), columns));
         lines.push(match row {
-            _ if n == at => line.style(ui.look.bar()),
+            _ if n == at => with_marker(ui, line, true),
             Row::Heading(_) => line.style(ui.look.strong()),
             _ => line,
         });
@@ -53,19 +60,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     if let Some(row) = list.get(at) {
         lines.extend(below_list(ui, &detail(row, of_plan), below(ui).saturating_sub(1), columns));
     }
-    // Where it stands is told by a sign too, where nothing can be shown the other way round.
-    if let Some(line) = lines.get_mut(HEADING + at - from) {
-        mark(line);
-    }
     frame.render_widget(Paragraph::new(lines), area);
-}
-
-/// The chosen row begins with a marker.
-fn mark(line: &mut Line<'static>) {
-    if let Some(first) = line.spans.first_mut() {
-        let text = first.content.strip_prefix("  ").map_or_else(|| first.content.to_string(), str::to_owned);
-        first.content = format!("▸ {text}").into();
-    }
 }
 
 fn heading(ui: &Ui, d: &Differences, columns: usize) -> Vec<Line<'static>> {

@@ -3,7 +3,7 @@
 use super::{Page, scrolled};
 use crate::tui::differences;
 use crate::tui::state::Ui;
-use crate::tui::text::{cut, hanging, paragraph};
+use crate::tui::text::{cut, fitting, hanging, paragraph, width};
 use crate::tui::update::word;
 use crate::tui::{steps, words};
 use model::plan::{Action, RollbackPlan, TableRollback};
@@ -16,6 +16,9 @@ use ratatui::widgets::Paragraph;
 
 /// Rows below the plan: a rule, what to type, what was typed.
 pub(super) const ASKING: usize = 3;
+/// How the sentence ends that says what to type, as there is room.
+const ENDINGS: [&str; 4] =
+    [" and press Enter. Esc leaves; nothing is written.", ", then Enter. Esc leaves.", ", then Enter.", ""];
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let Some(question) = &run.question else { return };
@@ -44,7 +47,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             Line::from(vec![
                 Span::raw(format!("{does} ")),
                 Span::styled(word, ui.look.key()),
-                Span::raw(" and press Enter. Esc leaves; nothing is written."),
+                Span::raw(fitting(&ENDINGS, columns.saturating_sub(width(does) + 1 + width(word)))),
             ]),
             Line::from(vec![
                 Span::raw("> "),

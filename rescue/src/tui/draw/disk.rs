@@ -3,6 +3,7 @@
 use crate::tui::state::Ui;
 use crate::tui::text::{cut, field};
 use crate::tui::words;
+use model::id::VolumePath;
 use model::inspection::{Content, Disk, Inspection, Volume};
 use model::units::ByteLen;
 use ratatui::style::Style;
@@ -20,8 +21,14 @@ struct Segment {
     style: Style,
 }
 
-/// The rows: which disk, and the bar, two rows high.
-pub(super) fn lines(ui: &Ui, inspection: &Inspection, disk: &Disk, columns: usize) -> Vec<Line<'static>> {
+/// The rows: which disk, and the bar, two rows high. The part that has the chosen volume is shown the other way round.
+pub(super) fn lines(
+    ui: &Ui,
+    inspection: &Inspection,
+    disk: &Disk,
+    chosen: Option<&VolumePath>,
+    columns: usize,
+) -> Vec<Line<'static>> {
     let h = &disk.hardware;
     let mut name = format!("{}: {} {}", disk.no, h.size, h.model);
     if !h.transport.as_str().is_empty() {
@@ -30,7 +37,7 @@ pub(super) fn lines(ui: &Ui, inspection: &Inspection, disk: &Disk, columns: usiz
     if let Some(shown) = &h.shown_as {
         name.push_str(&format!(" ({shown})"));
     }
-    let segments = merged(segments(ui, inspection, disk), columns);
+    let segments = merged(segments(ui, inspection, disk, chosen), columns);
     let widths = widths(&segments, columns.saturating_sub(1));
     let row = |pick: fn(&Segment) -> &str| {
         let mut spans = vec![Span::raw("│")];
@@ -43,7 +50,7 @@ pub(super) fn lines(ui: &Ui, inspection: &Inspection, disk: &Disk, columns: usiz
     vec![Line::raw(cut(&name, columns)), row(|s| &s.top), row(|s| &s.bottom)]
 }
 
-fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk) -> Vec<Segment> {
+fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk, chosen: Option<&VolumePath>) -> Vec<Segment> {
     let mut volumes: Vec<&Volume> = disk.volumes.iter().collect();
     volumes.sort_by_key(|v| v.extent.start());
     let mut out = Vec::new();
@@ -66,8 +73,13 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk) -> Vec<Segment> {
             | Content::Swap(_)
             | Content::Lvm(_)
             | Content::Md(_) => ui.look.good(),
-            Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => Style::new(),
+            Content::Luks(l) if l.open => ui.look.good(),
+            Content::Luks(_) | Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => {
+                Style::new()
+            }
         };
+        let has = |chosen: &VolumePath| *chosen == v.path || chosen.lies_on(&v.path);
+        let style = if chosen.is_some_and(has) { ui.look.bar() } else { style };
         let name = v.path.number().map_or_else(|| "whole".to_owned(), |n| format!("p{n}"));
         out.push(Segment {
             top: format!("{name} {}", words::volume(inspection, v)),

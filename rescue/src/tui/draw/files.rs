@@ -1,5 +1,6 @@
 //! The files of a snapshot: its volumes, or a part of a folder, and more about what is chosen.
 
+use super::List;
 use crate::tui::files::{Files, View};
 use crate::tui::state::Ui;
 use crate::tui::text::{broken, cut, field, paragraph, tail};
@@ -26,6 +27,15 @@ const WIDE: usize = 76;
 /// Rows of the list itself.
 pub fn rows(ui: &Ui) -> usize {
     ui.body_height().saturating_sub(HEADING + DETAIL)
+}
+
+/// Where the list stands, of what is here of a long folder.
+pub(super) fn list(ui: &Ui) -> Option<List> {
+    let files = ui.files.as_ref()?;
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let (rows, count) = (rows(ui).max(1), number(files.count()));
+    let (at, from) = (number(files.at), number(files.first(rows)));
+    (count > 0).then(|| List { top: HEADING, from, shown: rows.min(count - from), at })
 }
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {

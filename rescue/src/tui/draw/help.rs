@@ -5,27 +5,29 @@ use crate::tui::text::{hanging, paragraph};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-const KEYS: [(&str, &str); 21] = [
+const KEYS: [(&str, &str); 23] = [
     ("1 2 3", "do what stands behind the number"),
     ("arrows", "choose, or read on (also k and j, PgUp and PgDn)"),
     ("Enter", "do what is chosen"),
     ("Esc, q", "back"),
     ("s", "save the present state; only reads this machine's disks"),
     ("r, t", "the saved states; Enter there shows the plan for going back"),
-    ("n", "there: the plan for putting one onto a new, empty disk"),
+    ("n", "there: put one onto another disk; asks which, and shows the plan"),
     ("b", "among the saved states: the files of the chosen one"),
     ("d", "there: what changed since it, with the lines of configuration files"),
     ("x", "there: forget the chosen one; shows first, and asks for a word"),
     ("v, g", "among files: read one; take a file or folder out"),
-    ("/, n", "among files, changes and in a text: find, and find the next"),
+    ("/, n", "among files, changes, disks and in a text: find, and find the next"),
     ("u", "the plan for undoing the last rollback"),
     ("o", "the store: its room, damage, what may be forgotten"),
+    ("d", "the disks: partitions, layers, what is on each, what a save takes"),
     ("i", "look at the disks again"),
     ("e", "why: what was found, and where"),
     ("l", "what was done"),
     ("c", "a running job, and how to stop it"),
     ("p", "restart or power off"),
     ("Tab", "the next installed system"),
+    ("mouse", "where the terminal has one: click a key or a row, turn the wheel"),
     ("Ctrl-L", "draw the screen anew, and ask the terminal for its size"),
 ];
 

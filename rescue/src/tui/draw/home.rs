@@ -1,11 +1,11 @@
 //! Home: what happened, how it is known, and what to do next, in the ten seconds somebody has for it.
 
-use super::{READABLE, Section, disk, fit, step_lines};
+use super::{List, READABLE, Section, disk, fit, step_lines};
 use crate::tui::state::Ui;
-use crate::tui::text::{at_most, cut, field, hanging, paragraph};
+use crate::tui::text::{at_most, cut, field, fitting, hanging, paragraph};
 use crate::tui::words::Mark;
 use crate::tui::{chain, history, steps, words};
-use model::assessment::{Report, SystemReport};
+use model::assessment::{Confidence, Report, SystemReport};
 use model::boot::LinkState;
 use model::event::{JobKind, Waiting};
 use model::inspection::{Finding, Severity};
@@ -20,7 +20,16 @@ use ratatui::widgets::Paragraph;
 const ROOMY: usize = 20;
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
-    let columns = usize::from(area.width);
+    frame.render_widget(Paragraph::new(lines(ui, run, usize::from(area.width), usize::from(area.height))), area);
+}
+
+/// Where the steps stand.
+pub(super) fn list(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Option<List> {
+    let steps = step_lines(ui, &steps::home(run, ui.may_leave), columns);
+    List::among(&lines(ui, run, columns, height), &steps, ui.step)
+}
+
+fn lines(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Vec<Line<'static>> {
     let mut sections: Vec<Section> = run.waiting.iter().map(|waiting| unattended(ui, waiting, columns)).collect();
     match &run.report {
         None => sections.push(nothing_yet(ui, run, columns)),
@@ -46,7 +55,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             }
             sections.push(chains(ui, report, columns));
             sections.push(findings(ui, report, columns));
-            sections.push(disks(ui, report, columns, usize::from(area.height)));
+            sections.push(disks(ui, report, columns, height));
         }
     }
     let heading = if run.waiting.is_some() { "Once it is stopped:" } else { "What to do next:" };
@@ -54,7 +63,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let steps = step_lines(ui, &steps::home(run, ui.may_leave), columns);
     next.extend(steps.iter().cloned());
     sections.push(Section { lines: next, short: Some(steps), weight: 9 });
-    frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
+    fit(sections, height)
 }
 
 /// What is done by itself unless somebody is there.
@@ -96,7 +105,7 @@ fn no_system(ui: &Ui, run: &RunState, columns: usize) -> Section {
         return Section { lines: Vec::new(), short: None, weight: 0 };
     }
     let mut lines = paragraph("No installed system was found on these disks.", ui.look.strong(), 0, columns);
-    let advice = "Either the disk with the system is not here, or it is empty, or it is damaged. What was found stands below; press e for all of it.";
+    let advice = "Either the disk with the system is not here, or it is empty, or it is damaged. What was found stands below; press d or e for more.";
     lines.extend(paragraph(advice, Style::new(), 0, columns.min(READABLE)));
     Section { lines, short: None, weight: 8 }
 }
@@ -151,10 +160,22 @@ fn what_happened(ui: &Ui, run: &RunState, report: &Report, system: &SystemReport
         Line::from(vec![
             Span::raw(field(f.name, 15)),
             Span::styled(f.mark.shown(), style),
-            Span::raw(format!(" {}", cut(&f.says, columns.saturating_sub(20)))),
+            Span::raw(format!(" {}", facet(&f.says, columns.saturating_sub(20)))),
         ])
     });
     vec![name, headline, Section { lines: facets.collect(), short: None, weight: 7 }]
+}
+
+/// Columns of what a facet says from which on nothing of it is left out: those of a screen of 80.
+const FACET: usize = 58;
+
+/// What a facet says, on so many columns: where there are few, that it is certain goes first.
+fn facet(says: &str, columns: usize) -> String {
+    if columns >= FACET {
+        return cut(says, columns);
+    }
+    let plain = says.replacen(&format!(" - {}", words::confidence(Confidence::Certain)), "", 1);
+    cut(fitting(&[says, &plain], columns), columns)
 }
 
 /// Broken boot chains: what a start would run into.
@@ -198,9 +219,9 @@ fn disks(ui: &Ui, report: &Report, columns: usize, height: usize) -> Section {
     let most = (height / 10).max(1);
     let disks = &report.inspection.disks;
     let mut lines: Vec<_> =
-        disks.iter().take(most).flat_map(|d| disk::lines(ui, &report.inspection, d, columns)).collect();
+        disks.iter().take(most).flat_map(|d| disk::lines(ui, &report.inspection, d, None, columns)).collect();
     if disks.len() > most {
-        lines.push(Line::raw(format!("and {} (press e)", crate::tui::text::count(disks.len() - most, "more disk"))));
+        lines.push(Line::raw(format!("and {} (press d)", crate::tui::text::count(disks.len() - most, "more disk"))));
     }
     Section { lines, short: None, weight: 2 }
 }

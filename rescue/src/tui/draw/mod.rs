@@ -4,6 +4,7 @@ mod bar;
 pub mod changes;
 mod confirm;
 mod disk;
+pub mod disks;
 mod evidence;
 pub mod files;
 mod help;
@@ -13,11 +14,12 @@ mod outcome;
 mod power;
 mod progress;
 mod reading;
+pub mod target;
 pub mod timeline;
 mod unlock;
 mod upkeep;
 
-use crate::tui::state::{SMALLEST, Screen, Ui};
+use crate::tui::state::{Key, SMALLEST, Screen, Ui};
 use crate::tui::text::{self, paragraph};
 use model::command::PowerAction;
 use model::run_state::RunState;
@@ -54,6 +56,8 @@ pub fn page(ui: &Ui, run: &RunState) -> Option<Page> {
         | Screen::Files
         | Screen::Reading
         | Screen::Differences
+        | Screen::Disks
+        | Screen::Target
         | Screen::Store
         | Screen::Power => return None,
     };
@@ -67,6 +71,64 @@ pub fn extent(ui: &Ui, run: &RunState) -> Option<(usize, usize)> {
         Screen::Reading => Some((ui.reading.as_ref().map_or(0, |r| r.lines().len()), reading::height(ui))),
         _ => page(ui, run).map(|page| (page.lines.len(), page.height)),
     }
+}
+
+/// Where the rows of a list stand on its screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct List {
+    /// Rows of the body above it.
+    pub top: usize,
+    /// The first row that is shown.
+    pub from: usize,
+    /// How many are.
+    pub shown: usize,
+    /// The row that is chosen.
+    pub at: usize,
+}
+
+impl List {
+    /// One of `count` rows of which `rows` fit, the chosen one in their middle where it can be.
+    pub fn around(top: usize, rows: usize, at: usize, count: usize) -> Self {
+        let rows = rows.max(1);
+        let at = at.min(count.saturating_sub(1));
+        let from = at.saturating_sub(rows / 2).min(count.saturating_sub(rows));
+        Self { top, from, shown: rows.min(count - from), at }
+    }
+
+    /// Rows that stand among lines, all of them.
+    fn among(lines: &[Line<'static>], rows: &[Line<'static>], at: usize) -> Option<Self> {
+        let top = lines.iter().position(|line| Some(line) == rows.first())?;
+        Some(Self { top, from: 0, shown: rows.len().min(lines.len() - top), at: at.min(rows.len() - 1) })
+    }
+}
+
+/// The list of the screen on top, where it has one of which a row is chosen.
+pub fn list(ui: &Ui, run: &RunState) -> Option<List> {
+    let (columns, height) = (ui.body_width(), ui.body_height());
+    match ui.screen() {
+        Screen::Home => home::list(ui, run, columns, height),
+        Screen::Outcome => outcome::list(ui, run, columns, height),
+        Screen::Store => upkeep::list(ui, run, columns, height),
+        Screen::Power => power::list(ui, run, columns, height),
+        Screen::Timeline => timeline::list(ui, run),
+        Screen::Files => files::list(ui),
+        Screen::Differences => changes::list(ui, run),
+        Screen::Disks => disks::list(ui, run),
+        Screen::Target => target::list(ui, run),
+        Screen::Unlock
+        | Screen::Confirm
+        | Screen::Progress
+        | Screen::Reading
+        | Screen::Forget
+        | Screen::Evidence
+        | Screen::Log
+        | Screen::Help => None,
+    }
+}
+
+/// The key that stands in a column of the last row.
+pub fn key_at(ui: &Ui, run: &RunState, column: u16) -> Option<Key> {
+    bar::key_at(ui, run, usize::from(column))
 }
 
 /// Draws everything.
@@ -108,6 +170,8 @@ fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         Screen::Files => files::draw(ui, run, frame, area),
         Screen::Reading => reading::draw(ui, frame, area),
         Screen::Differences => changes::draw(ui, run, frame, area),
+        Screen::Disks => disks::draw(ui, run, frame, area),
+        Screen::Target => target::draw(ui, run, frame, area),
         Screen::Power => power::draw(ui, run, frame, area),
         Screen::Store => upkeep::draw(ui, run, frame, area),
         Screen::Forget => {
@@ -160,10 +224,25 @@ fn leaving(action: PowerAction, frame: &mut Frame<'_>) {
     );
 }
 
+/// A row of a list: where it is the chosen one it is shown the other way round, and begins with a marker.
+fn with_marker(ui: &Ui, mut line: Line<'static>, chosen: bool) -> Line<'static> {
+    if !chosen {
+        return line;
+    }
+    if let Some(first) = line.spans.first_mut() {
+        let text = first.content.strip_prefix("  ").map_or_else(|| first.content.to_string(), str::to_owned);
+        first.content = format!("▸ {text}").into();
+    }
+    line.style(ui.look.bar())
+}
+
 /// A numbered step, the chosen one behind a marker.
 fn step_line(ui: &Ui, n: usize, says: &str, chosen: bool, columns: usize) -> Line<'static> {
     let marker = if chosen { "▸ " } else { "  " };
     let style = if chosen { ui.look.strong() } else { Style::new() };
+    // What stands in parentheses is the first to go.
+    let before = says.rsplit_once(" (").map_or(says, |(before, _)| before);
+    let says = text::fitting(&[says, before], columns.saturating_sub(5));
     Line::from(vec![
         Span::raw(marker),
         Span::styled(format!("{}", n + 1), ui.look.key()),

@@ -1,9 +1,9 @@
 //! How the last job ended, and what to do then.
 
-use super::{Section, fit, step_lines};
+use super::{List, Section, fit, step_lines};
 use crate::tui::differences;
 use crate::tui::state::Ui;
-use crate::tui::text::{hanging, paragraph};
+use crate::tui::text::{at_most, hanging, paragraph};
 use crate::tui::words::Mark;
 use crate::tui::{chain, steps, upkeep, words};
 use model::boot::BootChain;
@@ -27,25 +27,37 @@ use ratatui::widgets::Paragraph;
 const MOST_PATHS: usize = 3;
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
-    let columns = usize::from(area.width);
+    frame.render_widget(Paragraph::new(lines(ui, run, usize::from(area.width), usize::from(area.height))), area);
+}
+
+/// Where the steps stand.
+pub(super) fn list(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Option<List> {
+    let steps = step_lines(ui, &steps::outcome(run, ui.may_leave, ui.other.as_deref()), columns);
+    List::among(&lines(ui, run, columns, height), &steps, ui.step)
+}
+
+fn lines(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Vec<Line<'static>> {
     let lines = match &run.last {
         Some((job, outcome)) => said(ui, run, *job, outcome, columns.min(100)),
         None => paragraph("Nothing was done yet.", Style::new(), 0, columns),
     };
     let mut next = vec![Line::styled("What to do next:", ui.look.strong())];
-    let steps = step_lines(ui, &steps::outcome(run, ui.may_leave), columns);
+    let steps = step_lines(ui, &steps::outcome(run, ui.may_leave, ui.other.as_deref()), columns);
     next.extend(steps.iter().cloned());
     let lost = match &run.last {
         Some((_, Outcome::Checked(report))) => lost(report, columns.min(100)),
         Some((_, Outcome::Got(got))) => taken_how(ui, got, columns.min(100)),
         _ => Vec::new(),
     };
+    // What came of it stays, as much of it as there is room for.
+    let room = height.saturating_sub(steps.len()).max(1);
+    let begun = (lines.len() > room).then(|| at_most(room, lines.clone()));
     let sections = vec![
-        Section { lines, short: None, weight: 9 },
+        Section { lines, short: begun, weight: 9 },
         Section { lines: lost, short: None, weight: 5 },
         Section { lines: next, short: Some(steps), weight: 8 },
     ];
-    frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
+    fit(sections, height)
 }
 
 fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize) -> Vec<Line<'static>> {

@@ -1,6 +1,6 @@
 //! The ways out.
 
-use super::{Section, fit};
+use super::{List, Section, fit};
 use crate::tui::state::Ui;
 use crate::tui::steps;
 use crate::tui::text::paragraph;
@@ -13,7 +13,15 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
-    let columns = usize::from(area.width);
+    frame.render_widget(Paragraph::new(lines(ui, run, usize::from(area.width), usize::from(area.height))), area);
+}
+
+/// Where the ways out stand.
+pub(super) fn list(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Option<List> {
+    List::among(&lines(ui, run, columns, height), &ways(ui), ui.way_out)
+}
+
+fn lines(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Vec<Line<'static>> {
     let mut warning = Vec::new();
     if run.job.is_some() {
         warning.extend(paragraph(
@@ -28,7 +36,21 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             "A rollback is not finished: this machine's own system does not start until it is finished or undone.";
         warning.extend(paragraph(says, ui.look.bad(), 0, columns));
     }
-    let ways = ways_out(ui).iter().enumerate().map(|(n, (_, says))| {
+    let question = if ui.may_leave { "Leave Holdfast?" } else { "Leave the rescue?" };
+    let hint = "Take out the rescue stick before restarting, if the machine starts from it first. Everything saved stays saved.";
+    let mut sections = vec![
+        Section { lines: paragraph(question, ui.look.strong(), 0, columns), short: None, weight: 5 },
+        Section { lines: warning, short: None, weight: 9 },
+        Section { lines: ways(ui), short: None, weight: 10 },
+    ];
+    if !ui.may_leave {
+        sections.push(Section { lines: paragraph(hint, Style::new(), 0, columns.min(100)), short: None, weight: 1 });
+    }
+    fit(sections, height)
+}
+
+fn ways(ui: &Ui) -> Vec<Line<'static>> {
+    let way = |(n, says): (usize, &str)| {
         let chosen = n == ui.way_out;
         let number = if n == 0 { " ".to_owned() } else { n.to_string() };
         Line::from(vec![
@@ -36,16 +58,6 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             Span::styled(number, ui.look.key()),
             Span::styled(format!("  {says}"), if chosen { ui.look.strong() } else { Style::new() }),
         ])
-    });
-    let question = if ui.may_leave { "Leave Holdfast?" } else { "Leave the rescue?" };
-    let hint = "Take out the rescue stick before restarting, if the machine starts from it first. Everything saved stays saved.";
-    let mut sections = vec![
-        Section { lines: paragraph(question, ui.look.strong(), 0, columns), short: None, weight: 5 },
-        Section { lines: warning, short: None, weight: 9 },
-        Section { lines: ways.collect(), short: None, weight: 10 },
-    ];
-    if !ui.may_leave {
-        sections.push(Section { lines: paragraph(hint, Style::new(), 0, columns.min(100)), short: None, weight: 1 });
-    }
-    frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
+    };
+    ways_out(ui).iter().map(|(_, says)| *says).enumerate().map(way).collect()
 }

@@ -3,12 +3,13 @@
 use super::{Section, fit};
 use crate::tui::look::Look;
 use crate::tui::state::Ui;
-use crate::tui::text::paragraph;
+use crate::tui::text::{cut, fitting, paragraph};
 use crate::tui::update::STOP_WORD;
 use crate::tui::{steps, words};
 use model::event::{JobKind, Progress};
 use model::plan::SnapshotEstimate;
 use model::run_state::RunState;
+use model::snapshot::Cost;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -43,14 +44,14 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
         sections.push(Section { lines: stopping(ui, progress.as_ref(), columns), short: None, weight: 10 });
     }
     let log: Vec<Line<'static>> =
-        run.log.iter().rev().take(3).rev().map(|l| Line::raw(crate::tui::text::cut(l.as_str(), columns))).collect();
+        run.log.iter().rev().take(3).rev().map(|l| Line::raw(cut(l.as_str(), columns))).collect();
     sections.push(Section { lines: log, short: None, weight: 1 });
     frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
 }
 
 fn far(ui: &Ui, p: &Progress, columns: usize) -> Vec<Line<'static>> {
     let step = if p.step.1 > 1 { format!("Step {} of {}: ", p.step.0, p.step.1) } else { String::new() };
-    let mut lines = vec![Line::raw(crate::tui::text::cut(&format!("{step}{}", p.phase), columns))];
+    let mut lines = vec![Line::raw(cut(&format!("{step}{}", p.phase), columns))];
     let percent = words::percent(p.done, p.total);
     if let Some(percent) = percent {
         let room = columns.saturating_sub(8).min(92);
@@ -72,17 +73,18 @@ fn far(ui: &Ui, p: &Progress, columns: usize) -> Vec<Line<'static>> {
         says.push(format!("{} a second", p.rate));
     }
     if let Some(seconds) = p.remaining {
-        says.push(format!("about {} left of this step", words::duration(seconds)));
+        says.push(format!("about {} left", words::duration(seconds)));
     }
     if !says.is_empty() {
-        lines.push(Line::raw(crate::tui::text::cut(&says.join(", "), columns)));
+        let says = says.join(", ");
+        let step = if p.remaining.is_some() { format!("{says} of this step") } else { says.clone() };
+        lines.push(Line::raw(cut(fitting(&[&step, &says], columns), columns)));
     }
     if let Some(cost) = p.cost.filter(|cost| cost.read.0 > 0) {
-        let says = format!(
-            "{} of that in the store already, {} new; the store grew by {}",
-            cost.shared, cost.new, cost.stored
-        );
-        lines.push(Line::raw(crate::tui::text::cut(&says, columns)));
+        let Cost { shared, new, stored, .. } = cost;
+        let long = format!("{shared} of that in the store already, {new} new; the store grew by {stored}");
+        let short = format!("{shared} in the store already, {new} new; it grew by {stored}");
+        lines.push(Line::raw(cut(fitting(&[&long, &short], columns), columns)));
     }
     lines
 }
@@ -145,7 +147,7 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -
             look.good(),
             "What is taken out would have to be begun again; the saved state is only read.",
         ),
-        JobKind::Inspect | JobKind::List | JobKind::Browse | JobKind::Compare | JobKind::Check => {
+        JobKind::Inspect | JobKind::List | JobKind::Open | JobKind::Browse | JobKind::Compare | JobKind::Check => {
             ("Cutting the power now is safe: this only reads.", look.good(), "It would simply have to be begun again.")
         }
     }

@@ -20,8 +20,9 @@ pub(super) fn style(ui: &Ui, tone: Tone) -> Style {
     match tone {
         Tone::Plain => Style::new(),
         Tone::Heading => ui.look.strong(),
-        Tone::Before => ui.look.unsure(),
+        Tone::Before | Tone::Caution => ui.look.unsure(),
         Tone::After => ui.look.good(),
+        Tone::Alarm => ui.look.bad(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The timeline: every saved state, newest first, and more about the one chosen.
 
+use super::List;
 use crate::tui::state::Ui;
 use crate::tui::text::{count, cut, field, paragraph};
 use crate::tui::words::Mark;
@@ -21,6 +22,13 @@ pub fn rows(ui: &Ui) -> usize {
     ui.body_height().saturating_sub(DETAIL + 1)
 }
 
+/// Where the list stands.
+pub(super) fn list(ui: &Ui, run: &RunState) -> Option<List> {
+    let list = steps::timeline(run);
+    let at = ui.snapshot.and_then(|id| list.iter().position(|s| s.id == id)).unwrap_or(0);
+    (!list.is_empty()).then(|| List::around(1, rows(ui), at, list.len()))
+}
+
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width);
     let list = steps::timeline(run);
@@ -36,8 +44,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     }
     let at = ui.snapshot.and_then(|id| list.iter().position(|s| s.id == id)).unwrap_or(0);
     let rows = rows(ui).max(1);
-    // The chosen row is always in sight.
-    let from = (at + 1).saturating_sub(rows).max(at.saturating_sub(rows / 2)).min(list.len().saturating_sub(rows));
+    let from = List::around(1, rows, at, list.len()).from;
     let last_good = steps::last_good(run).map(|s| s.id);
 
     let mut lines =

@@ -1,4 +1,4 @@
-//! Asking for the store's passphrase.
+//! Asking for the passphrase of the store, or of an encrypted volume.
 
 use super::READABLE;
 use crate::tui::state::Ui;
@@ -11,8 +11,11 @@ use ratatui::widgets::Paragraph;
 
 pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width).min(READABLE);
-    let ask = "The store is encrypted. Type its passphrase, then press Enter.";
-    let mut lines = paragraph(ask, ui.look.strong(), 0, columns);
+    let ask = match &ui.unlocking {
+        Some(volume) => format!("{volume} is encrypted. Type its passphrase, then press Enter."),
+        None => "The store is encrypted. Type its passphrase, then press Enter.".to_owned(),
+    };
+    let mut lines = paragraph(&ask, ui.look.strong(), 0, columns);
     lines.push(Line::default());
     // One star too many says that there is more than fits.
     let stars = "*".repeat(ui.typed.chars().count().min(columns.saturating_sub(14)));
@@ -28,5 +31,20 @@ pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
         );
     }
     lines.extend(paragraph(&says, Style::new(), 0, columns));
+    if ui.unlocking.is_some() {
+        let (style, says) = match ui.plain {
+            false => (
+                Style::new(),
+                "What lies in it is only saved into a store that is encrypted too. Tab allows any store, in clear.",
+            ),
+            true => (
+                ui.look.bad(),
+                "What lies in it may be saved IN CLEAR, in a store that is not encrypted: whoever has that can read it. Tab takes \
+                 that back.",
+            ),
+        };
+        lines.push(Line::default());
+        lines.extend(paragraph(says, style, 0, columns));
+    }
     frame.render_widget(Paragraph::new(lines), area);
 }

@@ -1,8 +1,8 @@
 //! The store: what is in it and what can be done with it, what may be forgotten, and where its room goes.
 
-use super::{READABLE, Section, fit, step_lines};
+use super::{List, READABLE, Section, fit, step_lines};
 use crate::tui::state::Ui;
-use crate::tui::text::{count, cut, hanging, paragraph};
+use crate::tui::text::{count, cut, fitting, hanging, paragraph, width};
 use crate::tui::{upkeep, words};
 use model::run_state::RunState;
 use model::snapshot::SnapshotSummary;
@@ -21,7 +21,16 @@ pub(super) const ASKING: usize = 3;
 
 /// The screen of the store.
 pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
-    let columns = usize::from(area.width);
+    frame.render_widget(Paragraph::new(lines(ui, run, usize::from(area.width), usize::from(area.height))), area);
+}
+
+/// Where the steps stand.
+pub(super) fn list(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Option<List> {
+    let steps = step_lines(ui, &upkeep::steps(run, ui.other.as_deref()), columns);
+    List::among(&lines(ui, run, columns, height), &steps, ui.step)
+}
+
+fn lines(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Vec<Line<'static>> {
     let mut sections = Vec::new();
     match &run.store {
         Some(store) => {
@@ -62,9 +71,9 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
             sections.push(Section { lines: paragraph(says, ui.look.strong(), 0, columns), short: None, weight: 8 });
         }
     }
-    let steps = step_lines(ui, &upkeep::steps(run), columns);
+    let steps = step_lines(ui, &upkeep::steps(run, ui.other.as_deref()), columns);
     sections.push(Section { lines: steps, short: None, weight: 9 });
-    frame.render_widget(Paragraph::new(fit(sections, usize::from(area.height))), area);
+    fit(sections, height)
 }
 
 /// What may be forgotten, and why the rest stays.
@@ -111,9 +120,17 @@ pub(super) fn asking(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     if upkeep::planned(run).is_none_or(|view| view.forget.is_empty()) {
         return vec![rule, Line::raw("Enter or Esc: back.")];
     }
-    let next = if ui.typed == upkeep::WORD { "now press Enter" } else { "Esc leaves everything as it is" };
-    let says = format!("To forget them, type {}; {next}.", upkeep::WORD);
-    vec![rule, Line::raw(cut(&says, columns)), Line::styled(format!("> {}_", ui.typed), ui.look.strong())]
+    let says = format!("To forget them, type {}", upkeep::WORD);
+    let next: &[&str] = match ui.typed == upkeep::WORD {
+        true => &["; now press Enter."],
+        false => &["; Esc leaves everything as it is.", "; Esc leaves all as it is."],
+    };
+    let next = fitting(next, columns.saturating_sub(width(&says)));
+    vec![
+        rule,
+        Line::raw(cut(&format!("{says}{next}"), columns)),
+        Line::styled(format!("> {}_", ui.typed), ui.look.strong()),
+    ]
 }
 
 /// Where the room goes.

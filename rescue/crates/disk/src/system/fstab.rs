@@ -240,7 +240,8 @@ pub(crate) fn resolve(inspection: &Inspection, source: &Source, root: &VolumePat
 
 /// Those that layers give these names. Where there is none it may be one that is not read, or another thing's name.
 fn layered<'a>(inspection: &'a Inspection, names: [&str; 2]) -> Result<Vec<&'a Volume>, &'static str> {
-    let is = |v: &&Volume| v.path.layers().iter().map(String::as_str).eq(names);
+    // Below these may be the encrypted volume that holds them.
+    let is = |v: &&Volume| v.path.layers().iter().rev().map(String::as_str).take(2).eq(names.into_iter().rev());
     let found: Vec<&Volume> = inspection.layered.iter().filter(is).collect();
     if found.is_empty() { Err(UNTOLD) } else { Ok(found) }
 }

@@ -1,5 +1,6 @@
 //! Installed systems: an ext, XFS or btrfs volume with an `/etc` that says so, and the volumes its fstab names.
 
+mod crypttab;
 pub(crate) mod fstab;
 mod release;
 mod subvolume;
@@ -86,7 +87,8 @@ fn look(
         })
     };
     let releases = ["/etc/os-release", "/usr/lib/os-release"].map(&mut read);
-    let [fstab, hostname, machine_id] = ["/etc/fstab", "/etc/hostname", "/etc/machine-id"].map(&mut read);
+    let [fstab, hostname, machine_id, crypttab] =
+        ["/etc/fstab", "/etc/hostname", "/etc/machine-id", "/etc/crypttab"].map(&mut read);
     let release = releases.iter().flatten().find_map(|text| release::parse(text));
     let names = match release {
         Some(names) => names,
@@ -117,19 +119,25 @@ fn look(
         let says = format!("another system may be installed in {others}: the one in {top} is looked at");
         findings.push(finding(Severity::Note, &volume.path, says, "what else is on the volume is saved with it"));
     }
-    resolve_all(inspection, &lines, &mut system, findings);
+    resolve_all(inspection, (&lines, crypttab.as_deref()), &mut system, findings);
     subvolume::add(inspection, &lines, (&found, &top), &mut system);
     add_esp(inspection, fs, &top, &mut system);
     Ok(Some(system))
 }
 
 /// Puts what fstab names into its place, and says what it names that is not here.
-fn resolve_all(inspection: &Inspection, lines: &[Line], system: &mut System, findings: &mut Vec<Finding>) {
+fn resolve_all(
+    inspection: &Inspection,
+    (lines, crypttab): (&[Line], Option<&str>),
+    system: &mut System,
+    findings: &mut Vec<Finding>,
+) {
     for line in lines {
         let Some(source) = &line.source else { continue };
         let target = DisplayText::new(&line.target).as_str().to_owned();
         let in_set = in_boot_set(&line.target);
-        match fstab::resolve(inspection, source, &system.root) {
+        let unlocked = crypttab::resolve(inspection, crypttab, line.shown.as_str());
+        match unlocked.map_or_else(|| fstab::resolve(inspection, source, &system.root), Ok) {
             Ok(path) if line.target == "/" => {
                 if path != system.root {
                     let says =

@@ -105,7 +105,7 @@ mod tests {
 
     fn beneath(n: u32) -> Beneath {
         let path = VolumePath::partition(DiskNo(0), n);
-        Beneath { path, extent: Extent::new(ByteOffset(u64::from(n) << 30), ByteLen(1 << 20)).unwrap() }
+        Beneath::plain(path, Extent::new(ByteOffset(u64::from(n) << 30), ByteLen(1 << 20)).unwrap())
     }
 
     fn mapping(segments: Vec<Segment>) -> Mapping {

@@ -1,12 +1,13 @@
 //! Volumes that layers make of others: which there are, and how their bytes lie. Everything is read in user space; nothing is assembled.
 
 mod compose;
+pub mod luks;
 mod lvm;
 mod md;
 
 use model::id::VolumePath;
-use model::inspection::{Content, Inspection, MdInfo, Volume};
-use model::mapping::{Layers, Mapped, Mapping};
+use model::inspection::{Content, Inspection, Volume};
+use model::mapping::{Beneath, Layers, Mapped, Mapping};
 use model::ports::{DiskSource, ReadAt, Window};
 use model::units::{ByteLen, Extent, ExtentSet};
 use std::sync::Arc;
@@ -14,19 +15,22 @@ use std::sync::Arc;
 /// What stands before the name of an array in a path.
 pub(crate) const MD: &str = "md";
 
-/// What volumes of LVM may lie on: a volume of a disk, or an array.
+/// What volumes of LVM may lie on: a volume of a disk, an array, or an encrypted volume.
 struct Carrier {
     path: VolumePath,
     extent: Extent,
     bytes: Arc<dyn ReadAt>,
-    /// Where the bytes of an array lie, and what its members are.
+    /// Where its bytes lie, where it lies on others itself, and what these are.
     mapping: Option<Mapping>,
-    members: Vec<(VolumePath, MdInfo)>,
+    members: Vec<(VolumePath, Content)>,
 }
 
 impl Carrier {
-    /// The volume of a disk that it begins on.
+    /// The volume of a disk that it begins on; what was opened is called after that.
     fn first(&self) -> &VolumePath {
+        if self.mapping.as_ref().is_some_and(Mapping::is_sealed) {
+            return &self.path;
+        }
         let beneath = self.mapping.iter().flat_map(|m| &m.beneath).map(|b| &b.path);
         beneath.min().unwrap_or(&self.path)
     }
@@ -65,8 +69,13 @@ pub fn layers(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Ar
         let (path, extent) = (v.path.clone(), v.extent);
         window(&v.path).map(|bytes| Carrier { path, extent, bytes, mapping: None, members: Vec::new() })
     };
-    let carriers: Vec<Carrier> =
-        of("lvm2").into_iter().filter_map(carrier).chain(beneath.iter().map(md::Array::carrier)).collect();
+    let opened = opened(inspection, window);
+    let carriers: Vec<Carrier> = of("lvm2")
+        .into_iter()
+        .filter_map(carrier)
+        .chain(beneath.iter().map(md::Array::carrier))
+        .chain(opened)
+        .collect();
     lvm::find(&carriers, &mut layers);
     for array in plain {
         array.tell(&mut layers);
@@ -78,14 +87,41 @@ pub fn layers(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Ar
     layers
 }
 
-/// The bytes of a volume, by its map where it has one. `None` where it, or one of those beneath, does not lie within its disk.
-pub fn bytes(disks: &[DiskSource], volume: &Volume) -> Option<Arc<dyn ReadAt>> {
-    let window = |path: &VolumePath, extent| -> Option<Arc<dyn ReadAt>> {
-        let source = disks.iter().find(|d| d.no == path.disk())?;
-        Some(Arc::new(Window::new(source.bytes.clone(), extent).ok()?))
+/// What was opened of encrypted volumes and carries LVM.
+fn opened(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>) -> Vec<Carrier> {
+    let carries =
+        |v: &&Volume| v.is_sealed() && matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2");
+    let carrier = |v: &Volume| {
+        let mapping = v.mapping.clone()?;
+        let beneath = mapping.beneath.iter().filter_map(|b| inspection.volume(&b.path));
+        // Of an encrypted volume that lies on others itself these keep what they have of it apart already.
+        let luks = beneath.filter(|v| matches!(v.content, Content::Luks(_)));
+        let members = luks.map(|v| (v.path.clone(), v.content.clone())).collect();
+        let bytes = window(&v.path)?;
+        Some(Carrier { path: v.path.clone(), extent: v.extent, bytes, mapping: Some(mapping), members })
     };
-    let Some(mapping) = &volume.mapping else { return window(&volume.path, volume.extent) };
-    let beneath = mapping.beneath.iter().map(|b| window(&b.path, b.extent)).collect::<Option<Vec<_>>>()?;
+    inspection.layered.iter().filter(carries).filter_map(carrier).collect()
+}
+
+/// The bytes of a volume, by its map where it has one. `None` where it, or one of those beneath, does not lie within its disk, or lies
+/// encrypted and was not opened.
+pub fn bytes(disks: &[DiskSource], volume: &Volume) -> Option<Arc<dyn ReadAt>> {
+    let Some(mapping) = &volume.mapping else { return window(disks, &volume.path, volume.extent) };
+    let beneath = mapping.beneath.iter().map(|b| bytes_beneath(disks, b)).collect::<Option<Vec<_>>>()?;
     let mapped = Mapped::new(mapping, beneath)?;
     (mapped.size() == volume.extent.len()).then(|| Arc::new(mapped) as Arc<dyn ReadAt>)
+}
+
+/// The bytes of a volume beneath another: in clear where they lie encrypted.
+pub fn bytes_beneath(disks: &[DiskSource], beneath: &Beneath) -> Option<Arc<dyn ReadAt>> {
+    let raw = window(disks, &beneath.path, beneath.extent)?;
+    match &beneath.sealed {
+        None => Some(raw),
+        Some(_) => disks.iter().find(|d| d.no == beneath.path.disk())?.clear.as_ref()?.view(beneath, raw),
+    }
+}
+
+fn window(disks: &[DiskSource], path: &VolumePath, extent: Extent) -> Option<Arc<dyn ReadAt>> {
+    let source = disks.iter().find(|d| d.no == path.disk())?;
+    Some(Arc::new(Window::new(source.bytes.clone(), extent).ok()?))
 }

@@ -43,7 +43,7 @@ pub(crate) fn source(no: u16, bytes: Arc<dyn ReadAt>) -> DiskSource {
         removable: false,
         shown_as: None,
     };
-    DiskSource { no: DiskNo(no), hardware, bytes }
+    DiskSource { no: DiskNo(no), hardware, bytes, clear: None }
 }
 
 /// A sparse file of that size.

@@ -2,10 +2,11 @@
 //!
 //! Everything here survives a parser that crashes: each question that was not answered costs one finding.
 
+mod encrypted;
 mod firmware;
 mod look_for;
 
-pub(crate) use firmware::{boot_settings, partitions, reread};
+pub(crate) use firmware::{add_crashes, boot_settings, partitions, reread};
 pub(crate) use look_for::look_for;
 
 use crate::parser::{Parser, ParserError, Scene};
@@ -42,7 +43,14 @@ pub(crate) fn inspect_by_step(disks: &[DiskSource], parser: &dyn Parser, step: S
         let disk = disk(source, parser, &mut inspection.findings);
         inspection.disks.push(disk);
     }
+    let straight: Vec<Volume> = inspection.disks.iter().flat_map(|d| d.volumes.clone()).collect();
+    let opened = encrypted::open(&mut inspection, &straight, disks, parser);
     layers(&mut inspection, parser);
+    encrypted::without_carriers(&mut inspection, &opened);
+    let layered: Vec<Volume> = inspection.layered.iter().filter(|v| !v.is_sealed()).cloned().collect();
+    encrypted::open(&mut inspection, &layered, disks, parser);
+    encrypted::tell_locked(&mut inspection);
+    inspection.layered.sort_by(|a, b| a.path.cmp(&b.path));
     step("looking for systems", all, all);
     let (systems, findings) = systems(&inspection, parser);
     inspection.systems = systems;
@@ -222,6 +230,16 @@ pub(crate) fn compared(report: &Report, since: Option<&Since>) -> Report {
     let again = |s: &SystemReport| judged(&s.system, &inspection, s.evidence.clone(), since);
     let systems = report.systems.iter().map(again).collect();
     Report { inspection, systems, boot: report.boot.clone() }
+}
+
+/// Adds evidence to that of the only system there is, and judges anew. With several, whose it is cannot be told.
+fn add_evidence(report: &mut Report, more: &dyn Fn(&System) -> Vec<Evidence>, since: Option<&Since>) {
+    let [only] = report.systems.as_mut_slice() else { return };
+    let more = more(&only.system);
+    if !more.is_empty() {
+        let evidence = infer::combine([std::mem::take(&mut only.evidence), more].concat());
+        *only = judged(&only.system, &report.inspection, evidence, since);
+    }
 }
 
 fn judged(system: &System, inspection: &Inspection, evidence: Vec<Evidence>, since: Option<&Since>) -> SystemReport {

@@ -16,6 +16,7 @@ use model::evidence::Evidence;
 use model::files::LONGEST_PATH;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, MountedSubvolume, System, Volume};
+use model::luks::LuksHeader;
 use model::mapping::{Beneath, Layers};
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
@@ -114,10 +115,20 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
             let texts = m.uuid.len() + m.array_uuid.len() + m.array.as_str().len() + m.level.len();
             texts <= 1024 && m.apart.ranges() <= MOST_APART
         }
+        Content::Luks(l) => {
+            let texts = [&l.label, &l.cipher].into_iter().chain(&l.not_opened);
+            texts.into_iter().all(|t| short(t.as_str())) && l.uuid.len() <= 64 && l.apart.ranges() <= MOST_APART
+        }
         Content::Recognised { name, .. } => name.len() <= 256,
         Content::BiosBoot | Content::Empty | Content::Unknown => true,
     };
     check(ok, || format!("what is on {path} makes no sense"))
+}
+
+/// A header: what it names lies within its volume, and asks for no more than there can be.
+pub(super) fn luks(header: LuksHeader, volume: &Volume) -> Result<LuksHeader, ParserError> {
+    check(header.is_sound(volume.extent.len()), || format!("the LUKS header of {} makes no sense", volume.path))?;
+    Ok(header)
 }
 
 /// What layers make: volumes whose maps are sound and lie on what was recognised as theirs, named after the first of it, no two on the same
@@ -128,13 +139,24 @@ pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, 
         let volume = inspection.volume(path).filter(|v| v.mapping.is_none());
         volume.filter(|v| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2" || name == "md"))
     };
+    // What was opened of an encrypted volume, on the bytes and with the key that it was opened with.
+    let opened = |b: &Beneath| {
+        let carries = |v: &&Volume| {
+            let lvm = matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2");
+            lvm && v.mapping.as_ref().is_some_and(|m| m.beneath.contains(b))
+        };
+        inspection.layered.iter().any(|v| carries(&v))
+    };
     let mut seen = HashSet::new();
     let mut taken: HashMap<&VolumePath, ExtentSet> = HashMap::new();
     for (path, mapping) in &layers.volumes {
         let len = mapping.len().filter(|len| mapping.is_sound(*len));
         check(len.is_some(), || format!("the map of {path} is not sound"))?;
         let parts = mapping.beneath.iter();
-        let known = |b: &Beneath| beneath(&b.path).is_some_and(|v| v.extent == b.extent);
+        let known = |b: &Beneath| match b.sealed {
+            None => beneath(&b.path).is_some_and(|v| v.extent == b.extent),
+            Some(_) => opened(b),
+        };
         check(parts.clone().all(known), || format!("{path} lies on what it cannot lie on"))?;
         let own = inspection.disk(path.disk()).is_some() && path.is_layered() && inspection.volume(path).is_none();
         check(own && seen.insert(path), || format!("a volume {path} twice or elsewhere"))?;
@@ -147,7 +169,10 @@ pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, 
     check(layers.physical.len() <= MOST_PARTITIONS, || format!("{} physical volumes", layers.physical.len()))?;
     let mut told = HashSet::new();
     for (path, content) in &layers.physical {
-        let volume = beneath(path).filter(|_| told.insert(path));
+        let luks = || {
+            inspection.volume(path).filter(|v| matches!((&v.content, content), (Content::Luks(_), Content::Luks(_))))
+        };
+        let volume = beneath(path).or_else(luks).filter(|_| told.insert(path));
         let len = volume.map_or(ByteLen::ZERO, |v| v.extent.len());
         let inside = content.apart().is_some_and(|a| a.iter().last().is_none_or(|e| e.end().0 <= len.0));
         check(volume.is_some() && inside, || format!("what is on {path} makes no sense"))?;
@@ -167,6 +192,8 @@ pub(super) fn content(
     volume: &VolumePath,
 ) -> Result<(Content, Vec<Finding>), ParserError> {
     sound(&content, volume)?;
+    let opened = matches!(&content, Content::Luks(l) if l.open || !l.apart.is_empty());
+    check(!opened, || format!("{volume} was opened, which nobody asked for"))?;
     findings(&found, |v| v == volume)?;
     Ok((content, found))
 }

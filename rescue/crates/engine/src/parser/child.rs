@@ -2,7 +2,7 @@
 
 use super::role::CPU_SECONDS;
 use super::wire::{
-    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Request, decode_ranges, encode_ranges, give_patches,
+    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Place, Request, decode_ranges, encode_ranges, give_patches,
 };
 use super::{AboutFiles, Asked, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, State, checked};
 use crate::frame;
@@ -19,10 +19,11 @@ use model::firmware::Value;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
-use model::mapping::Layers;
+use model::luks::LuksHeader;
+use model::mapping::{Beneath, Layers};
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
-use model::ports::{DiskSource, ReadAt};
+use model::ports::{Devices, DiskSource, ReadAt};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::{Intent, Receipt, Statement};
 use model::units::{Extent, ExtentSet};
@@ -54,28 +55,31 @@ const ALWAYS: u64 = 64 << 20;
 struct Handed<'a> {
     volumes: &'a [&'a dyn ReadAt],
     disks: &'a [DiskSource],
+    sealed: &'a [(Place, Arc<dyn ReadAt>)],
     going: &'a dyn Fn() -> bool,
 }
 
-const NOTHING: Handed<'static> = Handed { volumes: &[], disks: &[], going: &|| true };
+const NOTHING: Handed<'static> = Handed { volumes: &[], disks: &[], sealed: &[], going: &|| true };
 
 impl<'a> Handed<'a> {
     /// The sizes of all of it, in bytes.
     fn sizes(&self) -> impl Iterator<Item = u64> {
-        self.volumes.iter().map(|v| v.size().0).chain(self.disks.iter().map(|d| d.bytes.size().0))
+        let sealed = self.sealed.iter().map(|(_, bytes)| bytes.size().0);
+        self.volumes.iter().map(|v| v.size().0).chain(self.disks.iter().map(|d| d.bytes.size().0)).chain(sealed)
     }
 
-    fn bytes(&self, of: Of) -> Option<&'a dyn ReadAt> {
+    fn bytes(&self, of: &Of) -> Option<&'a dyn ReadAt> {
         match of {
-            Of::Volume(nth) => self.volumes.get(usize::from(nth)).copied(),
-            Of::Disk(no) => self.disks.iter().find(|d| d.no == no).map(|d| &*d.bytes as &dyn ReadAt),
+            Of::Volume(nth) => self.volumes.get(usize::from(*nth)).copied(),
+            Of::Disk(no) => self.disks.iter().find(|d| d.no == *no).map(|d| &*d.bytes as &dyn ReadAt),
+            Of::Sealed(place) => self.sealed.iter().find(|(p, _)| p == place).map(|(_, bytes)| &**bytes as &dyn ReadAt),
         }
     }
 }
 
 /// One volume, to the end.
 fn one<'a>(volume: &'a [&'a dyn ReadAt]) -> Handed<'a> {
-    Handed { volumes: volume, disks: &[], going: &|| true }
+    Handed { volumes: volume, ..NOTHING }
 }
 
 /// Most processes that decode: beyond, a store's disk is what is waited for.
@@ -94,6 +98,8 @@ pub struct Child {
     decoding: Vec<Role>,
     /// Which of those is waited for next where none is idle.
     turn: AtomicUsize,
+    /// The disks of whoever asks, for what lies encrypted on them.
+    given: Mutex<Option<Arc<dyn Devices>>>,
 }
 
 /// One of the processes, whether it runs or not.
@@ -143,7 +149,8 @@ impl Child {
     fn new(looking: Role) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let decoding = (0..cores.min(MOST_DECODERS)).map(|_| Role::default()).collect();
-        Self { looking, browsing: Role::default(), decoding, turn: AtomicUsize::new(0) }
+        let (browsing, turn, given) = (Role::default(), AtomicUsize::new(0), Mutex::default());
+        Self { looking, browsing, decoding, turn, given }
     }
 
     /// A process to decode with: an idle one that runs, an idle one, or the one whose turn it is.
@@ -156,9 +163,19 @@ impl Child {
         idle(true).or_else(|| idle(false)).unwrap_or_else(turn)
     }
 
+    /// Asks the process that looks. What lies encrypted beneath the volumes of the question may be asked for in clear.
+    fn ask(&self, request: &Request, most: Duration, handed: Handed<'_>) -> Result<(Answer, Vec<u8>), ParserError> {
+        let about = request.sealed();
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let disks = given.filter(|_| !about.is_empty()).map_or_else(Vec::new, |d| d.disks());
+        let shown = |b: &&Beneath| Some((Place::of(b)?, disk::volume::bytes_beneath(&disks, b)?));
+        let sealed: Vec<_> = about.iter().filter_map(shown).collect();
+        self.looking.ask(request, &[], most, Handed { sealed: &sealed, ..handed })
+    }
+
     /// Asks something that is answered without plain bytes.
     fn look(&self, request: &Request) -> Result<Answer, ParserError> {
-        match self.looking.ask(request, &[], LOOK, NOTHING)? {
+        match self.ask(request, LOOK, NOTHING)? {
             (Answer::Failed { why }, _) => Err(ParserError { why }),
             (answer, _) => Ok(answer),
         }
@@ -266,7 +283,7 @@ impl Line {
             let answer = frame::receive_json(&mut self.socket, MOST_JSON)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let bytes = frame::receive(&mut self.socket, MOST_BULK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let Answer::Wanted { of, at, len } = &answer else { return Ok((answer, bytes)) };
-            let Some(from) = handed.bytes(*of) else { return Ok((answer, bytes)) };
+            let Some(from) = handed.bytes(of) else { return Ok((answer, bytes)) };
             if !(handed.going)() {
                 return Err(io::Error::other("it was stopped"));
             }
@@ -325,6 +342,17 @@ impl Parser for Child {
         }
     }
 
+    fn luks(&self, volume: &Volume) -> Result<LuksHeader, ParserError> {
+        match self.look(&Request::Luks { volume: volume.clone() })? {
+            Answer::Luks { header } => checked::luks(*header, volume),
+            _ => other(),
+        }
+    }
+
+    fn given(&self, devices: Arc<dyn Devices>) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(devices);
+    }
+
     fn layers(&self, inspection: &Inspection) -> Result<Layers, ParserError> {
         match self.look(&Request::Layers { inspection: inspection.clone() })? {
             Answer::Layers { layers } => checked::layers(layers, inspection),
@@ -362,7 +390,7 @@ impl Parser for Child {
 
     fn boot_repairs(&self, inspection: &Inspection) -> Result<BootRepairs, ParserError> {
         let request = Request::BootRepairs { inspection: inspection.clone() };
-        match self.looking.ask(&request, &[], LOOK, NOTHING)? {
+        match self.ask(&request, LOOK, NOTHING)? {
             (Answer::BootRepairs { repairs, lengths }, bytes) => match give_patches(repairs, &lengths, &bytes) {
                 Some(repairs) => checked::boot_repairs(repairs, inspection),
                 None => other(),
@@ -373,7 +401,7 @@ impl Parser for Child {
     }
 
     fn coverage(&self, volume: &Volume) -> Result<Coverage, ParserError> {
-        match self.looking.ask(&Request::Coverage { volume: volume.clone() }, &[], COVERAGE, NOTHING)? {
+        match self.ask(&Request::Coverage { volume: volume.clone() }, COVERAGE, NOTHING)? {
             (Answer::Coverage { method, why, state }, bytes) => match decode_ranges(&bytes) {
                 Some(used) => checked::coverage(Coverage { method, why, used, state }, volume),
                 None => other(),
@@ -385,7 +413,7 @@ impl Parser for Child {
 
     fn cuts(&self, volume: &Volume) -> Cuts {
         let len = volume.extent.len();
-        let told = match self.looking.ask(&Request::Cuts { volume: volume.clone() }, &[], COVERAGE, NOTHING) {
+        let told = match self.ask(&Request::Cuts { volume: volume.clone() }, COVERAGE, NOTHING) {
             Ok((Answer::Cuts, bytes)) => Cuts::from_bytes(len, &bytes),
             _ => None,
         };
@@ -394,7 +422,7 @@ impl Parser for Child {
 
     fn changes(&self, volume: &Volume, before: Arc<dyn ReadAt>) -> Result<Changes, ParserError> {
         let request = Request::Changes { volume: volume.clone(), size: before.size() };
-        match self.looking.ask(&request, &[], COVERAGE, one(&[&*before]))? {
+        match self.ask(&request, COVERAGE, one(&[&*before]))? {
             (Answer::Changes { comparison, why }, bytes) => match decode_ranges(&bytes) {
                 Some(same) => checked::changes(Changes { comparison, why, same }, volume),
                 None => other(),
@@ -460,7 +488,7 @@ impl Parser for Child {
     ) -> Result<FsDifferences, ParserError> {
         let of = |state: &State| (state.content.clone(), state.bytes.size());
         let request = Request::Differences { before: of(before), after: of(after), asked: asked.clone() };
-        let handed = Handed { volumes: &[&*before.bytes, &*after.bytes], disks: &[], going };
+        let handed = Handed { volumes: &[&*before.bytes, &*after.bytes], going, ..NOTHING };
         let answered = self.browsing.ask(&request, &[], COVERAGE, handed);
         match answered {
             Err(_) if !going() => Err(ParserError::new("it was stopped")),

@@ -17,8 +17,9 @@ use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::luks::LuksHeader;
 use model::mapping::Layers;
-use model::ports::{DiskSource, ReadAt, Window};
+use model::ports::{Devices, DiskSource, ReadAt, Window};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
@@ -26,7 +27,7 @@ use model::units::{ByteOffset, Extent, ExtentSet};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use store::DecodeHere;
 
 /// File systems kept open between questions.
@@ -75,6 +76,12 @@ impl Desk {
 
     pub(super) fn layers(&self, inspection: &Inspection) -> Layers {
         disk::volume::layers(inspection, &|path| self.bytes(inspection.volume(path)?).ok())
+    }
+
+    pub(super) fn luks(&self, volume: &Volume) -> Result<LuksHeader, ParserError> {
+        let failed = |e: FsError| ParserError::new(e.to_string());
+        let read = disk::volume::luks::read(&*self.bytes(volume)?).map_err(failed)?;
+        read.ok_or_else(|| ParserError::new("it is no LUKS volume"))?.header.map_err(ParserError::new)
     }
 
     pub(super) fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
@@ -230,16 +237,21 @@ fn installed(fs: &dyn FileSystem, directory: &[u8]) -> Result<Option<Packages>, 
 /// A parser in this process: for tests, and nothing a real target's bytes may reach.
 pub struct Local {
     disks: Vec<DiskSource>,
+    /// The same, as whoever asks sees them.
+    given: Mutex<Option<Arc<dyn Devices>>>,
 }
 
 impl Local {
     /// Answers about these disks.
     pub fn new(disks: Vec<DiskSource>) -> Self {
-        Self { disks }
+        Self { disks, given: Mutex::default() }
     }
 
     fn desk(&self) -> Desk {
-        Desk::new(self.disks.clone())
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let sees = |no: DiskNo| given.as_ref()?.disks().into_iter().find(|d| d.no == no)?.clear;
+        let shown = |d: &DiskSource| DiskSource { clear: sees(d.no).or_else(|| d.clear.clone()), ..d.clone() };
+        Desk::new(self.disks.iter().map(shown).collect())
     }
 
     fn size(&self, disk: DiskNo) -> Result<u64, ParserError> {
@@ -255,6 +267,14 @@ impl Parser for Local {
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
         let (content, findings) = self.desk().content(volume, extent)?;
         checked::content(content, findings, volume)
+    }
+
+    fn luks(&self, volume: &Volume) -> Result<LuksHeader, ParserError> {
+        checked::luks(self.desk().luks(volume)?, volume)
+    }
+
+    fn given(&self, devices: Arc<dyn Devices>) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(devices);
     }
 
     fn layers(&self, inspection: &Inspection) -> Result<Layers, ParserError> {

@@ -1,7 +1,8 @@
-//! Bytes of a store, as the parser role sees them: the engine reads and proves them, and hands them over piece by piece.
+//! Bytes of a store, or of an encrypted volume, as the parser role sees them: the engine reads and proves or decrypts them, and hands them
+//! over piece by piece.
 
 use super::role::{next, send};
-use super::wire::{Answer, MOST_PIECE, Of, Request};
+use super::wire::{Answer, MOST_PIECE, Of, Place, Request};
 use disk::io::ReadAhead;
 use model::id::DiskNo;
 use model::ports::{ReadAt, ReadError, check_range};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const WINDOW: usize = 64 << 10;
 const WINDOWS: usize = 256;
 
-/// A saved volume, or a disk without a descriptor: bytes that are asked for while a question is answered.
+/// A saved volume, a disk without a descriptor, or what lies encrypted: bytes that are asked for while a question is answered.
 pub(super) struct Handed {
     asking: Arc<Mutex<UnixStream>>,
     of: Of,
@@ -37,6 +38,11 @@ impl Handed {
         Self { asking, of: Of::Disk(disk), size }
     }
 
+    /// What lies encrypted on a volume of that size.
+    pub(super) fn of_sealed(asking: Arc<Mutex<UnixStream>>, size: ByteLen, place: Place) -> Self {
+        Self { asking, of: Of::Sealed(place), size }
+    }
+
     /// The same, asked for in larger pieces.
     pub(super) fn ahead(self) -> Arc<dyn ReadAt> {
         Arc::new(ReadAhead::new(Arc::new(self), WINDOW, WINDOWS))
@@ -45,13 +51,13 @@ impl Handed {
     fn piece(&self, at: ByteOffset, buf: &mut [u8]) -> io::Result<()> {
         let mut line = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let len = u32::try_from(buf.len()).map_err(io::Error::other)?;
-        send(&mut line, &Answer::Wanted { of: self.of, at, len }, &[])?;
+        send(&mut line, &Answer::Wanted { of: self.of.clone(), at, len }, &[])?;
         match next(&mut line)? {
             Some((Request::Bytes, bytes)) if bytes.len() == buf.len() => {
                 buf.copy_from_slice(&bytes);
                 Ok(())
             }
-            _ => Err(io::Error::other("the store does not give it back")),
+            _ => Err(io::Error::other("it is not given back")),
         }
     }
 }

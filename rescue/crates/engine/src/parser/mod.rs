@@ -3,6 +3,8 @@
 //! [`Local`] answers in this process: for tests. [`Child`] asks a process that can do nothing but compute and read the
 //! disks it inherited (`sys::sandbox`); [`serve()`] is that process's main loop. Whoever answered, the answer is looked at
 //! again (the `checked` module): ranges lie on the disk, names were asked for, counts are bounded.
+//!
+//! What lies in an encrypted volume is handed to the parser in clear, piece by piece; it never has a key.
 
 mod checked;
 mod child;
@@ -30,9 +32,10 @@ use model::files::{FileId, Layout, LostFiles, Named};
 use model::firmware::{LoadOption, Value};
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
+use model::luks::LuksHeader;
 use model::mapping::Layers;
 use model::policy::{Policy, PolicyError};
-use model::ports::{DiskSource, ReadAt};
+use model::ports::{Devices, DiskSource, ReadAt};
 use model::restore::{FitTable, FittedTable};
 use model::snapshot::MapRoot;
 use model::text::{DisplayText, RawName};
@@ -156,6 +159,14 @@ pub trait Parser: store::Decode {
 
     /// What lies on a part of a disk.
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError>;
+
+    /// The header of a LUKS volume that can be opened here.
+    fn luks(&self, _volume: &Volume) -> Result<LuksHeader, ParserError> {
+        Err(ParserError::new("nothing is there to look at encrypted volumes"))
+    }
+
+    /// The disks of whoever asks, which show what was opened of encrypted volumes: what is asked about those is answered by these.
+    fn given(&self, _devices: Arc<dyn Devices>) {}
 
     /// What layers make of the volumes on the disks: see [`disk::volume::layers`].
     fn layers(&self, _inspection: &Inspection) -> Result<Layers, ParserError> {

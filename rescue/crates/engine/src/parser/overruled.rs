@@ -8,6 +8,7 @@ use model::evidence::Evidence;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Inspection, System, Volume};
 use model::inventory::InventoryEntry;
+use model::luks::LuksHeader;
 use model::mapping::Layers;
 use model::note::Note;
 use model::ports::ReadAt;
@@ -46,6 +47,10 @@ impl<O: Overrule> Parser for Overruled<'_, O> {
 
     fn content(&self, volume: &VolumePath, extent: Extent) -> Result<(Content, Vec<Finding>), ParserError> {
         self.parser.content(volume, extent)
+    }
+
+    fn luks(&self, volume: &Volume) -> Result<LuksHeader, ParserError> {
+        self.parser.luks(volume)
     }
 
     fn layers(&self, inspection: &Inspection) -> Result<Layers, ParserError> {

@@ -2,12 +2,13 @@
 
 use super::desk::Desk;
 use super::handed::Handed;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Request, decode_ranges, encode_ranges, take_patches};
+use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Place, Request, decode_ranges, encode_ranges, take_patches};
 use super::{ParserError, checked, desk};
 use crate::frame;
 use model::coverage::{Changes, Coverage};
+use model::mapping::Beneath;
 use model::policy::Policy;
-use model::ports::{DiskSource, ReadAt};
+use model::ports::{Clear, DiskSource, ReadAt};
 use model::units::ByteLen;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -64,6 +65,15 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     format!("the parser stumbled over it: {}", text.unwrap_or("no word of why"))
 }
 
+/// What lies encrypted is asked for in clear.
+struct Asking(Arc<Mutex<UnixStream>>);
+
+impl Clear for Asking {
+    fn view(&self, beneath: &Beneath, raw: Arc<dyn ReadAt>) -> Option<Arc<dyn ReadAt>> {
+        Some(Handed::of_sealed(self.0.clone(), raw.size(), Place::of(beneath)?).ahead())
+    }
+}
+
 /// The disks: those that were inherited, and those whose bytes are handed over.
 fn sources(disks: &[Known], asking: &Arc<Mutex<UnixStream>>) -> io::Result<Vec<DiskSource>> {
     let mut next = FIRST_INHERITED + 1;
@@ -75,7 +85,8 @@ fn sources(disks: &[Known], asking: &Arc<Mutex<UnixStream>>) -> io::Result<Vec<D
             next += 1;
             Arc::new(DiskBytes::from_descriptor(fd)?)
         };
-        Ok(DiskSource { no: known.no, hardware: known.hardware.clone(), bytes })
+        let clear: Arc<dyn Clear> = Arc::new(Asking(asking.clone()));
+        Ok(DiskSource { no: known.no, hardware: known.hardware.clone(), bytes, clear: Some(clear) })
     };
     disks.iter().map(source).collect()
 }
@@ -113,6 +124,7 @@ pub(super) fn answer(
             let content = desk.content(volume, *extent);
             or_failed(content.map(|(content, findings)| Answer::Content { content, findings }))
         }
+        Request::Luks { volume } => or_failed(desk.luks(volume).map(|h| Answer::Luks { header: Box::new(h) })),
         Request::Layers { inspection } => plain(Answer::Layers { layers: desk.layers(inspection) }),
         Request::MappedContent { volume } => {
             let content = desk.mapped_content(volume);

@@ -12,7 +12,8 @@ use model::firmware::Value;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Table, Volume};
 use model::inventory::InventoryEntry;
-use model::mapping::Layers;
+use model::luks::LuksHeader;
+use model::mapping::{Beneath, Layers};
 use model::note::Note;
 use model::policy::{Policy, PolicyError};
 use model::restore::{FitTable, FittedTable};
@@ -41,13 +42,29 @@ pub(super) struct Known {
 }
 
 /// What is handed over while a question is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Of {
     /// A volume of the question: the first, or the second where it has two.
     Volume(u8),
     /// A disk that the process has no descriptor of.
     Disk(DiskNo),
+    /// What lies encrypted on a volume, in clear.
+    Sealed(Place),
+}
+
+/// A volume with something encrypted on it: its path, and what the header is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) on: VolumePath,
+    pub(super) header: Digest,
+}
+
+impl Place {
+    /// Of a volume beneath another; `None` where it is not encrypted.
+    pub(super) fn of(beneath: &Beneath) -> Option<Self> {
+        Some(Self { on: beneath.path.clone(), header: beneath.sealed.as_ref()?.header })
+    }
 }
 
 /// A question.
@@ -64,6 +81,9 @@ pub(super) enum Request {
     Content {
         volume: VolumePath,
         extent: Extent,
+    },
+    Luks {
+        volume: Volume,
     },
     Layers {
         inspection: Inspection,
@@ -139,6 +159,33 @@ pub(super) enum Request {
     },
 }
 
+impl Request {
+    /// What lies encrypted beneath the volumes that it is about.
+    pub(super) fn sealed(&self) -> Vec<&Beneath> {
+        let layered: &[Volume] = match self {
+            Self::Layers { inspection } | Self::Systems { inspection } | Self::BootRepairs { inspection } => {
+                &inspection.layered
+            }
+            Self::Boot { inspection, .. } => &inspection.layered,
+            Self::Evidence { scene, .. } => &scene.volumes,
+            Self::MappedContent { volume }
+            | Self::Luks { volume }
+            | Self::Coverage { volume }
+            | Self::Cuts { volume }
+            | Self::Changes { volume, .. } => std::slice::from_ref(volume),
+            _ => &[],
+        };
+        let beneath = layered.iter().filter_map(|v| v.mapping.as_ref()).flat_map(|m| &m.beneath);
+        let mut out: Vec<&Beneath> = Vec::new();
+        for sealed in beneath.filter(|b| b.sealed.is_some()) {
+            if !out.contains(&sealed) {
+                out.push(sealed);
+            }
+        }
+        out
+    }
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "answer")]
@@ -148,6 +195,9 @@ pub(super) enum Answer {
     Content {
         content: Content,
         findings: Vec<Finding>,
+    },
+    Luks {
+        header: Box<LuksHeader>,
     },
     Layers {
         layers: Layers,

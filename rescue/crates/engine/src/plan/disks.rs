@@ -116,6 +116,7 @@ fn uuid(content: &Content) -> Option<&str> {
         Content::Swap(s) => s.uuid.as_deref(),
         Content::Lvm(l) => Some(&l.uuid),
         Content::Md(m) => Some(&m.uuid),
+        Content::Luks(l) => Some(&l.uuid),
         _ => None,
     }
 }

@@ -111,6 +111,7 @@ pub fn is_of_the_system(path: &[u8]) -> bool {
 /// back.
 pub fn sealed(inspection: &Inspection) -> Option<String> {
     let is = |content: &Content| match content {
+        Content::Luks(l) => l.sealed,
         Content::Recognised { name, sealed } => *sealed || name == "bitlocker",
         _ => false,
     };

@@ -4,7 +4,7 @@ use super::is_store_disk;
 use disk::fence::FENCE_LEN;
 use model::assessment::{Confidence, Report, SystemReport, Termination};
 use model::coverage::CaptureMethod;
-use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
+use model::id::{Digest, DiskNo, LUKS, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_STORE, Inspection, System, Volume};
 use model::plan::{Against, RollbackPlan, SnapshotPlan, UndoReads, VolumeCapture, VolumeRollback};
 use model::snapshot::{Manifest, Purpose, SavedVolume};
@@ -252,6 +252,7 @@ fn method(content: &Content) -> CaptureMethod {
     match content {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
         Content::Fat(_) | Content::Lvm(_) | Content::Md(_) => CaptureMethod::UsedBlocks,
+        Content::Luks(l) if l.open => CaptureMethod::UsedBlocks,
         Content::Xfs(x) if x.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Btrfs(b) if b.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Swap(s) if !s.hibernated => CaptureMethod::HeaderOnly,
@@ -259,8 +260,11 @@ fn method(content: &Content) -> CaptureMethod {
     }
 }
 
-/// Whether a volume is saved: how and why, or why not.
-fn choose(
+/// Whether a snapshot saves a volume: how and why, or why not.
+///
+/// # Errors
+/// Why it is left out.
+pub fn choose(
     disk: &Disk,
     volume: &Volume,
     inspection: &Inspection,
@@ -308,7 +312,14 @@ fn choose(
         Content::Md(m) if full || carries(volume, inspection, scope) => {
             known(&format!("what md keeps itself of array {}", m.array))
         }
-        Content::Lvm(_) | Content::Md(_) => Err("no volume that lies on it is saved"),
+        Content::Luks(l) if l.open && (full || carries(volume, inspection, scope)) => {
+            known("the header and the key slots of an encrypted volume")
+        }
+        Content::Luks(l) if !l.open && (full || mounted.is_some()) => raw("an encrypted volume, as it is"),
+        Content::Luks(l) if !l.open => {
+            Err("it is encrypted and locked: unlock it, or `--full` saves every byte as it is")
+        }
+        Content::Lvm(_) | Content::Md(_) | Content::Luks(_) => Err("no volume that lies on it is saved"),
         Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")
@@ -324,7 +335,10 @@ fn choose(
 /// True where a volume that lies on this one is saved.
 fn carries(volume: &Volume, inspection: &Inspection, scope: &Scope) -> bool {
     let saved = |v: &Volume| inspection.disk(v.path.disk()).is_some_and(|d| choose(d, v, inspection, scope).is_ok());
-    inspection.above(&volume.path).any(saved)
+    // What was opened of a volume that lies on others itself is called after it.
+    let opened =
+        inspection.layered.iter().filter(|v| v.is_sealed() && volume.path.above(&[LUKS]).as_ref() == Some(&v.path));
+    inspection.above(&volume.path).chain(opened).any(saved)
 }
 
 /// Where a volume is mounted, and in which system.

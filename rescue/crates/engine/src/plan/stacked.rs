@@ -29,8 +29,24 @@ pub(crate) struct Stacked<'a> {
 }
 
 impl<'a> Stacked<'a> {
+    /// Why the volumes of a disk cannot be laid out, though the snapshot holds together: what would encrypt them is not in it.
+    pub(crate) fn sealed(manifest: &Manifest, disk: DiskNo) -> Option<String> {
+        let lies = |v: &&SavedVolume| {
+            v.mapping.as_ref().is_some_and(|m| m.is_sealed() && m.beneath.iter().any(|b| b.path.disk() == disk))
+        };
+        let volume = manifest.volumes.iter().find(lies)?;
+        Some(format!(
+            "{} lies in an encrypted volume: it goes back onto that with `rollback`, and its files come out with `get`; to put it onto an \
+             empty disk or into an image, the encrypted volume has to be saved as it is (locked, with `--full`)",
+            volume.path
+        ))
+    }
+
     /// Lays them out. An error is a sentence: the snapshot does not hold together, or not all that is needed.
     pub(crate) fn on(manifest: &'a Manifest, disk: DiskNo) -> Result<Self, String> {
+        if let Some(why) = Self::sealed(manifest, disk) {
+            return Err(why);
+        }
         let mut out = Self::default();
         for volume in &manifest.volumes {
             let Some(mapping) = &volume.mapping else { continue };

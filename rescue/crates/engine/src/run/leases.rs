@@ -1,10 +1,13 @@
 //! The leases of a write-back: one for each volume, all or none.
 
-use super::mapped_lease::MappedLease;
+use super::mapped_lease::{MappedLease, SharedLease};
+use super::sealed_lease::SealedLease;
 use super::{Context, Stop};
 use crate::gather::VOLUME_HEAD;
 use model::command::ExitCode;
 use model::id::{Digest, VolumePath};
+use model::luks::Sealed;
+use model::mapping::Beneath;
 use model::plan::{RollbackPlan, Through, VolumeRollback};
 use model::ports::{LeaseError, LeaseRequest, WriteError, WriteLease};
 use model::units::ByteOffset;
@@ -72,7 +75,7 @@ impl Leases {
 }
 
 /// The leases of volumes beneath others: each is had once, and shared.
-type Shared = BTreeMap<VolumePath, Arc<Mutex<Box<dyn WriteLease>>>>;
+type Shared = BTreeMap<VolumePath, SharedLease>;
 
 /// Takes the leases of what lies beneath a volume, and gives one that writes through its map.
 fn mapped(
@@ -110,9 +113,22 @@ fn mapped(
                 lease
             }
         };
-        beneath.push(lease);
+        beneath.push(match &part.sealed {
+            None => lease,
+            Some(sealed) => {
+                encrypting(cx, part, sealed, lease).ok_or_else(|| wrong("it lies encrypted, and was not opened"))?
+            }
+        });
     }
     Ok(Box::new(MappedLease { mapping: mapping.clone(), size: volume.extent.len(), beneath }))
+}
+
+/// A lease that writes what lies encrypted on a volume; `None` where that was not opened.
+fn encrypting(cx: &Context<'_>, part: &Beneath, sealed: &Sealed, beneath: SharedLease) -> Option<SharedLease> {
+    let source = cx.devices.disks().into_iter().find(|d| d.no == part.path.disk())?;
+    let cipher = source.clear?.cipher(sealed).filter(|_| sealed.is_sound(part.extent.len()))?;
+    let lease = SealedLease { beneath, sealed: sealed.clone(), cipher };
+    Some(Arc::new(Mutex::new(Box::new(lease))))
 }
 
 /// Why a lease was not given, with what to do.

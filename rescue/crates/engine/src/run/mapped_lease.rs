@@ -16,7 +16,7 @@ pub(super) struct MappedLease {
     pub(super) beneath: Vec<SharedLease>,
 }
 
-fn held(lease: &SharedLease) -> MutexGuard<'_, Box<dyn WriteLease>> {
+pub(super) fn held(lease: &SharedLease) -> MutexGuard<'_, Box<dyn WriteLease>> {
     lease.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -100,9 +100,9 @@ mod tests {
     const LEN: u64 = 28 << 10;
 
     fn mapping() -> Mapping {
-        let part = |n| Beneath {
-            path: VolumePath::partition(DiskNo(n), 1),
-            extent: Extent::new(ByteOffset(1 << 20), ByteLen(32 << 10)).unwrap(),
+        let part = |n| {
+            let extent = Extent::new(ByteOffset(1 << 20), ByteLen(32 << 10)).unwrap();
+            Beneath::plain(VolumePath::partition(DiskNo(n), 1), extent)
         };
         let legs = (0..3).map(|n| Leg::new(n, ByteOffset(512 * n as u64))).collect();
         let striped = Segment { len: ByteLen(24 << 10), stripe: ByteLen(1024), skip: ByteLen::ZERO, legs };

@@ -30,6 +30,7 @@ pub mod restore;
 pub(crate) mod same;
 pub(crate) mod saved;
 mod saved_disk;
+mod sealed_lease;
 mod stopped;
 pub(crate) mod tables;
 mod taking;

@@ -41,7 +41,7 @@ pub(crate) fn run(jobs: &Jobs, what: &Upkeep, desk: &Desk) -> Done {
         Upkeep::AcceptHead => jobs.stores.accept(&jobs.config).map(|differed| Kept::HeadAccepted { differed }),
     }?;
     // What was listed is no longer what there is.
-    if matches!(kept, Kept::Forgotten(_) | Kept::Pruned(_) | Kept::Noted { .. }) {
+    if matches!(kept, Kept::Forgotten(_) | Kept::Pruned(_) | Kept::Noted { .. } | Kept::Repaired(_)) {
         jobs.show_snapshots(&jobs.store(desk)?, desk);
     }
     Ok(Outcome::Kept(kept))

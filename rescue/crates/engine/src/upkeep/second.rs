@@ -6,6 +6,8 @@ use crate::stores::{To, Which};
 use crate::worker::Desk;
 use model::command::ExitCode;
 use model::id::{SnapRef, SnapshotId};
+use model::mapping::Mapping;
+use model::snapshot::SavedVolume;
 use model::text::DisplayText;
 use model::units::ByteLen;
 use model::upkeep::{Broken, CopyView, Kept, RepairView};
@@ -28,6 +30,7 @@ pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
         [] => listing.snapshots.iter().map(|(id, _)| *id).collect(),
         named => named.iter().map(|snapshot| Ok(from.find(snapshot, None)?.0)).collect::<Done<Vec<_>>>()?,
     };
+    stays_encrypted(&from, &to, &ids)?;
     let before: BTreeSet<SnapshotId> = there(&to)?;
     let mut copy = Copy { jobs, desk, from: &from, to: &to, failed: Vec::new() };
     let done = copy.all(&ids);
@@ -55,6 +58,28 @@ pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
         read: done.read,
         stored: done.stored,
     }))
+}
+
+/// Refuses to copy into a store that is not encrypted what an encrypted one holds of encrypted volumes.
+fn stays_encrypted(from: &Store, to: &Store, ids: &[SnapshotId]) -> Done<()> {
+    if !from.is_encrypted() || to.is_encrypted() {
+        return Ok(());
+    }
+    for id in ids {
+        // What cannot be read is told by the copying.
+        let Ok(manifest) = from.manifest(*id) else { continue };
+        let sealed = |v: &&SavedVolume| v.mapping.as_ref().is_some_and(Mapping::is_sealed);
+        if let Some(volume) = manifest.volumes.iter().find(sealed) {
+            let says = format!(
+                "snapshot {} holds {}, which lies encrypted on its disk, and the other store is not encrypted",
+                id.0.short(8),
+                volume.path
+            );
+            let advice = "nothing was copied; make the other store with `holdfast store init --encrypt`, or name other snapshots";
+            return Err(Stop::failed(ExitCode::Refused, says, advice));
+        }
+    }
+    Ok(())
 }
 
 fn there(store: &Store) -> Done<BTreeSet<SnapshotId>> {

@@ -8,6 +8,7 @@ use engine::parser::Local;
 use engine::{Config, Engine, StorePlace};
 use model::command::{Command, Onto};
 use model::event::Outcome;
+use model::evidence::Fact;
 use model::firmware::{BOOT_ATTRIBUTES, Value, Variable, name_of, order_value};
 use model::id::{DiskNo, SnapRef};
 use model::ports::{BootVariables, Devices, DiskSource, LeaseError, LeaseRequest, ObjectStore, WriteLease};
@@ -25,6 +26,7 @@ struct Board {
     changes: Mutex<Vec<(usize, Vars)>>,
     full: bool,
     named: bool,
+    crashes: Vec<String>,
 }
 
 impl Board {
@@ -35,6 +37,7 @@ impl Board {
             changes: Mutex::default(),
             full: false,
             named: false,
+            crashes: Vec::new(),
         })
     }
 
@@ -73,6 +76,9 @@ impl BootVariables for Owner {
     fn read_all(&self) -> io::Result<Vec<Variable>> {
         let variable = |(name, value)| Variable { name, attributes: BOOT_ATTRIBUTES, value };
         Ok(self.0.vars().into_iter().map(variable).collect())
+    }
+    fn crash_records(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.crashes.clone())
     }
     fn set(&self, variable: &Variable) -> io::Result<()> {
         assert_eq!(variable.attributes, BOOT_ATTRIBUTES);
@@ -258,5 +264,26 @@ fn another_computers_firmware_is_none_of_its_business() {
             panic!("not saved")
         };
         assert_eq!(store(&objects).manifest(id).unwrap().firmware.is_some(), told);
+    }
+}
+
+/// What the firmware keeps of a kernel that died is evidence, where it is this machine's firmware.
+#[test]
+fn kernels_that_died_are_told() {
+    let [then, now] = then_and_now();
+    for (vars, told) in [(then, true), (now, false)] {
+        let objects = Arc::new(Memory::new());
+        let mut board = Board::new(machine().then.clone(), vars);
+        let inner = Arc::get_mut(&mut board).unwrap();
+        inner.named = true;
+        inner.crashes = vec!["dump-type0-1-1-1796042968-C".into(), "dump-type0-2-1-1796042968-C".into()];
+        let Outcome::Saved { id, .. } = board.run(&objects, Command::Snapshot { full: false }) else {
+            panic!("not saved")
+        };
+        let systems = store(&objects).manifest(id).unwrap().systems;
+        let kept = systems[0].evidence.iter().filter(|e| e.fact == Fact::CrashKept { parts: 2 }).count();
+        assert_eq!(kept, usize::from(told));
+        // Its root was never mounted, which is surer: it is told as evidence against that.
+        assert_eq!(systems[0].assessment.termination.evidence_against.len(), kept, "{:?}", systems[0].assessment);
     }
 }

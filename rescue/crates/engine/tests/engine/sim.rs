@@ -132,7 +132,7 @@ impl ReadAt for View {
 impl Devices for Sim {
     fn disks(&self) -> Vec<DiskSource> {
         let bytes = Arc::new(View(self.state.clone(), self.hardware.size.0));
-        vec![DiskSource { no: DiskNo(0), hardware: self.hardware.clone(), bytes }]
+        vec![DiskSource { no: DiskNo(0), hardware: self.hardware.clone(), bytes, clear: None }]
     }
 
     fn lease(&self, request: &LeaseRequest) -> Result<Box<dyn WriteLease>, LeaseError> {
@@ -292,6 +292,12 @@ impl Parser for Hasty {
     }
     fn layers(&self, inspection: &Inspection) -> Result<model::mapping::Layers, ParserError> {
         self.0.layers(inspection)
+    }
+    fn luks(&self, volume: &Volume) -> Result<model::luks::LuksHeader, ParserError> {
+        self.0.luks(volume)
+    }
+    fn given(&self, devices: Arc<dyn Devices>) {
+        self.0.given(devices);
     }
     fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
         self.0.mapped_content(volume)

@@ -67,8 +67,13 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::NulRun { .. } => (15, "nul"),
         Fact::BootPart { .. } => (16, "part"),
         Fact::ChainBroken { .. } => (16, "chain"),
-        Fact::KernelDied { .. } => (5, "died"),
-        Fact::StartNotConfirmed => (16, "mark"),
+        Fact::KernelDied { .. } | Fact::CrashKept { .. } => (5, "died"),
+        Fact::StartNotConfirmed | Fact::StartConfirmed | Fact::NextEntry { .. } => (16, "mark"),
+        Fact::BootTries { .. } => (16, "tries"),
+        Fact::InitLog { .. } => (6, "init"),
+        Fact::HardwareClock { .. } => (7, "clock"),
+        Fact::SignOfLife { .. } => (7, "sign"),
+        Fact::Recognised { .. } => (16, "recognised"),
         Fact::NotThere => (17, "absent"),
         Fact::Unreadable { .. } => (18, "unreadable"),
         Fact::Other => (19, "other"),
@@ -83,5 +88,7 @@ fn word(manager: PackageManager) -> &'static str {
         PackageManager::Zypper => "zypper",
         PackageManager::Pacman => "pacman",
         PackageManager::Apk => "apk",
+        PackageManager::Unattended => "unattended",
+        PackageManager::Other => "packages",
     }
 }

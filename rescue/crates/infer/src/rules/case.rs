@@ -3,9 +3,7 @@
 use super::Baseline;
 use crate::source::boot_files::versioned;
 use model::boot::Way;
-use model::evidence::{
-    BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, PackageManager, PackageState, Stamp,
-};
+use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, Stamp};
 use model::inspection::{Content, ExtInfo, Inspection, System};
 use model::ports::UnixMicros;
 use std::cmp::Ordering;
@@ -13,6 +11,9 @@ use std::cmp::Ordering;
 /// How much later than the journal's end (in microseconds) a mount belongs to another session. The root is mounted
 /// some seconds before a start's first entry.
 const ANOTHER_SESSION: i64 = 60_000_000;
+
+/// How far a local time may be from UTC (in microseconds).
+pub(super) const ZONE: i64 = 14 * 3600 * 1_000_000;
 
 /// Everything a rule may look at.
 pub(crate) struct Case<'a> {
@@ -58,39 +59,27 @@ pub(crate) struct Wtmp<'a> {
     pub(crate) id: &'a EvidenceId,
     pub(crate) shutdown_follows: bool,
     pub(crate) run_level: Option<char>,
+    /// Where init was told to go down.
+    pub(crate) how: Option<EndKind>,
     pub(crate) at: Option<Stamp>,
 }
 
-/// dpkg's database.
-pub(crate) struct Dpkg<'a> {
+/// The newest start in the log of an init program other than systemd.
+pub(crate) struct InitLog<'a> {
     pub(crate) id: &'a EvidenceId,
-    pub(crate) broken: &'a [PackageState],
-    pub(crate) updates: u32,
+    pub(crate) reached: bool,
+    pub(crate) going_down: bool,
 }
 
-/// What the package manager of a system without dpkg has on record.
-pub(crate) struct Managed<'a> {
-    /// Whose records they are: of those of rpm and dnf, dnf's.
-    pub(crate) manager: PackageManager,
-    /// Its databases.
-    pub(crate) databases: Vec<EvidenceId>,
-    pub(crate) broken: Vec<PackageState>,
-    /// A lock that was left.
-    pub(crate) lock: Option<EvidenceId>,
-    /// Files that were left, and when their transaction began where that is known.
-    pub(crate) left: Vec<(EvidenceId, Option<Stamp>)>,
-    /// When its database was last changed, where that is known.
-    pub(crate) changed: Option<Stamp>,
-    /// The newest of its transactions.
-    pub(crate) newest: Option<Transaction<'a>>,
-}
-
-/// The newest transaction of a package manager.
-pub(crate) struct Transaction<'a> {
+/// A boot entry whose starts are counted.
+pub(crate) struct Tries<'a> {
     pub(crate) id: &'a EvidenceId,
-    pub(crate) ended: bool,
-    pub(crate) failed: bool,
-    pub(crate) time: Option<Stamp>,
+    /// It is given up.
+    pub(crate) used_up: bool,
+    /// It was tried, and is not confirmed.
+    pub(crate) tried: bool,
+    /// No other entry may be started.
+    pub(crate) alone: bool,
 }
 
 impl<'a> Case<'a> {
@@ -103,7 +92,7 @@ impl<'a> Case<'a> {
         Self { system, inspection, evidence, since }
     }
 
-    fn path(e: &Evidence) -> &[u8] {
+    pub(super) fn path(e: &Evidence) -> &[u8] {
         e.origin.path.as_ref().map_or(&[], |p| &p.0)
     }
 
@@ -214,16 +203,65 @@ impl<'a> Case<'a> {
         self.boots().into_iter().next()
     }
 
-    /// The mark of a start that the boot loader left and the system did not take away.
+    /// The mark of a start that the boot loader left and the system did not take away: GRUB's, or a counter of the only entry that was
+    /// tried. With several counted ones, which was started last is not told.
     pub(crate) fn start_not_confirmed(&self) -> Option<EvidenceId> {
-        self.evidence.iter().find(|e| e.fact == Fact::StartNotConfirmed).map(|e| e.id.clone())
+        let mark = self.evidence.iter().find(|e| e.fact == Fact::StartNotConfirmed).map(|e| e.id.clone());
+        mark.or_else(|| {
+            let tries = self.tries();
+            let mut tried = tries.iter().filter(|t| t.tried && (!t.used_up || t.alone));
+            tried.next().filter(|_| tried.next().is_none()).map(|t| t.id.clone())
+        })
+    }
+
+    /// The mark of a start that a user's session confirmed.
+    pub(crate) fn start_confirmed(&self) -> Option<EvidenceId> {
+        self.evidence.iter().find(|e| e.fact == Fact::StartConfirmed).map(|e| e.id.clone())
+    }
+
+    /// The boot entries of this system whose starts are counted. Those that are named by another machine id are another system's.
+    pub(crate) fn tries(&self) -> Vec<Tries<'a>> {
+        let is_id = |token: &str| token.len() == 32 && token.bytes().all(|b| b.is_ascii_hexdigit());
+        let ours = |entry: &str| {
+            let token = entry.split('-').next().filter(|token| is_id(token));
+            token.zip(self.system.machine_id.as_deref()).is_none_or(|(token, id)| token == id)
+        };
+        let counted = |e: &'a Evidence| match &e.fact {
+            Fact::BootTries { entry, left, done, others } if ours(entry.as_str()) => {
+                Some(Tries { id: &e.id, used_up: *left == 0, tried: *done > 0, alone: *others == 0 })
+            }
+            _ => None,
+        };
+        self.evidence.iter().filter_map(counted).collect()
+    }
+
+    pub(crate) fn init_log(&self) -> Option<InitLog<'a>> {
+        self.evidence.iter().find_map(|e| match &e.fact {
+            Fact::InitLog { reached, going_down } => {
+                Some(InitLog { id: &e.id, reached: reached.is_some(), going_down: going_down.is_some() })
+            }
+            _ => None,
+        })
+    }
+
+    /// True where the hardware clock keeps local time: what was written before the system corrected its own by the zone is off by it.
+    fn clock_is_local(&self) -> bool {
+        self.evidence.iter().any(|e| e.fact == Fact::HardwareClock { local: true })
+    }
+
+    /// A kernel died in the newest start, or after it: the firmware keeps its last words still.
+    pub(crate) fn crash_kept(&self) -> Option<EvidenceId> {
+        let began = self.newest_boot().map_or(i64::MIN, |b| b.first.0);
+        let since = |e: &&Evidence| e.time.is_some_and(|t| t.trust == ClockTrust::Utc && t.at.0 >= began);
+        let kept = self.evidence.iter().filter(|e| matches!(e.fact, Fact::CrashKept { .. }));
+        kept.filter(since).max_by_key(|e| e.time.map(|t| t.at)).map(|e| e.id.clone())
     }
 
     /// Of several records (wtmp, and wtmpdb which took its place) the one that goes on.
     pub(crate) fn wtmp(&self) -> Option<Wtmp<'a>> {
         let records = self.evidence.iter().filter_map(|e| match e.fact {
-            Fact::WtmpLastBoot { shutdown_follows, run_level, .. } => {
-                Some(Wtmp { id: &e.id, shutdown_follows, run_level, at: e.time })
+            Fact::WtmpLastBoot { shutdown_follows, run_level, how, .. } => {
+                Some(Wtmp { id: &e.id, shutdown_follows, run_level, how, at: e.time })
             }
             _ => None,
         });
@@ -243,7 +281,9 @@ impl<'a> Case<'a> {
     /// newest start's journal ended.
     pub(crate) fn started_after_journal(&self) -> bool {
         let (Some(root), Some(boot)) = (self.root(), self.newest_boot()) else { return false };
-        let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > boot.last.0.saturating_add(ANOTHER_SESSION);
+        // The root is mounted before the system corrects a clock that keeps local time.
+        let slack = ANOTHER_SESSION + if self.clock_is_local() { ZONE } else { 0 };
+        let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > boot.last.0.saturating_add(slack);
         self.mounted_by_itself() && root.mounts.is_some_and(after)
     }
 
@@ -262,95 +302,21 @@ impl<'a> Case<'a> {
         self.evidence.iter().find(|e| e.fact == Fact::FirstBootPending).map(|e| &e.id)
     }
 
-    pub(crate) fn dpkg(&self) -> Option<Dpkg<'a>> {
-        self.evidence.iter().find_map(|e| match &e.fact {
-            Fact::DpkgState { broken, updates, .. } => Some(Dpkg { id: &e.id, broken, updates: *updates }),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn apt(&self) -> Option<Transaction<'a>> {
-        self.newest_of(|m| m == PackageManager::Apt).map(|(_, t)| t)
-    }
-
-    /// The newest transaction of some package managers, and whose it is.
-    fn newest_of(&self, of: impl Fn(PackageManager) -> bool) -> Option<(PackageManager, Transaction<'a>)> {
-        let transaction = |e: &'a Evidence| match &e.fact {
-            Fact::Transaction { manager, age: 0, ended, failed, .. } if of(*manager) => {
-                Some((*manager, Transaction { id: &e.id, ended: *ended, failed: *failed, time: e.time }))
-            }
-            _ => None,
-        };
-        self.evidence.iter().filter_map(transaction).max_by_key(|(_, t)| t.time.map(|t| t.at))
-    }
-
-    /// What another package manager than dpkg has on record; `None` where there is none, or dpkg's database is there: the others are
-    /// tools there.
-    pub(crate) fn managed(&self) -> Option<Managed<'a>> {
-        if self.dpkg().is_some() {
-            return None;
-        }
-        let newest = self.newest_of(|m| m != PackageManager::Apt);
-        let mut whose = newest.as_ref().map(|(manager, _)| *manager);
-        let mut found = Managed {
-            manager: PackageManager::Rpm,
-            databases: Vec::new(),
-            broken: Vec::new(),
-            lock: None,
-            left: Vec::new(),
-            changed: None,
-            newest: newest.map(|(_, t)| t),
-        };
-        for e in self.evidence {
-            match &e.fact {
-                Fact::Packages { manager, broken, .. } => {
-                    whose = whose.or(Some(*manager));
-                    found.databases.push(e.id.clone());
-                    found.broken.extend(broken.iter().cloned());
-                    found.changed = found.changed.into_iter().chain(e.time).max_by_key(|t| t.at);
-                }
-                Fact::LeftLock { manager } => {
-                    whose = whose.or(Some(*manager));
-                    found.lock = Some(e.id.clone());
-                }
-                Fact::HalfReplaced { manager, .. } if *manager != PackageManager::Apt => {
-                    whose = whose.or(Some(*manager));
-                    found.left.push((e.id.clone(), e.time));
-                }
-                _ => {}
-            }
-        }
-        whose.map(|manager| Managed { manager, ..found })
-    }
-
-    /// When packages were last worked on, by the logs.
-    pub(crate) fn last_package_work(&self) -> Option<(&'a EvidenceId, Stamp)> {
-        let dated = |e: &'a Evidence| match e.fact {
-            Fact::DpkgLogTail { .. } | Fact::Transaction { age: 0, .. } | Fact::Packages { .. } => {
-                Some((&e.id, e.time?))
-            }
-            _ => None,
-        };
-        self.evidence.iter().filter_map(dated).filter(|(_, t)| t.trust != ClockTrust::Suspect).max_by_key(|(_, t)| t.at)
-    }
-
-    /// Files dpkg left half replaced: those of packages, or (with `control`) its control files.
-    pub(crate) fn half_replaced(&self, control: bool) -> Vec<EvidenceId> {
-        let wanted = |e: &&Evidence| {
-            matches!(e.fact, Fact::HalfReplaced { manager: PackageManager::Apt, .. })
-                && Self::path(e).ends_with(b"/tmp.ci") == control
-        };
-        self.evidence.iter().filter(wanted).map(|e| e.id.clone()).collect()
-    }
-
-    /// The last sign of life: the journal's last entry or the file system's last commit.
+    /// The last sign of life: the last entry of the newest start's journal or the file system's last commit; where there is neither, the
+    /// newest of what is written now and then. A clock that went back makes an older start seem later: it does not count.
     pub(crate) fn last_alive(&self) -> Option<Stamp> {
-        let signs = self.evidence.iter().filter_map(|e| match e.fact {
-            Fact::Boot { .. } => e.time,
-            Fact::LastCommit { .. } if e.origin.volume == self.system.root => e.time,
-            _ => None,
-        });
-        signs.filter(|t| t.trust == ClockTrust::Utc).max_by_key(|t| t.at)
+        let newest = self.newest_boot().map(|b| b.id);
+        let trusted = |wanted: &dyn Fn(&Evidence) -> bool| {
+            let times = self.evidence.iter().filter(|e| wanted(e)).filter_map(|e| e.time);
+            times.filter(|t| t.trust == ClockTrust::Utc).max_by_key(|t| t.at)
+        };
+        let last = |e: &Evidence| match e.fact {
+            Fact::Boot { .. } => newest == Some(&e.id),
+            Fact::LastCommit { .. } => e.origin.volume == self.system.root,
+            _ => false,
+        };
+        let now_and_then = |e: &Evidence| matches!(e.fact, Fact::SignOfLife { .. } | Fact::HardwareClock { .. });
+        trusted(&last).or_else(|| trusted(&now_and_then))
     }
 
     /// Boot parts of that kind: id, kernel version where the path tells one, and what is broken.
@@ -381,21 +347,6 @@ impl<'a> Case<'a> {
     /// that what seems missing there may not be.
     pub(crate) fn hidden_below(&self, mounts: &[&str]) -> bool {
         self.system.other.iter().any(|(m, _)| mounts.contains(&m.as_str()))
-    }
-
-    /// True where packages were last worked on in the newest start, as far as logs without a time zone tell.
-    pub(crate) fn packages_in_last_session(&self) -> bool {
-        /// Time zones are whole quarters of an hour from UTC (in microseconds), up to 14 hours.
-        const QUARTER: i64 = 15 * 60 * 1_000_000;
-        const SLACK: i64 = 60_000_000;
-        let (Some((_, work)), Some(boot)) = (self.last_package_work(), self.newest_boot()) else { return false };
-        let alive = self.last_alive().map_or(boot.last, |t| t.at.max(boot.last));
-        let session = boot.first.0 - SLACK..=alive.0 + SLACK;
-        if work.at.0 < *session.start() {
-            return false;
-        }
-        // Work after the end is local time east of Greenwich, if some zone puts it into the session.
-        (0..=14 * 4).any(|k| session.contains(&(work.at.0 - k * QUARTER)))
     }
 
     /// Debian and what is made of it: where things lie is known.

@@ -1,15 +1,12 @@
 //! What the package manager was doing. The database decides; logs only say more about what it decided.
 
-use super::case::Case;
+use super::case::{Case, ZONE};
 use super::decide::Vote;
 use model::assessment::Confidence::{Certain, Likely, Weak};
 use model::assessment::Installation::{self, Broken, Completed, Idle, Interrupted};
 use model::evidence::{EvidenceId, Fact, PackageState};
 
 pub(super) type Said = Option<Vote<Installation>>;
-
-/// Times in logs of packages are local, without a zone: up to 14 hours from UTC (in microseconds).
-pub(super) const ZONE: i64 = 14 * 3600 * 1_000_000;
 
 fn is_half_installed(p: &PackageState) -> bool {
     p.state.as_str().starts_with("half-installed") || p.state.as_str().ends_with("to be reinstalled")
@@ -76,6 +73,12 @@ pub(super) fn database_damaged(case: &Case<'_>) -> Said {
         .find(|id| matches!(case.fact(id), Some(Fact::Unreadable { .. })))?;
     let confidence = if case.dpkg().is_some() { Weak } else { Likely };
     Some(Vote::new(Broken, confidence, vec![damaged]))
+}
+
+/// It upgrades in small steps, between which dpkg and apt's history are in order: only its own log tells that there was more to do.
+pub(super) fn unattended_cut_off(case: &Case<'_>) -> Said {
+    let newest = case.unattended().filter(|t| !t.ended && !t.failed)?;
+    Some(Vote::new(Interrupted, Weak, vec![newest.id.clone()]))
 }
 
 pub(super) fn in_order(case: &Case<'_>) -> Said {
@@ -154,6 +157,25 @@ mod tests {
         assert_eq!(said(&s), (Broken, Likely, "not-in-order".into()));
         s.apt(true, true, 10);
         assert_eq!(said(&s), (Broken, Certain, "not-in-order".into()));
+    }
+
+    #[test]
+    fn unattended_upgrades_cut_off_between_two_steps() {
+        let run = |ended| Fact::Transaction {
+            manager: PackageManager::Unattended,
+            age: 0,
+            command: "unattended-upgrades".into(),
+            ended,
+            failed: false,
+            packages: vec![],
+        };
+        for (ended, against) in [(true, 0), (false, 1)] {
+            let mut s = Scene::new();
+            s.dpkg(&[], 0);
+            s.fact("/var/log/unattended-upgrades/unattended-upgrades.log", run(ended));
+            assert_eq!(said(&s), (Idle, Likely, "in-order".into()));
+            assert_eq!(s.assess().installation.evidence_against.len(), against);
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a package manager other than dpkg was doing: dnf and zypper above rpm, pacman, apk. The database decides, as with dpkg; what
 //! they leave behind tells more, where it is taken away by every other end.
 
-use super::case::{Case, Managed};
+use super::case::{Case, ZONE};
 use super::decide::Vote;
-use super::installation::{Said, ZONE, recent_enough};
+use super::installation::{Said, recent_enough};
+use super::software::Managed;
 use model::assessment::Confidence::{Certain, Likely, Weak};
 use model::assessment::Installation::{Broken, Completed, Idle, Interrupted};
 use model::evidence::{EvidenceId, Fact, PackageManager, Stamp};
@@ -62,8 +63,10 @@ pub(super) fn transaction_cut_off(case: &Case<'_>) -> Said {
 pub(super) fn files_left(case: &Case<'_>) -> Said {
     let managed = case.managed()?;
     let left = left(&managed);
-    // One that ended, or failed and took back what it did, leaves some at times.
-    let told = managed.newest.as_ref().is_some_and(|t| t.ended || t.failed);
+    // One that ended, or failed and took back what it did, leaves some at times. rpm, whose files tell when, takes them away where it fails by
+    // itself: there somebody above it only noted that it was gone.
+    let dated = managed.left.iter().any(|(id, at)| at.is_some() && left.contains(id));
+    let told = managed.newest.as_ref().is_some_and(|t| t.ended || (t.failed && !dated));
     (!left.is_empty()).then(|| Vote::new(Interrupted, if told { Weak } else { Likely }, with(&managed, left)))
 }
 

@@ -11,6 +11,7 @@ mod installation;
 mod managed;
 #[cfg(test)]
 pub(crate) mod scene;
+mod software;
 mod start;
 mod termination;
 
@@ -113,8 +114,8 @@ static RULES: &[Rule] = &[
     },
     Rule {
         name: "on-record-and-closed",
-        doc: "A shutdown is on record after the newest start (login record, or the journal reached the final target), and \
-              the root was closed.",
+        doc: "A shutdown is on record after the newest start (login record, the log of init, or the journal reached the final \
+              target), and the root was closed.",
         judge: Judge::Termination(termination::on_record_and_closed),
     },
     Rule {
@@ -147,6 +148,12 @@ static RULES: &[Rule] = &[
         judge: Judge::Termination(termination::breaks_off_untold),
     },
     Rule {
+        name: "crash-kept",
+        doc: "The firmware keeps the last words of a kernel that died since the newest start on record: cut off. Weak where the root \
+              was closed: it may have been a mishap that the kernel survived.",
+        judge: Judge::Termination(termination::crash_kept),
+    },
+    Rule {
         name: "cannot-start",
         doc: "Something without which it cannot start is missing or empty: init, the C library or its loader, every kernel, \
               the newest kernel's initial RAM file system, the boot loader's configuration.",
@@ -169,9 +176,15 @@ static RULES: &[Rule] = &[
         judge: Judge::Start(start::start_loop),
     },
     Rule {
+        name: "tries-used-up",
+        doc: "A boot entry was tried as often as it may be, and no start of it was confirmed. Weak where another may be started: \
+              that one may have come up.",
+        judge: Judge::Start(start::tries_used_up),
+    },
+    Rule {
         name: "start-not-confirmed",
-        doc: "GRUB's mark of a start stands, which the system takes away once it is up or has woken: the last start did not \
-              come that far, though an older one on record may have.",
+        doc: "GRUB's mark of a start stands, or the one boot entry that is being tried still has its counters, which the system \
+              takes away once it is up or has woken: the last start did not come that far, though an older one on record may have.",
         judge: Judge::Start(start::not_confirmed),
     },
     Rule {
@@ -181,8 +194,14 @@ static RULES: &[Rule] = &[
     },
     Rule {
         name: "reached-run-level",
-        doc: "The login record has a run level from 2 to 5 after the newest start.",
+        doc: "The login record has a run level from 2 to 5 after the newest start, or the log of init has a level whose services \
+              were all started.",
         judge: Judge::Start(start::reached_run_level),
+    },
+    Rule {
+        name: "start-confirmed",
+        doc: "GRUB's `boot_success` is set, which it takes away at each start and a user's session of two minutes gives back.",
+        judge: Judge::Start(start::confirmed),
     },
     Rule {
         name: "reached-nothing",
@@ -210,6 +229,12 @@ static RULES: &[Rule] = &[
         name: "database-damaged",
         doc: "dpkg's database is there and cannot be understood.",
         judge: Judge::Installation(installation::database_damaged),
+    },
+    Rule {
+        name: "unattended-cut-off",
+        doc: "The newest run of unattended-upgrades has neither an end nor a failure in its log. Weak: what it left undone, it does the next \
+              time; dpkg's database says whether anything was left half done.",
+        judge: Judge::Installation(installation::unattended_cut_off),
     },
     Rule {
         name: "in-order",
@@ -301,7 +326,8 @@ pub fn assess(
             Judge::Change(judge) => changes.extend(judge(&case).map(|v| (rule.name, v))),
         }
     }
-    let sessions = case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/var/lib/wtmpdb", "/etc/machine-id"]);
+    let sessions =
+        case.looked_at(&["/var/log/journal", "/var/log/wtmp", "/var/lib/wtmpdb", "/var/log/rc.log", "/etc/machine-id"]);
     let termination = decide(terminations, Termination::Unknown, &sessions);
     let how = how(&case, termination.value);
     let mut verdict = Verdict {
@@ -328,7 +354,8 @@ fn how(case: &Case<'_>, termination: Termination) -> Option<EndKind> {
     if termination != Termination::Clean {
         return None;
     }
-    case.newest_boot().and_then(|b| b.ended)
+    let wtmp = || case.wtmp().filter(|w| w.shutdown_follows && case.wtmp_is_current()).and_then(|w| w.how);
+    case.newest_boot().and_then(|b| b.ended).or_else(wtmp)
 }
 
 fn packages(case: &Case<'_>) -> Vec<PackageState> {

@@ -279,7 +279,7 @@ impl Scene {
     /// The newest start in the login record.
     pub(crate) fn login(&mut self, shutdown_follows: bool, run_level: char) {
         let run_level = Some(run_level);
-        let fact = Fact::WtmpLastBoot { shutdown_follows, run_level, ended: None, before: Vec::new() };
+        let fact = Fact::WtmpLastBoot { shutdown_follows, run_level, ended: None, before: Vec::new(), how: None };
         self.fact("/var/log/wtmp", fact);
     }
 

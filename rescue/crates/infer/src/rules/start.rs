@@ -117,10 +117,27 @@ pub(super) fn reached_target(case: &Case<'_>) -> Said {
 }
 
 pub(super) fn reached_run_level(case: &Case<'_>) -> Said {
-    let wtmp = case.wtmp().filter(|_| case.wtmp_is_current())?;
+    let wtmp = case.wtmp().filter(|w| case.wtmp_is_current() && matches!(w.run_level, Some('2'..='5')));
+    let log = case.init_log().filter(|l| l.reached && case.newest_boot().is_none());
+    let evidence: Vec<EvidenceId> = wtmp.map(|w| w.id.clone()).into_iter().chain(log.map(|l| l.id.clone())).collect();
     let past = obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
     let confidence = if past { Weak } else { Likely };
-    matches!(wtmp.run_level, Some('2'..='5')).then(|| Vote::new(Start::Reached, confidence, vec![wtmp.id.clone()]))
+    (!evidence.is_empty()).then(|| Vote::new(Start::Reached, confidence, evidence))
+}
+
+/// It says of the last start only that GRUB made it: where it cannot start now, that is the past.
+pub(super) fn confirmed(case: &Case<'_>) -> Said {
+    let mark = case.start_confirmed()?;
+    let past = obstacle(case).is_some_and(|(sure, ..)| sure > Weak) || case.started_after_journal();
+    Some(Vote::new(Start::Reached, if past { Weak } else { Likely }, vec![mark]))
+}
+
+/// Another entry may have been started since, and have come up.
+pub(super) fn tries_used_up(case: &Case<'_>) -> Said {
+    let tries = case.tries();
+    let used_up: Vec<EvidenceId> = tries.iter().filter(|t| t.used_up && t.tried).map(|t| t.id.clone()).collect();
+    let alone = tries.iter().any(|t| t.used_up && t.tried && t.alone);
+    (!used_up.is_empty()).then(|| Vote::new(Start::Failed, if alone { Likely } else { Weak }, used_up))
 }
 
 pub(super) fn reached_nothing(case: &Case<'_>) -> Said {
@@ -224,6 +241,49 @@ mod tests {
         let a = s.assess();
         assert_eq!(start(&s), (Start::Failed, Weak, "start-not-confirmed".into()));
         assert_eq!(a.start.evidence_against.len(), 1);
+    }
+
+    #[test]
+    fn starts_that_are_counted() {
+        let tries = |left, done, others| Fact::BootTries { entry: "a".into(), left, done, others };
+        let at = "/boot/efi/loader/entries";
+        // Installed, and not tried yet.
+        let mut s = Scene::new();
+        s.fact(at, tries(3, 0, 0));
+        assert_eq!(start(&s).0, Start::Unknown);
+        let mut s = Scene::new();
+        s.boot(0, 1000, |_| {});
+        s.fact(at, tries(2, 1, 1));
+        assert_eq!(start(&s), (Start::Failed, Likely, "start-not-confirmed".into()));
+        // Given up; another one is there, and may have come up.
+        let mut s = reached();
+        s.fact(at, tries(0, 3, 1));
+        let told = s.assess().start;
+        assert_eq!((told.value, told.confidence, told.evidence_against.len()), (Start::Reached, Certain, 1));
+        let mut s = Scene::new();
+        s.fact(at, tries(0, 3, 0));
+        assert_eq!(start(&s), (Start::Failed, Likely, "tries-used-up".into()));
+        // Another system's, by its name.
+        let mut s = Scene::new();
+        let entry = format!("{}-6.1", "f".repeat(32)).as_str().into();
+        s.fact(at, Fact::BootTries { entry, left: 0, done: 3, others: 0 });
+        assert_eq!(start(&s).0, Start::Unknown);
+    }
+
+    #[test]
+    fn a_start_that_a_session_confirmed() {
+        let mut s = Scene::new();
+        s.fact("/boot/grub2/grubenv", Fact::StartConfirmed);
+        assert_eq!(start(&s), (Start::Reached, Likely, "start-confirmed".into()));
+        s.part(LIBC, BootPart::Libc, Some("/usr/lib/x86_64-linux-gnu/libc.so.6 is missing"));
+        assert_eq!(start(&s), (Start::Failed, Certain, "cannot-start".into()));
+    }
+
+    #[test]
+    fn a_level_in_the_log_of_another_init() {
+        let mut s = Scene::new();
+        s.fact("/var/log/rc.log", Fact::InitLog { reached: Some("default".into()), going_down: None });
+        assert_eq!(start(&s), (Start::Reached, Likely, "reached-run-level".into()));
     }
 
     #[test]

@@ -8,14 +8,15 @@ use model::evidence::EvidenceId;
 
 type Said = Option<Vote<Termination>>;
 
-/// No start anywhere: none in the journal, none in the login record.
+/// No start anywhere: none in the journal, none in the login record, none in init's log.
 fn no_start(case: &Case<'_>) -> bool {
-    case.newest_boot().is_none() && case.wtmp().is_none()
+    case.newest_boot().is_none() && case.wtmp().is_none() && case.init_log().is_none()
 }
 
 fn traces(case: &Case<'_>) -> Vec<EvidenceId> {
     let boot = case.newest_boot().map(|b| b.id.clone());
-    boot.into_iter().chain(case.wtmp().map(|w| w.id.clone())).collect()
+    let log = case.init_log().map(|l| l.id.clone());
+    boot.into_iter().chain(case.wtmp().map(|w| w.id.clone())).chain(log).collect()
 }
 
 /// Never mounted for writing: what its files tell is of another file system, from which they were copied. A check zeroes the
@@ -91,7 +92,10 @@ pub(super) fn on_record_and_closed(case: &Case<'_>) -> Said {
     let boot = case.newest_boot();
     let wtmp = case.wtmp().filter(|w| w.shutdown_follows && case.wtmp_is_current());
     let reached = boot.as_ref().filter(|b| b.ended.is_some());
+    // The log of another init than systemd, which keeps no journal.
+    let log = case.init_log().filter(|l| l.going_down && boot.is_none());
     let mut evidence: Vec<EvidenceId> = wtmp.map(|w| w.id.clone()).into_iter().collect();
+    evidence.extend(log.map(|l| l.id.clone()));
     evidence.extend(reached.map(|b| b.id.clone()));
     if root.open || never_written(&root) || evidence.is_empty() {
         return None;
@@ -119,10 +123,15 @@ pub(super) fn cut_off(case: &Case<'_>) -> Said {
     let certain = root.has_journal && boot.as_ref().is_some_and(|b| !b.asleep && b.ended.is_none());
     evidence.extend(boot.map(|b| b.id.clone()));
     let wtmp = case.wtmp().filter(|_| case.wtmp_is_current());
+    evidence.extend(case.crash_kept());
     let mut against = Vec::new();
     if let Some(w) = wtmp {
         let side = if w.shutdown_follows { &mut against } else { &mut evidence };
         side.push(w.id.clone());
+    }
+    if let Some(log) = case.init_log() {
+        let side = if log.going_down { &mut against } else { &mut evidence };
+        side.push(log.id.clone());
     }
     let confidence = match case.resume_image() {
         None if certain => Certain,
@@ -147,6 +156,15 @@ pub(super) fn breaks_off_closed(case: &Case<'_>) -> Said {
     let on_record = case.wtmp().is_some_and(|w| w.shutdown_follows && case.wtmp_is_current());
     let breaks_off = !boot.stopped && boot.ended.is_none() && !on_record && !root.open && !never_written(&root);
     breaks_off.then(|| Vote::new(Abrupt, Weak, vec![boot.id.clone()]).against(vec![root.id.clone()]))
+}
+
+/// The firmware keeps the last words only until a start has come far enough to collect them. A kernel may have died of a mishap that it
+/// survived (an oops), and have been shut down since.
+pub(super) fn crash_kept(case: &Case<'_>) -> Said {
+    let crash = case.crash_kept()?;
+    let open = case.root().is_none_or(|r| r.open);
+    let ended = case.newest_boot().is_some_and(|b| b.stopped);
+    Some(Vote::new(Abrupt, if open && !ended { Likely } else { Weak }, vec![crash]))
 }
 
 /// A btrfs whose log is empty may have been cut off all the same: nothing was synced since its last transaction, which comes every
@@ -338,6 +356,45 @@ mod tests {
     }
 
     #[test]
+    fn what_the_firmware_keeps_of_a_kernel_that_died() {
+        use crate::rules::scene::BEGIN;
+        use crate::source::crash_facts;
+        let kept = |seconds: i64| vec![format!("dump-type0-1-1-{}-C", BEGIN + seconds)];
+        let mut s = Scene::new();
+        s.btrfs(false);
+        s.facts.extend(crash_facts(&s.system().root, &kept(1500)));
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "crash-kept".into()));
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.boot(0, 1000, |_| {});
+        s.facts.extend(crash_facts(&s.system().root, &kept(2001)));
+        let a = s.assess();
+        assert_eq!((a.termination.rule.as_str(), a.termination.evidence_for.len()), ("cut-off", 3));
+        assert!(a.headline.as_str().starts_with("It stopped after a fault of the kernel"), "{}", a.headline);
+        // That was before the newest start, which did not collect it, or survived.
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        s.facts.extend(crash_facts(&s.system().root, &kept(500)));
+        assert_eq!(ended(&mut s), (Clean, Certain, "stopped-and-closed".into()));
+        assert!(s.assess().termination.evidence_against.is_empty());
+        s.facts.extend(crash_facts(&s.system().root, &kept(1500)));
+        assert_eq!(s.assess().termination.evidence_against.len(), 1);
+    }
+
+    #[test]
+    fn another_init_keeps_a_log() {
+        let log = |going_down| Fact::InitLog { reached: Some("default".into()), going_down };
+        let mut s = Scene::new();
+        s.fact("/var/log/rc.log", log(Some(model::ports::UnixMicros(1))));
+        assert_eq!(ended(&mut s), (Clean, Likely, "on-record-and-closed".into()));
+        let mut s = Scene::new();
+        s.ext(|e| e.needs_recovery = true);
+        s.fact("/var/log/rc.log", log(None));
+        let t = s.assess().termination;
+        assert_eq!((t.value, t.confidence, t.evidence_for.len()), (Abrupt, Likely, 2));
+    }
+
+    #[test]
     fn a_closed_root_and_nothing_else() {
         let mut s = Scene::new();
         assert_eq!(ended(&mut s), (Clean, Weak, "closed-alone".into()), "nobody looked");
@@ -361,6 +418,19 @@ mod tests {
         let mut s = Scene::new();
         s.boot(0, 1000, |_| {});
         assert_eq!(ended(&mut s), (Abrupt, Weak, "breaks-off-closed".into()));
+    }
+
+    /// The root is mounted before the system corrects its clock: hours later, by it, than the session's last entry.
+    #[test]
+    fn a_hardware_clock_in_local_time_is_no_later_start() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        s.ext(|e| e.mounted_at += 2 * 3600);
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()), "another start, it seems");
+        s.fact("/etc/adjtime", Fact::HardwareClock { local: true });
+        assert_eq!(ended(&mut s), (Clean, Certain, "stopped-and-closed".into()));
+        s.ext(|e| e.mounted_at += 20 * 3600);
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()), "no zone is that far off");
     }
 
     #[test]

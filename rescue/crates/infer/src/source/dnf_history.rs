@@ -1,5 +1,5 @@
 //! dnf's history of transactions: tables of SQLite, of dnf 4 (libdnf 0.73, `libdnf/transaction/Swdb.cpp`, `Transformer.cpp`) and of
-//! dnf 5 (5.2, `libdnf5/transaction/db`), which number their states differently.
+//! dnf 5 (5.4, `libdnf5/transaction/db`), which number their states differently.
 //!
 //! dnf writes a transaction's row before it begins and its end after: a row without an end is one that was killed, or that did not
 //! come to its end for other reasons. rpm's database has what is installed.
@@ -23,20 +23,14 @@ struct Layout {
     ended: i64,
     failed: i64,
     command: &'static str,
+    /// What stands before a command: dnf 4 keeps it without the program's own name.
+    program: &'static str,
 }
 
 /// `TransactionState` of dnf 4: 0 unknown, 1 done, 2 error.
-const DNF4: Layout = Layout { state: "state", ended: 1, failed: 2, command: "cmdline" };
+const DNF4: Layout = Layout { state: "state", ended: 1, failed: 2, command: "cmdline", program: "dnf " };
 /// `TransactionState` of dnf 5: 1 started, 2 ok, 3 error.
-const DNF5: Layout = Layout { state: "state_id", ended: 2, failed: 3, command: "description" };
-
-const HISTORY: History = History {
-    manager: PackageManager::Dnf,
-    // Of its command line the program's own name is not kept.
-    program: "dnf ",
-    ended: "ended",
-    open: "has no end in dnf's history",
-};
+const DNF5: Layout = Layout { state: "state_id", ended: 2, failed: 3, command: "description", program: "" };
 
 /// Reads the newest transactions.
 pub(super) fn parse(origin: &Origin, files: Files<'_>) -> Vec<Evidence> {
@@ -67,10 +61,17 @@ fn read(origin: &Origin, files: Files<'_>) -> Result<Vec<Evidence>, String> {
         transaction.packages = named.remove(number).unwrap_or_default();
     }
     told.reverse();
-    Ok(HISTORY.newest(origin, told))
+    let history = History {
+        manager: PackageManager::Dnf,
+        program: layout.program,
+        ended: "ended",
+        open: "has no end in dnf's history",
+    };
+    Ok(history.newest(origin, told))
 }
 
-/// The names of the packages of transactions of dnf 4, by the transactions' numbers.
+/// The names of the packages of transactions, by the transactions' numbers. dnf 4 keeps them with the packages, dnf 5 in a table of their
+/// own.
 fn names(database: &mut Database<'_>, transactions: &[i64]) -> Result<BTreeMap<i64, Vec<DisplayText>>, String> {
     let tables = (database.table("trans_item")?, database.table("rpm")?);
     let (Some(items), Some(packages)) = tables else { return Ok(BTreeMap::new()) };
@@ -88,12 +89,20 @@ fn names(database: &mut Database<'_>, transactions: &[i64]) -> Result<BTreeMap<i
     })?;
     let all: BTreeSet<i64> = wanted.values().flatten().copied().collect();
     let mut names: BTreeMap<i64, String> = BTreeMap::new();
+    let mut numbers: BTreeMap<i64, i64> = BTreeMap::new();
     collect(database, &packages, |row| {
         if let Some(item) = packages.value(row, "item_id").int().filter(|item| all.contains(item)) {
             names.extend(packages.value(row, "name").text().map(|name| (item, name)));
+            numbers.extend(packages.value(row, "name_id").int().map(|number| (item, number)));
         }
-        names.len() < all.len()
+        names.len().max(numbers.len()) < all.len()
     })?;
+    if let Some(table) = database.table("pkg_name")? {
+        for (item, number) in numbers {
+            let name = database.row(&table, number)?.and_then(|row| table.value(&row, "name").text());
+            names.extend(name.map(|name| (item, name)));
+        }
+    }
     let of = |items: BTreeSet<i64>| {
         let names: BTreeSet<&String> = items.iter().filter_map(|item| names.get(item)).collect();
         names.into_iter().map(|name| short(name)).collect()

@@ -2,19 +2,23 @@
 //! `grub-core/lib/envblk.c`). GRUB writes it below the file system, so that the file's own times tell nothing.
 //!
 //! `recordfail=1` is put there before a kernel is started (`util/grub.d/00_header.in`, where the distribution asks for it), and taken
-//! away by `grub-common.service` once the system is up, or has woken. `boot_success`, as Fedora has it, is 0 on every machine that nobody
-//! logged in to: it tells nothing.
+//! away by `grub-common.service` once the system is up, or has woken. `boot_success`, as Fedora has it, is set to 0 at each start and to 1
+//! after a user's session of two minutes (`grub-boot-success.timer`): 1 says something of the last start, 0, as on every machine that
+//! nobody logged in to, nothing. `next_entry` is what `grub-reboot` asked for: GRUB takes it away as it starts that entry, once.
 
 use super::bytes::head;
 use super::{evidence, unreadable};
 use model::evidence::{Evidence, Fact, Origin};
 use model::ports::ReadAt;
+use model::text::DisplayText;
 
 /// Its length, always.
 const LEN: u64 = 1024;
 const BEGINS: &[u8] = b"# GRUB Environment Block\n";
+/// Longest name of an entry that is told.
+const MOST_NAME: usize = 200;
 
-/// Looks for the mark of a start that nobody confirmed.
+/// Looks for the marks of starts, and for one that was asked for.
 pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     let bytes = match head(file, LEN) {
         Ok(bytes) => bytes,
@@ -25,9 +29,26 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         let why = format!("{size} bytes that do not begin as one does");
         return vec![unreadable(origin, "GRUB's environment", &why)];
     }
-    let marked = bytes.split(|b| *b == b'\n').any(|line| line == b"recordfail=1");
-    let says = "the boot loader noted a start, and the system did not confirm since that it came up";
-    marked.then(|| evidence(origin, Fact::StartNotConfirmed, says, None)).into_iter().collect()
+    let value = |name: &[u8]| {
+        let of = |line: &'_ [u8]| line.strip_prefix(name)?.strip_prefix(b"=").map(<[u8]>::to_vec);
+        bytes.split(|b| *b == b'\n').find_map(of)
+    };
+    let is_set = |name: &[u8]| value(name).is_some_and(|v| v == b"1");
+    let mut found = Vec::new();
+    if is_set(b"recordfail") {
+        let says = "the boot loader noted a start, and the system did not confirm since that it came up";
+        found.push(evidence(origin, Fact::StartNotConfirmed, says, None));
+    }
+    if is_set(b"boot_success") {
+        let says = "the last start that the boot loader made was confirmed by a user's session";
+        found.push(evidence(origin, Fact::StartConfirmed, says, None));
+    }
+    if let Some(next) = value(b"next_entry").filter(|next| !next.is_empty()) {
+        let entry = DisplayText::new(&DisplayText::from_bytes(&next).shortened(MOST_NAME));
+        let says = format!("the next start was to be of another entry, once ({entry}), and there was none since");
+        found.push(evidence(origin, Fact::NextEntry { entry }, &says, None));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -39,6 +60,9 @@ mod tests {
     const FRESH: &[u8] = include_bytes!("../../tests/fixtures/grubenv-fresh");
     const MARKED: &[u8] = include_bytes!("../../tests/fixtures/grubenv-recordfail");
     const CONFIRMED: &[u8] = include_bytes!("../../tests/fixtures/grubenv-confirmed");
+    /// `set boot_success=1 boot_indeterminate=0 saved_entry=0`; then `set boot_success=0 "next_entry=Debian>1"`.
+    const SUCCESS: &[u8] = include_bytes!("../../tests/fixtures/grubenv-success");
+    const NEXT: &[u8] = include_bytes!("../../tests/fixtures/grubenv-next");
 
     fn facts(bytes: &[u8]) -> Vec<Fact> {
         parse(&at("/boot/grub/grubenv"), &bytes.to_vec()).into_iter().map(|e| e.fact).collect()
@@ -49,6 +73,8 @@ mod tests {
         assert_eq!(facts(FRESH), []);
         assert_eq!(facts(MARKED), [Fact::StartNotConfirmed]);
         assert_eq!(facts(CONFIRMED), []);
+        assert_eq!(facts(SUCCESS), [Fact::StartConfirmed]);
+        assert_eq!(facts(NEXT), [Fact::NextEntry { entry: "Debian>1".into() }]);
     }
 
     #[test]

@@ -4,21 +4,27 @@ mod apk;
 mod apt_history;
 mod boot_chain;
 pub(crate) mod boot_files;
+mod boot_tries;
 mod bytes;
+mod crash_kept;
 mod dnf_history;
 mod dpkg_log;
 mod dpkg_packages;
 mod dpkg_status;
 mod grub_environment;
+mod init_log;
 mod journal;
 mod leftovers;
+mod life_sign;
 mod machine_id;
 mod nul_run;
 mod pacman;
 mod pstore;
+mod recognised;
 mod rpm_database;
 mod sqlite;
 mod transaction;
+mod unattended_upgrades;
 mod volume;
 mod wtmp;
 mod wtmpdb;
@@ -31,6 +37,7 @@ use model::ports::{ReadAt, UnixMicros};
 use model::text::DisplayText;
 
 pub use boot_chain::chain_facts;
+pub use crash_kept::crash_facts;
 pub use dpkg_packages::Packages;
 pub(crate) use dpkg_status::at_rest;
 pub use sqlite::Files;
@@ -57,6 +64,10 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::GrubEnvironment => grub_environment::parse(origin, file),
         Source::ApkInstalled => apk::parse(origin, file),
         Source::ApkLog => apk::parse_log(origin, file),
+        Source::Adjtime => life_sign::parse_adjtime(origin, file),
+        Source::SavedTime => life_sign::parse_saved_time(origin, file),
+        Source::InitLog => init_log::parse(origin, file),
+        Source::UnattendedUpgrades => unattended_upgrades::parse(origin, file),
         Source::Kernel
         | Source::Initramfs
         | Source::ModulesDep
@@ -73,6 +84,9 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         | Source::BootDir
         | Source::ModuleDirs
         | Source::EspLoaders
+        | Source::BootEntries
+        | Source::Seeds
+        | Source::Recognised
         | Source::PacmanPackage => Vec::new(),
     }
 }
@@ -89,7 +103,12 @@ pub fn parse_database(source: Source, origin: &Origin, files: Files<'_>) -> Vec<
 
 /// True where the parser of a listing looks at an entry of that name: the others need not be in it.
 pub fn reads_entry(source: Source, directory: &Origin, name: &[u8]) -> bool {
-    source != Source::Leftovers || leftovers::is_one(directory, name)
+    match source {
+        Source::Leftovers => leftovers::is_one(directory, name),
+        Source::BootEntries => boot_tries::is_entry(name),
+        Source::Seeds => life_sign::is_seed(name),
+        _ => true,
+    }
 }
 
 /// Reads the listing of a directory, of the entries that [`reads_entry`] names at least.
@@ -97,6 +116,9 @@ pub fn parse_listing(source: Source, origin: &Origin, entries: &[ListedFile]) ->
     match source {
         Source::Leftovers => leftovers::parse(origin, entries),
         Source::PacmanPackage => pacman::parse_package(origin, entries),
+        Source::BootEntries => boot_tries::parse(origin, entries),
+        Source::Seeds => life_sign::parse_seeds(origin, entries),
+        Source::Recognised => recognised::parse(origin, entries),
         Source::BootDir | Source::ModuleDirs | Source::EspLoaders => boot_files::parse_listing(source, origin, entries),
         _ => Vec::new(),
     }
@@ -154,6 +176,11 @@ fn trusted(at: UnixMicros, trust: ClockTrust) -> Stamp {
 
 /// `2026-11-22 21:03:11` or with any blanks between (apt writes two), as local time; `None` where it is no time.
 fn local_time(text: &str) -> Option<Stamp> {
+    civil_time(text).map(|at| trusted(at, ClockTrust::LocalNoZone))
+}
+
+/// As [`local_time`]: the time as written, read as if it were UTC.
+fn civil_time(text: &str) -> Option<UnixMicros> {
     let (date, time) = text.trim().split_once(' ')?;
     let three = |text: &str, by: char| -> Option<[i64; 3]> {
         let mut parts = text.trim().split(by).map(|p| p.parse::<i64>().ok());
@@ -162,8 +189,7 @@ fn local_time(text: &str) -> Option<Stamp> {
     };
     let ([year, month, day], [hour, minute, second]) = (three(date, '-')?, three(time, ':')?);
     let small = |n: i64| u8::try_from(n).ok();
-    let at = UnixMicros::from_civil(year, small(month)?, small(day)?, small(hour)?, small(minute)?, small(second)?)?;
-    Some(trusted(at, ClockTrust::LocalNoZone))
+    UnixMicros::from_civil(year, small(month)?, small(day)?, small(hour)?, small(minute)?, small(second)?)
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 //! 384 bytes where `ut_tv` is 32 bits wide for compatibility (x86), 400 bytes where it is not (aarch64, riscv64). Nothing in the
 //! file tells which: both are tried, and the one that makes sense is taken. Debian 13 still writes the file, without boot
 //! records; then it says nothing.
+//!
+//! Where sysvinit is init, it notes each run level it goes to (`src/init.c`, `write_utmp_wtmp`), 0 and 6 too, and Debian's
+//! `umountnfs.sh` has `halt -w` note the shutdown before the file systems are unmounted.
 
 use super::bytes::{tail, u16_at, u32_at, u64_at};
 use super::{MOST_STARTS, evidence, stamp, unreadable};
 use crate::want::WTMP_TAIL;
-use model::evidence::{Evidence, Fact, Origin, RecordedStart};
+use model::evidence::{EndKind, Evidence, Fact, Origin, RecordedStart};
 use model::ports::{ReadAt, UnixMicros};
 use model::units::Extent;
 
@@ -80,7 +83,7 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
         return vec![unreadable(origin, "the login record", &why)];
     };
     let mut boot: Option<(usize, &[u8])> = None;
-    let (mut ended, mut run_level) = (None, None);
+    let (mut ended, mut run_level, mut how) = (None, None, None);
     let mut before = Vec::new();
     let records = bytes.get(start..).unwrap_or_default().chunks_exact(layout.len());
     for (i, record) in records.enumerate() {
@@ -91,12 +94,16 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
                     before.insert(0, RecordedStart { began: layout.time(older), ended });
                     before.truncate(MOST_STARTS);
                 }
-                (ended, run_level) = (None, None);
+                (ended, run_level, how) = (None, None, None);
             }
             (Some(RUN_LVL), b"shutdown") => ended = Some(layout.time(record)),
-            (Some(RUN_LVL), b"runlevel") => {
-                run_level = record.get(PID).filter(|b| b.is_ascii_graphic()).map(|b| char::from(*b));
-            }
+            (Some(RUN_LVL), b"runlevel") => match record.get(PID) {
+                // Which one it reached before it went down stays told.
+                Some(b'0') => how = Some(EndKind::Poweroff),
+                Some(b'6') => how = Some(EndKind::Reboot),
+                Some(level) if level.is_ascii_graphic() => (run_level, how) = (Some(char::from(*level)), None),
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -107,13 +114,16 @@ pub(super) fn parse(origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence> {
     let origin = Origin { range: Extent::between(from, from + layout.len() as u64), ..origin.clone() };
     let shutdown_follows = ended.is_some();
     let says = match (shutdown_follows, run_level) {
+        (false, _) if how.is_some() => {
+            "the login record has the beginning of a shutdown after the last start, and not its end".to_owned()
+        }
         (true, _) => "the login record has a shutdown after the last start".to_owned(),
         (false, Some(level)) => {
             format!("the login record has no shutdown after the last start, which reached run level {level}")
         }
         (false, None) => "the login record has neither a shutdown nor a run level after the last start".to_owned(),
     };
-    let fact = Fact::WtmpLastBoot { shutdown_follows, run_level, ended, before };
+    let fact = Fact::WtmpLastBoot { shutdown_follows, run_level, ended, before, how };
     vec![evidence(&origin, fact, &says, Some(stamp(layout.time(record))))]
 }
 
@@ -179,11 +189,27 @@ mod tests {
                         began: UnixMicros::from_seconds(1_795_000_000),
                         ended: at(1_795_000_500),
                     }],
+                    how: None,
                 };
                 assert_eq!(found[0].fact, told, "{layout:?}");
                 assert_eq!(found[0].time.unwrap().at, UnixMicros::from_seconds(1_795_001_000), "{layout:?}");
             }
         }
+    }
+
+    #[test]
+    fn run_levels_of_going_down_tell_how() {
+        let mut bytes = session(Layout::Narrow, false);
+        bytes.extend(record(Layout::Narrow, RUN_LVL, "runlevel", b'6', 1_795_001_400));
+        let told = |bytes: &Vec<u8>| match parse(&at("/var/log/wtmp"), bytes)[0].fact.clone() {
+            Fact::WtmpLastBoot { shutdown_follows, run_level, how, .. } => (shutdown_follows, run_level, how),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(&bytes), (false, Some('5'), Some(EndKind::Reboot)));
+        bytes.extend(record(Layout::Narrow, RUN_LVL, "shutdown", 0, 1_795_001_401));
+        assert_eq!(told(&bytes), (true, Some('5'), Some(EndKind::Reboot)));
+        bytes.extend(record(Layout::Narrow, BOOT_TIME, "reboot", 0, 1_795_002_000));
+        assert_eq!(told(&bytes), (false, None, None));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub(super) fn parse(origin: &Origin, files: Files<'_>) -> Vec<Evidence> {
         Some(_) => "the login record (wtmpdb) has the end of the last start",
         None => "the login record (wtmpdb) has no end of the last start",
     };
-    let fact =
-        Fact::WtmpLastBoot { shutdown_follows: ended.is_some(), run_level: None, ended, before: starts.collect() };
+    let before = starts.collect();
+    let fact = Fact::WtmpLastBoot { shutdown_follows: ended.is_some(), run_level: None, ended, before, how: None };
     vec![evidence(origin, fact, says, Some(stamp(began)))]
 }
 

@@ -11,6 +11,7 @@ use model::text::RawName;
 use model::units::ByteLen;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -32,9 +33,15 @@ pub(crate) fn system() -> System {
 }
 
 impl History {
+    /// One of a package manager.
     pub(crate) fn of(name: &str) -> Self {
+        Self::within("managers", name)
+    }
+
+    /// One of that folder of fixtures.
+    pub(crate) fn within(folder: &str, name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/managers/{name}.tar.zst"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{folder}/{name}.tar.zst"));
         let tar = zstd::bulk::decompress(&fs::read(path).unwrap(), 8 << 20).unwrap();
         let mut unpack = Command::new("tar").args(["-x", "-C"]).arg(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
         unpack.stdin.take().unwrap().write_all(&tar).unwrap();
@@ -117,7 +124,15 @@ impl History {
 }
 
 fn listing(path: &Path) -> Vec<ListedFile> {
-    let names = fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_encoded_bytes());
-    let file = |name| ListedFile { name: RawName(name), kind: FileKind::File, size: ByteLen(1), modified: None };
-    names.map(file).collect()
+    let file = |entry: fs::DirEntry| {
+        let meta = entry.metadata().unwrap();
+        let kind = match meta.file_type() {
+            t if t.is_dir() => FileKind::Directory,
+            t if t.is_symlink() => FileKind::Symlink,
+            _ => FileKind::File,
+        };
+        let modified = Some(meta.mtime() * 1_000_000_000 + meta.mtime_nsec());
+        ListedFile { name: RawName(entry.file_name().into_encoded_bytes()), kind, size: ByteLen(meta.len()), modified }
+    };
+    fs::read_dir(path).unwrap().map(|e| file(e.unwrap())).collect()
 }

@@ -32,7 +32,9 @@ pub enum Content {
     Lvm(LvmInfo),
     /// A member of an array of md, of which what it holds is read.
     Md(MdInfo),
-    /// Recognised by its signature, not read: NTFS, LUKS, ...
+    /// LUKS, opened or not.
+    Luks(LuksInfo),
+    /// Recognised by its signature, not read: NTFS, BitLocker, ...
     Recognised {
         /// Its name.
         name: String,
@@ -55,6 +57,17 @@ impl Content {
         match self {
             Self::Lvm(l) => Some(&l.apart),
             Self::Md(m) => Some(&m.apart),
+            Self::Luks(l) if l.open => Some(&l.apart),
+            _ => None,
+        }
+    }
+
+    /// The same with other bytes apart, where it is something that volumes are made of.
+    pub fn with_apart(&self, apart: ExtentSet) -> Option<Self> {
+        match self {
+            Self::Lvm(l) => Some(Self::Lvm(LvmInfo { apart, ..l.clone() })),
+            Self::Md(m) => Some(Self::Md(MdInfo { apart, ..m.clone() })),
+            Self::Luks(l) => Some(Self::Luks(LuksInfo { apart, ..l.clone() })),
             _ => None,
         }
     }
@@ -253,6 +266,28 @@ pub struct MdInfo {
     /// How often the array changed its state: equal in all members that belong together.
     pub events: u64,
     /// Bytes of it that are saved as the array.
+    pub apart: ExtentSet,
+}
+
+/// A LUKS volume, as far as its header says (cryptsetup's LUKS1 On-Disk Format 1.2.3, LUKS2 On-Disk Format 1.1.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LuksInfo {
+    /// 1 or 2.
+    pub version: u16,
+    /// Its UUID, as it is written there.
+    pub uuid: String,
+    /// Its label, of version 2.
+    pub label: DisplayText,
+    /// How it is encrypted, as the header says: `aes-xts-plain64`.
+    pub cipher: DisplayText,
+    /// A token says that the machine's TPM may open it: `systemd-tpm2` or `clevis`.
+    pub sealed: bool,
+    /// Why it cannot be opened here, whatever somebody knows.
+    pub not_opened: Option<DisplayText>,
+    /// It was opened: what lies in it is looked at, and saved by itself.
+    pub open: bool,
+    /// Bytes of it that are saved as volumes of their own, or that no volume has, where it was opened: all else is the header with its key
+    /// slots, or of volumes that are not read. Encrypted as it lies there.
     pub apart: ExtentSet,
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 fn beneath(number: u32, len: u64) -> Beneath {
     let path = VolumePath::partition(DiskNo(0), number);
-    Beneath { path, extent: Extent::new(ByteOffset(1 << 20), ByteLen(len)).expect("small") }
+    Beneath::plain(path, Extent::new(ByteOffset(1 << 20), ByteLen(len)).expect("small"))
 }
 
 fn mapping(beneath: Vec<Beneath>, segments: Vec<Segment>) -> Mapping {

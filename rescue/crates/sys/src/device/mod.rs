@@ -209,7 +209,10 @@ impl Place {
 
 impl Devices for Machine {
     fn disks(&self) -> Vec<DiskSource> {
-        let source = |d: &Opened| DiskSource { no: d.no, hardware: d.hardware.clone(), bytes: d.bytes.clone() };
+        let source = |d: &Opened| {
+            let (no, hardware, bytes) = (d.no, d.hardware.clone(), d.bytes.clone());
+            DiskSource { no, hardware, bytes, clear: None }
+        };
         self.disks.iter().map(source).collect()
     }
 

@@ -12,7 +12,7 @@ use super::compose::{Below, Composed};
 use crate::finding;
 use group::{Group, Logical, Physical};
 use model::id::VolumePath;
-use model::inspection::{Content, LvmInfo, MdInfo, Severity};
+use model::inspection::{Content, LvmInfo, Severity};
 use model::mapping::{Beneath, Layers, Mapping};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -252,14 +252,14 @@ impl<'a> Making<'a, '_> {
             self.layers.physical.push((volume.path.clone(), Content::Lvm(info)));
             return;
         };
-        // Of an array: on each of its members.
+        // Of an array, or of what was opened: on each volume beneath.
         let free = super::held_beneath(below, &free);
         self.layers.physical.retain(|(path, _)| !below.beneath.iter().any(|b| b.path == *path));
         for (beneath, free) in below.beneath.iter().zip(free) {
             let mapped = volumes.iter().fold(free, |set, (_, m)| set.union(&m.held_of(&beneath.path)));
             let known = volume.members.iter().find(|(path, _)| *path == beneath.path);
-            if let Some((path, info)) = known {
-                self.layers.physical.push((path.clone(), Content::Md(MdInfo { apart: mapped, ..info.clone() })));
+            if let Some((path, content)) = known.and_then(|(path, c)| Some((path, c.with_apart(mapped)?))) {
+                self.layers.physical.push((path.clone(), content));
             }
         }
     }
@@ -280,7 +280,7 @@ impl<'a> Making<'a, '_> {
                 let at = group.extent.0.checked_mul(*from).and_then(|at| at.checked_add(physical.start));
                 let below = match &volume.mapping {
                     Some(mapping) => Below::Mapped(mapping),
-                    None => Below::Volume(Beneath { path: volume.path.clone(), extent: volume.extent }),
+                    None => Below::Volume(Beneath::plain(volume.path.clone(), volume.extent)),
                 };
                 legs.push((below, at.ok_or("it lies outside of its group")?));
             }

@@ -40,7 +40,8 @@ impl Array {
     /// As what volumes of LVM may lie on.
     pub(super) fn carrier(&self) -> Carrier {
         let extent = Extent::whole(self.bytes.size());
-        let (mapping, members) = (Some(self.mapping.clone()), self.members.clone());
+        let members = self.members.iter().map(|(path, info)| (path.clone(), Content::Md(info.clone()))).collect();
+        let mapping = Some(self.mapping.clone());
         Carrier { path: self.path.clone(), extent, bytes: self.bytes.clone(), mapping, members }
     }
 
@@ -198,7 +199,7 @@ fn mapping(members: &[Member<'_>], sb: &Superblock) -> Result<Mapping, String> {
         Some(gone) => Err(format!("its member {gone} is not here, or not in order")),
     };
     let here: Vec<&Member<'_>> = of.iter().copied().flatten().collect();
-    let beneath = here.iter().map(|m| Beneath { path: m.volume.path.clone(), extent: m.volume.extent }).collect();
+    let beneath = here.iter().map(|m| Beneath::plain(m.volume.path.clone(), m.volume.extent)).collect();
     // Where each place's member stands in that list.
     let mut next = 0;
     let index: Vec<Option<usize>> = of

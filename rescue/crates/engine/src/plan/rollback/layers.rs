@@ -1,7 +1,7 @@
 //! Volumes that lie on others: found again, and refused where they do not lie as they did.
 
 use super::{Planner, plain};
-use model::inspection::{Disk, Volume};
+use model::inspection::{Content, Disk, Volume};
 use model::mapping::{Beneath, Mapping};
 use model::plan::Through;
 use model::snapshot::SavedVolume;
@@ -14,6 +14,11 @@ impl<'a> Planner<'a> {
         let mut same = named.filter_map(|v| Some((v, v.mapping.as_ref()?))).filter(|(_, m)| m.id == then.id);
         let (volume, now) = match (same.next(), same.next()) {
             (Some(one), None) => one,
+            (None, _) if then.is_sealed() && q.inspection.locked().next().is_some() => {
+                let locked: Vec<String> = q.inspection.locked().map(|v| v.path.to_string()).collect();
+                let locked = locked.join(", ");
+                return Err(format!("{} is not here while {locked} is locked; unlock that first", then.says));
+            }
             (None, _) => {
                 return Err(format!("there is no {} any more; `restore` makes it anew on an empty disk", then.says));
             }
@@ -21,9 +26,13 @@ impl<'a> Planner<'a> {
         };
         let renamed = then.renamed(|b| {
             let no = self.pair(b.path.disk())?.present.clone().ok()?;
-            Some(Beneath { path: b.path.on(no), extent: b.extent })
+            Some(Beneath { path: b.path.on(no), ..b.clone() })
         });
         let renamed = renamed.ok_or("a disk that it lay on is not here")?;
+        let keys = |m: &Mapping| m.beneath.iter().map(|b| Some(b.sealed.as_ref()?.header)).collect::<Vec<_>>();
+        if keys(&renamed) != keys(now) {
+            return Err(format!("{} is encrypted in another way, or with another key, than then", volume.path));
+        }
         if (&renamed.beneath, &renamed.segments) != (&now.beneath, &now.segments) || volume.extent != saved.extent {
             return Err(format!(
                 "{} was moved or resized: it does not lie on the same bytes as then; `restore` makes it as it was on an empty disk",
@@ -38,10 +47,18 @@ impl<'a> Planner<'a> {
     pub(super) fn beneath(&mut self, saved: &SavedVolume, now: &Volume) {
         let path = &now.path;
         if saved.content.apart().is_some() {
-            let says = "the snapshot holds of it what LVM or md keep themselves; with its volumes it goes onto an empty disk (`restore`)";
+            let says = match &saved.content {
+                Content::Luks(_) => "the snapshot holds of it its header alone; what lies in it goes back by itself",
+                _ => {
+                    "the snapshot holds of it what LVM or md keep themselves; with its volumes it goes onto an empty disk (`restore`)"
+                }
+            };
             self.check(format!("{path} can be taken back by itself"), false, says);
         } else if now.content.apart().is_some() {
-            let says = "other volumes lie on it now, and would be lost without an undo";
+            let says = match &now.content {
+                Content::Luks(_) => "it is unlocked; as it is, whole, it goes back while it is locked",
+                _ => "other volumes lie on it now, and would be lost without an undo",
+            };
             self.check(format!("{path} holds nothing but itself"), false, says);
         }
         let Some(mapping) = &now.mapping else { return };

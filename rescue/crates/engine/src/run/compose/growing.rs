@@ -131,7 +131,7 @@ fn enlarge<'a>(
     told(id, &trouble, room)?;
     grown?;
     let hardware = Hardware { size, ..saved_disk.hardware.clone() };
-    let source = DiskSource { no: saved_disk.no, hardware, bytes: overlay.view() };
+    let source = DiskSource { no: saved_disk.no, hardware, bytes: overlay.view(), clear: None };
     Ok(Made { growth, saved, place, overlay, source })
 }
 

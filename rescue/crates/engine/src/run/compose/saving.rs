@@ -83,7 +83,7 @@ fn source(no: DiskNo, made: &Made) -> DiskSource {
         removable: false,
         shown_as: None,
     };
-    DiskSource { no, hardware, bytes }
+    DiskSource { no, hardware, bytes, clear: None }
 }
 
 /// The kernel had it mounted and has unmounted it: it is the same file system, in order, and nothing is unknown about it.

@@ -94,6 +94,9 @@ fn alone(manifest: &Manifest, volume: &SavedVolume) -> Result<Layout, Stop> {
 
 /// What lies on the volumes of a disk.
 fn stacked(manifest: &Manifest, disk: DiskNo) -> Result<Stacked<'_>, Stop> {
+    if let Some(why) = Stacked::sealed(manifest, disk) {
+        return Err(Stop::failed(ExitCode::Refused, why, "nothing was written"));
+    }
     let lie = |says| Stop::failed(ExitCode::Damage, says, "the snapshot is not to be trusted; choose another");
     Stacked::on(manifest, disk).map_err(lie)
 }

@@ -178,6 +178,7 @@ impl Disks<'_> {
             no: disk.no,
             hardware: disk.hardware.clone(),
             bytes: overlay.view(),
+            clear: None,
         };
         let sources: Vec<DiskSource> = self.manifest.disks.iter().zip(&self.overlays).map(source).collect();
         let parser = cx.parser.over(sources.clone()).map_err(|e| {

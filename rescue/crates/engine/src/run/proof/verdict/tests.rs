@@ -39,7 +39,7 @@ fn boot(id: &str, age: u32, target: Option<&str>, emergency: bool) -> Evidence {
 }
 
 fn login(seconds: i64, run_level: Option<char>) -> Evidence {
-    fact(Fact::WtmpLastBoot { shutdown_follows: false, run_level, ended: None, before: Vec::new() }, seconds)
+    fact(Fact::WtmpLastBoot { shutdown_follows: false, run_level, ended: None, before: Vec::new(), how: None }, seconds)
 }
 
 fn mounted(mount_count: u16) -> Evidence {

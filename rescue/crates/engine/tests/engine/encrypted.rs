@@ -1,0 +1,408 @@
+//! A machine whose root, /home and swap lie on LVM in an encrypted partition that cryptsetup made: unlocked, saved, taken back, cut off. Its
+//! bytes on the disk are those that cryptsetup wrote, and must be again.
+
+use crate::image::{MIB, ext, fat, noise, run as host, tool, write};
+use crate::sim::{Fault, Loss, Op, Sim, after_cut, engine, reset, store};
+use disk::volume::luks::{self, Attempt};
+use engine::Handle;
+use engine::run::pending;
+use model::command::{Command, ExitCode, ImageFormat, VolumeKey};
+use model::coverage::CaptureMethod;
+use model::event::Outcome;
+use model::id::{SnapRef, SnapshotId, VolumePath};
+use model::inspection::{Content, Inspection};
+use model::luks::{Sealed, SealedRun};
+use model::plan::RollbackPlan;
+use model::ports::{ObjectStore, SectorCipher};
+use model::snapshot::Manifest;
+use model::text::RawName;
+use model::units::{ByteLen, ByteOffset, Extent};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, OnceLock};
+use store::backend::Memory;
+
+const SIZE: usize = 25 * MIB;
+/// The encrypted partition, in MiB; what is encrypted begins behind its first.
+const LUKS: std::ops::Range<usize> = 5..24;
+/// Where the physical volume begins; its extents have 1 MiB, and begin behind its first.
+const PHYSICAL: usize = LUKS.start + 1;
+/// The extents of each volume, as `disk/tests/fixtures/lvm.sh` has them of `machine`.
+const ROOT: [usize; 6] = [0, 1, 2, 6, 7, 8];
+const HOME: [usize; 2] = [3, 4];
+const SWAP: [usize; 1] = [5];
+const PASSPHRASE: &str = "correct horse";
+
+fn range(extent: usize) -> std::ops::Range<usize> {
+    let start = (PHYSICAL + 1 + extent) * MIB;
+    start..start + MIB
+}
+
+fn put(disk: &mut [u8], extents: &[usize], bytes: &[u8]) {
+    extents.iter().zip(bytes.chunks(MIB)).for_each(|(e, part)| disk[range(*e)].copy_from_slice(part));
+}
+
+fn volume(disk: &[u8], extents: &[usize]) -> Vec<u8> {
+    extents.iter().flat_map(|e| disk[range(*e)].to_vec()).collect()
+}
+
+fn physical() -> Vec<u8> {
+    let name = "../disk/tests/fixtures/lvm/machine.0.zst";
+    zstd::decode_all(&*std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()).unwrap()
+}
+
+/// The disk in clear, with nothing where the header of the encrypted partition comes.
+fn clear(state: u64) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let (root, home) = (at("root"), at("home"));
+    write(&root, "etc/os-release", "PRETTY_NAME=\"Debian\"\nID=debian\n");
+    write(&root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    write(
+        &root,
+        "etc/fstab",
+        "/dev/mapper/target-root / ext4 defaults 0 1\nUUID=1234-ABCD /boot/efi vfat umask=0077 0 1\n\
+         /dev/target/home /home ext4 defaults 0 2\n/dev/mapper/target-swap--1 none swap sw 0 0\n",
+    );
+    write(&root, "usr/sbin/init", noise(7, 3000));
+    write(&root, "usr/share/same", noise(8, 2_500_000));
+    write(&root, "var/lib/data", noise(100 + state, 300_000));
+    std::fs::create_dir_all(root.join("boot/efi")).unwrap();
+    if state == 1 {
+        write(&root, "var/lib/more", noise(9, 900_000));
+    }
+    write(&home, "user/letter", noise(400 + state, 50_000));
+    let swap = dir.path().join("swap");
+    std::fs::write(&swap, vec![0; MIB]).unwrap();
+    host(tool("mkswap", "util-linux").arg("-q").arg(&swap));
+    let whole = dir.path().join("disk");
+    std::fs::write(&whole, vec![0; SIZE]).unwrap();
+    let mut table = tool("sgdisk", "gdisk");
+    table.args(["--disk-guid", "22222222-eeee-4eee-8eee-000000000000"]);
+    for (number, from, to, kind) in [(1, 1, 3, "EF00"), (3, LUKS.start, LUKS.end, "8309")] {
+        table.arg("--new").arg(format!("{number}:{}:{}", from * 2048, to * 2048 - 1));
+        table.arg("--typecode").arg(format!("{number}:{kind}"));
+        table.arg("--partition-guid").arg(format!("{number}:33333333-eeee-4eee-8eee-00000000000{number}"));
+    }
+    host(table.arg(&whole));
+    let mut bytes = std::fs::read(whole).unwrap();
+    bytes[MIB..3 * MIB].copy_from_slice(&fat(dir.path(), &[("grubx64.efi", noise(500 + state, 90_000))]));
+    bytes[PHYSICAL * MIB..(PHYSICAL + 1) * MIB].copy_from_slice(&physical());
+    put(&mut bytes, &ROOT, &ext(dir.path(), "r", &root, "11111111-eeee-4eee-8eee-000000000001", 6 * MIB, true));
+    put(&mut bytes, &HOME, &ext(dir.path(), "h", &home, "11111111-eeee-4eee-8eee-000000000002", 2 * MIB, false));
+    put(&mut bytes, &SWAP, &std::fs::read(swap).unwrap());
+    // What nobody has: it is not saved.
+    bytes[range(12)].copy_from_slice(&noise(900 + state, MIB));
+    bytes
+}
+
+/// The same, its partition encrypted by cryptsetup.
+fn encrypted(clear: &[u8]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("container");
+    // It moves what is there to behind the header, by half of what the volume shrinks by.
+    let mut plain = clear[PHYSICAL * MIB..(LUKS.end - 1) * MIB].to_vec();
+    plain.resize(LUKS.len() * MIB, 0);
+    std::fs::write(&file, plain).unwrap();
+    let mut setup = tool("cryptsetup", "cryptsetup-bin");
+    setup.args(["-q", "reencrypt", "--encrypt", "--type", "luks2", "--reduce-device-size", "2M", "--key-file", "-"]);
+    setup.args(["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k", "--pbkdf", "argon2id"]);
+    setup.args(["--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1"]);
+    setup.arg("--sector-size").arg("4096").arg(&file);
+    let mut child = setup.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), PASSPHRASE.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let mut disk = clear.to_vec();
+    disk[LUKS.start * MIB..LUKS.end * MIB].copy_from_slice(&std::fs::read(file).unwrap());
+    disk
+}
+
+/// What works with the volume key of a disk.
+fn keyed(disk: &[u8]) -> Arc<dyn SectorCipher> {
+    let container = disk[LUKS.start * MIB..LUKS.end * MIB].to_vec();
+    let header = luks::read(&container).unwrap().unwrap().header.unwrap();
+    assert_eq!(header.payload.start().0, MIB as u64);
+    let any = Attempt { memory: ByteLen(1 << 20), going: &|| true, trying: &|_, _| {} };
+    let key = luks::open(&header, &container, PASSPHRASE.as_bytes(), &any).unwrap().key;
+    let run = SealedRun { at: header.payload, counts: ByteOffset(0) };
+    let (header, cipher, sector) = (header.identity(), header.cipher, header.sector);
+    luks::cipher(&Sealed { header, cipher, sector, runs: vec![run] }, &key).unwrap()
+}
+
+const PAYLOAD: std::ops::Range<usize> = PHYSICAL * MIB..LUKS.end * MIB;
+
+/// The disk with the payload in clear.
+fn decrypted(disk: &[u8]) -> Vec<u8> {
+    let mut out = disk.to_vec();
+    keyed(disk).decrypt(ByteOffset(0), &mut out[PAYLOAD]);
+    out
+}
+
+/// The disk in two states, under one key: cryptsetup encrypted the first, and the second is encrypted likewise.
+fn machine() -> &'static (Vec<u8>, Vec<u8>) {
+    static MACHINE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    MACHINE.get_or_init(|| {
+        let then = encrypted(&clear(0));
+        let mut now = clear(1);
+        now[LUKS.start * MIB..PAYLOAD.start].copy_from_slice(&then[LUKS.start * MIB..PAYLOAD.start]);
+        keyed(&then).encrypt(ByteOffset(0), &mut now[PAYLOAD]);
+        (then, now)
+    })
+}
+
+fn ended(handle: &Handle, command: Command) -> Outcome {
+    handle.run(command, &mut |_| {}, &mut |_, _| Some(true))
+}
+
+fn unlock(passphrase: &str, plain: bool) -> Command {
+    let by = VolumeKey::new(passphrase.as_bytes().to_vec());
+    Command::OpenVolume { volume: "d0/p3".parse().unwrap(), by, plain }
+}
+
+/// An engine in which the volume is unlocked, and may be saved in clear.
+fn unlocked(sim: &Arc<Sim>, objects: &Arc<Memory>) -> Handle {
+    let handle = engine(sim, objects);
+    assert_eq!(ended(&handle, unlock(PASSPHRASE, true)), Outcome::Looked);
+    handle
+}
+
+fn inspection(handle: &Handle) -> Inspection {
+    handle.state().report.unwrap().inspection
+}
+
+/// Runs a command that must succeed, after unlocking.
+fn must(sim: &Arc<Sim>, objects: &Arc<Memory>, command: Command) -> Outcome {
+    let handle = unlocked(sim, objects);
+    let outcome = ended(&handle, command);
+    let log = handle.state().log;
+    assert!(!matches!(outcome, Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::Declined), "{outcome:?}\n{log:?}");
+    outcome
+}
+
+fn saved() -> (Arc<Memory>, SnapshotId, Manifest) {
+    let objects = Arc::new(Memory::new());
+    let sim = Sim::failing(machine().0.clone(), Fault::Lease);
+    let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else {
+        panic!("not saved")
+    };
+    let manifest = store(&objects).manifest(id).unwrap();
+    (objects, id, manifest)
+}
+
+fn back() -> Command {
+    Command::PlanRollback { to: SnapRef::Latest, only: Vec::new(), full: false }
+}
+
+fn plan_of(handle: &Handle, command: Command) -> RollbackPlan {
+    let mut plan = None;
+    handle.run(command, &mut |_| {}, &mut |_, p| {
+        plan = Some(p.clone());
+        Some(false)
+    });
+    plan.unwrap()
+}
+
+/// Whether the root that is saved lies on the disk, byte for byte as cryptsetup encrypted it.
+fn holds(objects: &Arc<Memory>, id: SnapshotId, disk: &[u8]) -> Result<(), String> {
+    let (store, then) = (store(objects), &machine().0);
+    let manifest = store.manifest(id).unwrap();
+    let path: VolumePath = "d0/p3/luks/target/root".parse().unwrap();
+    let saved = manifest.volumes.iter().find(|v| v.path == path).unwrap();
+    let (wanted, found) = (volume(then, &ROOT), volume(disk, &ROOT));
+    let mut held = 0;
+    for slice in store.map(saved.map).slices(Extent::whole(saved.extent.len())) {
+        let slice = slice.unwrap();
+        let part = usize::try_from(slice.extent.start().0).unwrap()..usize::try_from(slice.extent.end().0).unwrap();
+        if wanted[part.clone()] != found[part.clone()] {
+            return Err(format!("it differs within {part:?}"));
+        }
+        held += part.len();
+    }
+    assert!(held > MIB, "{held}");
+    Ok(())
+}
+
+fn e2fsck(bytes: &[u8]) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("fs");
+    std::fs::write(&file, bytes).unwrap();
+    host(tool("e2fsck", "e2fsprogs").arg("-fn").arg(file));
+}
+
+#[test]
+fn locked_it_is_said_and_a_wrong_passphrase_is_counted() {
+    let objects = Arc::new(Memory::new());
+    let handle = engine(&Sim::failing(machine().0.clone(), Fault::Lease), &objects);
+    ended(&handle, Command::Inspect);
+    let seen = inspection(&handle);
+    assert!(seen.systems.is_empty() && seen.layered.is_empty());
+    assert_eq!(seen.locked().map(|v| v.path.to_string()).collect::<Vec<_>>(), ["d0/p3"]);
+    assert!(seen.findings.iter().any(|f| f.says.as_str().contains("locked")), "{:?}", seen.findings);
+    for count in ["1 try", "2 tries"] {
+        let Outcome::Failed(wrong) = ended(&handle, unlock("correct hose", false)) else { panic!("opened") };
+        assert!(wrong.code == ExitCode::Refused && wrong.says.as_str().contains(count), "{wrong}");
+    }
+    let elsewhere = Command::OpenVolume { volume: "d0/p1".parse().unwrap(), by: VolumeKey::new(vec![1]), plain: false };
+    let Outcome::Failed(wrong) = ended(&handle, elsewhere) else { panic!("opened") };
+    assert!(wrong.says.as_str().contains("no LUKS volume"), "{wrong}");
+    assert_eq!(ended(&handle, unlock(PASSPHRASE, false)), Outcome::Looked);
+    let seen = inspection(&handle);
+    assert_eq!(seen.findings, []);
+    assert_eq!(seen.systems[0].root.to_string(), "d0/p3/luks/target/root");
+    let named = |list: &[(String, VolumePath)]| list.iter().map(|(at, v)| format!("{at} {v}")).collect::<Vec<_>>();
+    assert_eq!(named(&seen.systems[0].boot), ["/boot/efi d0/p1"]);
+    assert_eq!(named(&seen.systems[0].other), ["/home d0/p3/luks/target/home", "swap d0/p3/luks/target/swap-1"]);
+    // The store is not encrypted, and nobody said that it may be so.
+    let Outcome::Failed(refused) = ended(&handle, Command::Snapshot { full: false }) else { panic!("saved") };
+    assert!(refused.code == ExitCode::Refused && refused.says.as_str().contains("in clear"), "{refused}");
+    assert_eq!(store(&objects).list().unwrap().snapshots.len(), 0);
+    // What was typed is nowhere in what every front end is sent.
+    assert!(!serde_json::to_string(&handle.state()).unwrap().contains("horse"));
+}
+
+#[test]
+fn what_lies_in_it_is_saved_and_the_rest_as_it_lies_there() {
+    let (objects, id, manifest) = saved();
+    let told: Vec<(String, CaptureMethod)> = manifest.volumes.iter().map(|v| (v.path.to_string(), v.method)).collect();
+    let used = CaptureMethod::UsedBlocks;
+    let wanted = [
+        ("d0/p1", used),
+        ("d0/p3", used),
+        ("d0/p3/luks/target/home", used),
+        ("d0/p3/luks/target/root", used),
+        ("d0/p3/luks/target/swap-1", CaptureMethod::HeaderOnly),
+    ];
+    assert_eq!(told, wanted.map(|(path, method)| (path.to_owned(), method)));
+    holds(&objects, id, &machine().0).unwrap();
+    // The header, LVM's own first MiB, and what lies behind the last extent: encrypted. No extent, used or not.
+    let container = &manifest.volumes[1];
+    let Content::Luks(info) = &container.content else { panic!("{:?}", container.content) };
+    assert!(info.open);
+    let store = store(&objects);
+    let mut held = 0;
+    for slice in store.map(container.map).slices(Extent::whole(container.extent.len())) {
+        let slice = slice.unwrap();
+        let at = LUKS.start * MIB + usize::try_from(slice.extent.start().0).unwrap();
+        let bytes = store.read(&slice).unwrap();
+        assert!(machine().0[at..at + bytes.len()] == bytes[..]);
+        assert!(
+            (0..15).all(|e| at >= range(e).end || at + bytes.len() <= range(e).start),
+            "an extent was saved at {at}"
+        );
+        held += bytes.len();
+    }
+    assert!(held >= 2 * MIB, "{held}");
+    // Nothing was written since: nothing of the file systems is read again.
+    let sim = Sim::failing(machine().0.clone(), Fault::Lease);
+    let Outcome::Saved { volumes, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
+    let root = volumes.iter().find(|v| v.path.to_string() == "d0/p3/luks/target/root").unwrap();
+    assert!(root.read < ByteLen(64 << 10), "{root:?}");
+}
+
+#[test]
+fn a_rollback_encrypts_what_it_writes_and_is_undone() {
+    let (objects, then, _) = saved();
+    let before = machine().1.clone();
+    let sim = Sim::new(before.clone());
+    let handle = unlocked(&sim, &objects);
+    let plan = plan_of(&handle, back());
+    assert!(plan.is_usable(), "{:?}", plan.checks);
+    let paths: Vec<String> = plan.volumes.iter().map(|v| v.path.to_string()).collect();
+    assert_eq!(paths, ["d0/p3/luks/target/root", "d0/p1"]);
+    drop(handle);
+    must(&sim, &objects, back());
+    let after = sim.bytes();
+    holds(&objects, then, &after).unwrap();
+    let plain = decrypted(&after);
+    e2fsck(&volume(&plain, &ROOT));
+    let same = |from: usize, to: usize| assert!(before[from..to] == after[from..to], "{from} to {to}");
+    same(3 * MIB, (PHYSICAL + 1) * MIB);
+    same(range(3).start, range(5).end);
+    same(range(9).start, before.len());
+    must(&sim, &objects, Command::PlanUndo { full: false });
+    assert!(sim.bytes() == before, "exactly what was before");
+}
+
+#[test]
+fn cut_off_it_is_finished_or_undone() {
+    let (objects, then, _) = saved();
+    let before = machine().1.clone();
+    let sim = Sim::new(before.clone());
+    must(&sim, &objects, back());
+    let ops = sim.ops();
+    let intents = objects.list("intents").unwrap();
+    reset(&objects, &intents);
+    let mut fenced = 0;
+    for (n, loss) in [Loss::All, Loss::Nothing, Loss::Torn(1), Loss::Torn(2), Loss::All].into_iter().enumerate() {
+        let at = 1 + n * (ops.len() - 2) / 4;
+        let image = after_cut(&before, &ops, at, loss);
+        let open = unlocked(&Sim::new(image.clone()), &objects);
+        if pending::unfinished(&store(&objects), &inspection(&open)).unwrap().is_none() {
+            let whole = holds(&objects, then, &image).is_ok();
+            assert!(image == before || whole, "cut {at} of {}, {loss:?}", ops.len());
+            continue;
+        }
+        fenced += 1;
+        let forward = Sim::new(image.clone());
+        must(&forward, &objects, Command::PlanResume);
+        holds(&objects, then, &forward.bytes()).unwrap();
+        reset(&objects, &intents);
+        let undone = Sim::new(image);
+        must(&undone, &objects, Command::PlanUndo { full: false });
+        assert!(undone.bytes() == before, "cut {at} of {}, {loss:?}", ops.len());
+        reset(&objects, &intents);
+    }
+    assert!(fenced >= 2, "{fenced} cuts left a fence");
+    assert!(ops.iter().any(|op| matches!(op, Op::Write { at, .. } if *at == range(0).start)), "a fence stands in it");
+}
+
+#[test]
+fn what_is_locked_or_has_another_key_is_refused() {
+    let (objects, ..) = saved();
+    let failed = |plan: &RollbackPlan| {
+        let failed = plan.checks.iter().filter(|c| !c.ok).map(|c| format!("{}: {}", c.what, c.says));
+        failed.collect::<Vec<_>>().join("\n")
+    };
+    let sim = Sim::failing(machine().1.clone(), Fault::Lease);
+    let only = vec!["d0/p3/luks/target/root".parse().unwrap()];
+    let rollback = Command::PlanRollback { to: SnapRef::Latest, only, full: false };
+    // Locked, which machine it is cannot be told: the snapshot is named.
+    let named = |command: Command| match command {
+        Command::PlanRollback { only, full, .. } => {
+            let id = store(&objects).list().unwrap().snapshots[0].0.to_string();
+            Command::PlanRollback { to: SnapRef::Prefix(id), only, full }
+        }
+        other => other,
+    };
+    let says = failed(&plan_of(&engine(&sim, &objects), named(rollback)));
+    assert!(says.contains("d0/p3 is locked; unlock that first"), "{says}");
+    // Encrypted anew since: the volumes of LVM in it have the UUIDs that they had.
+    let other = Sim::failing(encrypted(&clear(1)), Fault::Lease);
+    let says = failed(&plan_of(&unlocked(&other, &objects), named(back())));
+    assert!(says.contains("with another key"), "{says}");
+    // What was said of saving it in clear counts for what is saved before a rollback, too.
+    let handle = engine(&sim, &objects);
+    ended(&handle, unlock(PASSPHRASE, false));
+    let says = failed(&plan_of(&handle, back()));
+    assert!(says.contains("in clear"), "{says}");
+    // Onto an empty disk, or into an image of the disk, it does not go: nothing there would encrypt it.
+    let dir = tempfile::tempdir().unwrap();
+    let export = |name: &str, only: Option<&str>| {
+        let path = dir.path().join(name);
+        let to = RawName(path.as_os_str().as_bytes().to_vec());
+        let only = only.map(|o| o.parse().unwrap());
+        let command = Command::Export { snapshot: SnapRef::Latest, only, to, format: ImageFormat::Raw };
+        (ended(&engine(&Sim::failing(vec![0; 1 << 16], Fault::Lease), &objects), command), path)
+    };
+    let (Outcome::Failed(refused), _) = export("whole.img", None) else { panic!("exported") };
+    assert!(refused.says.as_str().contains("lies in an encrypted volume"), "{refused}");
+    let (outcome, path) = export("root.img", Some("d0/p3/luks/target/root"));
+    assert!(matches!(outcome, Outcome::Exported(_)), "{outcome:?}");
+    e2fsck(&std::fs::read(path).unwrap());
+}

@@ -1,0 +1,233 @@
+//! Starts and shutdowns of real machines whose init is not systemd (`fixtures/starts.sh`): shut down in order, restarted, and cut off. What
+//! `last` says of their login records, and `dumpe2fs` of their roots, is kept beside what they left.
+
+// Helpers of tests may unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::histories::{History, system};
+use infer::{assess, combine, volume_facts};
+use model::assessment::Assessment;
+use model::assessment::Confidence::{self, Likely};
+use model::assessment::Start::{self, Reached};
+use model::assessment::Termination::{self, Abrupt, Clean};
+use model::evidence::{EndKind, Evidence, Fact};
+use model::id::{Digest, DiskNo, VolumePath};
+use model::inspection::{Content, Disk, ExtInfo, FsKind, Hardware, Inspection, Volume};
+use model::units::{ByteLen, Extent, SectorSize};
+use std::fs;
+use std::path::Path;
+
+/// A machine's history, what `dumpe2fs -h` says of its root, and what `last` says of its login record.
+struct Machine {
+    history: History,
+    oracle: Vec<(String, String)>,
+}
+
+impl Machine {
+    fn of(name: &str) -> Self {
+        let history = History::within("starts", name);
+        let words = |line: String| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap();
+        let oracle = history.oracle().into_iter().map(words).collect();
+        Self { history, oracle }
+    }
+
+    fn value(&self, key: &str) -> &str {
+        let line = self.oracle.iter().find(|(k, _)| k == key);
+        &line.unwrap_or_else(|| panic!("no {key}: {:?}", self.oracle)).1
+    }
+
+    fn number(&self, key: &str) -> i64 {
+        self.value(key).parse().unwrap()
+    }
+
+    /// The newest start that `last -x` tells of, and the shutdown after it, in seconds since 1970.
+    fn last(&self) -> (i64, Option<i64>) {
+        let lines = self.oracle.iter().filter(|(key, _)| key == "last").map(|(_, line)| line.split_once(' ').unwrap());
+        let mut ended = None;
+        for (what, at) in lines.map(|(what, at)| (what, at.parse().unwrap())) {
+            match what {
+                "reboot" => return (at, ended),
+                "shutdown" => ended = ended.or(Some(at)),
+                _ => {}
+            }
+        }
+        panic!("no start: {:?}", self.oracle);
+    }
+
+    fn inspection(&self) -> Inspection {
+        let info = ExtInfo {
+            kind: FsKind::Ext4,
+            uuid: "6d2b4f0e-0000-4000-8000-000000000001".into(),
+            label: "".into(),
+            block_size: 4096,
+            blocks: 1000,
+            free_blocks: 500,
+            needs_recovery: self.value("root") == "open",
+            state: 1,
+            errors: 0,
+            has_journal: true,
+            mount_count: u16::try_from(self.number("mounts")).unwrap(),
+            mounted_at: self.number("mounted"),
+            written_at: self.number("written"),
+            made_at: 1,
+            checked_at: 1,
+            last_mounted: self.value("on").into(),
+            kbytes_written: 1234,
+            journal_sequence: Some(99),
+            last_commit_at: None,
+            unknown_features: (0, 0, 0),
+        };
+        let path = VolumePath::partition(DiskNo(0), 2);
+        let extent = Extent::between(2 << 20, 3 << 20).unwrap();
+        let volume = Volume { path, extent, mapping: None, content: Content::Ext(info) };
+        let hardware = Hardware {
+            model: "".into(),
+            serial: None,
+            wwn: None,
+            size: ByteLen(16 << 20),
+            sector: SectorSize::B512,
+            transport: "image".into(),
+            removable: false,
+            shown_as: None,
+        };
+        let disk = Disk { no: DiskNo(0), hardware, head: Digest::of(b""), table: None, volumes: vec![volume] };
+        Inspection { disks: vec![disk], ..Inspection::default() }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut all = volume_facts(&self.inspection(), &system());
+        all.extend(self.history.evidence());
+        combine(all)
+    }
+
+    fn assessed(&self) -> Assessment {
+        assess(&system(), &self.inspection(), &self.evidence(), None)
+    }
+}
+
+/// What was done, in words; how it ended, how sure that is, and of which kind it was; how far it came; and the rules.
+type Wanted =
+    (&'static str, &'static str, (Termination, Confidence, Option<EndKind>), Start, (&'static str, &'static str));
+
+const WANTED: &[Wanted] = &[
+    (
+        "sysvinit-ended",
+        "started, and powered off",
+        (Clean, Likely, Some(EndKind::Poweroff)),
+        Reached,
+        ("on-record-and-closed", "reached-run-level"),
+    ),
+    (
+        "sysvinit-rebooted",
+        "started, and told to reboot",
+        (Clean, Likely, Some(EndKind::Reboot)),
+        Reached,
+        ("on-record-and-closed", "reached-run-level"),
+    ),
+    ("sysvinit-cut", "started, and cut off", (Abrupt, Likely, None), Reached, ("cut-off", "reached-run-level")),
+    (
+        "openrc-ended",
+        "started, and powered off",
+        (Clean, Likely, Some(EndKind::Poweroff)),
+        Reached,
+        ("on-record-and-closed", "reached-run-level"),
+    ),
+    // Its login record has the shutdown already.
+    (
+        "sysvinit-cut-down",
+        "started, and cut off on the way down",
+        (Abrupt, Likely, None),
+        Reached,
+        ("cut-off", "reached-run-level"),
+    ),
+];
+
+#[test]
+fn the_verdicts() {
+    let mut wrong = Vec::new();
+    for (name, _, ended, start, rules) in WANTED {
+        let told = Machine::of(name).assessed();
+        let termination = (told.termination.value, told.termination.confidence, told.how);
+        let by = (told.termination.rule.as_str(), told.start.rule.as_str());
+        if termination != *ended || told.start.value != *start || by != *rules {
+            wrong.push(format!("{name}: {termination:?} {:?} {by:?}", told.start.value));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// OpenRC's log says of it what the login record says.
+#[test]
+fn the_log_of_init_agrees() {
+    for (name, _, (ended, ..), start, _) in WANTED.iter().filter(|w| w.0.starts_with("openrc")) {
+        let machine = Machine::of(name);
+        let told = machine.evidence().into_iter().find_map(|e| match e.fact {
+            Fact::InitLog { reached, going_down } => Some((reached.is_some(), going_down, e.time)),
+            _ => None,
+        });
+        let (reached, going_down, began) = told.unwrap();
+        let (last_began, last_ended) = machine.last();
+        // The machine's clock is set between the two.
+        let near = |at: i64, other: i64| (at / 1_000_000 - other).abs() < 120;
+        assert!(near(began.unwrap().at.0, last_began), "{name}: {began:?} {last_began}");
+        assert_eq!((reached, going_down.is_some()), (*start == Reached, last_ended.is_some()), "{name}: {ended:?}");
+    }
+}
+
+/// What was done to counted entries, in words; how far the last start came, how sure that is, and by which rule.
+type Counted = (&'static str, &'static str, Start, Confidence, &'static str);
+
+const COUNTED: &[Counted] = &[];
+
+/// What kernel-install, systemd-boot and systemd-bless-boot leave (`fixtures/boot-tries.sh`).
+#[test]
+fn starts_that_are_counted() {
+    let mut wrong = Vec::new();
+    for (name, _, start, sure, rule) in COUNTED {
+        let told = History::within("starts", name).assessed().start;
+        if (told.value, told.confidence, told.rule.as_str()) != (*start, *sure, *rule) {
+            wrong.push(format!("{name}: {told:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The tables in docs/evidence.md are those that are tested here.
+#[test]
+fn the_tables_in_the_docs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/evidence.md");
+    let docs = fs::read_to_string(path).unwrap();
+    let lower = |text: String| text.to_lowercase();
+    let mut lines = Vec::new();
+    for (name, done, (ended, sure, how), start, (ended_by, start_by)) in WANTED {
+        let init = name.split('-').next().unwrap();
+        let how = how.map_or_else(String::new, |how| format!(" ({})", lower(format!("{how:?}"))));
+        let (ended, sure, start) = (format!("{ended:?}"), format!("{sure:?}"), format!("{start:?}"));
+        let (ended, sure, start) = (lower(ended), lower(sure), lower(start));
+        lines.push(format!("| {init} | {done} | {ended}{how}, {sure} | `{ended_by}` | {start} | `{start_by}` |"));
+    }
+    for (_, done, start, sure, rule) in COUNTED {
+        let (start, sure) = (lower(format!("{start:?}")), lower(format!("{sure:?}")));
+        lines.push(format!("| {done} | {start}, {sure} | `{rule}` |"));
+    }
+    for line in lines {
+        assert!(docs.lines().any(|l| l == line), "docs/evidence.md lacks\n{line}");
+    }
+}
+
+/// What is read of the login record is what `last` reads of it.
+#[test]
+fn the_login_record_is_what_last_says() {
+    for (name, ..) in WANTED {
+        let machine = Machine::of(name);
+        let told = machine.evidence().into_iter().find_map(|e| match e.fact {
+            Fact::WtmpLastBoot { ended, .. } => {
+                Some((e.time.unwrap().at.0 / 1_000_000, ended.map(|t| t.0 / 1_000_000)))
+            }
+            _ => None,
+        });
+        assert_eq!(told, Some(machine.last()), "{name}");
+    }
+}
