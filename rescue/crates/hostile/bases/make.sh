@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the small images that fuzz targets change (bases/*.zst). They are kept, so that an input that was found means the same
-# everywhere: made again only where a target needs another one. Needs e2fsprogs, dosfstools, mtools, fdisk, gdisk, grub-common,
-# grub-pc-bin, zstd.
+# everywhere: made again only where a target needs another one. Needs e2fsprogs, dosfstools, mtools, fdisk, gdisk,
+# cryptsetup-bin, grub-common, grub-pc-bin, zstd.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -84,6 +84,19 @@ start=13312, size=2048, type=83
 start=16384, size=1024, type=8e
 END
 keep mbr.img mbr
+
+# Headers of LUKS, without what their key slots hold: nothing here opens them.
+luks() {
+    name=$1; kib=$2; shift 2
+    truncate -s 20M whole.img "$name.img"
+    printf secret | cryptsetup luksFormat -q --uuid 44444444-0000-4000-8000-000000000001 "$@" whole.img -
+    dd if=whole.img of="$name.img" bs=1K count="$kib" conv=notrunc status=none
+    keep "$name.img" "$name"
+    rm whole.img
+}
+luks luks1 4 --type luks1 --pbkdf pbkdf2 --pbkdf-force-iterations 1000
+luks luks2 32 --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000
+luks luks2-argon2 32 --type luks2 --pbkdf argon2id --pbkdf-memory 65536 --pbkdf-force-iterations 4 --pbkdf-parallel 1 --sector-size 4096
 
 # A machine: ESP, /boot, root, swap; its programs are headers with nothing behind them.
 root=aaaaaaaa-0000-4000-8000-000000000001

@@ -11,6 +11,7 @@ mod fat;
 mod firmware;
 mod journal;
 mod listing;
+mod luks;
 mod lvm;
 mod machine;
 mod md;
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     fat::TARGET,
     xfs::TARGET,
     btrfs::TARGET,
+    luks::TARGET,
     lvm::TARGET,
     md::TARGET,
     machine::TARGET,
