@@ -33,7 +33,7 @@ pub(crate) fn source(no: u16, bytes: Arc<dyn ReadAt>) -> DiskSource {
         removable: false,
         shown_as: None,
     };
-    DiskSource { no: DiskNo(no), hardware, bytes, clear: Vec::new() }
+    DiskSource { no: DiskNo(no), hardware, bytes, clear: None }
 }
 
 /// An answer, or nothing where there is none. One that the engine refused is a finding: our parser is not to give any.
