@@ -13,6 +13,7 @@ use model::evidence::Evidence;
 use model::firmware::Value;
 use model::id::DiskNo;
 use model::inspection::{Content, Inspection, System, Volume};
+use model::luks::LuksHeader;
 use model::mapping::Layers;
 use model::policy::Policy;
 use model::ports::DiskSource;
@@ -27,6 +28,8 @@ pub enum Taken {
     Table(TableReading),
     /// To what lies on a volume.
     Content(Content),
+    /// To what opens an encrypted volume.
+    Luks(LuksHeader),
     /// To what layers make of volumes.
     Layers(Layers),
     /// To which systems there are.
@@ -67,6 +70,7 @@ pub fn take(json: &[u8], bulk: &[u8], inspection: &Inspection, wanted: &FitTable
     Ok(match answer {
         Answer::Table(reading) => Taken::Table(checked::table(reading.into(), disk.no, disk.hardware.size.0)?),
         Answer::Content { content, findings } => Taken::Content(checked::content(content, findings, &volume.path)?.0),
+        Answer::Luks { header } => Taken::Luks(checked::luks(*header, volume)?),
         Answer::Layers { layers } => Taken::Layers(checked::layers(layers, inspection)?),
         Answer::Systems { systems, findings } => Taken::Systems(checked::systems(systems, findings, inspection)?.0),
         Answer::Evidence { evidence } => Taken::Evidence(checked::evidence(evidence, &Scene::of(system, inspection))?),
@@ -122,6 +126,7 @@ pub fn honest(disks: &[DiskSource], inspection: &Inspection) -> std::io::Result<
             let (path, extent) = (volume.path.clone(), volume.extent);
             requests.push((Request::Content { volume: path, extent }, Vec::new()));
             requests.push((Request::Coverage { volume: volume.clone() }, Vec::new()));
+            requests.push((Request::Luks { volume: volume.clone() }, Vec::new()));
             requests.push((Request::Cuts { volume: volume.clone() }, Vec::new()));
         }
     }

@@ -58,6 +58,14 @@ fn run(input: &[u8]) {
                 volume.content = content;
             }
         }
+        Taken::Luks(header) => {
+            let volume = inspection.disks[0].volumes.last().expect("a volume that was asked about");
+            if let Ok((path, mapping)) = disk::volume::luks::mapping(volume, &header) {
+                let sound = mapping.len().is_some_and(|len| mapping.is_sound(len));
+                assert!(sound, "{path} is mapped unsoundly");
+            }
+            return;
+        }
         Taken::Layers(layers) => {
             inspection.set_physical(layers.physical);
             for (path, mapping) in layers.volumes {
@@ -138,7 +146,8 @@ fn planned(inspection: Inspection) {
 /// What an honest parser says, as it is, and with digits of it changed.
 fn seeds() -> Vec<Vec<u8>> {
     let (disks, report) = &*MACHINE;
-    let honest = honest(disks, &report.inspection).unwrap_or_default();
+    let mut honest = honest(disks, &report.inspection).unwrap_or_default();
+    honest.extend(of_luks().unwrap_or_default());
     let mut dice = Dice(7);
     let mut out = Vec::new();
     for (json, bulk) in honest.into_iter().filter(|(json, bulk)| json.len() + bulk.len() < 20_000) {
@@ -155,6 +164,15 @@ fn seeds() -> Vec<Vec<u8>> {
         out.push(whole);
     }
     out
+}
+
+/// What an honest parser says of an encrypted volume as large as the last one of that machine.
+fn of_luks() -> std::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let volumes = MACHINE.1.inspection.volumes();
+    let len = volumes.last().map_or(1 << 20, |(_, v)| v.extent.len().0);
+    let disks = vec![source(0, super::luks::image(len).bytes())];
+    let report = inspect(disks.clone());
+    engine::parser::probe::honest(&disks, &report.inspection)
 }
 
 #[cfg(test)]
