@@ -298,6 +298,8 @@ fn host_packages() -> Vec<&'static str> {
         "btrfs-progs",
         "cryptsetup-bin",
         "xfsprogs",
+        "exfatprogs",
+        "ntfs-3g",
         "mdadm",
         "sqlite3",
         "xz-utils",

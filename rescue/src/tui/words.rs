@@ -298,6 +298,8 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::Luks(_) => "LUKS, locked".to_owned(),
         Content::Ext(_)
         | Content::Fat(_)
+        | Content::Exfat(_)
+        | Content::Ntfs(_)
         | Content::Xfs(_)
         | Content::Btrfs(_)
         | Content::Swap(_)

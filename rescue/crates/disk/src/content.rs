@@ -2,7 +2,7 @@
 
 mod signature;
 
-use crate::fs::{FsError, btrfs, ext4, fat, xfs};
+use crate::fs::{FsError, btrfs, exfat, ext4, fat, ntfs, xfs};
 use crate::volume::luks;
 use crate::{fence, finding, guarded, swap};
 use model::id::VolumePath;
@@ -160,6 +160,20 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(e) => damaged = damaged.or(Some((FsKind::Vfat, e.to_string()))),
     }
+    match exfat::identify(bytes) {
+        Ok(Some(info)) => return plain(Content::Exfat(info)),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("exfat"), wrong: Some(why) }),
+        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Exfat, why))),
+    }
+    match ntfs::identify(bytes) {
+        Ok(Some((info, wrong))) => return Ok(Probe { content: Content::Ntfs(info), wrong }),
+        Ok(None) => {}
+        Err(FsError::Io(e)) => return Err(e.into()),
+        Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("ntfs"), wrong: Some(why) }),
+        Err(FsError::Corrupt(why)) => damaged = damaged.or(Some((FsKind::Ntfs, why))),
+    }
     match btrfs::identify(bytes) {
         Ok(Some(info)) => return Ok(Probe { wrong: btrfs_doubt(&info, bytes), content: Content::Btrfs(info) }),
         Ok(None) => {}
@@ -189,6 +203,10 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(e) => return Ok(Probe { content: recognised("luks"), wrong: Some(e.to_string()) }),
     }
+    // Their names stand where the signature of theirs is looked for.
+    if let Some((kind @ (FsKind::Exfat | FsKind::Ntfs), why)) = &damaged {
+        return plain(Content::Damaged { kind: *kind, why: DisplayText::new(why) });
+    }
     if let Some(name) = signature::at_start(bytes.as_ref())? {
         return plain(recognised(name));
     }
@@ -202,9 +220,14 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
         let why = format!("its superblock is gone; the backup superblock at byte {at} is still there");
         return plain(Content::Damaged { kind, why: DisplayText::new(&why) });
     }
-    if let Some(at) = fat::backup_boot(bytes.as_ref()) {
+    let backups = [
+        (FsKind::Vfat, fat::backup_boot(bytes.as_ref())),
+        (FsKind::Exfat, exfat::backup_boot(bytes.as_ref())),
+        (FsKind::Ntfs, ntfs::backup_boot(bytes.as_ref())),
+    ];
+    if let Some((kind, at)) = backups.into_iter().find_map(|(kind, at)| Some((kind, at?))) {
         let why = format!("its boot sector is gone; the backup boot sector at byte {at} is still there");
-        return plain(Content::Damaged { kind: FsKind::Vfat, why: DisplayText::new(&why) });
+        return plain(Content::Damaged { kind, why: DisplayText::new(&why) });
     }
     plain(Content::Unknown)
 }

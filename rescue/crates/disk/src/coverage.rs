@@ -31,13 +31,16 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
     let mut coverage = match content {
         Content::Btrfs(BtrfsInfo { not_read: Some(why), .. }) => raw(size, &format!("btrfs, {why}: captured raw")),
         Content::Xfs(XfsInfo { not_read: Some(why), .. }) => raw(size, &format!("xfs, {why}: captured raw")),
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
-            match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
-                Some(Ok(coverage)) => coverage,
-                Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
-                None => raw(size, "its allocation maps do not hold together: captured raw"),
-            }
-        }
+        Content::Ext(_)
+        | Content::Fat(_)
+        | Content::Exfat(_)
+        | Content::Ntfs(_)
+        | Content::Xfs(_)
+        | Content::Btrfs(_) => match guarded(|| fs::open(content, bytes).map(|fs| fs.coverage())) {
+            Some(Ok(coverage)) => coverage,
+            Some(Err(e)) => raw(size, &format!("its allocation maps cannot be read ({e}): captured raw")),
+            None => raw(size, "its allocation maps do not hold together: captured raw"),
+        },
         Content::Swap(s) if s.hibernated => raw(size, "swap with a hibernation image in it: captured raw"),
         Content::Swap(s) => Coverage {
             method: CaptureMethod::HeaderOnly,
@@ -66,9 +69,7 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
 pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
     let size = bytes.size();
     let known = match content {
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
-            guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten()
-        }
+        read if read.is_file_system() => guarded(|| fs::open(content, bytes).ok().map(|fs| fs.cuts())).flatten(),
         _ => None,
     };
     known.unwrap_or_else(|| Cuts::grid(size))
@@ -78,13 +79,11 @@ pub fn cuts(content: &Content, bytes: Arc<dyn ReadAt>) -> Cuts {
 pub fn changes(content: &Content, bytes: Arc<dyn ReadAt>, before: Arc<dyn ReadAt>) -> Changes {
     let size = bytes.size();
     let mut changes = match content {
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
-            match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
-                Some(Ok(changes)) => changes,
-                Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),
-                None => Changes::unknown("its records do not hold together"),
-            }
-        }
+        read if read.is_file_system() => match guarded(|| fs::open(content, bytes).map(|fs| fs.changes(before))) {
+            Some(Ok(changes)) => changes,
+            Some(Err(e)) => Changes::unknown(&format!("its records cannot be read ({e})")),
+            None => Changes::unknown("its records do not hold together"),
+        },
         _ => Changes::unknown("nothing keeps a record of what changed on it"),
     };
     changes.same = changes.same.clip(Extent::whole(size));

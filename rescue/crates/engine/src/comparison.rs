@@ -174,7 +174,8 @@ fn in_use(now: &Volume, then: &VolumeRollback) -> u64 {
             x.blocks.saturating_sub(x.free_blocks).saturating_mul(u64::from(x.block_size))
         }
         Content::Swap(_) => 0,
-        Content::Fat(_) => then.at_most.0,
+        Content::Fat(_) | Content::Exfat(_) => then.at_most.0,
+        Content::Ntfs(n) if n.is_settled() => then.at_most.0,
         _ => now.extent.len().0,
     }
 }

@@ -46,6 +46,9 @@ fn headline(verdict: &Verdict<'_>) -> String {
     if case.root().is_some_and(|r| r.errors) {
         wrong.push("the file system recorded errors".to_owned());
     }
+    if case.windows_root().is_some_and(|r| r.dirty) {
+        wrong.push("its file system is marked to be checked".to_owned());
+    }
     wrong.extend(case.chain_break().map(|(why, way)| {
         let from = match way {
             Way::Any => "",
@@ -72,6 +75,15 @@ fn ended(verdict: &Verdict<'_>) -> String {
     match t.value {
         Termination::Abrupt => abrupt(verdict),
         Termination::Clean => clean(verdict),
+        Termination::Hibernated if verdict.case.system.is_windows() => sure(
+            t,
+            [
+                "It is asleep on disk: hibernated, or shut down with fast start-up",
+                "It is probably asleep on disk: hibernated, or shut down with fast start-up",
+                "It may be asleep on disk: hibernated, or shut down with fast start-up",
+            ],
+        )
+        .to_owned(),
         Termination::Hibernated => sure(
             t,
             [
@@ -196,6 +208,9 @@ fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
         return "Go back to the newest good snapshot; the present state is saved first, so that this can be undone."
             .into();
     }
+    if case.system.is_windows() {
+        return windows(verdict).into();
+    }
     match (a.installation.value, a.termination.value) {
         // Where it is no more than a hint, going back is no advice.
         (Installation::Interrupted | Installation::Broken, _)
@@ -235,6 +250,25 @@ fn first_step(verdict: &Verdict<'_>) -> Cow<'static, str> {
             "This is a good moment for a snapshot.".into()
         }
         _ => "Take a snapshot before anything else.".into(),
+    }
+}
+
+/// What to do next about a Windows.
+fn windows(verdict: &Verdict<'_>) -> &'static str {
+    let (a, case) = (&verdict.assessment, verdict.case);
+    match (a.installation.value, a.termination.value) {
+        (_, Termination::Hibernated) => {
+            "Start it and shut it down whole (`shutdown /s /t 0`) before anything writes to its disk; until then every byte of its volume \
+             is saved, and it goes back asleep as it was."
+        }
+        (_, Termination::Abrupt) => "Take a snapshot before anything else; it repairs its file system when it starts.",
+        (Installation::Interrupted, _) => {
+            "Take a snapshot, then start it, so that it can finish what it has left to do."
+        }
+        _ if a.is_good() && !damaged(case) && case.windows_root().is_none_or(|r| !r.dirty) => {
+            "This is a good moment for a snapshot."
+        }
+        _ => "Take a snapshot before anything else.",
     }
 }
 

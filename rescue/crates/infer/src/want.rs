@@ -3,6 +3,8 @@
 //! Reading a file or listing a directory follows symbolic links inside the target. What a plain path does not lead to is told
 //! by [`crate::absent`], with the pattern as the path of its origin.
 
+use crate::rules::PENDING;
+use model::inspection::System;
 use serde::{Deserialize, Serialize};
 
 /// Which kind of evidence a file or directory is a source of. One parser each.
@@ -87,6 +89,8 @@ pub enum Source {
     UnattendedUpgrades,
     /// A directory of something that keeps software and is only recognised (listing).
     Recognised,
+    /// What Windows has left to do to its own parts: that it is there says it all.
+    WindowsPending,
 }
 
 /// How to look.
@@ -121,6 +125,13 @@ pub struct Want {
     pub look: Look,
     /// Most files the pattern may give: the newest by time of change.
     pub most: usize,
+}
+
+impl Want {
+    /// True where such a system may have it: nothing of Linux is looked for in a Windows, nor the other way round.
+    pub fn is_for(&self, system: &System) -> bool {
+        (self.source == Source::WindowsPending) == system.is_windows()
+    }
 }
 
 /// Bytes of a program or kernel image that its parser needs.
@@ -258,6 +269,7 @@ static WANTS: &[Want] = &[
     list(Source::Recognised, "/var/db/pkg", 2_000),
     list(Source::Recognised, "/var/db/xbps", 256),
     list(Source::Recognised, "/var/lib/fwupd", 256),
+    read(Source::WindowsPending, PENDING, 0),
 ];
 
 #[cfg(test)]

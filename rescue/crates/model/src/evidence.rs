@@ -2,6 +2,7 @@
 
 use crate::boot::{LinkPart, Way};
 use crate::id::VolumePath;
+use crate::inspection::NtfsLog;
 use crate::ports::UnixMicros;
 use crate::text::{DisplayText, RawName};
 use crate::units::Extent;
@@ -204,6 +205,22 @@ pub enum Fact {
         /// The bit.
         dirty: bool,
     },
+    /// An exFAT volume of the boot set has its dirty bit set (or not).
+    ExfatState {
+        /// The bit.
+        dirty: bool,
+    },
+    /// How an NTFS of this system was left.
+    NtfsState {
+        /// It is marked dirty.
+        dirty: bool,
+        /// How its log was left.
+        log: NtfsLog,
+        /// The memory of a system stands on it; `None` where that cannot be told.
+        hibernated: Option<bool>,
+    },
+    /// Windows has changes to its own parts left to do when it starts.
+    WindowsPending,
     /// A swap area of this system.
     SwapState {
         /// A hibernation image stands in it.

@@ -3,7 +3,8 @@
 mod content;
 
 pub use content::{
-    BtrfsInfo, Content, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo, SwapInfo, XfsInfo,
+    BtrfsInfo, Content, ExfatInfo, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo, NtfsInfo, NtfsLog,
+    SwapInfo, XfsInfo,
 };
 
 use crate::firmware::BootSettings;
@@ -150,6 +151,8 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => e.kind.name(),
             Content::Fat(_) => "vfat",
+            Content::Exfat(_) => "exfat",
+            Content::Ntfs(_) => "ntfs",
             Content::Btrfs(_) => "btrfs",
             Content::Xfs(_) => "xfs",
             Content::Swap(_) => "swap",
@@ -170,6 +173,8 @@ impl Volume {
         match &self.content {
             Content::Ext(e) => Some(&e.uuid),
             Content::Fat(f) => Some(&f.volume_id),
+            Content::Exfat(e) => Some(&e.volume_id),
+            Content::Ntfs(n) => Some(&n.volume_id),
             Content::Btrfs(b) => Some(&b.uuid),
             Content::Xfs(x) => Some(&x.uuid),
             Content::Swap(s) => s.uuid.as_deref(),
@@ -225,7 +230,15 @@ pub struct Mounted<'a> {
     pub top: &'a str,
 }
 
+/// What stands for Windows where os-release has an `ID`.
+pub const OS_WINDOWS: &str = "windows";
+
 impl System {
+    /// True for a Windows.
+    pub fn is_windows(&self) -> bool {
+        self.os.0.as_str() == OS_WINDOWS
+    }
+
     /// Everything it mounts but swap. What is mounted as a subvolume is told as that.
     pub fn mounts(&self) -> impl Iterator<Item = Mounted<'_>> {
         let named = self.boot.iter().chain(&self.other).map(|(mount, volume)| (mount.as_str(), volume, ""));

@@ -68,6 +68,8 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk, chosen: Option<&Volum
             Content::Fenced(_) | Content::Damaged { .. } => ui.look.bad(),
             Content::Ext(_)
             | Content::Fat(_)
+            | Content::Exfat(_)
+            | Content::Ntfs(_)
             | Content::Xfs(_)
             | Content::Btrfs(_)
             | Content::Swap(_)

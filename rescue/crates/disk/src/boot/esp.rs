@@ -184,7 +184,7 @@ impl Checker<'_> {
         menus
     }
 
-    fn program(&self, esp: &VolumePath, path: &str) -> EfiProgram {
+    pub(super) fn program(&self, esp: &VolumePath, path: &str) -> EfiProgram {
         match self.file(esp, path) {
             Ok(Some(file)) => image::efi(&*file),
             Ok(None) => EfiProgram { seen: Seen::Bad("is missing".into()), signed: false },

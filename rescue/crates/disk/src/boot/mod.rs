@@ -15,6 +15,7 @@ mod menu;
 mod remedy;
 mod system;
 mod text_edit;
+mod windows;
 
 pub use remedy::repairs;
 
@@ -95,6 +96,10 @@ struct Told {
 impl<'a> Checker<'a> {
     fn run(from: Sources<'a>, system: &'a System) -> Self {
         let mut checker = Self { from, system: system.clone(), links: Vec::new(), remedies: Vec::new() };
+        if system.is_windows() {
+            checker.windows();
+            return checker;
+        }
         checker.add_meant();
         checker.table();
         let bios = checker.boots_by_bios();
@@ -161,9 +166,7 @@ impl<'a> Checker<'a> {
     fn fs(&self, volume: &VolumePath) -> Result<Rc<dyn FileSystem>, String> {
         let volume = self.volume(volume).ok_or_else(|| format!("{volume} is not there"))?;
         match &volume.content {
-            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {
-                (self.from.open)(volume).map_err(|e| e.to_string())
-            }
+            read if read.is_file_system() => (self.from.open)(volume).map_err(|e| e.to_string()),
             _ => Err(format!("what is on {} ({}) is not read", volume.path, volume.kind())),
         }
     }

@@ -2,12 +2,14 @@
 
 pub mod btrfs;
 mod differences;
+pub mod exfat;
 pub mod ext4;
 pub mod fat;
 mod listing;
 mod loaders;
 mod losses;
 mod names;
+pub mod ntfs;
 mod way;
 pub mod xfs;
 
@@ -147,6 +149,8 @@ pub fn open(content: &Content, bytes: Arc<dyn ReadAt>) -> Result<Box<dyn FileSys
     match content {
         Content::Ext(_) => Ok(Box::new(ext4::Ext4::load(bytes)?)),
         Content::Fat(_) => Ok(Box::new(fat::Fat::load(bytes)?)),
+        Content::Exfat(_) => Ok(Box::new(exfat::Exfat::load(bytes)?)),
+        Content::Ntfs(_) => Ok(Box::new(ntfs::Ntfs::load(bytes)?)),
         Content::Btrfs(_) => Ok(Box::new(btrfs::Btrfs::load(bytes)?)),
         Content::Xfs(_) => Ok(Box::new(xfs::Xfs::load(bytes)?)),
         _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),

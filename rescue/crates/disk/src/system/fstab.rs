@@ -258,6 +258,8 @@ fn label_of(content: &Content) -> Option<&str> {
     let label = match content {
         Content::Ext(e) => &e.label,
         Content::Fat(f) => &f.label,
+        Content::Exfat(e) => &e.label,
+        Content::Ntfs(n) => &n.label,
         Content::Btrfs(b) => &b.label,
         Content::Xfs(x) => &x.label,
         Content::Swap(s) => &s.label,

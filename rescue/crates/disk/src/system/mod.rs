@@ -1,9 +1,10 @@
-//! Installed systems: an ext, XFS or btrfs volume with an `/etc` that says so, and the volumes its fstab names.
+//! Installed systems: an ext, XFS or btrfs volume with an `/etc` that says so, and the volumes its fstab names; an NTFS with a Windows on it.
 
 mod crypttab;
 pub(crate) mod fstab;
 mod release;
 mod subvolume;
+pub(crate) mod windows;
 
 use crate::fs::{self, FileSystem, FsError};
 use crate::{finding, guarded};
@@ -23,7 +24,8 @@ const BOOT_SET: [&str; 4] = ["/boot", "/efi", "/usr", "/var"];
 /// What a BIOS boot partition is called in the boot set: it is mounted nowhere.
 pub const BIOS_BOOT: &str = "bios-boot";
 
-/// Finds the installed systems on the ext, XFS and btrfs volumes of an inspection. `volumes` gives the window of a volume.
+/// Finds the installed systems on the ext, XFS, btrfs and NTFS volumes of an inspection, those that are no Windows first. `volumes` gives
+/// the window of a volume.
 ///
 /// A system is told by its os-release; where that is lost (a crash may leave it empty), by an fstab or passwd beside a `/usr`.
 /// A device name such as `/dev/sda2` is believed only where there is one disk.
@@ -36,12 +38,17 @@ pub fn find(
     let may_be_root = |v: &Volume| match &v.content {
         Content::Ext(_) | Content::Xfs(_) => true,
         Content::Btrfs(info) => info.not_read.is_none(),
+        Content::Ntfs(_) => true,
         _ => false,
     };
+    let open = |volume: &Volume| volumes(&volume.path).and_then(|bytes| fs::open(&volume.content, bytes).ok());
     for (_, volume) in inspection.volumes().filter(|(_, v)| may_be_root(v)) {
         let Some(bytes) = volumes(&volume.path) else { continue };
-        let looked = guarded(|| look(inspection, volume, bytes, &mut findings))
-            .unwrap_or_else(|| Err(FsError::Corrupt("its structures do not hold together".into())));
+        let looked = guarded(|| match &volume.content {
+            Content::Ntfs(_) => windows::look(inspection, volume, bytes, &open),
+            _ => look(inspection, volume, bytes, &mut findings),
+        });
+        let looked = looked.unwrap_or_else(|| Err(FsError::Corrupt("its structures do not hold together".into())));
         match looked {
             Ok(system) => systems.extend(system),
             Err(e) => findings.push(finding(
@@ -52,6 +59,7 @@ pub fn find(
             )),
         }
     }
+    systems.sort_by_key(System::is_windows);
     (systems, findings)
 }
 

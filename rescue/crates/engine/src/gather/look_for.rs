@@ -4,7 +4,7 @@ use crate::parser::{ParserError, Scene};
 use disk::fs::FileSystem;
 use infer::{Look, Source, Want};
 use model::evidence::{Evidence, EvidenceId, Fact, Origin};
-use model::inspection::{Content, FileKind, ListedFile, Mounted, Volume};
+use model::inspection::{FileKind, ListedFile, Mounted, Volume};
 use model::ports::{ReadAt, Window};
 use model::text::{DisplayText, RawName};
 use model::units::{ByteLen, Extent};
@@ -28,7 +28,7 @@ pub(crate) fn look_for(scene: &Scene, want: &Want, open: Open<'_>) -> Vec<Eviden
     let origin = |path: Option<Vec<u8>>| Origin { volume: volume.clone(), path: path.map(RawName), range: None };
     let Some(volume) = scene.volumes.iter().find(|v| v.path == *volume) else { return Vec::new() };
     // Damage of the volume itself is told as a finding, once, and not again by every want.
-    if !matches!(volume.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_)) {
+    if !volume.content.is_file_system() {
         return Vec::new();
     }
     let fs = match open(volume) {

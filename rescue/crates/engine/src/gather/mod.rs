@@ -157,9 +157,7 @@ fn systems(inspection: &Inspection, parser: &dyn Parser) -> (Vec<System>, Vec<Fi
         Ok(found) => return found,
         Err(e) => e,
     };
-    let read =
-        |v: &&Volume| matches!(v.content, Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_));
-    let suspects = inspection.volumes().map(|(_, v)| v).filter(read);
+    let suspects = inspection.volumes().map(|(_, v)| v).filter(|v| v.content.is_file_system());
     for suspect in suspects.take(16) {
         let mut without = inspection.clone();
         let volumes = without.disks.iter_mut().flat_map(|d| &mut d.volumes).chain(&mut without.layered);
@@ -267,7 +265,7 @@ fn evidence(
     all.extend(infer::chain_facts(chain));
     let wants = infer::wants();
     let of = u32::try_from(wants.len()).unwrap_or(u32::MAX);
-    for (index, want) in wants.iter().enumerate() {
+    for (index, want) in wants.iter().enumerate().filter(|(_, want)| want.is_for(system)) {
         step(&format!("reading the evidence of {}", system.root), u32::try_from(index + 1).unwrap_or(of), of);
         match parser.evidence(&scene, index) {
             Ok(found) => all.extend(found),

@@ -94,6 +94,8 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
     let ok = match content {
         Content::Ext(e) => e.uuid.len() <= 36 && short(e.label.as_str()) && short(e.last_mounted.as_str()),
         Content::Fat(f) => f.volume_id.len() <= 16 && short(f.label.as_str()),
+        Content::Exfat(e) => e.volume_id.len() <= 16 && short(e.label.as_str()),
+        Content::Ntfs(n) => n.volume_id.len() <= 16 && short(n.label.as_str()),
         Content::Btrfs(b) => {
             let why = b.not_read.as_ref().map_or("", |why| why.as_str());
             b.uuid.len() <= 36 && b.device_uuid.len() <= 36 && short(b.label.as_str()) && short(why)

@@ -111,6 +111,8 @@ fn uuid(content: &Content) -> Option<&str> {
     match content {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
+        Content::Exfat(e) => Some(&e.volume_id),
+        Content::Ntfs(n) => Some(&n.volume_id),
         Content::Btrfs(b) => Some(&b.uuid),
         Content::Xfs(x) => Some(&x.uuid),
         Content::Swap(s) => s.uuid.as_deref(),

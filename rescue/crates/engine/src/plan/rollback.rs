@@ -1,5 +1,6 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
+mod beside;
 mod layers;
 mod role;
 mod tables;
@@ -8,6 +9,7 @@ use super::disks::{Pair, same_machine};
 use super::elsewhere::{self, Mark};
 use super::snapshot::mount_point;
 use disk::fence::FENCE_LEN;
+use model::assessment::SystemReport;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
@@ -85,6 +87,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     made.machine(&volumes);
     made.state(&volumes);
     made.swap(&volumes);
+    made.beside(&volumes);
     made.elsewhere(&volumes);
     made.nothing_left_out(&volumes);
     let tables = made.tables(&volumes);
@@ -224,6 +227,9 @@ impl<'a> Planner<'a> {
             }
             Set::Boot => match (mount, &saved.content) {
                 _ if self.woken(saved, now) => Ok(()),
+                _ if self.is_of_windows_beside(saved) => {
+                    Err("it is Windows', beside another system; name it to take it back too")
+                }
                 (_, Content::Swap(_)) => Err("swap is kept as it is"),
                 (Role::Root | Role::Boot | Role::Esp, _) | (_, Content::BiosBoot) => Ok(()),
                 (Role::Other, _) => Err("its data is kept; name it to take it back too"),
@@ -434,7 +440,9 @@ impl<'a> Planner<'a> {
     fn state(&mut self, volumes: &[VolumeRollback]) {
         let q = self.q;
         if q.action == Action::Rollback {
-            for s in q.manifest.systems.iter().filter(|s| !s.assessment.is_good()) {
+            let concerns = |s: &&SystemReport| !s.assessment.is_good() && !self.stays(&s.system, volumes);
+            let doubtful: Vec<&SystemReport> = q.manifest.systems.iter().filter(concerns).collect();
+            for s in doubtful {
                 self.warn(format!("{} was not in order when it was saved: {}", s.system.name, s.assessment.headline));
             }
         }
@@ -514,8 +522,9 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        for report in &q.manifest.systems {
-            let system = &report.system;
+        let whole: Vec<&System> =
+            q.manifest.systems.iter().map(|s| &s.system).filter(|s| !self.stays(s, volumes)).collect();
+        for system in whole {
             let parts: Vec<&VolumePath> =
                 std::iter::once(&system.root).chain(system.boot.iter().map(|(_, v)| v)).collect();
             let has = |v: &&&VolumePath| volumes.iter().any(|p| p.saved_as == ***v);

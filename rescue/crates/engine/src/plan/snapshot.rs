@@ -251,7 +251,8 @@ pub(crate) fn there<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a S
 fn method(content: &Content) -> CaptureMethod {
     match content {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
-        Content::Fat(_) | Content::Lvm(_) | Content::Md(_) => CaptureMethod::UsedBlocks,
+        Content::Fat(_) | Content::Exfat(_) | Content::Lvm(_) | Content::Md(_) => CaptureMethod::UsedBlocks,
+        Content::Ntfs(n) if n.is_settled() => CaptureMethod::UsedBlocks,
         Content::Luks(l) if l.open => CaptureMethod::UsedBlocks,
         Content::Xfs(x) if x.not_read.is_none() => CaptureMethod::UsedBlocks,
         Content::Btrfs(b) if b.not_read.is_none() => CaptureMethod::UsedBlocks,
@@ -294,11 +295,11 @@ pub fn choose(
     let known = |what: &str| Ok((method, used(what)));
     let raw = |what: &str| Ok((CaptureMethod::Raw, used(&format!("{what}: every byte is saved"))));
     match &volume.content {
-        Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_)
-            if method == CaptureMethod::UsedBlocks =>
-        {
-            known(volume.kind())
+        read if read.is_file_system() && method == CaptureMethod::UsedBlocks => known(volume.kind()),
+        Content::Ntfs(n) if n.hibernated == Some(true) => {
+            raw("an NTFS on which the memory of a hibernated system stands")
         }
+        Content::Ntfs(_) => raw("an NTFS whose log was not closed"),
         Content::Ext(_) => raw("ext4 with features not known here"),
         Content::Xfs(_) => raw("an XFS of a kind not read here"),
         Content::Btrfs(b) => raw(&format!("btrfs: {}", b.not_read.as_ref().map_or("", |why| why.as_str()))),
@@ -328,7 +329,7 @@ pub fn choose(
         Content::Recognised { .. } => Err("its kind is not read by this version; `--full` saves every byte of it"),
         Content::Empty => Err("it is empty"),
         Content::Unknown | Content::BiosBoot => Err("its content is not understood; `--full` saves every byte of it"),
-        Content::Fat(_) => Err("its content is not understood"),
+        Content::Fat(_) | Content::Exfat(_) => Err("its content is not understood"),
     }
 }
 

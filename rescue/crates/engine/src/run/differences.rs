@@ -214,10 +214,9 @@ fn files(
         return Ok(FsDifferences { packages, ..FsDifferences::none(ComparedBy::Bytes) });
     }
     match (&b.state.content, &a.state.content) {
-        (
-            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_),
-            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_),
-        ) => cx.parser.differences(&b.state, &a.state, asked, going).map_err(|e| e.why),
+        (was, is) if was.is_file_system() && is.is_file_system() => {
+            cx.parser.differences(&b.state, &a.state, asked, going).map_err(|e| e.why)
+        }
         (Content::Swap(_), Content::Swap(_)) => Err("it is swap: there are no files on it".into()),
         (_, Content::Fenced(_)) => Err("an unfinished rollback stands on it".into()),
         (was, is) if std::mem::discriminant(was) != std::mem::discriminant(is) => {

@@ -76,7 +76,7 @@ impl Teller<'_> {
 
     fn files(&mut self, volume: &SavedVolume, lost: &ExtentSet) -> Told {
         match &volume.content {
-            Content::Ext(_) | Content::Fat(_) | Content::Xfs(_) | Content::Btrfs(_) => {}
+            read if read.is_file_system() => {}
             Content::Swap(_) => return Err("it is swap: there are no files on it".into()),
             _ => return Err("no files are read on it by this version".into()),
         }

@@ -32,4 +32,5 @@ mod sessions;
 mod sim;
 mod socket;
 mod unattended;
+mod windows;
 mod xfs;

@@ -3,8 +3,10 @@
 use super::Baseline;
 use crate::source::boot_files::versioned;
 use model::boot::Way;
-use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, Stamp};
-use model::inspection::{Content, ExtInfo, Inspection, System};
+use model::evidence::{
+    BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, PackageManager, PackageState, Stamp,
+};
+use model::inspection::{Content, ExtInfo, Inspection, NtfsLog, System};
 use model::ports::UnixMicros;
 use std::cmp::Ordering;
 
@@ -34,6 +36,14 @@ pub(crate) struct Root<'a> {
     pub(crate) errors: bool,
     /// How often it was mounted, and when last (seconds since 1970); `None` where it keeps neither, as XFS.
     pub(crate) mounts: Option<(u16, i64)>,
+}
+
+/// The root of a Windows.
+pub(crate) struct WindowsRoot<'a> {
+    pub(crate) id: &'a EvidenceId,
+    pub(crate) dirty: bool,
+    pub(crate) log: NtfsLog,
+    pub(crate) hibernated: Option<bool>,
 }
 
 /// A start, as the journal tells it.
@@ -144,6 +154,16 @@ impl<'a> Case<'a> {
             }
             _ => None,
         })
+    }
+
+    /// The root, where it is a Windows'.
+    pub(crate) fn windows_root(&self) -> Option<WindowsRoot<'a>> {
+        let own = self.evidence.iter().filter(|e| self.system.is_windows() && e.origin.volume == self.system.root);
+        own.filter_map(|e| match e.fact {
+            Fact::NtfsState { dirty, log, hibernated } => Some(WindowsRoot { id: &e.id, dirty, log, hibernated }),
+            _ => None,
+        })
+        .next()
     }
 
     /// The root is a btrfs that does not tell how it was left.

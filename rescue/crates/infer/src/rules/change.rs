@@ -47,7 +47,9 @@ fn pairs<'a>(case: &Case<'a>) -> Option<Vec<Pair<'a>>> {
         found.push(match (&volume.content, same.map(|s| &s.content)) {
             (Content::Ext(now), Some(Content::Ext(then))) => Pair::Ext { path, now, then },
             (Content::Btrfs(now), Some(Content::Btrfs(then))) => Pair::Btrfs { path, now, then },
-            (Content::Fat(_), Some(Content::Fat(_))) => Pair::NoCounters,
+            (Content::Fat(_), Some(Content::Fat(_)))
+            | (Content::Exfat(_), Some(Content::Exfat(_)))
+            | (Content::Ntfs(_), Some(Content::Ntfs(_))) => Pair::NoCounters,
             (Content::Xfs(now), Some(Content::Xfs(then))) => Pair::Xfs { path, now, then },
             _ => Pair::NoMatch,
         });
@@ -59,6 +61,8 @@ fn uuid_of(content: &Content) -> Option<&str> {
     match content {
         Content::Ext(e) => Some(&e.uuid),
         Content::Fat(f) => Some(&f.volume_id),
+        Content::Exfat(e) => Some(&e.volume_id),
+        Content::Ntfs(n) => Some(&n.volume_id),
         Content::Btrfs(b) => Some(&b.uuid),
         Content::Xfs(x) => Some(&x.uuid),
         _ => None,

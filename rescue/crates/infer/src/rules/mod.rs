@@ -14,10 +14,12 @@ pub(crate) mod scene;
 mod software;
 mod start;
 mod termination;
+mod windows;
 
 use crate::headline;
 pub(crate) use case::{Boot, Case};
 pub(crate) use start::obstacle;
+pub(crate) use windows::PENDING;
 
 use decide::{Vote, decide};
 use model::assessment::{Assessment, Change, Installation, Start, Termination};
@@ -154,6 +156,22 @@ static RULES: &[Rule] = &[
         judge: Judge::Termination(termination::crash_kept),
     },
     Rule {
+        name: "windows-asleep",
+        doc: "The memory of a Windows stands on its own root: it was hibernated, or shut down with fast start-up, which keeps its kernel.",
+        judge: Judge::Termination(windows::asleep),
+    },
+    Rule {
+        name: "windows-closed",
+        doc: "The root of a Windows was closed, and no memory of it stands there: shut down in order. Weak where it is marked to be checked, \
+              or another driver emptied its log.",
+        judge: Judge::Termination(windows::closed),
+    },
+    Rule {
+        name: "windows-cut-off",
+        doc: "The log of the root of a Windows was not closed, and it is not asleep: power loss, crash or reset.",
+        judge: Judge::Termination(windows::cut_off),
+    },
+    Rule {
         name: "cannot-start",
         doc: "Something without which it cannot start is missing or empty: init, the C library or its loader, every kernel, \
               the newest kernel's initial RAM file system, the boot loader's configuration.",
@@ -275,6 +293,16 @@ static RULES: &[Rule] = &[
         doc: "The database of rpm or apk, or the newest transaction of pacman, has everything in order: completed where there \
               was work since the newest start, idle otherwise.",
         judge: Judge::Installation(managed::other_in_order),
+    },
+    Rule {
+        name: "windows-pending",
+        doc: "Windows has changes to its own parts left to do when it starts. Weak: they may only wait for that.",
+        judge: Judge::Installation(windows::pending),
+    },
+    Rule {
+        name: "windows-nothing-pending",
+        doc: "Windows has no changes to its own parts left to do. What its installers of programs did is not told.",
+        judge: Judge::Installation(windows::nothing_pending),
     },
     Rule {
         name: "counters-differ",

@@ -13,7 +13,8 @@ use model::evidence::{
 };
 use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
 use model::inspection::{
-    BtrfsInfo, Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume, XfsInfo,
+    BtrfsInfo, Content, Disk, ExtInfo, FatInfo, FsKind, Hardware, Inspection, NtfsInfo, NtfsLog, OS_WINDOWS, SwapInfo,
+    System, Volume, XfsInfo,
 };
 use model::ports::UnixMicros;
 use model::snapshot::{MapRoot, SavedVolume};
@@ -226,6 +227,22 @@ impl Scene {
             dirty,
         };
         self.put(1, Content::Fat(info));
+    }
+
+    /// A Windows on the root instead.
+    pub(crate) fn windows(&mut self, log: NtfsLog, hibernated: Option<bool>, dirty: bool) {
+        self.root = Content::Ntfs(NtfsInfo {
+            volume_id: "0123456789ABCDEF".into(),
+            label: "".into(),
+            version: (3, 1),
+            cluster_size: 4096,
+            clusters: 1000,
+            dirty,
+            log,
+            hibernated,
+        });
+        self.os = OS_WINDOWS;
+        self.rebuild();
     }
 
     /// The root is a btrfs instead, with a log or without.

@@ -26,6 +26,7 @@ mod sqlite;
 mod transaction;
 mod unattended_upgrades;
 mod volume;
+mod windows_pending;
 mod wtmp;
 mod wtmpdb;
 mod zypp_history;
@@ -60,6 +61,7 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::ZyppHistory => zypp_history::parse(origin, file),
         Source::PacmanLog => pacman::parse_log(origin, file),
         Source::PacmanLock => pacman::parse_lock(origin),
+        Source::WindowsPending => windows_pending::parse(origin),
         Source::Pstore => pstore::parse(origin, file),
         Source::GrubEnvironment => grub_environment::parse(origin, file),
         Source::ApkInstalled => apk::parse(origin, file),
@@ -137,6 +139,7 @@ pub fn absent(source: Source, origin: &Origin) -> Option<Evidence> {
         Source::MachineId => not_there("there is no machine id"),
         Source::DpkgStatus => not_there("there is no dpkg database"),
         Source::BootDir => not_there("there is no boot directory"),
+        Source::WindowsPending => not_there("no changes to the parts of Windows are left to do"),
         Source::ModuleDirs => not_there("there is no directory of kernel modules"),
         Source::Init => Some(boot_files::missing(origin, BootPart::Init)),
         Source::Libc | Source::Loader => Some(boot_files::missing(origin, BootPart::Libc)),

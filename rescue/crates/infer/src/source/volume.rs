@@ -3,7 +3,7 @@
 use super::{evidence, stamp};
 use model::evidence::{Evidence, Fact, Origin};
 use model::id::VolumePath;
-use model::inspection::{Content, ExtInfo, Inspection, System};
+use model::inspection::{Content, ExtInfo, Inspection, NtfsInfo, NtfsLog, System};
 use model::ports::UnixMicros;
 
 /// `s_state` (kernel `fs/ext4/ext4.h`): `EXT4_VALID_FS`, `EXT4_ERROR_FS`.
@@ -31,6 +31,15 @@ pub fn volume_facts(inspection: &Inspection, system: &System) -> Vec<Evidence> {
                 };
                 found.push(evidence(&origin, Fact::FatState { dirty: info.dirty }, says, None));
             }
+            Some(Content::Exfat(info)) => {
+                let says = if info.dirty {
+                    "the file system was not unmounted"
+                } else {
+                    "the file system was unmounted in order"
+                };
+                found.push(evidence(&origin, Fact::ExfatState { dirty: info.dirty }, says, None));
+            }
+            Some(Content::Ntfs(info)) => ntfs(&origin, info, &mut found),
             Some(Content::Btrfs(info)) if info.not_read.is_none() => {
                 let says = if info.log {
                     "the file system was in use and never closed: its log holds what was synced last"
@@ -71,11 +80,30 @@ fn unnamed_swap<'a>(inspection: &'a Inspection, system: &System) -> Vec<&'a Volu
         .other
         .iter()
         .any(|(_, path)| inspection.volume(path).is_some_and(|v| matches!(v.content, Content::Swap(_))));
-    if names_swap || inspection.systems.len() > 1 {
+    // Windows uses none.
+    let users = inspection.systems.iter().filter(|s| !s.is_windows()).count();
+    if names_swap || system.is_windows() || users > 1 {
         return Vec::new();
     }
     let swap = inspection.volumes().filter(|(_, v)| matches!(v.content, Content::Swap(_)));
     swap.map(|(_, v)| &v.path).collect()
+}
+
+fn ntfs(origin: &Origin, info: &NtfsInfo, found: &mut Vec<Evidence>) {
+    let log = match info.log {
+        NtfsLog::Empty => "the file system's log is empty, as a driver leaves it that does not use it",
+        NtfsLog::Closed => "the file system was closed in order",
+        NtfsLog::Open => "the file system was in use and never closed",
+        NtfsLog::Untold => "how the file system's log was left cannot be told",
+    };
+    let memory = match info.hibernated {
+        Some(true) => "; the memory of a system stands on it: hibernated, or shut down with fast start-up",
+        Some(false) => "",
+        None => "; whether the memory of a hibernated system stands on it cannot be told",
+    };
+    let dirty = if info.dirty { "; it is marked to be checked" } else { "" };
+    let fact = Fact::NtfsState { dirty: info.dirty, log: info.log, hibernated: info.hibernated };
+    found.push(evidence(origin, fact, &format!("{log}{memory}{dirty}"), None));
 }
 
 fn ext(origin: &Origin, info: &ExtInfo, found: &mut Vec<Evidence>) {

@@ -13,6 +13,10 @@ pub enum Content {
     Ext(ExtInfo),
     /// FAT12, FAT16 or FAT32.
     Fat(FatInfo),
+    /// exFAT.
+    Exfat(ExfatInfo),
+    /// NTFS.
+    Ntfs(NtfsInfo),
     /// btrfs, or one device of it.
     Btrfs(BtrfsInfo),
     /// XFS.
@@ -34,7 +38,7 @@ pub enum Content {
     Md(MdInfo),
     /// LUKS, opened or not.
     Luks(LuksInfo),
-    /// Recognised by its signature, not read: NTFS, BitLocker, ...
+    /// Recognised by its signature, not read: BitLocker, ...
     Recognised {
         /// Its name.
         name: String,
@@ -52,6 +56,11 @@ pub enum Content {
 }
 
 impl Content {
+    /// True for a file system of a kind whose files this version reads.
+    pub fn is_file_system(&self) -> bool {
+        matches!(self, Self::Ext(_) | Self::Fat(_) | Self::Exfat(_) | Self::Ntfs(_) | Self::Btrfs(_) | Self::Xfs(_))
+    }
+
     /// Of what volumes are made: the bytes that are saved with those, or that none of them has.
     pub fn apart(&self) -> Option<&ExtentSet> {
         match self {
@@ -85,6 +94,10 @@ pub enum FsKind {
     Ext4,
     /// FAT of any width.
     Vfat,
+    /// exFAT.
+    Exfat,
+    /// NTFS.
+    Ntfs,
     /// btrfs.
     Btrfs,
     /// XFS of version 4 or 5.
@@ -101,6 +114,8 @@ impl FsKind {
             Self::Ext3 => "ext3",
             Self::Ext4 => "ext4",
             Self::Vfat => "vfat",
+            Self::Exfat => "exfat",
+            Self::Ntfs => "ntfs",
             Self::Btrfs => "btrfs",
             Self::Xfs => "xfs",
             Self::Swap => "swap",
@@ -168,6 +183,67 @@ pub struct FatInfo {
     pub clusters: u32,
     /// The dirty bit of the boot sector.
     pub dirty: bool,
+}
+
+/// An exFAT (Microsoft "exFAT file system specification").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExfatInfo {
+    /// Volume serial as `XXXX-XXXX`.
+    pub volume_id: String,
+    /// Label from the root directory.
+    pub label: DisplayText,
+    /// Bytes per cluster.
+    pub cluster_size: u32,
+    /// Clusters of the cluster heap.
+    pub clusters: u32,
+    /// `VolumeDirty`: it was in use and not closed.
+    pub dirty: bool,
+    /// `MediaFailure`: a driver met sectors that it could not read or write.
+    pub media_failure: bool,
+}
+
+/// An NTFS (kernel `fs/ntfs3/ntfs.h`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NtfsInfo {
+    /// Volume serial, 16 hexadecimal digits in upper case.
+    pub volume_id: String,
+    /// `$VOLUME_NAME`.
+    pub label: DisplayText,
+    /// Major and minor version.
+    pub version: (u8, u8),
+    /// Bytes per cluster.
+    pub cluster_size: u32,
+    /// Clusters in all.
+    pub clusters: u64,
+    /// It is marked dirty: it was mounted by a driver that marks it so and not closed, or is to be checked.
+    pub dirty: bool,
+    /// How its log was left.
+    pub log: NtfsLog,
+    /// The memory of a system stands on it: of one that was hibernated, or shut down with fast start-up. `None` where that cannot be
+    /// told.
+    pub hibernated: Option<bool>,
+}
+
+/// How the log of an NTFS was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NtfsLog {
+    /// It is empty: it was made so, or emptied by a driver that does not use it.
+    Empty,
+    /// The volume was closed.
+    Closed,
+    /// It was not: there may be changes in it that are nowhere else.
+    Open,
+    /// That cannot be told.
+    #[serde(other)]
+    Untold,
+}
+
+impl NtfsInfo {
+    /// True where what it calls free is free.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.log, NtfsLog::Empty | NtfsLog::Closed) && self.hibernated == Some(false)
+    }
 }
 
 /// The superblock of a btrfs, as far as others need it (kernel `include/uapi/linux/btrfs_tree.h`, `struct btrfs_super_block`).

@@ -11,8 +11,10 @@ mod walk;
 pub(super) use walk::{Facts, Pair, Side, Visit};
 
 use super::btrfs::Btrfs;
+use super::exfat::Exfat;
 use super::ext4::Ext4;
 use super::fat::Fat;
+use super::ntfs::Ntfs;
 use super::xfs::Xfs;
 use super::{FileSystem, FsError};
 use crate::guarded;
@@ -38,6 +40,8 @@ pub struct Two {
 enum State {
     Ext(Ext4),
     Fat(Fat),
+    Exfat(Exfat),
+    Ntfs(Ntfs),
     Btrfs(Btrfs),
     Xfs(Xfs),
 }
@@ -47,6 +51,8 @@ impl State {
         match content {
             Content::Ext(_) => Ext4::load(bytes).map(Self::Ext),
             Content::Fat(_) => Fat::load(bytes).map(Self::Fat),
+            Content::Exfat(_) => Exfat::load(bytes).map(Self::Exfat),
+            Content::Ntfs(_) => Ntfs::load(bytes).map(Self::Ntfs),
             Content::Btrfs(_) => Btrfs::load(bytes).map(Self::Btrfs),
             Content::Xfs(_) => Xfs::load(bytes).map(Self::Xfs),
             _ => Err(FsError::Incompatible("there is no file system on it that can be read".into())),
@@ -57,6 +63,8 @@ impl State {
         match self {
             Self::Ext(fs) => fs,
             Self::Fat(fs) => fs,
+            Self::Exfat(fs) => fs,
+            Self::Ntfs(fs) => fs,
             Self::Btrfs(fs) => fs,
             Self::Xfs(fs) => fs,
         }
@@ -66,7 +74,8 @@ impl State {
     fn doubt(&self) -> Option<&str> {
         match self {
             Self::Ext(fs) => fs.doubt(),
-            Self::Fat(_) => None,
+            Self::Fat(_) | Self::Exfat(_) => None,
+            Self::Ntfs(fs) => fs.doubt(),
             Self::Btrfs(fs) => fs.doubt(),
             Self::Xfs(fs) => fs.doubt(),
         }
@@ -155,7 +164,7 @@ impl Two {
                 gather.unseen(b"", IN_USE);
             }
         }
-        let modes = |state: &State| !matches!(state, State::Fat(_));
+        let modes = |state: &State| !matches!(state, State::Fat(_) | State::Exfat(_) | State::Ntfs(_));
         // A subvolume that nothing was written to is passed over: snapshots may hold all of a system many times.
         let passed = |dir: FileId| match (&self.before, &self.after) {
             (State::Btrfs(before), State::Btrfs(after)) => before.is_same_subvolume(after, dir),

@@ -98,10 +98,9 @@ fn volumes(manifest: &Manifest) -> Vec<ListedVolume> {
 
 fn readable(volume: &SavedVolume) -> bool {
     match &volume.content {
-        Content::Ext(_) | Content::Fat(_) => true,
         Content::Btrfs(info) => info.not_read.is_none(),
         Content::Xfs(x) => x.not_read.is_none(),
-        _ => false,
+        other => other.is_file_system(),
     }
 }
 
