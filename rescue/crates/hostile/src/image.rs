@@ -60,6 +60,14 @@ impl Image {
         image.settled()
     }
 
+    /// The `nth` of images of `size` bytes each (whole blocks) that lie in it, one behind the other; without changes.
+    pub(crate) fn part(&self, nth: u64, size: u64) -> Self {
+        let blocks = size / BLOCK as u64;
+        let own = self.base.range(nth * blocks..(nth + 1) * blocks);
+        let base = own.map(|(number, block)| (number - nth * blocks, block.clone())).collect();
+        Self { size, base: Arc::new(base), changed: Blocks::new() }
+    }
+
     /// What it is by now is what it was.
     pub(crate) fn settled(self) -> Self {
         let mut base = Arc::unwrap_or_clone(self.base);

@@ -6,6 +6,7 @@ mod btrfs;
 mod content;
 mod database;
 mod evidence;
+mod exfat;
 mod ext4;
 mod fat;
 mod firmware;
@@ -15,6 +16,7 @@ mod luks;
 mod lvm;
 mod machine;
 mod md;
+mod ntfs;
 mod objects;
 mod plans;
 mod policy;
@@ -31,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     content::TARGET,
     ext4::TARGET,
     fat::TARGET,
+    exfat::TARGET,
+    ntfs::TARGET,
     xfs::TARGET,
     btrfs::TARGET,
     luks::TARGET,
