@@ -26,8 +26,9 @@ const FLAGS: [&str; 6] = [
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
 ];
 /// libFuzzer's own bounds, for what a target does not see itself: seconds by the clock in which one input must have ended (a target
-/// counts processor time, and has less), and megabytes in use (the address space is bounded by the target).
-const BOUNDS: [&str; 2] = ["-timeout=60", "-rss_limit_mb=900"];
+/// counts processor time, and has less), and megabytes in use (the address space is bounded by the target). Inputs may be long from the
+/// beginning: lists of changes are short, and files are what they are.
+const BOUNDS: [&str; 3] = ["-timeout=60", "-rss_limit_mb=900", "-len_control=0"];
 
 /// What a run told of itself.
 #[derive(Default)]

@@ -48,8 +48,8 @@ macro_rules! replayed {
 }
 
 replayed!(
-    answers, boot, btrfs, content, database, evidence, exfat, ext4, fat, firmware, journal, listing, luks, lvm, machine, md, ntfs,
-    objects, plans, policy, store, table, talk, xfs,
+    answers, boot, btrfs, content, database, evidence, exfat, ext4, fat, firmware, journal, listing, luks, lvm,
+    machine, md, ntfs, objects, plans, policy, store, table, talk, xfs,
 );
 
 /// Each target is replayed here, and has its program, and there is no program or corpus without one.

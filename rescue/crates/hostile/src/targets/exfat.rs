@@ -39,7 +39,9 @@ fn base(image: Image) -> Base {
         places.push((start + 64, 56));
         let covered = (BOOT_SECTORS - 1) * sector;
         let times = usize::try_from(sector / 4).unwrap_or(0);
-        sums.push(Sum::new(vec![(start, covered)], vec![(start + covered, sector)], move |b| boot_sum(b).repeat(times)));
+        sums.push(Sum::new(vec![(start, covered)], vec![(start + covered, sector)], move |b| {
+            boot_sum(b).repeat(times)
+        }));
     }
     let entries: Vec<u64> = image.blocks().flat_map(|at| (at..at + 4096).step_by(32)).collect();
     for at in entries.into_iter().filter(|at| image.le(*at, 1) == 0x85) {
