@@ -89,7 +89,7 @@ pub(crate) fn plain_disk(no: u16, size: u64, content: Content) -> Disk {
 }
 
 fn mapped(at: &str, says: &str, len: u64, on: &[(&str, Extent)], content: Content) -> Volume {
-    let beneath = on.iter().map(|(p, extent)| Beneath { path: path(p), extent: *extent }).collect();
+    let beneath = on.iter().map(|(p, extent)| Beneath::plain(path(p), *extent)).collect();
     let share = len / on.len() as u64;
     let segments = (0..on.len()).map(|n| Segment::linear(ByteLen(share), n, ByteOffset(MIB))).collect();
     let mapping = Mapping { says: says.into(), id: at.into(), beneath, segments, read_only: None };

@@ -3,9 +3,7 @@
 use super::Baseline;
 use crate::source::boot_files::versioned;
 use model::boot::Way;
-use model::evidence::{
-    BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, PackageManager, PackageState, Stamp,
-};
+use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, Stamp};
 use model::inspection::{Content, ExtInfo, Inspection, NtfsLog, System};
 use model::ports::UnixMicros;
 use std::cmp::Ordering;
