@@ -172,7 +172,7 @@ fn of_luks() -> std::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let len = volumes.last().map_or(1 << 20, |(_, v)| v.extent.len().0);
     let disks = vec![source(0, super::luks::image(len).bytes())];
     let report = inspect(disks.clone());
-    engine::parser::probe::honest(&disks, &report.inspection)
+    honest(&disks, &report.inspection)
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn run(input: &[u8]) {
     let (to, inspection) = (SnapshotId(Digest::of(input)), &report.inspection);
     let machine = engine::gather::machine(inspection);
     manifest.summary(to);
-    (manifest.is_good(), manifest.read_everything());
+    let _ = (manifest.is_good(), manifest.read_everything());
     let pairs = pair(&manifest, inspection, &[]);
     let facts = Facts { tables: [(DiskNo(0), true)].into_iter().collect(), ..Facts::default() };
     for set in [Set::Boot, Set::All] {
