@@ -212,10 +212,10 @@ const WANTED: &[Wanted] = &[
     ("apk-killed-before", "killed before the first file of an upgrade", Interrupted, Likely, "transaction-cut-off"),
     ("apk-killed-amid", "killed amid the files of an upgrade", Interrupted, Likely, "transaction-cut-off"),
     ("apk-killed-after", "killed in the script after unpacking", Interrupted, Likely, "transaction-cut-off"),
+    ("apk-failed", "a script after unpacking failed", Broken, Likely, "packages-not-in-order"),
     // dpkg and apt had ended a step, and were not yet at the next.
     ("unattended-ended", "unattended-upgrades ended", Idle, Likely, "in-order"),
     ("unattended-killed", "killed between two of its steps", Idle, Likely, "in-order"),
-    ("apk-failed", "a script after unpacking failed", Broken, Likely, "packages-not-in-order"),
 ];
 
 /// What the real histories come to.

@@ -58,7 +58,9 @@ fn newest(bytes: &[u8]) -> Option<Start> {
             ("sysinit", "started") => start = Some(Start { began: at, ..Start::default() }),
             (level, _) if DOWN.contains(&level) => {
                 let start = start.get_or_insert_default();
-                start.going_down = start.going_down.or(at);
+                // What was written on the way down may be written once more by the next start.
+                let is_older = at.zip(start.began).is_some_and(|(at, began)| at < began);
+                start.going_down = start.going_down.or(at.filter(|_| !is_older));
             }
             (level, "stopped") if !ON_THE_WAY.contains(&level) => {
                 start.get_or_insert_default().reached = Some(DisplayText::new(level));
@@ -112,6 +114,10 @@ mod tests {
         let begun = [&older[..], &["sysinit logging started at Mon Nov 30 12:00:00 2026", "boot logging started at x"]]
             .concat();
         assert_eq!(told(&lines(&begun)), [(fact(None, None), time("12:00:00"))]);
+        // As the real one writes the lines of the last way down again.
+        let again =
+            ["sysinit logging started at Mon Nov 30 12:00:00 2026", "off logging started at Mon Nov 30 11:00:00 2026"];
+        assert_eq!(told(&lines(&again)), [(fact(None, None), time("12:00:00"))]);
         assert_eq!(told(" * Starting sshd ... [ ok ]\n"), []);
         // Only its end is there.
         assert_eq!(told(&lines(&older[2..])), [(fact(None, down), None)]);
