@@ -49,15 +49,16 @@ takes as long as writing and reading that much; Ctrl-C stops it.
 ";
 pub(super) const SNAPSHOT: &str = "\
 holdfast snapshot DISK.. --store S [--full] [--dry-run] [--sign-with FILE]
-    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE] [--allow-plain] [--json]
+    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE] [--allow-plain]
+    [--json]
 
 Saves the present state of the disks. They are only read. What the store has
 already is not stored again.
 --sign-with signs it with a key that `key new-signer` made.
 --full also saves, byte for byte, volumes that this version does not
 understand, and encrypted ones that are locked.
---unlock saves what lies in an encrypted volume, by itself. Into a store that is
-not encrypted only with --allow-plain: it can be read there.
+--unlock saves what lies in an encrypted volume, by itself. Into a store that
+is not encrypted only with --allow-plain: it can be read there.
 --dry-run says what would be read, and how much room it may need; nothing is
 saved.
 Ctrl-C stops it, and so does a full store (exit code 5): what was saved so far
@@ -68,7 +69,8 @@ anything but an ext4 with a journal or an XFS that was unmounted, and with
 ";
 pub(super) const AUTO: &str = "\
 holdfast auto DISK.. --store S [--policy FILE] [--dry-run] [--sign-with FILE]
-    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE] [--allow-plain] [--json]
+    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE] [--allow-plain]
+    [--json]
 
 Looks at the disks, decides by a policy what their state calls for, says what
 and why, and does it. By the built-in policy:
