@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod compare;
 mod demo;
+mod fuzz;
 mod verify;
 
 const HELP: &str = "\
@@ -50,6 +51,8 @@ fn command() -> qemu_tests::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some("verify") => verify::run(full, only.as_deref()),
+        // What the step of `cargo verify` starts.
+        Some("fuzz") => fuzz::run(),
         _ => {
             eprint!("{HELP}");
             Ok(ExitCode::from(2))

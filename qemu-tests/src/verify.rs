@@ -25,6 +25,8 @@ enum Runs {
     /// The scenario of the step's name. Those that follow each other are run side by side. One that fails is tried a second time,
     /// alone, and says so: on a busy host without hardware acceleration a machine can be starved past any limit.
     Machine,
+    /// The programs of the fuzzer, by this program itself.
+    Fuzz,
 }
 
 /// Most scenarios at a time: each has an image of gigabytes at hand, and a limit for everything it waits for.
@@ -111,6 +113,7 @@ const STEPS: &[Step] = &[
         "the map of a volume of 1 TiB is saved, read, compared and checked in 256 MB",
         Runs::Cargo(&["test", "--release", "-p", "store", "--test", "memory", "--", "--ignored"]),
     ),
+    long("fuzz", "a fuzzer looks for bytes that bring a parser down, two minutes for each kind", Runs::Fuzz),
 ];
 
 /// What a full run has done so far, so that it can be taken up again.
@@ -259,6 +262,12 @@ impl Run {
         match step.runs {
             Runs::Cargo(args) => cargo.args(args),
             Runs::Machine => cargo.args(["test", "-p", "qemu-tests", "--test", step.name]),
+            Runs::Fuzz => {
+                // Needs no rights, and builds for itself.
+                let mut fuzz = Command::new(std::env::current_exe()?);
+                fuzz.arg("fuzz").current_dir(workspace::root());
+                return Ok(fuzz);
+            }
         };
         cargo.current_dir(workspace::root());
         if !nix::unistd::geteuid().is_root() {

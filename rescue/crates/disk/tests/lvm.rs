@@ -211,6 +211,40 @@ fn what_is_wrong_is_told() {
     assert!(says(&short).contains("not whole"), "{}", says(&short));
 }
 
+/// LVM's own sum (LVM2 `lib/misc/crc.c`).
+fn crc(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0xf597_a6cf, |crc: u32, b| {
+        (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 })
+    })
+}
+
+/// The text on one physical volume is of another group of the same name, over the same physical volumes: whose they are is not guessed,
+/// and no volume is told twice.
+#[test]
+fn two_groups_over_the_same_physical_volumes_are_not_read() {
+    let [first, mut second] = [physical("two", 0), physical("two", 1)];
+    let number = |b: &[u8], at: usize| usize::try_from(u64::from_le_bytes(b[at..at + 8].try_into().unwrap())).unwrap();
+    let (offset, len, size) = (number(&second, 4096 + 40), number(&second, 4096 + 48), number(&second, 4096 + 32));
+    // The text goes round in a ring behind the header.
+    let places: Vec<usize> =
+        (0..len).map(|n| 4096 + if offset + n < size { offset + n } else { offset + n - size + 512 }).collect();
+    let mut text: Vec<u8> = places.iter().map(|at| second[*at]).collect();
+    let id = text.windows(6).position(|w| w == b"id = \"").unwrap() + 6;
+    text[id] = if text[id] == b'X' { b'Y' } else { b'X' };
+    places.iter().zip(&text).for_each(|(at, byte)| second[*at] = *byte);
+    let sum = crc(&text).to_le_bytes();
+    second[4096 + 56..4096 + 60].copy_from_slice(&sum);
+    let sum = crc(&second[4100..4608]).to_le_bytes();
+    second[4096..4100].copy_from_slice(&sum);
+    let inspection = look(vec![first, second]);
+    assert!(inspection.layered.is_empty(), "{:?}", inspection.layered);
+    let says: Vec<String> = inspection.findings.iter().map(|f| f.says.to_string()).collect();
+    assert!(
+        says.iter().filter(|s| s.contains("another group, vg-0, has its physical volume")).count() >= 2,
+        "{says:?}"
+    );
+}
+
 #[test]
 fn a_group_of_which_nothing_is_whole_is_told() {
     let mut short = physical("machine", 0);

@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, Option<&[&str]>)] = &[
     ("store", Some(&["model"])),
     ("sys", Some(&["model"])),
     ("engine", Some(&["infer", "disk", "store", "sys", "model"])),
+    ("hostile", Some(&["engine", "infer", "disk", "store", "model"])),
     ("holdfast", Some(&["engine", "model"])),
     ("initramfs", Some(&["sys", "model"])),
     ("image-builder", Some(&["disk", "sys", "model"])),

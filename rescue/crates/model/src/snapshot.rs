@@ -264,7 +264,7 @@ impl<M> Manifest<M> {
         let told = |v: &SavedVolume<M>| {
             let compared = v.compared.clone()?;
             let not_read = compared.taken_over.0.saturating_add(compared.resumed.0);
-            let read = ByteLen((v.captured.0 + v.unreadable.total().0).saturating_sub(not_read));
+            let read = ByteLen(v.captured.0.saturating_add(v.unreadable.total().0).saturating_sub(not_read));
             Some(VolumeRead { path: v.path.clone(), read, compared })
         };
         self.volumes.iter().filter_map(told).collect()

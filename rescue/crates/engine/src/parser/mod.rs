@@ -11,6 +11,8 @@ mod child;
 mod desk;
 mod handed;
 mod overruled;
+#[cfg(feature = "fuzzing")]
+pub mod probe;
 mod role;
 mod wire;
 

@@ -104,7 +104,7 @@ pub(super) fn send(socket: &mut UnixStream, answer: &Answer, bytes: &[u8]) -> io
     frame::send(socket, bytes, MOST_BULK)
 }
 
-fn answer(
+pub(super) fn answer(
     desk: &Desk,
     sizes: &[(model::id::DiskNo, u64)],
     request: &Request,

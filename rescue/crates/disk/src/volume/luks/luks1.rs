@@ -29,12 +29,21 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
+/// The UUID in its field, of 40 bytes. What is none is told in digits, the first half of it: nobody's text goes from there into a name.
+pub(super) fn uuid(field: &[u8]) -> String {
+    let said = text(field);
+    match said.len() <= 36 && said.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+        true => said,
+        false => model::hex::encode(&field[..field.len() / 2]),
+    }
+}
+
 pub(super) fn read(bytes: &dyn ReadAt) -> Result<Reading, FsError> {
     let head = bytes.read_vec(ByteOffset(0), LEN)?;
     let named = format!("{}-{}", text(&head[8..40]), text(&head[40..72]));
     let info = LuksInfo {
         version: 1,
-        uuid: text(&head[168..208]),
+        uuid: uuid(&head[168..208]),
         label: DisplayText::default(),
         cipher: DisplayText::new(&named),
         sealed: false,

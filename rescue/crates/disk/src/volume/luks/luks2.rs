@@ -1,7 +1,7 @@
 //! Headers of version 2 (LUKS2 On-Disk Format 1.1.1): two copies of a binary header with a JSON area behind it.
 
 use super::Reading;
-use super::luks1::text;
+use super::luks1::{text, uuid};
 use crate::fs::FsError;
 use model::inspection::LuksInfo;
 use model::luks::{Cipher, Hash, Kdf, KeyDigest, KeySlot, LuksHeader, MOST_SLOTS};
@@ -54,7 +54,7 @@ pub(super) fn read(bytes: &dyn ReadAt) -> Result<Reading, FsError> {
     let segments = told.crypt();
     let info = LuksInfo {
         version: 2,
-        uuid: text(&copy.binary[168..208]),
+        uuid: uuid(&copy.binary[168..208]),
         label: DisplayText::new(&text(&copy.binary[24..72])),
         cipher: DisplayText::new(&told.cipher()),
         sealed: told.tokens().any(|kind| SEALED.contains(&kind)),

@@ -114,3 +114,19 @@ proptest! {
         }
     }
 }
+
+/// What stands where the UUID should be is made to harm: bytes that are no text, and what a terminal would obey.
+#[test]
+fn a_uuid_that_is_none_is_told_in_digits() {
+    let mut bytes = vec![0u8; 1 << 20];
+    bytes[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01");
+    for (field, wanted) in [
+        (&[0xff; 40][..], "ff".repeat(20)),
+        (b"\x1b[2Jx", format!("1b5b324a78{}", "00".repeat(15))),
+        (b"1a9bfc6d-6aa8-4e54-b245-63398a60e1c9", "1a9bfc6d-6aa8-4e54-b245-63398a60e1c9".to_owned()),
+    ] {
+        bytes[168..208].fill(0);
+        bytes[168..168 + field.len()].copy_from_slice(field);
+        assert_eq!(read(&bytes).unwrap().unwrap().info.uuid, wanted);
+    }
+}

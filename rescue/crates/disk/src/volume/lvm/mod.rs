@@ -10,7 +10,7 @@ mod text;
 use super::Carrier;
 use super::compose::{Below, Composed};
 use crate::finding;
-use group::{Group, Logical};
+use group::{Group, Logical, Physical};
 use model::id::VolumePath;
 use model::inspection::{Content, LvmInfo, Severity};
 use model::mapping::{Beneath, Layers, Mapping};
@@ -43,8 +43,10 @@ pub(super) fn find(volumes: &[Carrier], layers: &mut Layers) {
             }
         }
     }
-    for (uuid, group) in newest(&here, layers) {
-        let mut making = Making { group, here: &here, layers };
+    let groups = newest(&here, layers);
+    for (uuid, group) in &groups {
+        let uuid = uuid.as_str();
+        let mut making = Making { group, groups: &groups, here: &here, layers };
         if let Some(why) = making.refused() {
             for volume in here.iter().filter(|h| h.groups.iter().any(|g| g.uuid == uuid)).map(|h| h.volume) {
                 let says = format!("the volumes of LVM group {} are not read: {why}", group.name);
@@ -104,6 +106,8 @@ fn newest<'a>(here: &'a [Here<'_>], layers: &mut Layers) -> BTreeMap<String, &'a
 /// A group whose volumes are being told.
 struct Making<'a, 'b> {
     group: &'a Group,
+    /// All there are, by UUID.
+    groups: &'a BTreeMap<String, &'a Group>,
     here: &'a [Here<'a>],
     layers: &'b mut Layers,
 }
@@ -131,6 +135,12 @@ impl<'a> Making<'a, '_> {
             }
             if group.physical.iter().filter(|p| p.uuid == physical.uuid).count() > 1 {
                 return Some(format!("it has {} twice", physical.uuid));
+            }
+        }
+        for other in self.groups.values().filter(|g| g.uuid != group.uuid) {
+            let shared = |p: &&Physical| other.physical.iter().any(|o| o.uuid == p.uuid);
+            if let Some(physical) = group.physical.iter().find(shared) {
+                return Some(format!("another group, {}, has its physical volume {} too", other.name, physical.uuid));
             }
         }
         let told = |g: &&Group| g.uuid == group.uuid && g.seqno == group.seqno;

@@ -1,0 +1,4 @@
+//! The target `boot`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: hostile::begin(), |bytes: &[u8]| { hostile::fuzz("boot", bytes) });
