@@ -1,4 +1,4 @@
-//! Two thousand of them: by the kernel of this computer, which lives them twenty times as fast, and by the target's where it mounts what
+//! Two thousand of them: by the kernel of this computer, which no processor is emulated for, and by the target's where it mounts what
 //! this one does not.
 
 use crate::here::Here;
