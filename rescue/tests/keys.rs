@@ -134,7 +134,7 @@ fn an_encrypted_volume_is_unlocked_by_what_is_typed() {
     let working = RunState { job: Some((JobKind::Open, None)), ..run.clone() };
     update(&mut ui, &working, Input::Changed);
     assert_eq!(ui.screen(), Screen::Home);
-    let failure = Failure::new(ExitCode::Refused, "this does not open d0/p4 (1 try so far)", "");
+    let failure = Failure::new(ExitCode::Refused, "this does not open d0/p4 (1 try so far)", "nothing was changed");
     let failed = RunState { last: Some((JobKind::Open, Outcome::Failed(failure))), ..run.clone() };
     update(&mut ui, &failed, Input::Changed);
     assert_eq!(ui.screen(), Screen::Unlock);
@@ -142,6 +142,7 @@ fn an_encrypted_volume_is_unlocked_by_what_is_typed() {
     press(&mut ui, &failed, &[Key::Tab]);
     press(&mut ui, &failed, &typed("s q"));
     assert_eq!(press(&mut ui, &failed, &[Key::Enter]), [Action::Submit(open_with(true))]);
+    assert_eq!(ui.note, None, "what was said of the first try is no longer so");
     // Somebody opened it meanwhile.
     press(&mut ui, &run, &[Key::Char('2'), Key::Char('x')]);
     update(&mut ui, &good_run(), Input::Changed);

@@ -151,7 +151,8 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
             if ui.unlocking.is_some() && matches!(ui.screen(), Screen::Home | Screen::Disks) {
                 ui.show(Screen::Unlock);
             }
-            ui.note = Some(words::sentence(&f.to_string()));
+            // The screen itself says what to do next.
+            ui.note = Some(words::sentence(f.says.as_str()));
         }
         Some((JobKind::Open, Outcome::Cancelled(says))) if ended == JobKind::Open => {
             ui.note = Some(words::sentence(says.as_str()));
@@ -427,6 +428,8 @@ fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         // What was typed stays until it can be sent.
         Key::Enter if is_busy(ui, run) => {}
         Key::Enter => {
+            // What was said of an earlier try is no longer so.
+            ui.note = None;
             if let Some(volume) = ui.unlocking.clone() {
                 let by = VolumeKey::new(std::mem::take(&mut ui.typed).into_bytes());
                 ui.close(Screen::Unlock);
