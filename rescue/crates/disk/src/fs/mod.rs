@@ -10,6 +10,7 @@ mod loaders;
 mod losses;
 mod names;
 pub mod ntfs;
+mod pieces;
 mod way;
 pub mod xfs;
 

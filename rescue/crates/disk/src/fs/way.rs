@@ -103,3 +103,11 @@ pub(super) fn find<D: Directories>(fs: &D, path: &[u8], last: bool) -> Result<Op
 fn split(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> + '_ {
     path.split(|c| *c == b'/').filter(|name| !matches!(name, [] | [b'.'])).map(<[u8]>::to_vec)
 }
+
+/// The names of a path in a tree that has no symbolic links and no `..`; `None` for one that leads nowhere there, or through more than
+/// `most` names.
+pub(super) fn plain(path: &[u8], most: usize) -> Option<Vec<&str>> {
+    let text = std::str::from_utf8(path).ok()?;
+    let names: Vec<&str> = text.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    (names.len() <= most && !names.contains(&"..")).then_some(names)
+}

@@ -4,10 +4,11 @@ use super::boot::Boot;
 use super::chain::{self, Allocation};
 use super::dir::{self, ENTRY, Entry, Stream, kind};
 use super::names::UpCase;
-use crate::fs::FsError;
+use crate::fs::pieces::{File, Pieces};
+use crate::fs::{FsError, way};
 use crate::io::ReadAhead;
 use crate::numbers::le32;
-use model::ports::{ReadAt, ReadError, check_range};
+use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::ops::ControlFlow;
@@ -15,8 +16,6 @@ use std::sync::Arc;
 
 /// How deep a path may go.
 const MOST_DEPTH: usize = 256;
-/// Most pieces of one file.
-const MOST_PIECES: usize = 1 << 20;
 /// Links are read one by one, and lie together.
 const TABLE_WINDOW: usize = 4096;
 const TABLE_WINDOWS: usize = 32;
@@ -115,11 +114,11 @@ impl Files {
 
     /// Goes down a path; `None` where it leads nowhere.
     pub(super) fn find(&self, path: &[u8]) -> Result<Option<At>, FsError> {
-        let Some(parts) = parts(path) else { return Ok(None) };
+        let Some(names) = way::plain(path, MOST_DEPTH) else { return Ok(None) };
         let mut at = At::Root;
-        for part in parts {
+        for name in names {
             let Some(here) = self.directory(&at) else { return Ok(None) };
-            let wanted = self.up_case.fold(part);
+            let wanted = self.up_case.fold(name);
             let mut next = None;
             self.each(here, &mut Err, &mut |entry| {
                 if self.up_case.fold(&entry.name) != wanted {
@@ -157,76 +156,27 @@ impl Files {
     ///
     /// # Errors
     /// [`FsError::Corrupt`] where its clusters end before it does, or lead to nowhere.
-    pub(super) fn pieces(&self, stream: &Stream) -> Result<Vec<Extent>, FsError> {
+    pub(super) fn pieces(&self, stream: &Stream) -> Result<Pieces, FsError> {
         let allocation = stream.allocation;
         if allocation.len > self.boot.heap.len().0 {
             let (says, most) = (allocation.len, self.boot.heap.len().0);
             return Err(FsError::Corrupt(format!("a file says it has {says} bytes, more than the {most} there are")));
         }
         let mut left = stream.valid;
-        let mut pieces: Vec<Extent> = Vec::new();
+        let mut pieces = Pieces::default();
         for place in (Allocation { len: left, ..allocation }).places(&*self.bytes, &self.boot) {
             let place = place?;
             let len = place.len().0.min(left);
             left -= len;
-            let start = match pieces.last() {
-                Some(last) if last.end() == place.start() => pieces.pop().map_or(place.start(), Extent::start),
-                _ => place.start(),
-            };
-            pieces.extend(Extent::between(start.0, place.start().0 + len));
-            if pieces.len() > MOST_PIECES {
-                return Err(FsError::Corrupt("a file has more pieces than are followed".to_owned()));
-            }
+            let corrupt = |why: &str| FsError::Corrupt(format!("a file {why}"));
+            let piece = Extent::new(place.start(), ByteLen(len)).ok_or_else(|| corrupt("lies nowhere"))?;
+            pieces.add(piece).map_err(|_| corrupt("has more pieces than are followed"))?;
         }
         Ok(pieces)
     }
 
     /// A file's content.
     pub(super) fn open(&self, stream: &Stream) -> Result<File, FsError> {
-        let mut at = 0;
-        let pieces = self.pieces(stream)?.into_iter().map(|piece| {
-            let from = at;
-            at += piece.len().0;
-            (from, piece)
-        });
-        Ok(File { bytes: self.bytes.clone(), pieces: pieces.collect(), size: ByteLen(stream.allocation.len) })
-    }
-}
-
-/// The components of a path; `None` for one that leads nowhere in an exFAT tree.
-fn parts(path: &[u8]) -> Option<Vec<&str>> {
-    let text = std::str::from_utf8(path).ok()?;
-    let parts: Vec<&str> = text.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
-    (parts.len() <= MOST_DEPTH && parts.iter().all(|p| *p != "..")).then_some(parts)
-}
-
-/// A file, readable by position.
-pub(super) struct File {
-    bytes: Arc<dyn ReadAt>,
-    /// Each with the byte of the file that it begins with, in order and without gaps. What follows the last one is zeros.
-    pieces: Vec<(u64, Extent)>,
-    size: ByteLen,
-}
-
-impl ReadAt for File {
-    fn size(&self) -> ByteLen {
-        self.size
-    }
-
-    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        check_range(at, buf.len(), self.size)?;
-        let mut done = 0;
-        let first = self.pieces.partition_point(|(from, piece)| from + piece.len().0 <= at.0);
-        for (from, piece) in &self.pieces[first..] {
-            if done == buf.len() {
-                break;
-            }
-            let within = at.0 + done as u64 - from;
-            let n = ByteLen(piece.len().0 - within).to_usize().unwrap_or(usize::MAX).min(buf.len() - done);
-            self.bytes.read_exact_at(ByteOffset(piece.start().0 + within), &mut buf[done..done + n])?;
-            done += n;
-        }
-        buf[done..].fill(0);
-        Ok(())
+        Ok(self.pieces(stream)?.open(self.bytes.clone(), ByteLen(stream.allocation.len)))
     }
 }

@@ -173,20 +173,7 @@ impl FileSystem for Exfat {
             return Err(FsError::Corrupt(format!("what stands at {} is no file", file.0)));
         }
         let stream = self.files.stream(file.0)?;
-        let all = self.files.pieces(&stream)?;
-        let mut end = 0;
-        let mut pieces = Vec::new();
-        for piece in all {
-            let start = end;
-            if pieces.len() >= most {
-                return Ok(Layout::Pieces { pieces, end: ByteOffset(end) });
-            }
-            end += piece.len().0;
-            if end > from.0 {
-                pieces.push((ByteOffset(start), piece));
-            }
-        }
-        Ok(Layout::Pieces { pieces, end: ByteOffset(stream.allocation.len) })
+        Ok(self.files.pieces(&stream)?.layout(ByteLen(stream.allocation.len), from, most))
     }
 
     fn cuts(&self) -> Cuts {

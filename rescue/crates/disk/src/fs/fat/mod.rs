@@ -157,19 +157,8 @@ impl FileSystem for Fat {
     }
 
     fn layout(&self, file: FileId, from: ByteOffset, most: usize) -> Result<Layout, FsError> {
-        let mut end = 0;
-        let mut pieces = Vec::new();
-        for piece in self.files.pieces(&self.files.entry(file.0)?)? {
-            let start = end;
-            end += piece.len().0;
-            if end > from.0 {
-                pieces.push((ByteOffset(start), piece));
-            }
-            if pieces.len() >= most {
-                break;
-            }
-        }
-        Ok(Layout::Pieces { pieces, end: ByteOffset(end) })
+        let entry = self.files.entry(file.0)?;
+        Ok(self.files.pieces(&entry)?.layout(ByteLen(u64::from(entry.size)), from, most))
     }
 
     fn cuts(&self) -> Cuts {
