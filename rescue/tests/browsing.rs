@@ -4,6 +4,7 @@
 mod common;
 
 use common::files::*;
+use common::keyboard::typed;
 use common::*;
 use holdfast::tui::draw;
 use holdfast::tui::files::View;
@@ -26,10 +27,6 @@ const MANY: u64 = 100_000;
 
 fn open() -> (Ui, RunState) {
     (joined(&good_run(), SIZE, Look::PLAIN), good_run())
-}
-
-fn typed(word: &str) -> Vec<Key> {
-    word.chars().map(Key::Char).collect()
 }
 
 fn many(ask: &Browse) -> Result<Shown, model::command::Failure> {

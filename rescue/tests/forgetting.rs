@@ -4,6 +4,7 @@
 mod common;
 
 use common::golden::{SIZES, compare, look};
+use common::keyboard::{press, typed};
 use common::*;
 use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
@@ -14,14 +15,6 @@ use model::id::SnapRef;
 use model::run_state::RunState;
 use model::units::ByteLen;
 use model::upkeep::{Forgetting, Kept, PruneView, SpaceLine, StatsView, Upkeep};
-
-fn press(ui: &mut Ui, run: &RunState, keys: &[Key]) -> Vec<Action> {
-    keys.iter().flat_map(|k| update(ui, run, Input::Key(*k))).collect()
-}
-
-fn typed(word: &str) -> Vec<Key> {
-    word.chars().map(Key::Char).collect()
-}
 
 /// Asks what may be forgotten, and is told.
 fn asked(size: (u16, u16), look: Look) -> (Ui, RunState) {

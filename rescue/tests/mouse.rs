@@ -4,6 +4,7 @@
 mod common;
 
 use common::golden::{screen, text};
+use common::keyboard::open;
 use common::layers::*;
 use common::*;
 use holdfast::tui::look::Look;
@@ -17,10 +18,6 @@ use model::run_state::RunState;
 use model::upkeep::Upkeep;
 
 const SIZE: (u16, u16) = (80, 25);
-
-fn open(run: &RunState) -> Ui {
-    joined(run, SIZE, Look::PLAIN)
-}
 
 /// Does what was done with the mouse; gives what comes of it.
 fn did(ui: &mut Ui, run: &RunState, act: Act, column: u16, row: u16) -> Vec<Action> {

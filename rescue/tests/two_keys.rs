@@ -4,9 +4,9 @@
 mod common;
 
 use common::files::{at_root, compared_run};
+use common::keyboard::open;
 use common::layers::many_disks_run;
 use common::*;
-use holdfast::tui::look::Look;
 use holdfast::tui::reading::{Reading, Tone};
 use holdfast::tui::state::{Action, Input, Screen, Ui};
 use holdfast::tui::target::Target;
@@ -17,10 +17,6 @@ use model::id::{DiskNo, IntentId};
 use model::plan;
 use model::run_state::RunState;
 use model::upkeep::Upkeep;
-
-fn open(run: &RunState) -> Ui {
-    joined(run, (80, 25), Look::PLAIN)
-}
 
 /// What must take more than two keys: writing to the target's disks, stopping a half-done write-back, and leaving the machine
 /// (but from the menu that is there for it, and there only while nothing is going on).

@@ -3,7 +3,7 @@
 use super::reading::{Reading, Tone, Toned};
 use super::state::{Action, Comparing, Key, Prompt, Prompted, Screen, Ui};
 use super::text::next_of;
-use super::{differences as said, draw, update, words};
+use super::{differences as said, draw, list, update, words};
 use model::differences::{
     Counts, Difference, Differences, LineMark, PackageDifference, Place, TextChange, VolumeDifferences,
 };
@@ -195,12 +195,6 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     let page = draw::changes::rows(ui).max(1);
     let at = ui.comparing.row.min(last);
     let to = match k {
-        Key::Up | Key::Char('k') => at.saturating_sub(1),
-        Key::Down | Key::Char('j') => at + 1,
-        Key::PageUp => at.saturating_sub(page),
-        Key::PageDown | Key::Char(' ') => at + page,
-        Key::Home | Key::Char('g') => 0,
-        Key::End | Key::Char('G') => last,
         Key::Char('/') => {
             ui.prompt = Some(Prompt::of(Prompted::Search));
             at
@@ -212,7 +206,10 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             at
         }
         Key::Char('h') => return update::common(ui, run, Key::Left),
-        _ => return update::common(ui, run, k),
+        _ => match list::moved_here(k, at, page, last) {
+            Some(to) => to,
+            None => return update::common(ui, run, k),
+        },
     };
     ui.comparing.row = to.min(last);
     Vec::new()

@@ -2,7 +2,7 @@
 
 use super::reading::Reading;
 use super::state::{Action, Key, Prompt, Prompted, Screen, Ui};
-use super::{disk_facts, draw, update, words};
+use super::{disk_facts, draw, list, update, words};
 use engine::plan::snapshot::{Scope, choose};
 use model::coverage::CaptureMethod;
 use model::inspection::{Content, Disk, Finding, Inspection, Severity, TableKind, Volume};
@@ -222,12 +222,6 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     let page = draw::disks::rows(ui).max(1);
     let at = ui.disk_row.min(last);
     let to = match k {
-        Key::Up | Key::Char('k') => at.saturating_sub(1),
-        Key::Down | Key::Char('j') => at + 1,
-        Key::PageUp => at.saturating_sub(page),
-        Key::PageDown | Key::Char(' ') => at + page,
-        Key::Home | Key::Char('g') => 0,
-        Key::End | Key::Char('G') => last,
         Key::Char('/') => {
             ui.prompt = Some(Prompt::of(Prompted::Search));
             at
@@ -252,7 +246,10 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Key::Char('h') => return update::common(ui, run, Key::Left),
         // It is on top already.
         Key::Char('d') => at,
-        _ => return update::common(ui, run, k),
+        _ => match list::moved_here(k, at, page, last) {
+            Some(to) => to,
+            None => return update::common(ui, run, k),
+        },
     };
     ui.disk_row = to.min(last);
     Vec::new()

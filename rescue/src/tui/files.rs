@@ -5,7 +5,7 @@
 
 use super::reading::Reading;
 use super::state::{Action, Key, Prompt, Prompted, Screen, Ui};
-use super::{draw, update, words};
+use super::{draw, list, update, words};
 use model::browse::{Browse, Browsed, Folder, Part, Shown};
 use model::command::Command;
 use model::event::{JobKind, Outcome};
@@ -240,12 +240,6 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     let page = draw::files::rows(ui).max(1) as u64;
     let (at, last) = (files.at, files.count().saturating_sub(1));
     let to = match k {
-        Key::Up | Key::Char('k') => at.saturating_sub(1),
-        Key::Down | Key::Char('j') => at + 1,
-        Key::PageUp => at.saturating_sub(page),
-        Key::PageDown | Key::Char(' ') => at + page,
-        Key::Home => 0,
-        Key::End | Key::Char('G') => last,
         Key::Enter | Key::Right | Key::Char('l') => return enter(ui, run),
         Key::Char('v') => return view(ui, run),
         Key::Backspace | Key::Left | Key::Char('h') => return up(ui, run),
@@ -257,9 +251,12 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Char('n') => return search(ui, run, false),
         Key::Char('N') => return search(ui, run, true),
-        _ => return update::common(ui, run, k),
+        _ => match list::moved(k, at, page, last) {
+            Some(to) => to,
+            None => return update::common(ui, run, k),
+        },
     };
-    go(ui, run, to.min(last))
+    go(ui, run, to)
 }
 
 /// Chooses a row; asks for what lies around it where that is not here.

@@ -14,6 +14,7 @@ pub mod files;
 pub mod front;
 pub mod history;
 pub mod keys;
+mod list;
 pub mod look;
 pub mod mouse;
 pub mod prompt;

@@ -3,7 +3,7 @@
 //! Invariant: what is chosen here writes nothing. It leads to the plan, which names what is lost and is approved by a word.
 
 use super::state::{Action, Key, Prompt, Prompted, Screen, Ui};
-use super::{disks, draw, steps, update, words};
+use super::{disks, draw, list, steps, update, words};
 use engine::plan::is_store_disk;
 use model::id::{DiskNo, SnapshotId};
 use model::inspection::{Content, Disk, Inspection};
@@ -110,6 +110,7 @@ pub(super) fn begin(ui: &mut Ui, run: &RunState, chosen: &SnapshotSummary) -> Ve
 
 /// A key of that choice.
 pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
+    let page = draw::target::rows(ui).max(1);
     let (Some(target), Some(report)) = (&mut ui.target, &run.report) else {
         ui.close(Screen::Target);
         return Vec::new();
@@ -118,12 +119,6 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     let last = disks.len().saturating_sub(1);
     let at = target.row.min(last);
     let to = match k {
-        Key::Up | Key::Char('k') => at.saturating_sub(1),
-        Key::Down | Key::Char('j') => at + 1,
-        Key::Home => 0,
-        Key::End | Key::Char('G') => last,
-        Key::PageUp => at.saturating_sub(draw::target::rows(ui).max(1)),
-        Key::PageDown => at + draw::target::rows(ui).max(1),
         Key::Enter | Key::Right => {
             ask(ui, run, at);
             return Vec::new();
@@ -135,7 +130,11 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             ui.note = Some("No disk is chosen yet: Enter chooses one.".into());
             return Vec::new();
         }
-        _ => return update::common(ui, run, k),
+        Key::Char(' ') => return update::common(ui, run, k),
+        _ => match list::moved_here(k, at, page, last) {
+            Some(to) => to,
+            None => return update::common(ui, run, k),
+        },
     };
     if let Some(target) = &mut ui.target {
         target.row = to.min(last);

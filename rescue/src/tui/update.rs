@@ -5,7 +5,7 @@
 
 use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
-use super::{changes, differences, disks, draw, files, prompt, reading, target, upkeep, words};
+use super::{changes, differences, disks, draw, files, list, prompt, reading, target, upkeep, words};
 use model::command::{Command, Passphrase, PowerAction, VolumeKey};
 use model::event::{JobKind, Outcome, Question};
 use model::id::{SnapRef, VolumePath};
@@ -325,12 +325,6 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     let at = ui.snapshot.and_then(|id| list.iter().position(|s| s.id == id)).unwrap_or(0);
     let page = draw::timeline::rows(ui).max(1);
     let to = match k {
-        Key::Up | Key::Char('k') => at.saturating_sub(1),
-        Key::Down | Key::Char('j') => at + 1,
-        Key::PageUp => at.saturating_sub(page),
-        Key::PageDown | Key::Char(' ') => at + page,
-        Key::Home | Key::Char('g') => 0,
-        Key::End | Key::Char('G') => last,
         Key::Enter | Key::Right | Key::Char('r') => {
             let Some(chosen) = list.get(at) else { return Vec::new() };
             if !steps::is_here(run, chosen) {
@@ -356,7 +350,10 @@ fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             let Some(chosen) = list.get(at).map(|s| s.id) else { return Vec::new() };
             return files::open(ui, run, chosen);
         }
-        _ => return common(ui, run, k),
+        _ => match list::moved_here(k, at, page, last) {
+            Some(to) => to,
+            None => return common(ui, run, k),
+        },
     };
     ui.snapshot = list.get(to.min(last)).map(|s| s.id);
     Vec::new()

@@ -3,6 +3,7 @@
 
 pub(crate) mod files;
 pub(crate) mod golden;
+pub(crate) mod keyboard;
 pub(crate) mod layers;
 mod plan;
 mod report;

@@ -1,41 +1,16 @@
 //! Images with bytes changed: nothing panics, nothing runs on, nothing takes memory without a bound.
 
 use super::tools::{Image, Noise, e2, said};
+use crate::changed::Changed;
 use disk::fs::FileSystem;
 use disk::fs::ext4::{Ext4, identify};
 use model::inspection::FileKind;
-use model::ports::{ReadAt, ReadError, check_range};
-use model::units::{ByteLen, ByteOffset, Extent};
+use model::ports::ReadAt;
+use model::units::{ByteOffset, Extent};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// An image in memory with some bytes changed, which counts what is read of it.
-struct Changed {
-    base: Arc<Vec<u8>>,
-    changes: Vec<(usize, u8)>,
-    read: AtomicU64,
-}
-
-impl ReadAt for Changed {
-    fn size(&self) -> ByteLen {
-        ByteLen(self.base.len() as u64)
-    }
-    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        check_range(at, buf.len(), self.size())?;
-        let start = usize::try_from(at.0).unwrap();
-        buf.copy_from_slice(&self.base[start..start + buf.len()]);
-        for (place, byte) in &self.changes {
-            if let Some(b) = place.checked_sub(start).and_then(|i| buf.get_mut(i)) {
-                *b = *byte;
-            }
-        }
-        self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-}
 
 /// Everything a caller does with a file system, on as much of it as is there.
 fn look_everywhere(bytes: Arc<dyn ReadAt>) {
@@ -142,7 +117,7 @@ fn changed_bytes_never_panic_and_cost_little() {
     let began = Instant::now();
     for (name, image) in images() {
         let base = Arc::new(fs::read(&image.path).unwrap());
-        look_everywhere(Arc::new(Changed { base: base.clone(), changes: Vec::new(), read: AtomicU64::new(0) }));
+        look_everywhere(Arc::new(Changed::new(&base, Vec::new())));
         let places = steering(&image, &base);
         let mut noise = Noise::new(42);
         for seed in 0..250 {
@@ -161,10 +136,10 @@ fn changed_bytes_never_panic_and_cost_little() {
                     changes.push((at + i, byte));
                 }
             }
-            let changed = Arc::new(Changed { base: base.clone(), changes, read: AtomicU64::new(0) });
+            let changed = Arc::new(Changed::new(&base, changes));
             let one = Instant::now();
             look_everywhere(changed.clone());
-            let (took, read) = (one.elapsed(), changed.read.load(Ordering::Relaxed));
+            let (took, read) = (one.elapsed(), changed.read());
             assert!(
                 took < Duration::from_secs(10) && read < 1 << 30,
                 "{name}, seed {seed}: {took:?} and {read} bytes for {:?}",
@@ -204,7 +179,7 @@ fn a_superblock_that_cannot_be_is_refused_in_words() {
         {
             let bytes = value.to_le_bytes();
             let changes = (0..*len).map(|i| (1024 + at + i, bytes[i])).collect();
-            let changed = Changed { base: base.clone(), changes, read: AtomicU64::new(0) };
+            let changed = Changed::new(&base, changes);
             let began = Instant::now();
             let changed: Arc<dyn ReadAt> = Arc::new(changed);
             if let Err(e) = identify(&changed) {

@@ -3,6 +3,9 @@
 // A failed step is a failed test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../changed/mod.rs"]
+mod changed;
+
 #[path = "../contract/mod.rs"]
 mod contract;
 

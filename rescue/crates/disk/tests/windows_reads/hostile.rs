@@ -1,5 +1,6 @@
 //! Changed bytes: they cost an answer, never the process, and work is bounded.
 
+use crate::changed::Changed;
 use crate::host::Seeded;
 use crate::tools::{fixture, identify};
 use disk::fs;
@@ -7,37 +8,10 @@ use disk::{content, coverage};
 use model::coverage::CaptureMethod;
 use model::id::{DiskNo, VolumePath};
 use model::inspection::FileKind;
-use model::ports::{ReadAt, ReadError, check_range};
-use model::units::{ByteLen, ByteOffset, Extent};
+use model::ports::ReadAt;
+use model::units::{ByteOffset, Extent};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// An image with some bytes changed, which counts what is read of it.
-struct Changed {
-    base: Arc<Vec<u8>>,
-    changes: Vec<(usize, u8)>,
-    read: AtomicU64,
-}
-
-impl ReadAt for Changed {
-    fn size(&self) -> ByteLen {
-        ByteLen(self.base.len() as u64)
-    }
-
-    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        check_range(at, buf.len(), self.size())?;
-        let from = usize::try_from(at.0).unwrap();
-        buf.copy_from_slice(&self.base[from..from + buf.len()]);
-        for (place, byte) in &self.changes {
-            if let Some(b) = place.checked_sub(from).and_then(|i| buf.get_mut(i)) {
-                *b = *byte;
-            }
-        }
-        self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-}
 
 fn look_everywhere(bytes: &Arc<dyn ReadAt>) {
     let (content, _) = content::identify(&VolumePath::whole(DiskNo(0)), bytes);
@@ -114,10 +88,10 @@ fn changed_bytes_cost_an_answer_and_nothing_else() {
                     changes.push((block + within, seeded.byte()));
                 }
             }
-            let changed = Arc::new(Changed { base: base.clone(), changes, read: AtomicU64::new(0) });
+            let changed = Arc::new(Changed::new(&base, changes));
             let began = Instant::now();
             look_everywhere(&(changed.clone() as Arc<dyn ReadAt>));
-            let read = changed.read.load(Ordering::Relaxed);
+            let read = changed.read();
             assert!(read < 1 << 30, "{name}, round {round}: {read} bytes were read");
             assert!(began.elapsed() < Duration::from_secs(30), "{name}, round {round}");
         }

@@ -1,40 +1,15 @@
 //! Images with bytes changed: nothing panics, nothing runs on, nothing takes memory without a bound.
 
+use crate::changed::Changed;
 use crate::host::Seeded;
 use crate::tools::fixture;
 use disk::fs::FileSystem;
 use disk::fs::xfs::{Xfs, identify};
 use model::inspection::FileKind;
-use model::ports::{ReadAt, ReadError, check_range};
-use model::units::{ByteLen, ByteOffset, Extent};
+use model::ports::ReadAt;
+use model::units::{ByteOffset, Extent};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// An image in memory with some bytes changed, which counts what is read of it.
-struct Changed {
-    base: Arc<Vec<u8>>,
-    changes: Vec<(usize, u8)>,
-    read: AtomicU64,
-}
-
-impl ReadAt for Changed {
-    fn size(&self) -> ByteLen {
-        ByteLen(self.base.len() as u64)
-    }
-    fn read_exact_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), ReadError> {
-        check_range(at, buf.len(), self.size())?;
-        let start = usize::try_from(at.0).unwrap();
-        buf.copy_from_slice(&self.base[start..start + buf.len()]);
-        for (place, byte) in &self.changes {
-            if let Some(b) = place.checked_sub(start).and_then(|i| buf.get_mut(i)) {
-                *b = *byte;
-            }
-        }
-        self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-}
 
 /// Everything a caller does with a file system, on as much of it as is there.
 fn look_everywhere(bytes: &Arc<dyn ReadAt>) {
@@ -139,10 +114,10 @@ fn changed_bytes_cost_an_answer_and_nothing_else() {
                 }
                 sealed(&base, block, &mut changes);
             }
-            let changed = Arc::new(Changed { base: base.clone(), changes, read: AtomicU64::new(0) });
+            let changed = Arc::new(Changed::new(&base, changes));
             let began = Instant::now();
             look_everywhere(&(changed.clone() as Arc<dyn ReadAt>));
-            let read = changed.read.load(Ordering::Relaxed);
+            let read = changed.read();
             assert!(read < 2 << 30, "{name}, round {round}: {read} bytes were read");
             assert!(began.elapsed() < Duration::from_secs(60), "{name}, round {round}");
         }
@@ -214,7 +189,7 @@ fn a_log_that_lies_costs_an_answer_and_nothing_else() {
                 changes.push((at + within, seeded.byte()));
             }
             sealed_record(&base, at, &mut changes);
-            let changed: Arc<dyn ReadAt> = Arc::new(Changed { base: base.clone(), changes, read: AtomicU64::new(0) });
+            let changed: Arc<dyn ReadAt> = Arc::new(Changed::new(&base, changes));
             doubts += u32::from(Xfs::load(changed.clone()).is_ok_and(|fs| fs.doubt().is_some()));
             look_everywhere(&changed);
         }

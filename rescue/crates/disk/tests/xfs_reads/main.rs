@@ -6,6 +6,9 @@
 #[path = "../host/mod.rs"]
 mod host;
 
+#[path = "../changed/mod.rs"]
+mod changed;
+
 #[path = "../contract/mod.rs"]
 mod contract;
 
