@@ -1,7 +1,8 @@
 //! A machine whose root, /home and swap lie on LVM in an encrypted partition that cryptsetup made: unlocked, saved, taken back, cut off. Its
 //! bytes on the disk are those that cryptsetup wrote, and must be again.
 
-use crate::image::{MIB, ext, fat, noise, run as host, tool, write};
+use crate::image::{MIB, run as host, tool};
+use crate::on_lvm::{OnLvm, ROOT};
 use crate::sim::{Fault, Loss, Op, Sim, after_cut, engine, reset, store};
 use disk::volume::luks::{self, Attempt};
 use engine::Handle;
@@ -18,88 +19,23 @@ use model::snapshot::Manifest;
 use model::text::RawName;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 use store::backend::Memory;
 
-const SIZE: usize = 25 * MIB;
 /// The encrypted partition, in MiB; what is encrypted begins behind its first.
 const LUKS: std::ops::Range<usize> = 5..24;
-/// Where the physical volume begins; its extents have 1 MiB, and begin behind its first.
 const PHYSICAL: usize = LUKS.start + 1;
-/// The extents of each volume, as `disk/tests/fixtures/lvm.sh` has them of `machine`.
-const ROOT: [usize; 6] = [0, 1, 2, 6, 7, 8];
-const HOME: [usize; 2] = [3, 4];
-const SWAP: [usize; 1] = [5];
-const PASSPHRASE: &str = "correct horse";
-
-fn range(extent: usize) -> std::ops::Range<usize> {
-    let start = (PHYSICAL + 1 + extent) * MIB;
-    start..start + MIB
-}
-
-fn put(disk: &mut [u8], extents: &[usize], bytes: &[u8]) {
-    extents.iter().zip(bytes.chunks(MIB)).for_each(|(e, part)| disk[range(*e)].copy_from_slice(part));
-}
-
-fn volume(disk: &[u8], extents: &[usize]) -> Vec<u8> {
-    extents.iter().flat_map(|e| disk[range(*e)].to_vec()).collect()
-}
-
-fn physical() -> Vec<u8> {
-    let name = "../disk/tests/fixtures/lvm/machine.0.zst";
-    zstd::decode_all(&*std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()).unwrap()
-}
-
 /// The disk in clear, with nothing where the header of the encrypted partition comes.
-fn clear(state: u64) -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    };
-    let (root, home) = (at("root"), at("home"));
-    write(&root, "etc/os-release", "PRETTY_NAME=\"Debian\"\nID=debian\n");
-    write(&root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-    write(
-        &root,
-        "etc/fstab",
-        "/dev/mapper/target-root / ext4 defaults 0 1\nUUID=1234-ABCD /boot/efi vfat umask=0077 0 1\n\
-         /dev/target/home /home ext4 defaults 0 2\n/dev/mapper/target-swap--1 none swap sw 0 0\n",
-    );
-    write(&root, "usr/sbin/init", noise(7, 3000));
-    write(&root, "usr/share/same", noise(8, 2_500_000));
-    write(&root, "var/lib/data", noise(100 + state, 300_000));
-    std::fs::create_dir_all(root.join("boot/efi")).unwrap();
-    if state == 1 {
-        write(&root, "var/lib/more", noise(9, 900_000));
-    }
-    write(&home, "user/letter", noise(400 + state, 50_000));
-    let swap = dir.path().join("swap");
-    std::fs::write(&swap, vec![0; MIB]).unwrap();
-    host(tool("mkswap", "util-linux").arg("-q").arg(&swap));
-    let whole = dir.path().join("disk");
-    std::fs::write(&whole, vec![0; SIZE]).unwrap();
-    let mut table = tool("sgdisk", "gdisk");
-    table.args(["--disk-guid", "22222222-eeee-4eee-8eee-000000000000"]);
-    for (number, from, to, kind) in [(1, 1, 3, "EF00"), (3, LUKS.start, LUKS.end, "8309")] {
-        table.arg("--new").arg(format!("{number}:{}:{}", from * 2048, to * 2048 - 1));
-        table.arg("--typecode").arg(format!("{number}:{kind}"));
-        table.arg("--partition-guid").arg(format!("{number}:33333333-eeee-4eee-8eee-00000000000{number}"));
-    }
-    host(table.arg(&whole));
-    let mut bytes = std::fs::read(whole).unwrap();
-    bytes[MIB..3 * MIB].copy_from_slice(&fat(dir.path(), &[("grubx64.efi", noise(500 + state, 90_000))]));
-    bytes[PHYSICAL * MIB..(PHYSICAL + 1) * MIB].copy_from_slice(&physical());
-    put(&mut bytes, &ROOT, &ext(dir.path(), "r", &root, "11111111-eeee-4eee-8eee-000000000001", 6 * MIB, true));
-    put(&mut bytes, &HOME, &ext(dir.path(), "h", &home, "11111111-eeee-4eee-8eee-000000000002", 2 * MIB, false));
-    put(&mut bytes, &SWAP, &std::fs::read(swap).unwrap());
-    // What nobody has: it is not saved.
-    bytes[range(12)].copy_from_slice(&noise(900 + state, MIB));
-    bytes
-}
+const CLEAR: OnLvm = OnLvm {
+    size: 25,
+    partition: LUKS,
+    kind: "8309",
+    physical: PHYSICAL,
+    mark: "eeee-4eee-8eee",
+    system: "PRETTY_NAME=\"Debian\"\nID=debian\n",
+};
+const PASSPHRASE: &str = "correct horse";
 
 /// The same, its partition encrypted by cryptsetup.
 fn encrypted(clear: &[u8]) -> Vec<u8> {
@@ -148,8 +84,8 @@ fn decrypted(disk: &[u8]) -> Vec<u8> {
 fn machine() -> &'static (Vec<u8>, Vec<u8>) {
     static MACHINE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
     MACHINE.get_or_init(|| {
-        let then = encrypted(&clear(0));
-        let mut now = clear(1);
+        let then = encrypted(&CLEAR.made(0));
+        let mut now = CLEAR.made(1);
         now[LUKS.start * MIB..PAYLOAD.start].copy_from_slice(&then[LUKS.start * MIB..PAYLOAD.start]);
         keyed(&then).encrypt(ByteOffset(0), &mut now[PAYLOAD]);
         (then, now)
@@ -214,7 +150,7 @@ fn holds(objects: &Arc<Memory>, id: SnapshotId, disk: &[u8]) -> Result<(), Strin
     let manifest = store.manifest(id).unwrap();
     let path: VolumePath = "d0/p3/luks/target/root".parse().unwrap();
     let saved = manifest.volumes.iter().find(|v| v.path == path).unwrap();
-    let (wanted, found) = (volume(then, &ROOT), volume(disk, &ROOT));
+    let (wanted, found) = (CLEAR.volume(then, &ROOT), CLEAR.volume(disk, &ROOT));
     let mut held = 0;
     for slice in store.map(saved.map).slices(Extent::whole(saved.extent.len())) {
         let slice = slice.unwrap();
@@ -292,7 +228,7 @@ fn what_lies_in_it_is_saved_and_the_rest_as_it_lies_there() {
         let bytes = store.read(&slice).unwrap();
         assert!(machine().0[at..at + bytes.len()] == bytes[..]);
         assert!(
-            (0..15).all(|e| at >= range(e).end || at + bytes.len() <= range(e).start),
+            (0..15).all(|e| at >= CLEAR.range(e).end || at + bytes.len() <= CLEAR.range(e).start),
             "an extent was saved at {at}"
         );
         held += bytes.len();
@@ -320,11 +256,11 @@ fn a_rollback_encrypts_what_it_writes_and_is_undone() {
     let after = sim.bytes();
     holds(&objects, then, &after).unwrap();
     let plain = decrypted(&after);
-    e2fsck(&volume(&plain, &ROOT));
+    e2fsck(&CLEAR.volume(&plain, &ROOT));
     let same = |from: usize, to: usize| assert!(before[from..to] == after[from..to], "{from} to {to}");
     same(3 * MIB, (PHYSICAL + 1) * MIB);
-    same(range(3).start, range(5).end);
-    same(range(9).start, before.len());
+    same(CLEAR.range(3).start, CLEAR.range(5).end);
+    same(CLEAR.range(9).start, before.len());
     must(&sim, &objects, Command::PlanUndo { full: false });
     assert!(sim.bytes() == before, "exactly what was before");
 }
@@ -359,7 +295,10 @@ fn cut_off_it_is_finished_or_undone() {
         reset(&objects, &intents);
     }
     assert!(fenced >= 2, "{fenced} cuts left a fence");
-    assert!(ops.iter().any(|op| matches!(op, Op::Write { at, .. } if *at == range(0).start)), "a fence stands in it");
+    assert!(
+        ops.iter().any(|op| matches!(op, Op::Write { at, .. } if *at == CLEAR.range(0).start)),
+        "a fence stands in it"
+    );
 }
 
 #[test]
@@ -383,7 +322,7 @@ fn what_is_locked_or_has_another_key_is_refused() {
     let says = failed(&plan_of(&engine(&sim, &objects), named(rollback)));
     assert!(says.contains("d0/p3 is locked; unlock that first"), "{says}");
     // Encrypted anew since: the volumes of LVM in it have the UUIDs that they had.
-    let other = Sim::failing(encrypted(&clear(1)), Fault::Lease);
+    let other = Sim::failing(encrypted(&CLEAR.made(1)), Fault::Lease);
     let says = failed(&plan_of(&unlocked(&other, &objects), named(back())));
     assert!(says.contains("with another key"), "{says}");
     // What was said of saving it in clear counts for what is saved before a rollback, too.

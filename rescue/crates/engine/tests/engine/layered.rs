@@ -2,7 +2,8 @@
 //! the disk is what LVM says (`disk/tests/fixtures/lvm.sh`), and written here by hand.
 
 use crate::crash::look;
-use crate::image::{MIB, ext, fat, noise, run as host, tool, write};
+use crate::image::{MIB, ext, noise, run as host, tool, write};
+use crate::on_lvm::{HOME, OnLvm, ROOT, SWAP, physical};
 use crate::restore::{new_disk, onto_d0};
 use crate::sim::{Fault, Loss, Op, Sim, after_cut, engine, must, reset, run, store};
 use engine::run::pending;
@@ -17,93 +18,22 @@ use model::snapshot::Manifest;
 use model::text::RawName;
 use model::units::{ByteLen, Extent};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use store::backend::Memory;
 
-const SIZE: usize = 23 * MIB;
-/// First MiB of the partition that is the physical volume; its extents have 1 MiB, and begin behind its first.
 const PHYSICAL: usize = 5;
-/// The extents of each volume, as `machine.txt` has them.
-const ROOT: [usize; 6] = [0, 1, 2, 6, 7, 8];
-const HOME: [usize; 2] = [3, 4];
-const SWAP: [usize; 1] = [5];
-const ROOT_UUID: &str = "11111111-dddd-4ddd-8ddd-000000000001";
-const HOME_UUID: &str = "11111111-dddd-4ddd-8ddd-000000000002";
-
-fn range(extent: usize) -> std::ops::Range<usize> {
-    let start = (PHYSICAL + 1 + extent) * MIB;
-    start..start + MIB
-}
-
-/// A volume of the disk.
-fn volume(disk: &[u8], extents: &[usize]) -> Vec<u8> {
-    extents.iter().flat_map(|e| disk[range(*e)].to_vec()).collect()
-}
-
-fn put(disk: &mut [u8], extents: &[usize], bytes: &[u8]) {
-    assert_eq!(bytes.len(), extents.len() * MIB);
-    extents.iter().zip(bytes.chunks(MIB)).for_each(|(e, part)| disk[range(*e)].copy_from_slice(part));
-}
-
-/// How a physical volume of the fixtures begins.
-fn physical(case: &str) -> Vec<u8> {
-    let name = format!("../disk/tests/fixtures/lvm/{case}.0.zst");
-    zstd::decode_all(&*std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()).unwrap()
-}
-
-fn disk(state: u64) -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    };
-    let (root, home) = (at("root"), at("home"));
-    write(&root, "etc/os-release", "PRETTY_NAME=\"Ubuntu 24.04\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n");
-    write(&root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-    write(
-        &root,
-        "etc/fstab",
-        "/dev/mapper/target-root / ext4 defaults 0 1\nUUID=1234-ABCD /boot/efi vfat umask=0077 0 1\n\
-         /dev/target/home /home ext4 defaults 0 2\n/dev/mapper/target-swap--1 none swap sw 0 0\n",
-    );
-    write(&root, "usr/sbin/init", noise(7, 3000));
-    write(&root, "usr/share/same", noise(8, 2_500_000));
-    write(&root, "var/lib/data", noise(100 + state, 300_000));
-    std::fs::create_dir_all(root.join("boot/efi")).unwrap();
-    std::fs::create_dir_all(root.join("home")).unwrap();
-    if state == 1 {
-        write(&root, "var/lib/more", noise(9, 900_000));
-    }
-    write(&home, "user/letter", noise(400 + state, 50_000));
-    let swap = dir.path().join("swap");
-    std::fs::write(&swap, vec![0; MIB]).unwrap();
-    host(tool("mkswap", "util-linux").arg("-q").arg(&swap));
-    let whole = dir.path().join("disk");
-    std::fs::write(&whole, vec![0; SIZE]).unwrap();
-    let mut table = tool("sgdisk", "gdisk");
-    table.args(["--disk-guid", "22222222-dddd-4ddd-8ddd-000000000000"]);
-    for (number, from, to, kind) in [(1, 1, 3, "EF00"), (3, PHYSICAL, PHYSICAL + 16, "8E00")] {
-        table.arg("--new").arg(format!("{number}:{}:{}", from * 2048, to * 2048 - 1));
-        table.arg("--typecode").arg(format!("{number}:{kind}"));
-        table.arg("--partition-guid").arg(format!("{number}:33333333-dddd-4ddd-8ddd-00000000000{number}"));
-    }
-    host(table.arg(&whole));
-    let mut bytes = std::fs::read(whole).unwrap();
-    bytes[MIB..3 * MIB].copy_from_slice(&fat(dir.path(), &[("grubx64.efi", noise(500 + state, 90_000))]));
-    bytes[PHYSICAL * MIB..(PHYSICAL + 1) * MIB].copy_from_slice(&physical("machine"));
-    put(&mut bytes, &ROOT, &ext(dir.path(), "r", &root, ROOT_UUID, 6 * MIB, true));
-    put(&mut bytes, &HOME, &ext(dir.path(), "h", &home, HOME_UUID, 2 * MIB, false));
-    put(&mut bytes, &SWAP, &std::fs::read(swap).unwrap());
-    // What nobody has: it is not saved.
-    bytes[range(12)].copy_from_slice(&noise(900 + state, MIB));
-    bytes
-}
+const DISK: OnLvm = OnLvm {
+    size: 23,
+    partition: PHYSICAL..PHYSICAL + 16,
+    kind: "8E00",
+    physical: PHYSICAL,
+    mark: "dddd-4ddd-8ddd",
+    system: "PRETTY_NAME=\"Ubuntu 24.04\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n",
+};
 
 fn machine() -> &'static (Vec<u8>, Vec<u8>) {
     static MACHINE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
-    MACHINE.get_or_init(|| (disk(0), disk(1)))
+    MACHINE.get_or_init(|| (DISK.made(0), DISK.made(1)))
 }
 
 fn saved() -> (Arc<Memory>, SnapshotId, Manifest) {
@@ -123,7 +53,7 @@ fn holds(objects: &Arc<Memory>, id: SnapshotId, names: &[(&str, &[usize])], disk
     for (name, extents) in names {
         let path = format!("d0/p3/target/{name}").parse().unwrap();
         let saved = manifest.volumes.iter().find(|v| v.path == path).ok_or(format!("{path} is not saved"))?;
-        let bytes = volume(disk, extents);
+        let bytes = DISK.volume(disk, extents);
         let mut held = 0;
         for slice in store.map(saved.map).slices(Extent::whole(saved.extent.len())) {
             let slice = slice.unwrap();
@@ -207,12 +137,12 @@ fn a_rollback_goes_through_the_map_and_back() {
     must(&sim, &objects, back());
     let after = sim.bytes();
     holds(&objects, then, &WRITTEN, &after).unwrap();
-    e2fsck(&volume(&after, &ROOT));
+    e2fsck(&DISK.volume(&after, &ROOT));
     // Nothing of LVM, of the other volumes and of what nobody has was touched.
     let same = |from: usize, to: usize| assert_eq!(before[from..to], after[from..to], "{from} to {to}");
     same(3 * MIB, (PHYSICAL + 1) * MIB);
-    same(range(3).start, range(5).end);
-    same(range(9).start, before.len());
+    same(DISK.range(3).start, DISK.range(5).end);
+    same(DISK.range(9).start, before.len());
     must(&sim, &objects, Command::PlanUndo { full: false });
     assert_eq!(sim.bytes(), before, "exactly what was before");
 }
@@ -226,7 +156,7 @@ fn cut_off_it_is_finished_or_undone() {
     let ops = sim.ops();
     let intents = objects.list("intents").unwrap();
     reset(&objects, &intents);
-    let first = |op: &&Op| matches!(op, Op::Write { at, .. } if *at == range(0).start);
+    let first = |op: &&Op| matches!(op, Op::Write { at, .. } if *at == DISK.range(0).start);
     assert!(ops.iter().filter(first).count() >= 2, "the fence stands where the volume begins");
     let mut fenced = 0;
     for (n, loss) in
@@ -284,16 +214,16 @@ fn volumes_that_lie_elsewhere_by_now_are_refused() {
 #[test]
 fn an_empty_disk_and_an_image_hold_all_of_it() {
     let (objects, then, _) = saved();
-    let sim = new_disk(vec![0; SIZE + 3 * MIB]);
+    let sim = new_disk(vec![0; (DISK.size + 3) * MIB]);
     must(&sim, &objects, onto_d0(&[]));
     let bytes = sim.bytes();
     let all: [(&str, &[usize]); 3] = [("root", &ROOT), ("home", &HOME), ("swap-1", &SWAP)];
     holds(&objects, then, &all, &bytes).unwrap();
     let keeps = PHYSICAL * MIB..(PHYSICAL + 1) * MIB;
     assert_eq!(bytes[keeps.clone()], machine().0[keeps.clone()], "labels and metadata as they were");
-    assert!(bytes[range(12)].iter().all(|b| *b == 0), "what nobody has is not brought along");
-    e2fsck(&volume(&bytes, &ROOT));
-    e2fsck(&volume(&bytes, &HOME));
+    assert!(bytes[DISK.range(12)].iter().all(|b| *b == 0), "what nobody has is not brought along");
+    e2fsck(&DISK.volume(&bytes, &ROOT));
+    e2fsck(&DISK.volume(&bytes, &HOME));
     let inspection = look(&sim);
     assert_eq!(inspection.systems[0].root.to_string(), "d0/p3/target/root");
     assert_eq!(inspection.findings, []);
@@ -308,7 +238,7 @@ fn an_empty_disk_and_an_image_hold_all_of_it() {
     };
     let whole = export("whole.img", None);
     assert_eq!(whole[MIB..(PHYSICAL + 16) * MIB], bytes[MIB..(PHYSICAL + 16) * MIB], "an export is what a restore is");
-    assert_eq!(export("root.img", Some("d0/p3/target/root")), volume(&bytes, &ROOT));
+    assert_eq!(export("root.img", Some("d0/p3/target/root")), DISK.volume(&bytes, &ROOT));
     assert_eq!(export("pv.img", Some("d0/p3")), bytes[PHYSICAL * MIB..(PHYSICAL + 16) * MIB]);
     assert_eq!(sim.disks().len(), 1);
 }
@@ -353,7 +283,7 @@ fn a_mirror_is_saved_once_and_put_back_whole() {
     write(&root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n");
     write(&root, "etc/fstab", "/dev/md0 / ext4 defaults 0 1\n");
     write(&root, "usr/sbin/init", noise(7, 3000));
-    let content = ext(dir.path(), "r", &root, ROOT_UUID, 4 * MIB, true);
+    let content = ext(dir.path(), "r", &root, &DISK.uuid(1, 1), 4 * MIB, true);
     let whole = dir.path().join("disk");
     std::fs::write(&whole, vec![0; 12 * MIB]).unwrap();
     let mut table = tool("sgdisk", "gdisk");

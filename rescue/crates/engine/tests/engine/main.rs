@@ -24,6 +24,7 @@ mod layered;
 mod locked;
 mod looking;
 mod losses;
+mod on_lvm;
 mod quick;
 mod restore;
 mod restore_crash;
