@@ -86,7 +86,11 @@ const STEPS: &[Step] = &[
         "a real Debian goes onto a larger disk, grows over all of it in the rescue, and starts from there",
         Runs::Machine,
     ),
-    long("stacks", "a real Debian on XFS, on btrfs and on LVM comes back by keystrokes each time", Runs::Machine),
+    long(
+        "stacks",
+        "a real Debian on XFS, on btrfs, on LVM and on LVM in LUKS comes back by keystrokes each time",
+        Runs::Machine,
+    ),
     long(
         "breakages",
         "a real Debian, broken in seven ways on three machines, comes back by keystrokes each time",
