@@ -74,7 +74,7 @@ impl Board {
         let mut report = None;
         let mut told = |event: &model::event::Event| {
             if let Happening::Report(told) = &event.what {
-                report = Some((&**told).clone());
+                report = Some((**told).clone());
             }
         };
         self.engine(Arc::new(Local::new(self.sim.disks())), objects).run(Command::Inspect, &mut told, &mut |_, _| None);
