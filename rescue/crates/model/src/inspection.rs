@@ -3,8 +3,8 @@
 mod content;
 
 pub use content::{
-    BtrfsDeviceInfo, BtrfsInfo, Content, ExfatInfo, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo, NtfsInfo, NtfsLog,
-    SwapInfo, XfsInfo,
+    BtrfsDeviceInfo, BtrfsInfo, Content, ExfatInfo, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo,
+    NtfsInfo, NtfsLog, SwapInfo, XfsInfo,
 };
 
 use crate::firmware::BootSettings;

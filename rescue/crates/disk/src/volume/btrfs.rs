@@ -46,11 +46,7 @@ pub(super) fn may_be(content: &Content) -> bool {
 }
 
 /// Finds the file systems on several devices that these volumes make up.
-pub(super) fn find(
-    volumes: &[&Volume],
-    window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>,
-    layers: &mut Layers,
-) {
+pub(super) fn find(volumes: &[&Volume], window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>, layers: &mut Layers) {
     let mut all: BTreeMap<String, Vec<Member<'_>>> = BTreeMap::new();
     for volume in volumes {
         let Some(bytes) = window(&volume.path) else { continue };

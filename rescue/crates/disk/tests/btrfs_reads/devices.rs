@@ -70,9 +70,19 @@ fn a_kernel_finds_all_of_it_among_noise() {
         let at = dir.path().join("at");
         std::fs::create_dir(&at).unwrap();
         let at = at.to_str().unwrap();
-        run("btrfs-progs", "btrfs", &[&["device", "scan"], &loops.0.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat(), "");
+        run(
+            "btrfs-progs",
+            "btrfs",
+            &[&["device", "scan"], &loops.0.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat(),
+            "",
+        );
         run("mount", "mount", &[&loops.0[0], at], "");
-        let sums = run("bash", "bash", &["-c", &format!("cd {at} && find . -type f -print0 | sort -z | xargs -0 sha256sum")], "");
+        let sums = run(
+            "bash",
+            "bash",
+            &["-c", &format!("cd {at} && find . -type f -print0 | sort -z | xargs -0 sha256sum")],
+            "",
+        );
         run("mount", "umount", &[at], "");
         let shown = fixtures::shown(name);
         let wanted: Vec<&str> = shown.lines().filter(|line| line.contains("  ./")).collect();
@@ -221,7 +231,10 @@ fn fewer_doubled_and_old_devices_are_named_and_saved_byte_for_byte() {
             assert_eq!((coverage.method, coverage.used.total()), (CaptureMethod::Raw, bytes.size()));
         }
     };
-    unread(std::slice::from_ref(&second), "d0: it is device 2 of btrfs \"fixture mirror\" on 2 devices, which is not read: 1 of its 2");
+    unread(
+        std::slice::from_ref(&second),
+        "d0: it is device 2 of btrfs \"fixture mirror\" on 2 devices, which is not read: 1 of its 2",
+    );
     unread(&[first.clone(), second.clone(), first.clone()], "d0 and d2 are both its device 1");
     let late = |by: u64| {
         let mut late = second.clone();

@@ -91,7 +91,12 @@ fn what_a_session_left_alone_is_told() {
     }
     let told = coverage::changes(&now.content(), now.bytes(), other.bytes());
     let sector = Extent::between(first, first + 4096).unwrap();
-    assert!(told.same.clip(sector).is_empty() && told.same.covers(same[0].intersect(Extent::between(first + 4096, first + 8192).unwrap()).unwrap()), "{}", told.why);
+    assert!(
+        told.same.clip(sector).is_empty()
+            && told.same.covers(same[0].intersect(Extent::between(first + 4096, first + 8192).unwrap()).unwrap()),
+        "{}",
+        told.why
+    );
 }
 
 #[test]

@@ -111,7 +111,10 @@ fn disk(source: &DiskSource, parser: &dyn Parser, findings: &mut Vec<Finding>) -
 
 /// Adds what layers make of the volumes on the disks: LVM, md.
 fn layers(inspection: &mut Inspection, parser: &dyn Parser) {
-    let Some(first) = inspection.volumes().map(|(_, v)| v).find(|v| v.content.may_carry()).map(|v| v.path.clone()) else { return };
+    let Some(first) = inspection.volumes().map(|(_, v)| v).find(|v| v.content.may_carry()).map(|v| v.path.clone())
+    else {
+        return;
+    };
     let layers = match parser.layers(inspection) {
         Ok(layers) => layers,
         Err(e) => {

@@ -327,7 +327,9 @@ pub fn choose(
         Content::Luks(l) if !l.open => {
             Err("it is encrypted and locked: unlock it, or `--full` saves every byte as it is")
         }
-        Content::Lvm(_) | Content::Md(_) | Content::BtrfsDevice(_) | Content::Luks(_) => Err("no volume that lies on it is saved"),
+        Content::Lvm(_) | Content::Md(_) | Content::BtrfsDevice(_) | Content::Luks(_) => {
+            Err("no volume that lies on it is saved")
+        }
         Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")

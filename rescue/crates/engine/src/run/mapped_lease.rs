@@ -158,7 +158,8 @@ mod tests {
             Beneath::plain(VolumePath::partition(DiskNo(n), 1), extent)
         };
         // Of each stripe the next volume has a copy.
-        let leg = |n| Leg { mirrors: vec![((n + 1) % 3, ByteOffset(20 << 10))], ..Leg::new(n, ByteOffset(512 * n as u64)) };
+        let leg =
+            |n| Leg { mirrors: vec![((n + 1) % 3, ByteOffset(20 << 10))], ..Leg::new(n, ByteOffset(512 * n as u64)) };
         let legs = (0..3).map(leg).collect();
         let striped = Segment { len: ByteLen(24 << 10), stripe: ByteLen(1024), skip: ByteLen::ZERO, legs };
         let segments = vec![striped, Segment::linear(ByteLen(4096), 1, ByteOffset(14 << 10))];

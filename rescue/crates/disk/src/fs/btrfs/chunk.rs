@@ -107,7 +107,8 @@ impl Chunks {
         let turns = stripes.checked_div(copies).filter(|turns| turns * copies == stripes);
         let turns = turns.ok_or_else(|| bad(&format!("{stripes} stripes, each {copies} times")))?;
         let each = len / turns as u64;
-        if turns > 1 && (le64(item, 16) != STRIPE_LEN || each * turns as u64 != len || !each.is_multiple_of(STRIPE_LEN)) {
+        if turns > 1 && (le64(item, 16) != STRIPE_LEN || each * turns as u64 != len || !each.is_multiple_of(STRIPE_LEN))
+        {
             return Err(bad(&format!("{len} bytes in {turns} turns of {}", le64(item, 16))));
         }
         let mut places = Vec::new();

@@ -36,12 +36,12 @@ mod used;
 
 pub use self::hidden::hide;
 
+use self::devices::Devices;
 use self::file::File;
 use self::files::{At, Files};
 use self::reader::Reader;
 use self::subvolume::Subvolumes;
 use self::superblock::Superblock;
-use self::devices::Devices;
 use super::{FileSystem, FsError, Subvolume, way};
 use crate::coverage::raw as raw_coverage;
 use model::coverage::{CaptureMethod, Changes, Coverage};

@@ -135,7 +135,8 @@ impl Sums {
             if (key.id, key.kind) != (id::EXTENT_CSUM, kind::EXTENT_CSUM) || key.offset >= to {
                 return ControlFlow::Break(());
             }
-            for (at, sum) in (key.offset..).step_by(usize::try_from(sector).unwrap_or(4096)).zip(item.chunks_exact(len)) {
+            for (at, sum) in (key.offset..).step_by(usize::try_from(sector).unwrap_or(4096)).zip(item.chunks_exact(len))
+            {
                 sums.put(at, sum);
             }
             ControlFlow::Continue(())

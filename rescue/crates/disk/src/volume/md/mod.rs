@@ -278,7 +278,9 @@ fn mapping(members: &[Member<'_>], sb: &Superblock) -> Result<Mapping, String> {
     };
     let gone = (0..).zip(&of).find(|(_, m)| m.is_none()).map(|(n, _): (usize, _)| n);
     let unwritten = match gone {
-        Some(n) => Some(format!("its member {n} is not here, or not in order, and would not be written with the others")),
+        Some(n) => {
+            Some(format!("its member {n} is not here, or not in order, and would not be written with the others"))
+        }
         // One that is older than the newest superblock knows is told by its number of changes, and not among these.
         None if !members.iter().all(|m| m.sb.clean) => {
             Some("it was not stopped in order: its mirrors may differ until the system made them alike".to_owned())

@@ -52,7 +52,9 @@ impl<'a> Planner<'a> {
         if saved.content.apart().is_some() {
             let says = match &saved.content {
                 Content::Luks(_) => "the snapshot holds of it its header alone; what lies in it goes back by itself",
-                Content::BtrfsDevice(_) => "it is a device of a btrfs on several: they go back together, as the volume that they make",
+                Content::BtrfsDevice(_) => {
+                    "it is a device of a btrfs on several: they go back together, as the volume that they make"
+                }
                 _ => {
                     "the snapshot holds of it what LVM or md keep themselves; with its volumes it goes onto an empty disk (`restore`)"
                 }
