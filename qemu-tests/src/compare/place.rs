@@ -1,6 +1,6 @@
 //! Where a run takes place: the work image, a store, and a contender's way through a round.
 
-use super::contender::{Contender, Source};
+use super::contender::{Contender, FILE, Source};
 use super::input::{self, Input};
 use super::mount::Mounted;
 use super::process::{self, Cost};
@@ -26,6 +26,8 @@ pub(super) struct Place {
     dir: PathBuf,
     /// The image that is saved.
     pub(super) work: PathBuf,
+    /// Its file system, as the kernel calls it.
+    pub(super) kind: &'static str,
     /// A folder that does not exist before [`Place::prepare`].
     pub(super) store: PathBuf,
     printed: PathBuf,
@@ -44,6 +46,7 @@ impl Place {
         let at = |name: &str| dir.join(name);
         let place = Self {
             work: at("work.img"),
+            kind: "ext4",
             store: at("store"),
             printed: at("printed"),
             tree: at("tree"),
@@ -67,7 +70,7 @@ impl Place {
                 fs::remove_dir_all(folder)?;
             }
         }
-        for file in [&self.work, &self.changed] {
+        for file in [&self.work, &self.changed, &self.out()] {
             if file.exists() {
                 fs::remove_file(file)?;
             }
@@ -107,6 +110,9 @@ impl Place {
             for (measure, line) in ALONE {
                 self.simple(contender, *measure, line, last, samples)?;
             }
+        }
+        if let Some(line) = contender.file {
+            self.file(contender, line, last, samples)?;
         }
         if samples.slow(contender.name, Measure::Rollback, LIMIT) {
             return Ok(());
@@ -149,7 +155,7 @@ impl Place {
     pub(super) fn save(&self, contender: &Contender, tag: &str) -> Result<(Cost, Option<u64>)> {
         let mounted = match contender.source {
             Source::Image => None,
-            Source::Tree => Some(Mounted::read_only(&self.work, &self.tree)?),
+            Source::Tree => Some(Mounted::read_only_of(self.kind, &self.work, &self.tree)?),
         };
         let prints = self.printed.join(tag);
         let cost = process::measure(&mut self.shell(contender.capture, tag), &self.store, &prints)
@@ -183,6 +189,24 @@ impl Place {
         let cost = self.measure(line, measure, &Measure::Change(state).tag(), &self.store)?;
         samples.add(contender.name, measure, cost, 0, None);
         Ok(())
+    }
+
+    /// One file of the present state, and a look whether it is that.
+    fn file(&self, contender: &Contender, line: &str, state: usize, samples: &mut Samples) -> Result<()> {
+        let out = self.out();
+        if out.exists() {
+            fs::remove_file(&out)?;
+        }
+        self.simple(contender, Measure::File, line, state, samples)?;
+        let mounted = Mounted::read_only(&self.work, &self.tree)?;
+        let same = fs::read(self.tree.join(FILE))? == fs::read(&out)?;
+        mounted.unmount()?;
+        if same { Ok(()) } else { Err(format!("{FILE} came out other than it was saved").into()) }
+    }
+
+    /// Where a file that is taken out goes.
+    fn out(&self) -> PathBuf {
+        self.dir.join("out")
     }
 
     /// Back to a state before the present one, and a look whether it is that state.
@@ -247,7 +271,7 @@ impl Place {
         shell.args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.dir);
         shell.env("IMAGE", &self.work).env("TREE", &self.tree).env("STORE", &self.store).env("TAG", tag);
         shell.env("PRINTED", &self.printed).env("HOLDFAST", &self.program).env("XDG_STATE_HOME", &own);
-        shell.env("CHANGED", &self.changed);
+        shell.env("CHANGED", &self.changed).env("FILE", FILE).env("OUT", self.out()).env("KIND", self.kind);
         shell.env("RESTIC_REPOSITORY", &self.store).env("RESTIC_PASSWORD", "measured");
         shell.env("BORG_BASE_DIR", &own).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         shell

@@ -1,10 +1,10 @@
 //! `docs/benchmarks.md`, all of it made from what was measured.
 
-use super::contender::{CONTENDERS, HOST_PACKAGES, Source};
+use super::contender::{CONTENDERS, FILE, HOST_PACKAGES, Source};
 use super::input::{Facts, Scale};
 use super::record::Record;
 use super::samples::{Measure, Samples, Spread, megabytes};
-use super::{LIMIT, OURS, change, roots, sizes, targets};
+use super::{LIMIT, OURS, change, file_systems, roots, sizes, targets};
 use qemu_tests::{Result, workspace};
 use std::fmt::Write;
 use std::fs;
@@ -49,6 +49,7 @@ pub(super) struct Page<'a> {
     pub(super) contenders: Option<(Facts, Samples)>,
     pub(super) roots: Option<Record<roots::Stored>>,
     pub(super) sizes: Option<Record<sizes::Measured>>,
+    pub(super) file_systems: Option<Record<file_systems::Measured>>,
 }
 
 /// The page.
@@ -67,6 +68,9 @@ fn text(page: &Page<'_>) -> Result<String> {
     }
     if let Some(record) = &page.sizes {
         write!(out, "## Cost against size\n\n{}", sizes::section(record, FOLDER))?;
+    }
+    if let Some(record) = &page.file_systems {
+        write!(out, "## Other file systems\n\n{}", file_systems::section(record))?;
     }
     out.push_str(&method(page.contenders.as_ref().map_or(1, |(_, samples)| samples.rounds())));
     Ok(out)
@@ -121,6 +125,14 @@ pub(super) fn contenders(scale: &Scale, facts: &Facts, samples: &Samples) -> Str
     if let Some(hash) = samples.seconds(OURS, Measure::Hash) {
         let _ = writeln!(out, "`sha256sum` of all files of Holdfast's store, one process: {} seconds.\n", shown(hash));
     }
+    section(
+        &mut out,
+        "One file",
+        &format!("`/{FILE}` out of the last capture, as it was then."),
+        samples,
+        Measure::File,
+        &[SECONDS, READ, MEMORY, CPU],
+    );
     let growth = Column { head: "store grows, MB", ratio: false, ..ADDED };
     section(
         &mut out,
@@ -259,6 +271,7 @@ fn machine(page: &Page<'_>) -> Result<String> {
         ("captures, check, rollback", page.contenders.as_ref().map(|(_, samples)| &samples.by)),
         ("many roots", page.roots.as_ref().map(|r| &r.by)),
         ("cost against size", page.sizes.as_ref().map(|r| &r.by)),
+        ("other file systems", page.file_systems.as_ref().map(|r| &r.by)),
     ];
     for (stage, by) in stages {
         let by = by.map_or("not measured".to_owned(), |by| format!("{}, Holdfast: {}", by.date, by.program));
@@ -358,19 +371,23 @@ fn method(rounds: usize) -> String {
          - restic runs without a cache, which a local repository does not need; borg's cache is as new as its store.\n\
          - After every rollback the files' names, sizes, times, modes and owners are compared with those of the saved state; after \
          each contender's first one, their contents too. A difference is a failure.\n\n\
-         | | reads | captures with | checks with | goes back with | |\n| --- | --- | --- | --- | --- | --- |\n",
+         | | reads | captures with | checks with | goes back with | takes a file out with | |\n| --- | --- | --- | --- | --- | --- | --- |\n",
         often(rounds)
     );
     for contender in CONTENDERS {
         let line = |line: &str| {
             let line = line.trim_start_matches("exec ").replace("&& exec ", "&& ").replace('|', "\\|");
-            format!("`{}`", line.replace("$HOLDFAST", "holdfast"))
+            format!("`{}`", line.replace("$HOLDFAST", "holdfast").replace("$KIND", "ext4"))
         };
         let reads = if contender.source == Source::Image { "blocks" } else { "files" };
         let (capture, check) = (line(contender.capture), line(contender.check));
         let rollback = line(contender.rollback);
-        let _ =
-            writeln!(out, "| {} | {reads} | {capture} | {check} | {rollback} | {} |", contender.name, contender.note);
+        let file = contender.file.map_or("-".to_owned(), line);
+        let _ = writeln!(
+            out,
+            "| {} | {reads} | {capture} | {check} | {rollback} | {file} | {} |",
+            contender.name, contender.note
+        );
     }
     out
 }

@@ -3,9 +3,11 @@
 //! Everything here survives a parser that crashes: each question that was not answered costs one finding.
 
 mod encrypted;
+mod entries;
 mod firmware;
 mod look_for;
 
+pub(crate) use entries::follow as follow_entries;
 pub(crate) use firmware::{add_crashes, boot_settings, partitions, reread};
 pub(crate) use look_for::look_for;
 
@@ -111,8 +113,10 @@ fn disk(source: &DiskSource, parser: &dyn Parser, findings: &mut Vec<Finding>) -
 
 /// Adds what layers make of the volumes on the disks: LVM, md.
 fn layers(inspection: &mut Inspection, parser: &dyn Parser) {
-    let made_of = |v: &Volume| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2" || name == "md");
-    let Some(first) = inspection.volumes().map(|(_, v)| v).find(|v| made_of(v)).map(|v| v.path.clone()) else { return };
+    let Some(first) = inspection.volumes().map(|(_, v)| v).find(|v| v.content.may_carry()).map(|v| v.path.clone())
+    else {
+        return;
+    };
     let layers = match parser.layers(inspection) {
         Ok(layers) => layers,
         Err(e) => {
@@ -179,6 +183,8 @@ pub struct Since {
     pub id: model::id::SnapshotId,
     /// Its volumes.
     pub volumes: Vec<model::snapshot::SavedVolume>,
+    /// What the firmware started.
+    pub firmware: Option<model::firmware::BootSettings>,
 }
 
 /// Looks at everything and says what happened. `since` finds the snapshot to compare with, once the machine is known.

@@ -54,7 +54,7 @@ impl<'a> Stacked<'a> {
             for (b, held) in mapping.beneath.iter().zip(mapping.held().unwrap_or_default()) {
                 let there = |v: &&SavedVolume| v.path == b.path && v.extent == b.extent && v.mapping.is_none();
                 match manifest.volumes.iter().find(there).map(|v| &v.content) {
-                    Some(Content::Lvm(_) | Content::Md(_)) => {}
+                    Some(Content::Lvm(_) | Content::Md(_) | Content::BtrfsDevice(_)) => {}
                     Some(Content::Luks(_)) if b.sealed.is_some() => {}
                     _ => return Err(format!("{} lies on {}, which the snapshot does not hold", volume.path, b.path)),
                 }

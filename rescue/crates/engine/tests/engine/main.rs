@@ -9,6 +9,7 @@ mod boot_disk;
 mod browsing;
 mod btrfs;
 mod crash;
+mod devices;
 mod encrypted;
 mod encrypted_restore;
 mod export;
