@@ -24,7 +24,7 @@ const YEAR: usize = 120;
 /// A file of a real journal (two starts), as the others are too here: what is in them is not read twice.
 const JOURNAL: &[u8] = include_bytes!("../../infer/tests/fixtures/ended-then-cut.journal.zst");
 /// Bytes that a whole inspection may read of such a disk, and the most memory it may take.
-const MOST_READ: u64 = 64 << 20;
+const MOST_READ: u64 = 32 << 20;
 const MOST_MEMORY: u64 = 128_000_000;
 
 /// An image, and how many bytes were read of it.
