@@ -9,7 +9,7 @@ use model::id::DiskNo;
 use model::inspection::Hardware;
 use model::ports::{DiskSource, ReadAt, UnixMicros, Window};
 use model::text::DisplayText;
-use model::units::{ByteLen, SectorSize};
+use model::units::SectorSize;
 use qemu_tests::Result;
 use std::fs::File;
 use std::path::Path;
@@ -110,9 +110,10 @@ fn packages(fs: &dyn FileSystem) -> Result<Vec<(String, String)>> {
     let mut packages = Packages::default();
     packages.add_status(&*fs.open(b"/var/lib/dpkg/status")?.ok_or("dpkg has no database")?)?;
     let all = Packages::default().differences(&packages);
-    let word = |text: &DisplayText| text.as_str().split(' ').next().unwrap_or_default().to_owned();
-    let versions = all.changes.iter().filter_map(|p| Some((word(&p.name), word(p.after.as_ref()?))));
-    if all.count != u32::try_from(all.changes.len())? {
+    // `NAME:ARCHITECTURE`, and `VERSION (STATE)`.
+    let before = |text: &DisplayText, ends: char| text.as_str().split(ends).next().unwrap_or_default().to_owned();
+    let versions = all.changes.iter().filter_map(|p| Some((before(&p.name, ':'), before(p.after.as_ref()?, ' '))));
+    if all.count != all.changes.len() as u64 {
         return Err(format!("{} packages are more than are told", all.count).into());
     }
     Ok(versions.collect())

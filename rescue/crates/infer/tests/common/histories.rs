@@ -77,15 +77,14 @@ impl History {
     fn found(&self, want: &Want) -> Vec<String> {
         let mut paths = vec![String::new()];
         for part in want.pattern.split('/').skip(1) {
-            let Some((before, after)) = part.split_once('*') else {
+            if !part.contains('*') {
                 paths.iter_mut().for_each(|p| *p = format!("{p}/{part}"));
                 continue;
-            };
+            }
             let within = |path: &String| {
                 let names = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
                 let names = names.map(|e| e.file_name().to_str().unwrap().to_owned());
-                let fits = |n: &String| n.starts_with(before) && n[before.len()..].ends_with(after.trim_matches('*'));
-                names.filter(fits).map(|n| format!("{path}/{n}")).collect::<Vec<_>>()
+                names.filter(|n| fits(part, n)).map(|n| format!("{path}/{n}")).collect::<Vec<_>>()
             };
             paths = paths.iter().flat_map(within).collect();
         }
@@ -145,6 +144,16 @@ impl History {
             _ => None,
         });
         state.unwrap_or_else(|| panic!("{evidence:?}"))
+    }
+}
+
+/// True where a name is one of a pattern in which `*` stands for anything.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name
+            .strip_prefix(before)
+            .is_some_and(|rest| (0..=rest.len()).any(|n| rest.is_char_boundary(n) && fits(after, &rest[n..]))),
     }
 }
 
