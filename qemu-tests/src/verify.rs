@@ -86,6 +86,7 @@ const STEPS: &[Step] = &[
         "a real Debian goes onto a larger disk, grows over all of it in the rescue, and starts from there",
         Runs::Machine,
     ),
+    long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
     long("stacks", "a real Debian on XFS, on btrfs and on LVM comes back by keystrokes each time", Runs::Machine),
     long(
         "breakages",
@@ -293,6 +294,7 @@ impl Run {
 fn host_packages() -> Vec<&'static str> {
     let mut packages = target::HOST_PACKAGES.to_vec();
     packages.extend([
+        "efibootmgr",
         "gdisk",
         "systemd-journal-remote",
         "python3-venv",
