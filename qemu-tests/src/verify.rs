@@ -102,6 +102,11 @@ const STEPS: &[Step] = &[
         "a rollback, cut off 200 times, is finished or undone to the byte, and nothing starts before",
         Runs::Machine,
     ),
+    long(
+        "oracles",
+        "what is read of a real Debian is what dissect.target reads of it, record for record",
+        Runs::Machine,
+    ),
     long("memory", "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB", Runs::Machine),
     long(
         "crashes",
@@ -296,6 +301,7 @@ fn host_packages() -> Vec<&'static str> {
         "efibootmgr",
         "gdisk",
         "systemd-journal-remote",
+        "python3-venv",
         "systemd",
         "dpkg-dev",
         "cpio",
