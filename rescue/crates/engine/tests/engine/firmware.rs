@@ -61,6 +61,7 @@ impl Board {
             parser: Arc::new(Hasty(Local::new(self.sim.disks()))),
             store: Some(StorePlace::Objects { objects: objects.clone(), create: true }),
             other: None,
+            sticks: None,
             heads: None,
             clock: Arc::new(Ticking::default()),
         });
