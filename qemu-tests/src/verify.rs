@@ -91,6 +91,7 @@ const STEPS: &[Step] = &[
         "all that is saved is copied onto a second stick in the rescue, also where it is pulled out",
         Runs::Machine,
     ),
+    long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
     long("stacks", "a real Debian on XFS, on btrfs and on LVM comes back by keystrokes each time", Runs::Machine),
     long(
         "breakages",
@@ -293,6 +294,7 @@ impl Run {
 fn host_packages() -> Vec<&'static str> {
     let mut packages = target::HOST_PACKAGES.to_vec();
     packages.extend([
+        "efibootmgr",
         "gdisk",
         "systemd-journal-remote",
         "systemd",

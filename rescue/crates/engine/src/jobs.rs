@@ -143,8 +143,12 @@ impl Jobs {
             Ok(settings) => report.inspection.firmware = settings,
             Err(why) => desk.log(&why),
         }
-        if let Err(why) = gather::add_crashes(&*self.config.devices, &mut report, &since) {
-            desk.log(&why);
+        if report.inspection.firmware.is_some() {
+            let since = since(&gather::machine(&report.inspection));
+            gather::follow_entries(&mut report, since.as_ref());
+            if let Err(why) = gather::add_crashes(&*self.config.devices, &mut report, since.as_ref()) {
+                desk.log(&why);
+            }
         }
         desk.tell(Happening::Report(Box::new(report.clone())));
         report
@@ -515,7 +519,7 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
 /// The newest snapshot of a machine, to compare with.
 fn newest(store: &Store, machine: &Machine) -> Option<Since> {
     let (id, manifest) = store.find(&SnapRef::Latest, Some(machine)).ok()?;
-    Some(Since { id, volumes: manifest.volumes })
+    Some(Since { id, volumes: manifest.volumes, firmware: manifest.firmware })
 }
 
 /// The exit code a look asks for: damage is found, or not.

@@ -304,9 +304,12 @@ impl Line {
 
     /// Ends the process after a failure and says what became of it.
     fn end(mut self, failure: &io::Error) -> String {
-        let late = matches!(failure.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-        // A process that died by itself is waited for, so that its own end is told and not ours.
-        if !late && let Ok(Some(status)) = self.process.wait_for(END) {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
+        let late = matches!(failure.kind(), WouldBlock | TimedOut);
+        // A process that closed its end died, or is about to: it is waited for, so that its own end is told and not ours. Any other
+        // is still at work, and whoever stopped it need not wait.
+        let gone = matches!(failure.kind(), BrokenPipe | ConnectionReset | UnexpectedEof);
+        if gone && let Ok(Some(status)) = self.process.wait_for(END) {
             return format!("the parser {}", process::describe(status));
         }
         let _ = self.process.kill();
