@@ -237,7 +237,7 @@ fn a_machine_is_saved_broken_and_taken_back() {
     desk.press(&[Esc, Char('t')]);
     desk.shows("saved-states-all");
     // Two of them are compared: what the rollback took back.
-    desk.press(&[Key::Home, Char('m'), Down, Down, Char('d')]);
+    desk.press(&[Key::Home, Down, Char('m'), Down, Char('d')]);
     desk.is_on(Screen::Differences, &["Packages: "]);
     desk.shows("changes-two");
 
