@@ -86,6 +86,11 @@ const STEPS: &[Step] = &[
         "a real Debian goes onto a larger disk, grows over all of it in the rescue, and starts from there",
         Runs::Machine,
     ),
+    long(
+        "sticks",
+        "all that is saved is copied onto a second stick in the rescue, also where it is pulled out",
+        Runs::Machine,
+    ),
     long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
     long(
         "stacks",

@@ -81,6 +81,7 @@ fn a_disk_is_handed_over_piece_by_piece() {
         sector: SectorSize::B512,
         transport: "memory".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     // Two of them, so that one cannot be taken for the other.
