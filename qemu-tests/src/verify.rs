@@ -54,6 +54,12 @@ const STEPS: &[Step] = &[
         "no warning anywhere",
         Runs::Cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ),
+    // `--all-targets` leaves out the tests that `cargo test` does not run by itself.
+    step(
+        "scenarios",
+        "no warning in the scenarios either",
+        Runs::Cargo(&["clippy", "--quiet", "--workspace", "--test", "*", "--", "-D", "warnings"]),
+    ),
     step(
         "tests",
         "unit, property, crash and hostile-input tests",
