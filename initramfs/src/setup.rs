@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) fn run() -> ! {
     sys::signal::block_all();
     let mut report = Report::new();
-    mounts::all(&mut report);
+    mounts::built_in(&mut report);
     let options = options(&mut report);
     if !options.verbose {
         quiet_kernel(&mut report);
@@ -27,6 +27,7 @@ pub(crate) fn run() -> ! {
     }
     report.note("looking for the disks");
     let mut devices = Devices::cold_plug(&mut report);
+    mounts::of_drivers(&mut report);
     let guid = options.store.clone();
     let found = || guid.as_deref().is_none_or(|g| !store::search(g).is_empty());
     devices.settle(options.settle, guid.is_some(), &mut report, found);

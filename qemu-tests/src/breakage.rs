@@ -42,7 +42,8 @@ pub enum Start {
 }
 
 /// What OVMF and GRUB say where there is nothing for them to start (MdeModulePkg/Library/UefiBootManagerLib and OVMF's own menu).
-const NOTHING_ON_UEFI: &[&str] = &["No bootable option", "failed to load Boot", "UEFI Interactive Shell", "Not Found"];
+pub const NOTHING_ON_UEFI: &[&str] =
+    &["No bootable option", "failed to load Boot", "UEFI Interactive Shell", "Not Found"];
 
 impl Breakage {
     /// All of them.

@@ -57,6 +57,8 @@ pub struct Parts {
     pub memory: u32,
     /// Firmware.
     pub firmware: Firmware,
+    /// Where OVMF keeps its variables; without a name each machine has its own, new ones.
+    pub variables: Option<PathBuf>,
     /// Disks, in boot order.
     pub disks: Vec<Disk>,
     /// How many other devices come before the disks in boot order.
@@ -77,6 +79,7 @@ impl Parts {
             folder: folder.to_path_buf(),
             memory: 1024,
             firmware: Firmware::Bios,
+            variables: None,
             disks: Vec::new(),
             disks_boot_after: 0,
             screen: false,
@@ -96,6 +99,13 @@ impl Parts {
     #[must_use]
     pub fn firmware(mut self, firmware: Firmware) -> Self {
         self.firmware = firmware;
+        self
+    }
+
+    /// On UEFI, with its variables in this file: what is one computer, whatever starts on it. Made new where it is not there.
+    #[must_use]
+    pub fn variables(mut self, file: &Path) -> Self {
+        self.variables = Some(file.to_path_buf());
         self
     }
 
@@ -163,7 +173,8 @@ impl Parts {
         q.args(["-accel", accelerator(), "-no-reboot", "-monitor", "none", "-rtc", "base=utc"]);
         if self.firmware == Firmware::Uefi {
             let code = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-            let vars = self.folder.join(format!("{}-vars.fd", self.name));
+            let own = || self.folder.join(format!("{}-vars.fd", self.name));
+            let vars = self.variables.clone().unwrap_or_else(own);
             if !vars.exists() {
                 fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &vars)?;
             }

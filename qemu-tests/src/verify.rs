@@ -86,7 +86,12 @@ const STEPS: &[Step] = &[
         "a real Debian goes onto a larger disk, grows over all of it in the rescue, and starts from there",
         Runs::Machine,
     ),
-    long("stacks", "a real Debian on XFS, on btrfs and on LVM comes back by keystrokes each time", Runs::Machine),
+    long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
+    long(
+        "stacks",
+        "a real Debian on XFS, on btrfs, on LVM and on LVM in LUKS comes back by keystrokes each time",
+        Runs::Machine,
+    ),
     long(
         "breakages",
         "a real Debian, broken in seven ways on three machines, comes back by keystrokes each time",
@@ -293,6 +298,7 @@ impl Run {
 fn host_packages() -> Vec<&'static str> {
     let mut packages = target::HOST_PACKAGES.to_vec();
     packages.extend([
+        "efibootmgr",
         "gdisk",
         "systemd-journal-remote",
         "systemd",

@@ -2,7 +2,11 @@
 //!
 //! The lines are given these variables: `IMAGE` (the image), `TREE` (where its file system is mounted), `STORE` (a folder that
 //! does not exist before `prepare`), `TAG` (the name of this capture), `PRINTED` (a folder in which the file of a capture's tag holds
+<<<<<<< HEAD
 //! what it printed), `HOLDFAST` (the program), `KIND` (the image's file system, as the kernel calls it).
+=======
+//! what it printed), `FILE` and `OUT` (a file in it, and where that goes), `HOLDFAST` (the program).
+>>>>>>> main
 
 /// What a contender reads, and writes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,13 @@ pub(super) struct Contender {
     pub(super) check: &'static str,
     /// Takes the disk back to the capture `TAG`.
     pub(super) rollback: &'static str,
+    /// Takes the file [`FILE`] out of the capture `TAG`, into the file `OUT`, which is not there yet; `None` where nothing but the whole
+    /// comes out.
+    pub(super) file: Option<&'static str>,
 }
+
+/// What is taken out by itself: dpkg's database of what is installed, which every upgrade writes anew.
+pub(super) const FILE: &str = "var/lib/dpkg/status";
 
 /// All of them, ours first.
 pub(super) const CONTENDERS: &[Contender] = &[
@@ -47,6 +57,9 @@ pub(super) const CONTENDERS: &[Contender] = &[
         check: "exec $HOLDFAST check --store $STORE --read-data",
         rollback: "exec $HOLDFAST rollback $(sed -n 's/.*\"snapshot\": *\"\\([0-9a-f]*\\)\".*/\\1/p' $PRINTED/$TAG) $IMAGE \
                    --store $STORE --yes",
+        file: Some(
+            "exec $HOLDFAST get $(sed -n 's/.*\"snapshot\": *\"\\([0-9a-f]*\\)\".*/\\1/p' $PRINTED/$TAG):/$FILE -o $OUT --store $STORE",
+        ),
     },
     Contender {
         name: "partclone",
@@ -59,6 +72,7 @@ pub(super) const CONTENDERS: &[Contender] = &[
         capture: "partclone.$KIND -c -q -f 1 -L /dev/null -s $IMAGE -o - | zstd -q -3 -T2 -o $STORE/$TAG.zst",
         check: "zstd -dcq $STORE/$TAG.zst | partclone.chkimg -f 1 -L /dev/null -s -",
         rollback: "zstd -dcq $STORE/$TAG.zst | partclone.restore -q -f 1 -C -L /dev/null -s - -O $IMAGE",
+        file: None,
     },
     Contender {
         name: "restic",
@@ -70,6 +84,7 @@ pub(super) const CONTENDERS: &[Contender] = &[
         capture: "cd $TREE && exec restic backup -q --no-cache --tag $TAG .",
         check: "exec restic check -q --no-cache --read-data",
         rollback: "exec restic restore -q --no-cache --target $TREE --tag $TAG latest",
+        file: Some("exec restic dump -q --no-cache --tag $TAG latest /$FILE >$OUT"),
     },
     Contender {
         name: "borg",
@@ -81,6 +96,7 @@ pub(super) const CONTENDERS: &[Contender] = &[
         capture: "cd $TREE && exec borg create --compression lz4 $STORE::$TAG .",
         check: "exec borg check --verify-data $STORE",
         rollback: "cd $TREE && exec borg extract --sparse $STORE::$TAG",
+        file: Some("exec borg extract --stdout $STORE::$TAG $FILE >$OUT"),
     },
     Contender {
         name: "borg-zstd",
@@ -92,6 +108,7 @@ pub(super) const CONTENDERS: &[Contender] = &[
         capture: "cd $TREE && exec borg create --compression zstd,3 $STORE::$TAG .",
         check: "exec borg check --verify-data $STORE",
         rollback: "cd $TREE && exec borg extract --sparse $STORE::$TAG",
+        file: Some("exec borg extract --stdout $STORE::$TAG $FILE >$OUT"),
     },
 ];
 

@@ -1,6 +1,6 @@
 //! Where a run takes place: the work image, a store, and a contender's way through a round.
 
-use super::contender::{Contender, Source};
+use super::contender::{Contender, FILE, Source};
 use super::input::{self, Input};
 use super::mount::Mounted;
 use super::process::{self, Cost};
@@ -70,7 +70,7 @@ impl Place {
                 fs::remove_dir_all(folder)?;
             }
         }
-        for file in [&self.work, &self.changed] {
+        for file in [&self.work, &self.changed, &self.out()] {
             if file.exists() {
                 fs::remove_file(file)?;
             }
@@ -110,6 +110,9 @@ impl Place {
             for (measure, line) in ALONE {
                 self.simple(contender, *measure, line, last, samples)?;
             }
+        }
+        if let Some(line) = contender.file {
+            self.file(contender, line, last, samples)?;
         }
         if samples.slow(contender.name, Measure::Rollback, LIMIT) {
             return Ok(());
@@ -188,6 +191,24 @@ impl Place {
         Ok(())
     }
 
+    /// One file of the present state, and a look whether it is that.
+    fn file(&self, contender: &Contender, line: &str, state: usize, samples: &mut Samples) -> Result<()> {
+        let out = self.out();
+        if out.exists() {
+            fs::remove_file(&out)?;
+        }
+        self.simple(contender, Measure::File, line, state, samples)?;
+        let mounted = Mounted::read_only(&self.work, &self.tree)?;
+        let same = fs::read(self.tree.join(FILE))? == fs::read(&out)?;
+        mounted.unmount()?;
+        if same { Ok(()) } else { Err(format!("{FILE} came out other than it was saved").into()) }
+    }
+
+    /// Where a file that is taken out goes.
+    fn out(&self) -> PathBuf {
+        self.dir.join("out")
+    }
+
     /// Back to a state before the present one, and a look whether it is that state.
     fn rollback(&self, contender: &Contender, input: &Input, to: usize, samples: &mut Samples) -> Result<()> {
         let tag = Measure::Change(to).tag();
@@ -250,7 +271,11 @@ impl Place {
         shell.args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.dir);
         shell.env("IMAGE", &self.work).env("TREE", &self.tree).env("STORE", &self.store).env("TAG", tag);
         shell.env("PRINTED", &self.printed).env("HOLDFAST", &self.program).env("XDG_STATE_HOME", &own);
+<<<<<<< HEAD
         shell.env("CHANGED", &self.changed).env("KIND", self.kind);
+=======
+        shell.env("CHANGED", &self.changed).env("FILE", FILE).env("OUT", self.out());
+>>>>>>> main
         shell.env("RESTIC_REPOSITORY", &self.store).env("RESTIC_PASSWORD", "measured");
         shell.env("BORG_BASE_DIR", &own).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         shell

@@ -1,6 +1,6 @@
 //! `docs/benchmarks.md`, all of it made from what was measured.
 
-use super::contender::{CONTENDERS, HOST_PACKAGES, Source};
+use super::contender::{CONTENDERS, FILE, HOST_PACKAGES, Source};
 use super::input::{Facts, Scale};
 use super::record::Record;
 use super::samples::{Measure, Samples, Spread, megabytes};
@@ -125,6 +125,14 @@ pub(super) fn contenders(scale: &Scale, facts: &Facts, samples: &Samples) -> Str
     if let Some(hash) = samples.seconds(OURS, Measure::Hash) {
         let _ = writeln!(out, "`sha256sum` of all files of Holdfast's store, one process: {} seconds.\n", shown(hash));
     }
+    section(
+        &mut out,
+        "One file",
+        &format!("`/{FILE}` out of the last capture, as it was then."),
+        samples,
+        Measure::File,
+        &[SECONDS, READ, MEMORY, CPU],
+    );
     let growth = Column { head: "store grows, MB", ratio: false, ..ADDED };
     section(
         &mut out,
@@ -363,7 +371,7 @@ fn method(rounds: usize) -> String {
          - restic runs without a cache, which a local repository does not need; borg's cache is as new as its store.\n\
          - After every rollback the files' names, sizes, times, modes and owners are compared with those of the saved state; after \
          each contender's first one, their contents too. A difference is a failure.\n\n\
-         | | reads | captures with | checks with | goes back with | |\n| --- | --- | --- | --- | --- | --- |\n",
+         | | reads | captures with | checks with | goes back with | takes a file out with | |\n| --- | --- | --- | --- | --- | --- | --- |\n",
         often(rounds)
     );
     for contender in CONTENDERS {
@@ -374,8 +382,12 @@ fn method(rounds: usize) -> String {
         let reads = if contender.source == Source::Image { "blocks" } else { "files" };
         let (capture, check) = (line(contender.capture), line(contender.check));
         let rollback = line(contender.rollback);
-        let _ =
-            writeln!(out, "| {} | {reads} | {capture} | {check} | {rollback} | {} |", contender.name, contender.note);
+        let file = contender.file.map_or("-".to_owned(), line);
+        let _ = writeln!(
+            out,
+            "| {} | {reads} | {capture} | {check} | {rollback} | {file} | {} |",
+            contender.name, contender.note
+        );
     }
     out
 }

@@ -26,6 +26,8 @@ pub(super) enum Measure {
     Disk,
     /// The blocks that the last upgrade changed, as one file: read, compressed, written.
     Bare,
+    /// One file, taken out of the last capture.
+    File,
     /// Back over the last upgrade.
     Rollback,
 }

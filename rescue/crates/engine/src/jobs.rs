@@ -61,8 +61,11 @@ impl Jobs {
             Command::ListSnapshots => self.list(desk),
             Command::Unlock { passphrase } => self.unlock(passphrase.clone(), desk),
             Command::OpenVolume { volume, by, plain } => unlocking::open(self, volume, (by, *plain), desk),
+            Command::OpenSaved { snapshot, volume, by } => unlocking::open_saved(self, (snapshot, volume), by, desk),
             Command::Snapshot { full } => saving::snapshot(self, *full, desk),
-            Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
+            Command::Auto { policy, keys, manner } => {
+                saving::auto(self, (policy.as_ref(), keys.as_ref()), *manner, desk)
+            }
             Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
             Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, &[], desk),
             Command::PlanKeeping { to, only, keep } => self.rollback((to, only), false, keep, desk),
@@ -118,6 +121,7 @@ impl Jobs {
             store,
             clock: &*self.config.clock,
             observer: desk,
+            keys: &*self.keys,
         }
     }
 
@@ -142,8 +146,12 @@ impl Jobs {
             Ok(settings) => report.inspection.firmware = settings,
             Err(why) => desk.log(&why),
         }
-        if let Err(why) = gather::add_crashes(&*self.config.devices, &mut report, &since) {
-            desk.log(&why);
+        if report.inspection.firmware.is_some() {
+            let since = since(&gather::machine(&report.inspection));
+            gather::follow_entries(&mut report, since.as_ref());
+            if let Err(why) = gather::add_crashes(&*self.config.devices, &mut report, since.as_ref()) {
+                desk.log(&why);
+            }
         }
         desk.tell(Happening::Report(Box::new(report.clone())));
         report
@@ -504,7 +512,7 @@ fn facts(cx: &Context<'_>, report: &Report, manifest: &Manifest, pairs: &[Pair])
 /// The newest snapshot of a machine, to compare with.
 fn newest(store: &Store, machine: &Machine) -> Option<Since> {
     let (id, manifest) = store.find(&SnapRef::Latest, Some(machine)).ok()?;
-    Some(Since { id, volumes: manifest.volumes })
+    Some(Since { id, volumes: manifest.volumes, firmware: manifest.firmware })
 }
 
 /// The exit code a look asks for: damage is found, or not.

@@ -1,12 +1,11 @@
 //! What the firmware starts: its boot variables, told apart here and read by the parser.
 
-use super::{Since, add_evidence, machine};
+use super::{Since, add_evidence};
 use crate::parser::Parser;
 use model::assessment::Report;
 use model::firmware::{BootEntry, BootSettings, MOST_ENTRIES, MOST_VALUE, Value, Variable, number_of};
 use model::inspection::Inspection;
 use model::ports::Devices;
-use model::snapshot::Machine;
 use std::collections::BTreeSet;
 
 /// What the firmware starts, where there is such a thing. Where the disks were named, only where it starts something from one of them:
@@ -26,22 +25,16 @@ pub(crate) fn boot_settings(
     Ok(is_ours.then_some(settings))
 }
 
-/// Adds what the firmware keeps of kernels that died, where it is this machine's: where boot entries of it were found.
+/// Adds what the firmware keeps of kernels that died. It must be this machine's: where boot entries of it were found.
 ///
 /// # Errors
 /// A sentence that says why it cannot be told.
-pub(crate) fn add_crashes(
-    devices: &dyn Devices,
-    report: &mut Report,
-    since: &dyn Fn(&Machine) -> Option<Since>,
-) -> Result<(), String> {
-    let variables = devices.boot_variables().filter(|_| report.inspection.firmware.is_some());
-    let Some(variables) = variables else { return Ok(()) };
+pub(crate) fn add_crashes(devices: &dyn Devices, report: &mut Report, since: Option<&Since>) -> Result<(), String> {
+    let Some(variables) = devices.boot_variables() else { return Ok(()) };
     let names = variables.crash_records();
     let names = names.map_err(|e| format!("what the firmware keeps of kernels that died could not be read: {e}"))?;
     if !names.is_empty() {
-        let since = since(&machine(&report.inspection));
-        add_evidence(report, &|system| infer::crash_facts(&system.root, &names), since.as_ref());
+        add_evidence(report, &|system| infer::crash_facts(&system.root, &names), since);
     }
     Ok(())
 }

@@ -3,9 +3,11 @@
 //! Everything here survives a parser that crashes: each question that was not answered costs one finding.
 
 mod encrypted;
+mod entries;
 mod firmware;
 mod look_for;
 
+pub(crate) use entries::follow as follow_entries;
 pub(crate) use firmware::{add_crashes, boot_settings, partitions, reread};
 pub(crate) use look_for::look_for;
 
@@ -181,6 +183,8 @@ pub struct Since {
     pub id: model::id::SnapshotId,
     /// Its volumes.
     pub volumes: Vec<model::snapshot::SavedVolume>,
+    /// What the firmware started.
+    pub firmware: Option<model::firmware::BootSettings>,
 }
 
 /// Looks at everything and says what happened. `since` finds the snapshot to compare with, once the machine is known.

@@ -131,9 +131,9 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
     check(ok, || format!("what is on {path} makes no sense"))
 }
 
-/// A header: what it names lies within its volume, and asks for no more than there can be.
-pub(super) fn luks(header: LuksHeader, volume: &Volume) -> Result<LuksHeader, ParserError> {
-    check(header.is_sound(volume.extent.len()), || format!("the LUKS header of {} makes no sense", volume.path))?;
+/// A header: what it names lies within its volume, which is so long, and asks for no more than there can be.
+pub(super) fn luks(header: LuksHeader, len: ByteLen) -> Result<LuksHeader, ParserError> {
+    check(header.is_sound(len), || "its LUKS header makes no sense".to_owned())?;
     Ok(header)
 }
 

@@ -1,13 +1,16 @@
 //! Boot entries of the firmware: saved with the machine, restored with what they start, and undone; the power is cut between the
 //! writes of the variables too.
 
+use crate::boot_disk::{Made, Making};
 use crate::crash::look;
 use crate::image::{MIB, machine};
 use crate::sim::{Hasty, Loss, Sim, Ticking, after_cut, holds, reset, store};
-use engine::parser::Local;
-use engine::{Config, Engine, StorePlace};
+use engine::parser::{Local, Parser};
+use engine::{Config, Engine, Handle, StorePlace};
+use model::assessment::Report;
+use model::boot::{LinkPart, LinkState, Way};
 use model::command::{Command, Onto};
-use model::event::Outcome;
+use model::event::{Happening, Outcome};
 use model::evidence::Fact;
 use model::firmware::{BOOT_ATTRIBUTES, Value, Variable, name_of, order_value};
 use model::id::{DiskNo, SnapRef};
@@ -55,15 +58,31 @@ impl Board {
         Ok(())
     }
 
-    fn run(self: &Arc<Self>, objects: &Arc<Memory>, command: Command) -> Outcome {
-        let handle = Engine::start(Config {
+    fn engine(self: &Arc<Self>, parser: Arc<dyn Parser>, objects: &Arc<Memory>) -> Handle {
+        Engine::start(Config {
             devices: Arc::new(Owner(self.clone())),
-            parser: Arc::new(Hasty(Local::new(self.sim.disks()))),
+            parser,
             store: Some(StorePlace::Objects { objects: objects.clone(), create: true }),
             other: None,
             heads: None,
             clock: Arc::new(Ticking::default()),
-        });
+        })
+    }
+
+    /// What a look tells.
+    fn report(self: &Arc<Self>, objects: &Arc<Memory>) -> Report {
+        let mut report = None;
+        let mut told = |event: &model::event::Event| {
+            if let Happening::Report(told) = &event.what {
+                report = Some((**told).clone());
+            }
+        };
+        self.engine(Arc::new(Local::new(self.sim.disks())), objects).run(Command::Inspect, &mut told, &mut |_, _| None);
+        report.unwrap()
+    }
+
+    fn run(self: &Arc<Self>, objects: &Arc<Memory>, command: Command) -> Outcome {
+        let handle = self.engine(Arc::new(Hasty(Local::new(self.sim.disks()))), objects);
         let outcome = handle.run(command.clone(), &mut |_| {}, &mut |_, _| Some(true));
         assert!(matches!(outcome, Outcome::WroteBack(_) | Outcome::Saved { .. }), "{command:?}: {outcome:?}");
         outcome
@@ -113,9 +132,13 @@ fn units(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 
-/// An entry for the ESP of the machine, as efibootmgr makes it.
+/// An entry for the ESP of the machine.
 fn on_esp(label: &str, file: &str) -> Value {
-    let guid = [0x33, 0x33, 0x33, 0x33, 0xcc, 0xcc, 0xcc, 0x4c, 0x8c, 0xcc, 0, 0, 0, 0, 0, 1];
+    on_partition([0x33, 0x33, 0x33, 0x33, 0xcc, 0xcc, 0xcc, 0x4c, 0x8c, 0xcc, 0, 0, 0, 0, 0, 1], label, file)
+}
+
+/// An entry for the first partition, which has this GUID, as efibootmgr makes it.
+fn on_partition(guid: [u8; 16], label: &str, file: &str) -> Value {
     let place = [&1u32.to_le_bytes()[..], &2048u64.to_le_bytes(), &4096u64.to_le_bytes()].concat();
     let path = [node(4, 1, &[&place[..], &guid, &[2, 2]].concat()), node(4, 4, &units(file)), node(0x7f, 0xff, &[])];
     entry(label, &path.concat())
@@ -264,6 +287,41 @@ fn another_computers_firmware_is_none_of_its_business() {
             panic!("not saved")
         };
         assert_eq!(store(&objects).manifest(id).unwrap().firmware.is_some(), told);
+    }
+}
+
+/// A boot loader where no firmware looks by itself: an entry holds it, and is missed once it was forgotten. One that leads elsewhere is none.
+#[test]
+fn an_entry_that_was_forgotten_is_missed() {
+    let made = Made::new(Making::drop_fallback);
+    // The unique GUID in the first entry of the table.
+    let guid: [u8; 16] = made.bytes[1024 + 16..1024 + 32].try_into().unwrap();
+    let with = |file: &str| vars(&[1, 2], &[(1, on_partition(guid, "debian", file)), (2, stick())]);
+    let (held, elsewhere, forgotten) =
+        (with("\\EFI\\Debian\\SHIMX64.EFI"), with("\\EFI\\other\\shimx64.efi"), vars(&[2], &[(2, stick())]));
+    let told = |objects: &Arc<Memory>, vars: &Vars| {
+        let report = Board::new(made.bytes.clone(), vars.clone()).report(objects);
+        let link = report.boot[0].links.iter().find(|l| l.part == LinkPart::Fallback).unwrap().clone();
+        let fact = Fact::ChainBroken { part: LinkPart::Fallback, way: Way::Uefi };
+        (link, report.systems[0].evidence.iter().filter(|e| e.fact == fact).count())
+    };
+    let objects = Arc::new(Memory::new());
+    for (vars, state, says) in [
+        (&held, LinkState::Ok, "none is needed: the firmware has the entry \"debian\""),
+        (&elsewhere, LinkState::Broken, "no entry that leads to the boot loader"),
+        (&forgotten, LinkState::Broken, "no entry that leads to the boot loader"),
+    ] {
+        let (link, argued) = told(&objects, vars);
+        assert_eq!((link.state, link.needed), (state, false), "{link:?}");
+        assert!(link.says.as_str().contains(says), "{link:?}");
+        assert_eq!(argued, 0, "nobody knows that it ever had one");
+    }
+    Board::new(made.bytes.clone(), held.clone()).run(&objects, Command::Snapshot { full: false });
+    assert_eq!(told(&objects, &held).0.state, LinkState::Ok);
+    for vars in [elsewhere, forgotten] {
+        let (link, argued) = told(&objects, &vars);
+        assert_eq!((link.state, link.needed, argued), (LinkState::Broken, true, 1), "{link:?}");
+        assert!(link.says.as_str().contains("has forgotten the entry \"debian\""), "{link:?}");
     }
 }
 
