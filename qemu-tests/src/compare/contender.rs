@@ -2,11 +2,8 @@
 //!
 //! The lines are given these variables: `IMAGE` (the image), `TREE` (where its file system is mounted), `STORE` (a folder that
 //! does not exist before `prepare`), `TAG` (the name of this capture), `PRINTED` (a folder in which the file of a capture's tag holds
-<<<<<<< HEAD
-//! what it printed), `HOLDFAST` (the program), `KIND` (the image's file system, as the kernel calls it).
-=======
-//! what it printed), `FILE` and `OUT` (a file in it, and where that goes), `HOLDFAST` (the program).
->>>>>>> main
+//! what it printed), `FILE` and `OUT` (a file in it, and where that goes), `HOLDFAST` (the program), `KIND` (the image's file system, as
+//! the kernel calls it).
 
 /// What a contender reads, and writes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -271,11 +271,7 @@ impl Place {
         shell.args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.dir);
         shell.env("IMAGE", &self.work).env("TREE", &self.tree).env("STORE", &self.store).env("TAG", tag);
         shell.env("PRINTED", &self.printed).env("HOLDFAST", &self.program).env("XDG_STATE_HOME", &own);
-<<<<<<< HEAD
-        shell.env("CHANGED", &self.changed).env("KIND", self.kind);
-=======
-        shell.env("CHANGED", &self.changed).env("FILE", FILE).env("OUT", self.out());
->>>>>>> main
+        shell.env("CHANGED", &self.changed).env("FILE", FILE).env("OUT", self.out()).env("KIND", self.kind);
         shell.env("RESTIC_REPOSITORY", &self.store).env("RESTIC_PASSWORD", "measured");
         shell.env("BORG_BASE_DIR", &own).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         shell

@@ -207,7 +207,8 @@ mod tests {
             }
             parts[copies[3].on].0.lock().unwrap()[usize::try_from(copies[3].at.0).unwrap()] ^= 1;
             let told = lease.read_back(ByteOffset(0), &mut back);
-            prop_assert!(matches!(told, Err(WriteError::Differ { at: 0, len: LEN })));
+            let differs = matches!(told, Err(WriteError::Differ { at: 0, len: LEN }));
+            prop_assert!(differs);
             lease.read_first(ByteOffset(0), &mut back).unwrap();
             prop_assert!(back == wanted);
             for (part, held) in parts.iter().zip(mapping.held().unwrap()) {
