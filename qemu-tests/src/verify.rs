@@ -54,6 +54,12 @@ const STEPS: &[Step] = &[
         "no warning anywhere",
         Runs::Cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ),
+    // `--all-targets` leaves out the tests that `cargo test` does not run by itself.
+    step(
+        "scenarios",
+        "no warning in the scenarios either",
+        Runs::Cargo(&["clippy", "--quiet", "--workspace", "--test", "*", "--", "-D", "warnings"]),
+    ),
     step(
         "tests",
         "unit, property, crash and hostile-input tests",
@@ -86,6 +92,11 @@ const STEPS: &[Step] = &[
         "a real Debian goes onto a larger disk, grows over all of it in the rescue, and starts from there",
         Runs::Machine,
     ),
+    long(
+        "sticks",
+        "all that is saved is copied onto a second stick in the rescue, also where it is pulled out",
+        Runs::Machine,
+    ),
     long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
     long(
         "stacks",
@@ -100,6 +111,11 @@ const STEPS: &[Step] = &[
     long(
         "cuts",
         "a rollback, cut off 200 times, is finished or undone to the byte, and nothing starts before",
+        Runs::Machine,
+    ),
+    long(
+        "oracles",
+        "what is read of a real Debian is what dissect.target reads of it, record for record",
         Runs::Machine,
     ),
     long("memory", "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB", Runs::Machine),
@@ -301,6 +317,7 @@ fn host_packages() -> Vec<&'static str> {
         "efibootmgr",
         "gdisk",
         "systemd-journal-remote",
+        "python3-venv",
         "systemd",
         "dpkg-dev",
         "cpio",

@@ -4,7 +4,7 @@ use super::contender::{CONTENDERS, FILE, HOST_PACKAGES, Source};
 use super::input::{Facts, Scale};
 use super::record::Record;
 use super::samples::{Measure, Samples, Spread, megabytes};
-use super::{LIMIT, OURS, change, file_systems, roots, sizes, targets};
+use super::{LIMIT, OURS, change, file_systems, inspection, roots, sizes, targets};
 use qemu_tests::{Result, workspace};
 use std::fmt::Write;
 use std::fs;
@@ -50,6 +50,7 @@ pub(super) struct Page<'a> {
     pub(super) roots: Option<Record<roots::Stored>>,
     pub(super) sizes: Option<Record<sizes::Measured>>,
     pub(super) file_systems: Option<Record<file_systems::Measured>>,
+    pub(super) inspection: Option<Record<inspection::Looked>>,
 }
 
 /// The page.
@@ -71,6 +72,9 @@ fn text(page: &Page<'_>) -> Result<String> {
     }
     if let Some(record) = &page.file_systems {
         write!(out, "## Other file systems\n\n{}", file_systems::section(record))?;
+    }
+    if let Some(record) = &page.inspection {
+        write!(out, "## Inspection\n\n{}", inspection::section(record))?;
     }
     out.push_str(&method(page.contenders.as_ref().map_or(1, |(_, samples)| samples.rounds())));
     Ok(out)
@@ -272,6 +276,7 @@ fn machine(page: &Page<'_>) -> Result<String> {
         ("many roots", page.roots.as_ref().map(|r| &r.by)),
         ("cost against size", page.sizes.as_ref().map(|r| &r.by)),
         ("other file systems", page.file_systems.as_ref().map(|r| &r.by)),
+        ("inspection", page.inspection.as_ref().map(|r| &r.by)),
     ];
     for (stage, by) in stages {
         let by = by.map_or("not measured".to_owned(), |by| format!("{}, Holdfast: {}", by.date, by.program));
