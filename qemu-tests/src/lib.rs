@@ -6,6 +6,7 @@
 
 pub mod breakage;
 pub mod console;
+pub mod dissect;
 pub mod guest;
 pub mod history;
 pub mod large;

@@ -54,6 +54,12 @@ const STEPS: &[Step] = &[
         "no warning anywhere",
         Runs::Cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ),
+    // `--all-targets` leaves out the tests that `cargo test` does not run by itself.
+    step(
+        "scenarios",
+        "no warning in the scenarios either",
+        Runs::Cargo(&["clippy", "--quiet", "--workspace", "--test", "*", "--", "-D", "warnings"]),
+    ),
     step(
         "tests",
         "unit, property, crash and hostile-input tests",
@@ -92,7 +98,11 @@ const STEPS: &[Step] = &[
         Runs::Machine,
     ),
     long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
-    long("stacks", "a real Debian on XFS, on btrfs and on LVM comes back by keystrokes each time", Runs::Machine),
+    long(
+        "stacks",
+        "a real Debian on XFS, on btrfs, on LVM and on LVM in LUKS comes back by keystrokes each time",
+        Runs::Machine,
+    ),
     long(
         "breakages",
         "a real Debian, broken in seven ways on three machines, comes back by keystrokes each time",
@@ -101,6 +111,11 @@ const STEPS: &[Step] = &[
     long(
         "cuts",
         "a rollback, cut off 200 times, is finished or undone to the byte, and nothing starts before",
+        Runs::Machine,
+    ),
+    long(
+        "oracles",
+        "what is read of a real Debian is what dissect.target reads of it, record for record",
         Runs::Machine,
     ),
     long("memory", "the first screen comes in 256 MB, and 100 GB are saved and taken back in 384 MB", Runs::Machine),
@@ -297,6 +312,7 @@ fn host_packages() -> Vec<&'static str> {
         "efibootmgr",
         "gdisk",
         "systemd-journal-remote",
+        "python3-venv",
         "systemd",
         "dpkg-dev",
         "cpio",

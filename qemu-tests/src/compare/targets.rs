@@ -3,8 +3,8 @@
 use super::OURS;
 use super::input::Facts;
 use super::report::{Page, READ, best, ratio, speed};
-use super::roots;
 use super::samples::{Measure, Samples, megabytes};
+use super::{inspection, roots};
 use std::fmt::Write;
 
 /// Gigabytes a second that are enough where the disk is faster than two processors.
@@ -30,6 +30,7 @@ pub(super) fn table(page: &Page<'_>) -> String {
     }
     let store = page.roots.as_ref().and_then(roots::of_smallest_peer);
     targets.push(most("many roots: store, of the smallest peer's", "at most 1.00", 1.0, store));
+    targets.extend(of_inspection(page));
     let mut out = "| target | wanted | measured | |\n| --- | --- | --- | --- |\n".to_owned();
     for Target { what, wanted, measured } in targets {
         let (figure, verdict) = match measured {
@@ -40,6 +41,19 @@ pub(super) fn table(page: &Page<'_>) -> String {
         let _ = writeln!(out, "| {what} | {wanted} | {figure} | {verdict} |");
     }
     out
+}
+
+fn of_inspection(page: &Page<'_>) -> Vec<Target> {
+    let (cpu, memory, faster) = page.inspection.as_ref().map_or((None, None, None), inspection::reached);
+    vec![
+        most("inspection of 100 GB with a year of journals: seconds of a processor", "at most 2.00", 2.0, cpu),
+        most("the same: peak memory, MB", "at most 128", 128.0, memory),
+        Target {
+            what: "the same: times as fast as dissect.target".to_owned(),
+            wanted: "at least 20",
+            measured: faster.map(|f| (format!("{f:.1}"), f >= 20.0)),
+        },
+    ]
 }
 
 fn of_contenders(facts: &Facts, samples: &Samples) -> Vec<Target> {

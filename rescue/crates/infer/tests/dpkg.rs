@@ -1,5 +1,5 @@
 //! dpkg's database as dpkg itself leaves it: in order, after a script that fails, and killed in many places. Small packages are
-//! made and installed into a folder; `dpkg-query`, which reads the records of `updates/` as we do, is the oracle.
+//! made and installed into a folder; `dpkg-query`, which reads the records of `updates/` as we do, and `dpkg --audit` are the oracles.
 
 // Helpers of tests may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
@@ -14,7 +14,7 @@ use model::id::{DiskNo, VolumePath};
 use model::inspection::{FileKind, Inspection, ListedFile, System};
 use model::text::RawName;
 use model::units::ByteLen;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -152,6 +152,22 @@ impl Target {
         (installed, broken)
     }
 
+    /// What `dpkg --audit` finds not in order; that a package came without checksums of its files is none of it.
+    fn audit(&self) -> BTreeSet<String> {
+        let mut audit = Command::new("dpkg");
+        audit.arg(format!("--admindir={}", self.admin().display())).arg("--audit");
+        let output = run(&mut audit, "dpkg");
+        let (mut found, mut counts) = (BTreeSet::new(), true);
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            match line.strip_prefix(' ') {
+                Some(package) if counts => found.extend(package.split(' ').next().map(str::to_owned)),
+                None if line.starts_with("The following") => counts = !line.contains("missing the"),
+                _ => {}
+            }
+        }
+        found
+    }
+
     fn told(&self) -> (u32, BTreeMap<String, String>, u32) {
         let found = facts(&self.evidence(), |f| matches!(f, Fact::DpkgState { .. }));
         let [Fact::DpkgState { installed, broken, updates }] = &found[..] else { panic!("{found:?}") };
@@ -163,6 +179,7 @@ impl Target {
         let (installed, broken, updates) = self.told();
         let oracle = self.oracle();
         assert_eq!(broken, oracle.1);
+        assert_eq!(broken.keys().cloned().collect::<BTreeSet<String>>(), self.audit());
         // With records, the count is the database's own, before them.
         assert!(updates > 0 || installed == oracle.0, "{installed} installed, not {}", oracle.0);
         updates

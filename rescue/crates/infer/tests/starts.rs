@@ -6,107 +6,14 @@
 
 mod common;
 
-use common::histories::{History, system};
-use infer::{assess, combine, volume_facts};
-use model::assessment::Assessment;
+use common::histories::History;
+use common::lived::Lived;
 use model::assessment::Confidence::{self, Likely};
 use model::assessment::Start::{self, Failed, Reached};
 use model::assessment::Termination::{self, Abrupt, Clean};
-use model::evidence::{EndKind, Evidence, Fact, LifeSign};
-use model::id::{Digest, DiskNo, VolumePath};
-use model::inspection::{Content, Disk, ExtInfo, FsKind, Hardware, Inspection, Volume};
-use model::units::{ByteLen, Extent, SectorSize};
+use model::evidence::{EndKind, Fact, LifeSign};
 use std::fs;
 use std::path::Path;
-
-/// A machine's history, what `dumpe2fs -h` says of its root, and what `last` says of its login record.
-struct Machine {
-    history: History,
-    oracle: Vec<(String, String)>,
-}
-
-impl Machine {
-    fn of(name: &str) -> Self {
-        let history = History::within("starts", name);
-        let words = |line: String| line.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap();
-        let oracle = history.oracle().into_iter().map(words).collect();
-        Self { history, oracle }
-    }
-
-    fn value(&self, key: &str) -> &str {
-        let line = self.oracle.iter().find(|(k, _)| k == key);
-        &line.unwrap_or_else(|| panic!("no {key}: {:?}", self.oracle)).1
-    }
-
-    fn number(&self, key: &str) -> i64 {
-        self.value(key).parse().unwrap()
-    }
-
-    /// The newest start that `last -x` tells of, and the shutdown after it, in seconds since 1970.
-    fn last(&self) -> (i64, Option<i64>) {
-        let lines = self.oracle.iter().filter(|(key, _)| key == "last").map(|(_, line)| line.split_once(' ').unwrap());
-        let mut ended = None;
-        for (what, at) in lines.map(|(what, at)| (what, at.parse().unwrap())) {
-            match what {
-                "reboot" => return (at, ended),
-                "shutdown" => ended = ended.or(Some(at)),
-                _ => {}
-            }
-        }
-        panic!("no start: {:?}", self.oracle);
-    }
-
-    fn inspection(&self) -> Inspection {
-        let info = ExtInfo {
-            kind: FsKind::Ext4,
-            uuid: "6d2b4f0e-0000-4000-8000-000000000001".into(),
-            label: "".into(),
-            block_size: 4096,
-            blocks: 1000,
-            free_blocks: 500,
-            needs_recovery: self.value("root") == "open",
-            state: 1,
-            errors: 0,
-            has_journal: true,
-            mount_count: u16::try_from(self.number("mounts")).unwrap(),
-            mounted_at: self.number("mounted"),
-            written_at: self.number("written"),
-            made_at: 1,
-            checked_at: 1,
-            last_mounted: self.value("on").into(),
-            kbytes_written: 1234,
-            journal_sequence: Some(99),
-            last_commit_at: None,
-            unknown_features: (0, 0, 0),
-        };
-        let path = VolumePath::partition(DiskNo(0), 2);
-        let extent = Extent::between(2 << 20, 3 << 20).unwrap();
-        let volume = Volume { path, extent, mapping: None, content: Content::Ext(info) };
-        let hardware = Hardware {
-            model: "".into(),
-            serial: None,
-            wwn: None,
-            size: ByteLen(16 << 20),
-            sector: SectorSize::B512,
-            transport: "image".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
-        };
-        let disk = Disk { no: DiskNo(0), hardware, head: Digest::of(b""), table: None, volumes: vec![volume] };
-        Inspection { disks: vec![disk], ..Inspection::default() }
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        let mut all = volume_facts(&self.inspection(), &system());
-        all.extend(self.history.evidence());
-        combine(all)
-    }
-
-    fn assessed(&self) -> Assessment {
-        assess(&system(), &self.inspection(), &self.evidence(), None)
-    }
-}
 
 /// What was done, in words; how it ended, how sure that is, and of which kind it was; how far it came; and the rules.
 type Wanted =
@@ -157,7 +64,7 @@ const WANTED: &[Wanted] = &[
 fn the_verdicts() {
     let mut wrong = Vec::new();
     for (name, _, ended, start, rules) in WANTED {
-        let told = Machine::of(name).assessed();
+        let told = Lived::of("starts", name).assessed();
         let termination = (told.termination.value, told.termination.confidence, told.how);
         let by = (told.termination.rule.as_str(), told.start.rule.as_str());
         if termination != *ended || told.start.value != *start || by != *rules {
@@ -171,7 +78,7 @@ fn the_verdicts() {
 #[test]
 fn the_log_of_init_agrees() {
     for (name, _, (ended, ..), start, _) in WANTED.iter().filter(|w| w.0.starts_with("openrc")) {
-        let machine = Machine::of(name);
+        let machine = Lived::of("starts", name);
         let told = machine.evidence().into_iter().find_map(|e| match e.fact {
             Fact::InitLog { reached, going_down } => Some((reached.is_some(), going_down, e.time)),
             _ => None,
@@ -194,7 +101,7 @@ fn what_is_written_on_the_way_down() {
         if name.ends_with("cut-down") {
             continue;
         }
-        let machine = Machine::of(name);
+        let machine = Lived::of("starts", name);
         let (began, _) = machine.last();
         let evidence = machine.evidence();
         let written = |wanted: &dyn Fn(&Fact) -> bool| {
@@ -286,7 +193,7 @@ fn the_tables_in_the_docs() {
 #[test]
 fn the_login_record_is_what_last_says() {
     for (name, ..) in WANTED {
-        let machine = Machine::of(name);
+        let machine = Lived::of("starts", name);
         let told = machine.evidence().into_iter().find_map(|e| match e.fact {
             Fact::WtmpLastBoot { ended, .. } => {
                 Some((e.time.unwrap().at.0 / 1_000_000, ended.map(|t| t.0 / 1_000_000)))

@@ -16,7 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A history, laid out as files.
-pub(crate) struct History(tempfile::TempDir);
+pub(crate) struct History {
+    at: PathBuf,
+    /// Where it was unpacked alone.
+    _own: Option<tempfile::TempDir>,
+}
 
 /// A system without an identity, as these histories are of none.
 pub(crate) fn system() -> System {
@@ -32,6 +36,18 @@ pub(crate) fn system() -> System {
     }
 }
 
+/// An archive of the fixtures, unpacked.
+pub(crate) fn unpacked(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.tar.zst"));
+    let mut tar = Vec::new();
+    zstd::stream::copy_decode(fs::File::open(path).unwrap(), &mut tar).unwrap();
+    let mut unpack = Command::new("tar").args(["-x", "-C"]).arg(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
+    unpack.stdin.take().unwrap().write_all(&tar).unwrap();
+    assert!(unpack.wait().unwrap().success());
+    dir
+}
+
 impl History {
     /// One of a package manager.
     pub(crate) fn of(name: &str) -> Self {
@@ -40,35 +56,43 @@ impl History {
 
     /// One of that folder of fixtures.
     pub(crate) fn within(folder: &str, name: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{folder}/{name}.tar.zst"));
-        let tar = zstd::bulk::decompress(&fs::read(path).unwrap(), 8 << 20).unwrap();
-        let mut unpack = Command::new("tar").args(["-x", "-C"]).arg(dir.path()).stdin(Stdio::piped()).spawn().unwrap();
-        unpack.stdin.take().unwrap().write_all(&tar).unwrap();
-        assert!(unpack.wait().unwrap().success());
-        Self(dir)
+        let dir = unpacked(&format!("{folder}/{name}"));
+        Self { at: dir.path().to_owned(), _own: Some(dir) }
+    }
+
+    /// One that lies in a folder already.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { at: folder.to_owned(), _own: None }
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.0.path().join(path.trim_start_matches('/'))
+        self.at.join(path.trim_start_matches('/'))
     }
 
     pub(crate) fn oracle(&self) -> Vec<String> {
         fs::read_to_string(self.path("ORACLE")).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// What a want's pattern stands for.
+    /// What a want's pattern stands for: the newest, as many as it takes.
     fn found(&self, want: &Want) -> Vec<String> {
-        let Some((before, after)) = want.pattern.split_once('*') else {
-            return Some(want.pattern.to_owned()).filter(|p| self.path(p).exists()).into_iter().collect();
-        };
-        if !after.is_empty() || !before.ends_with('/') {
-            return Vec::new();
+        let mut paths = vec![String::new()];
+        for part in want.pattern.split('/').skip(1) {
+            if !part.contains('*') {
+                paths.iter_mut().for_each(|p| *p = format!("{p}/{part}"));
+                continue;
+            }
+            let within = |path: &String| {
+                let names = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
+                let names = names.map(|e| e.file_name().to_str().unwrap().to_owned());
+                names.filter(|n| fits(part, n)).map(|n| format!("{path}/{n}")).collect::<Vec<_>>()
+            };
+            paths = paths.iter().flat_map(within).collect();
         }
-        let names = fs::read_dir(self.path(before)).into_iter().flatten().flatten();
-        let mut all: Vec<String> = names.map(|e| format!("{before}{}", e.file_name().to_str().unwrap())).collect();
-        all.sort();
-        all
+        paths.retain(|p| self.path(p).exists());
+        let written = |path: &String| fs::metadata(self.path(path)).unwrap().modified().unwrap();
+        paths.sort_by(|a, b| written(b).cmp(&written(a)).then_with(|| a.cmp(b)));
+        paths.truncate(want.most);
+        paths
     }
 
     pub(crate) fn evidence(&self) -> Vec<Evidence> {
@@ -120,6 +144,16 @@ impl History {
             _ => None,
         });
         state.unwrap_or_else(|| panic!("{evidence:?}"))
+    }
+}
+
+/// True where a name is one of a pattern in which `*` stands for anything.
+fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name
+            .strip_prefix(before)
+            .is_some_and(|rest| (0..=rest.len()).any(|n| rest.is_char_boundary(n) && fits(after, &rest[n..]))),
     }
 }
 

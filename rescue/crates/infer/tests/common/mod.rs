@@ -5,6 +5,7 @@
 
 pub(crate) mod histories;
 pub(crate) mod journals;
+pub(crate) mod lived;
 pub(crate) mod machine;
 
 use model::evidence::{Evidence, Fact, Origin};

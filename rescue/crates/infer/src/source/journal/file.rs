@@ -160,15 +160,18 @@ impl<'a> Journal<'a> {
         if item == 4 { u32_at(&bytes, 0).map_or(0, u64::from) } else { u64_at(&bytes, 0).unwrap_or(0) }
     }
 
-    /// The entry of that index; `None` where there is no sound one.
+    /// The entry of that index; `None` where there is no sound one. One whose first item leads nowhere was not written whole: what comes
+    /// before that may be torn too.
     pub(super) fn entry(&mut self, index: u64) -> Option<Entry> {
         let at = self.entry_offset(index);
         if at == 0 {
             return None;
         }
-        let (kind, size, bytes) = self.object(at, ENTRY_ITEMS).ok()?;
+        // An item begins with an offset, of 4 bytes where it is compact.
+        let (kind, size, bytes) = self.object(at, ENTRY_ITEMS + self.array_item()).ok()?;
         let seqnum = u64_at(&bytes, 16)?;
-        (kind == OBJECT_ENTRY && seqnum != 0).then_some(Entry {
+        let whole = bytes.get(64..)?.iter().any(|b| *b != 0);
+        (kind == OBJECT_ENTRY && seqnum != 0 && whole).then_some(Entry {
             seqnum,
             realtime: u64_at(&bytes, 24)?,
             boot_id: bytes.get(40..56)?.try_into().ok()?,

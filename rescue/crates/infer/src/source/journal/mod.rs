@@ -3,6 +3,8 @@
 //! A boot may have millions of entries. Of each, only a run at its beginning (where targets are reached) and at its end (where
 //! it is stopped or falls silent) is read; where a boot begins is found by bisection, since entries lie in order.
 
+#[cfg(test)]
+mod entries;
 mod event;
 mod file;
 
