@@ -167,9 +167,6 @@ fn disks() {
     golden("disks-one", &good_run(), &[Key::Char('d'), Key::Down, Key::Down]);
     golden("disks-unfinished", &fenced_run(), &[Key::Char('d'), Key::Down, Key::Down]);
     golden("disks-none", &RunState::default(), &[Key::Char('d')]);
-    let mut protected = good_run();
-    protected.report.as_mut().unwrap().inspection.disks[0].hardware.write_protected = true;
-    golden("disks-protected", &protected, &[Key::Char('d')]);
 }
 
 #[test]

@@ -134,7 +134,7 @@ pub(super) fn writable(inspection: &Inspection, disks: impl IntoIterator<Item = 
     let protected = |no: &DiskNo| inspection.disk(*no).is_some_and(|d| d.hardware.write_protected);
     let protected: Vec<String> = disks.into_iter().filter(protected).map(|no| no.to_string()).collect();
     match protected.is_empty() {
-        true => (true, "none of them is write-protected".to_owned()),
+        true => (true, "none is write-protected".to_owned()),
         false => {
             let says = "write-protected: look for a switch on the disk or its case; without one it may be worn out, or a file without the right to write it";
             (false, format!("{} is {says}", protected.join(", ")))
@@ -195,7 +195,7 @@ impl<'a> Planner<'a> {
         let written: BTreeSet<DiskNo> =
             volumes.iter().flat_map(|v| [vec![v.path.disk()], beneath(v)].concat()).collect();
         let (ok, says) = writable(self.q.inspection, written);
-        self.check("the disks can be written to", ok, says);
+        self.check("the disks that are written to take writes", ok, says);
     }
 
     /// Fences that are not of this write-back make every plan unusable.
