@@ -34,6 +34,16 @@ impl Guest {
         Ok(Self { machine })
     }
 
+    /// Types the passphrase that an initramfs asks for before it mounts the root.
+    ///
+    /// # Errors
+    /// Where it asks for none in time.
+    pub fn unlock(machine: &mut Machine, passphrase: &str) -> Result<()> {
+        machine.console.expect("Please unlock disk", BOOT)?;
+        machine.console.expect(": ", Duration::from_secs(30))?;
+        machine.console.send(&format!("{passphrase}\r"))
+    }
+
     /// Takes the root shell that `systemd.debug_shell=ttyS0` starts on the serial line, without a login, early in the start.
     ///
     /// # Errors

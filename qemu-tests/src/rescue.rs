@@ -148,6 +148,22 @@ impl Session {
         if screen.contains("DONE.") { Ok(screen) } else { Err(format!("it did not end well:\n{screen}").into()) }
     }
 
+    /// Unlocks the encrypted volume that is found first among the disks; what lies in it may be saved in clear. Gives the overview with
+    /// what is seen then.
+    ///
+    /// # Errors
+    /// Where the passphrase is not that of the volume, or a screen does not come.
+    pub fn unlock(&mut self, passphrase: &str) -> Result<String> {
+        self.press("d", &["LUKS, locked"])?;
+        self.press("/", &["Find"])?;
+        self.machine.console.send("LUKS\r")?;
+        self.press("u", &["is encrypted. Type its passphrase", "Tab allows any store"])?;
+        self.press("\t", &["IN CLEAR"])?;
+        self.machine.console.send(&format!("{passphrase}\r"))?;
+        self.expect(&["LUKS, unlocked"], self.patience)?;
+        self.press("\u{1b}", &["What to do next", "Last shutdown"])
+    }
+
     /// Saves a snapshot; gives the screen that says so.
     ///
     /// # Errors

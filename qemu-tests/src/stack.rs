@@ -32,6 +32,10 @@ configfile ($root)/grub/grub.cfg
 
 const BOOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0011";
 const ROOT_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0012";
+const LUKS_UUID: &str = "7f1a0c1e-4c0b-4b7e-9d0e-0a5d5c1f0013";
+
+/// What opens [`Stack::Luks`].
+pub const PASSPHRASE: &str = "correct horse";
 
 const BOOT: &str = "/dev/disk/by-id/virtio-NEW-part2";
 const SYSTEM: &str = "/dev/disk/by-id/virtio-NEW-part3";
@@ -48,11 +52,13 @@ pub enum Stack {
     Btrfs,
     /// ext4 on a logical volume.
     Lvm,
+    /// The same in a LUKS volume, with swap: what Debian's installer makes of a laptop's disk.
+    Luks,
 }
 
 impl Stack {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Xfs, Self::Btrfs, Self::Lvm];
+    pub const ALL: [Self; 4] = [Self::Xfs, Self::Btrfs, Self::Lvm, Self::Luks];
 
     /// Its name, as a case is called.
     pub fn name(self) -> &'static str {
@@ -60,6 +66,7 @@ impl Stack {
             Self::Xfs => "xfs",
             Self::Btrfs => "btrfs",
             Self::Lvm => "lvm",
+            Self::Luks => "luks",
         }
     }
 
@@ -78,6 +85,18 @@ impl Stack {
                 format!("mke2fs -q -t ext4 -U {ROOT_UUID} /dev/vg0/root && mke2fs -q -t ext4 /dev/vg0/home"),
                 "mount /dev/vg0/root /mnt".to_owned(),
             ],
+            Self::Luks => vec![
+                // As little memory and as few passes as make sense: without hardware acceleration everything takes long.
+                format!(
+                    "printf '{PASSPHRASE}' | cryptsetup luksFormat -q --type luks2 --uuid {LUKS_UUID} --pbkdf argon2id \
+                     --pbkdf-memory 32768 --pbkdf-parallel 1 --pbkdf-force-iterations 4 --key-file - {SYSTEM}"
+                ),
+                format!("printf '{PASSPHRASE}' | cryptsetup open --key-file - {SYSTEM} system_crypt"),
+                "pvcreate -q /dev/mapper/system_crypt && vgcreate -q vg0 /dev/mapper/system_crypt".to_owned(),
+                "lvcreate -q -y -n swap -L 128M vg0 && lvcreate -q -y -n root -l 100%FREE vg0".to_owned(),
+                format!("mkswap -q /dev/vg0/swap && mke2fs -q -t ext4 -U {ROOT_UUID} /dev/vg0/root"),
+                "mount /dev/vg0/root /mnt".to_owned(),
+            ],
         }
     }
 
@@ -92,6 +111,30 @@ impl Stack {
                 "/dev/mapper/vg0-root / ext4 errors=remount-ro 0 1\\n/dev/mapper/vg0-home /home ext4 defaults 0 2"
                     .to_owned()
             }
+            Self::Luks => {
+                "/dev/mapper/vg0-root / ext4 errors=remount-ro 0 1\\n/dev/mapper/vg0-swap none swap sw 0 0".to_owned()
+            }
+        }
+    }
+
+    /// What is done with the files once they are there, besides.
+    fn finish(self) -> Vec<String> {
+        match self {
+            Self::Xfs | Self::Btrfs | Self::Lvm => Vec::new(),
+            // What asks for the passphrase is only put into an initramfs that is made where it is needed.
+            Self::Luks => vec![
+                format!("echo 'system_crypt UUID={LUKS_UUID} none luks,discard,initramfs' >/mnt/etc/crypttab"),
+                "for at in dev proc sys; do mount --bind /$at /mnt/$at; done && chroot /mnt update-initramfs -u -k all"
+                    .to_owned(),
+            ],
+        }
+    }
+
+    /// The commands that let go of it.
+    fn close(self) -> Vec<String> {
+        match self {
+            Self::Luks => vec!["vgchange -q -an vg0 && cryptsetup close system_crypt".to_owned()],
+            Self::Xfs | Self::Btrfs | Self::Lvm => Vec::new(),
         }
     }
 
@@ -100,7 +143,7 @@ impl Stack {
         match self {
             Self::Xfs => format!("root=UUID={ROOT_UUID}"),
             Self::Btrfs => format!("root=UUID={ROOT_UUID} rootflags=subvol=@"),
-            Self::Lvm => "root=/dev/mapper/vg0-root".to_owned(),
+            Self::Lvm | Self::Luks => "root=/dev/mapper/vg0-root".to_owned(),
         }
     }
 }
@@ -151,7 +194,9 @@ fn install(stack: Stack, tools: &Path, image: &Path, dir: &Path) -> Result<()> {
          cat grub/grub.cfg; cd /",
         stack.root()
     ));
+    commands.extend(stack.finish());
     commands.push("umount -R /mnt && sync".to_owned());
+    commands.extend(stack.close());
     for command in commands {
         guest.run(&command, STEP)?;
     }

@@ -46,7 +46,7 @@ const ESP_ID: &str = "7F1A-0C1E";
 const PACKAGES: &str = "systemd-sysv,linux-image-cloud-amd64,udev,kmod,e2fsprogs,less";
 
 /// What it needs besides to install itself onto other file systems and layers ([`crate::stack`]), and to start from them.
-const TOOLS: &str = "xfsprogs,btrfs-progs,lvm2";
+const TOOLS: &str = "xfsprogs,btrfs-progs,lvm2,cryptsetup,cryptsetup-initramfs";
 
 const HOOK: &str = include_str!("target-hook.sh");
 

@@ -87,7 +87,11 @@ const STEPS: &[Step] = &[
         Runs::Machine,
     ),
     long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
-    long("stacks", "a real Debian on XFS, on btrfs and on LVM comes back by keystrokes each time", Runs::Machine),
+    long(
+        "stacks",
+        "a real Debian on XFS, on btrfs, on LVM and on LVM in LUKS comes back by keystrokes each time",
+        Runs::Machine,
+    ),
     long(
         "breakages",
         "a real Debian, broken in seven ways on three machines, comes back by keystrokes each time",

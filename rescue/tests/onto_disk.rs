@@ -6,15 +6,18 @@ mod common;
 use common::keyboard::{open, press, typed};
 use common::layers::many_disks_run;
 use common::*;
-use holdfast::tui::state::{Action, Key, Screen};
-use model::command::{Command, Onto};
+use holdfast::tui::state::{Action, Input, Key, Screen};
+use holdfast::tui::update::update;
+use model::command::{Command, ExitCode, Failure, Onto, VolumeKey};
+use model::event::{JobKind, Outcome};
 use model::id::{DiskNo, IntentId, SnapRef, VolumePath};
 use model::inspection::{Content, Disk, Volume};
+use model::luks::{Cipher, Sealed, SealedRun};
 use model::plan;
-use model::restore::{DiskRestore, Growth};
+use model::restore::{DiskRestore, Encrypted, Growth};
 use model::run_state::RunState;
 use model::snapshot::Purpose;
-use model::units::{ByteLen, Extent, ExtentSet};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 
 /// A saved state goes onto the one empty disk there is: the plan comes first, and a word of its own. Where none is empty, it goes onto the
 /// one that has no table and nothing that is known on it: another word, for what it holds is lost. Where no disk alone is so, somebody
@@ -170,6 +173,51 @@ fn a_volume_may_grow() {
     assert_eq!(press(&mut open(&run), &run, &[Key::Char('g')]), [], "what was begun is finished as it was planned");
 }
 
+/// What lies encrypted takes the passphrase of then: it is asked for from the plan, which is made again once it was right.
+#[test]
+fn what_was_encrypted_is_unlocked_from_the_plan() {
+    let mut run = asking_run(plan::Action::Restore { over: None }, true);
+    let volume = VolumePath::partition(DiskNo(0), 3);
+    let runs = vec![SealedRun { at: Extent::between(1 << 24, 1 << 30).unwrap(), counts: ByteOffset(0) }];
+    let sealed = Sealed { header: digest("luks"), cipher: Cipher::AesXts, sector: 512, runs };
+    let places = [Extent::between(1 << 24, 1 << 25).unwrap()].into_iter().collect();
+    let question = run.question.as_mut().unwrap();
+    let mut locked = written_over();
+    locked.encrypted.push(Encrypted { volume: volume.clone(), sealed, places, open: false });
+    question.plan.disks.push(locked);
+    question.plan.checks.push(plan::Check { what: "it is unlocked".into(), ok: false, says: "no".into() });
+    let (id, to) = (question.id, SnapRef::Prefix(question.plan.to.to_string()));
+    let mut ui = open(&run);
+    let asked = press(&mut ui, &run, &[Key::Char('u')]);
+    assert_eq!(asked, [Action::Submit(Command::Answer { plan: id, approve: false })]);
+    assert_eq!((ui.screen(), ui.unlocking.as_ref()), (Screen::Unlock, Some(&volume)));
+    // The plan is gone, and what is typed stays.
+    let left = RunState { question: None, job: None, ..run.clone() };
+    press(&mut ui, &left, &typed("s "));
+    update(&mut ui, &left, Input::Changed);
+    assert_eq!((ui.screen(), ui.typed.as_str()), (Screen::Unlock, "s "));
+    assert_eq!(press(&mut ui, &left, &[Key::Tab]), [], "it is not saved, in clear or otherwise");
+    assert!(!ui.plain);
+    let by = VolumeKey::new(b"s q".to_vec());
+    let opening = Command::OpenSaved { snapshot: to.clone(), volume, by };
+    assert_eq!(press(&mut ui, &left, &[Key::Char('q'), Key::Enter]), [Action::Submit(opening)]);
+    let during = RunState { job: Some((JobKind::Open, None)), ..left.clone() };
+    update(&mut ui, &during, Input::Changed);
+    // A wrong one is typed again; with the right one the same plan is asked for.
+    let failure = Failure::new(ExitCode::Refused, "this does not open d0/p3 (1 try so far)", "");
+    let wrong = RunState { last: Some((JobKind::Open, Outcome::Failed(failure))), ..left.clone() };
+    assert_eq!(update(&mut ui, &wrong, Input::Changed), []);
+    assert_eq!(ui.screen(), Screen::Unlock);
+    press(&mut ui, &wrong, &[typed("x"), vec![Key::Enter]].concat());
+    update(&mut ui, &during, Input::Changed);
+    let right = RunState { last: Some((JobKind::Open, Outcome::Looked)), ..left.clone() };
+    let again = update(&mut ui, &right, Input::Changed);
+    let onto = vec![Onto { saved: Some(DiskNo(0)), disk: DiskNo(0) }];
+    let overwrite = vec![disk().identity()];
+    assert_eq!(again, [Action::Submit(Command::PlanRestore { to, onto, overwrite, new_ids: false, grow: Vec::new() })]);
+    assert_eq!((&ui.unlocking, &ui.reopening), (&None, &None));
+}
+
 /// A disk that a plan writes over, though it holds something.
 fn written_over() -> DiskRestore {
     DiskRestore {
@@ -183,6 +231,7 @@ fn written_over() -> DiskRestore {
         parts: Vec::new(),
         made: Vec::new(),
         cleared: ExtentSet::new(),
+        encrypted: Vec::new(),
         at_most: ByteLen(1 << 30),
         growth: None,
     }

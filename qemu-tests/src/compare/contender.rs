@@ -2,7 +2,8 @@
 //!
 //! The lines are given these variables: `IMAGE` (the image), `TREE` (where its file system is mounted), `STORE` (a folder that
 //! does not exist before `prepare`), `TAG` (the name of this capture), `PRINTED` (a folder in which the file of a capture's tag holds
-//! what it printed), `FILE` and `OUT` (a file in it, and where that goes), `HOLDFAST` (the program).
+//! what it printed), `FILE` and `OUT` (a file in it, and where that goes), `HOLDFAST` (the program), `KIND` (the image's file system, as
+//! the kernel calls it).
 
 /// What a contender reads, and writes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub(super) const CONTENDERS: &[Contender] = &[
         note: "saves used blocks; each capture is a file that stands for itself; it ends only at a tick of its progress display, \
                here every second",
         prepare: "mkdir $STORE",
-        capture: "partclone.ext4 -c -q -f 1 -L /dev/null -s $IMAGE -o - | zstd -q -3 -T2 -o $STORE/$TAG.zst",
+        capture: "partclone.$KIND -c -q -f 1 -L /dev/null -s $IMAGE -o - | zstd -q -3 -T2 -o $STORE/$TAG.zst",
         check: "zstd -dcq $STORE/$TAG.zst | partclone.chkimg -f 1 -L /dev/null -s -",
         rollback: "zstd -dcq $STORE/$TAG.zst | partclone.restore -q -f 1 -C -L /dev/null -s - -O $IMAGE",
         file: None,

@@ -1,6 +1,7 @@
 //! `cargo compare`: Holdfast beside its peers, on the same input, in one run. Writes `docs/benchmarks.md`.
 //!
-//! It has stages, each with a record of its own: the contenders' rounds, many roots in one store, cost against size, and inspection. In every
+//! It has stages, each with a record of its own: the contenders' rounds, many roots in one store, cost against size, other
+//! file systems, and inspection. In every
 //! round each contender goes the whole way in its turn: an empty store, the first capture, the same again, a capture
 //! after each upgrade, the check, and back over the last upgrade. So a host that is slower for a while is slower for all.
 
@@ -8,6 +9,7 @@ mod change;
 mod chart;
 mod contender;
 mod delta;
+mod file_systems;
 mod filling;
 mod grid;
 mod input;
@@ -50,9 +52,9 @@ usage: cargo compare [--only NAME] [--scale full|small] [--rounds N] [--keep] [-
 
 Measures Holdfast beside partclone, restic and borg and writes docs/benchmarks.md. Takes hours, 42 GB below target/compare,
 and root (it mounts images and drops caches). Quiet machines give better figures. A run that is cut off is taken up again where the
-same program is measured. It has four stages: `contenders` (captures, check, rollback), `roots` (many roots in one store),
-`sizes` (cost against the size of the file system, and of what is in it) and `inspection` (a year of journals, beside journalctl and
-dissect.target, which is installed from PyPI).
+same program is measured. It has five stages: `contenders` (captures, check, rollback), `roots` (many roots in one store),
+`sizes` (cost against the size of the file system, and of what is in it), `file-systems` (captures of XFS and btrfs) and `inspection`
+(a year of journals, beside journalctl and dissect.target, which is installed from PyPI).
 
   --only STAGE    one stage: the page is written with what the last whole runs of the others measured
   --only NAME     one contender: the figures are shown, nothing is written
@@ -64,7 +66,7 @@ dissect.target, which is installed from PyPI).
 ";
 
 /// What can be measured apart.
-const STAGES: &[&str] = &["contenders", "roots", "sizes", "inspection"];
+const STAGES: &[&str] = &["contenders", "roots", "sizes", "file-systems", "inspection"];
 /// The file in which the contenders' samples are kept.
 const SAMPLES: &str = "samples.json";
 
@@ -168,6 +170,9 @@ fn run(options: &Options) -> Result<ExitCode> {
     if wanted("sizes") {
         sizes::measure(options.scale, &folder, &program, &by)?;
     }
+    if wanted("file-systems") {
+        file_systems::measure(options.scale, &folder, &program, &by)?;
+    }
     if wanted("inspection") {
         inspection::measure(options.scale, options.rounds, &folder, &program, &by)?;
     }
@@ -179,6 +184,7 @@ fn run(options: &Options) -> Result<ExitCode> {
         }),
         roots: Record::last(&roots::file(&folder)),
         sizes: Record::last(&sizes::file(&folder)),
+        file_systems: Record::last(&file_systems::file(&folder)),
         inspection: Record::last(&inspection::file(&folder)),
     };
     report::write(&page, options.scale.name == SCALES[0].name, &folder)?;

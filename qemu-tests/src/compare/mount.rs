@@ -19,7 +19,20 @@ impl Mounted {
     /// # Errors
     /// Where mount fails.
     pub(super) fn read_only(image: &Path, at: &Path) -> Result<Self> {
-        Self::mount(image, at, "ro,noload")
+        Self::of("ext4", image, at, "ro,noload")
+    }
+
+    /// Mounts an image of another file system to be read: its log is left alone.
+    ///
+    /// # Errors
+    /// Where mount fails.
+    pub(super) fn read_only_of(kind: &str, image: &Path, at: &Path) -> Result<Self> {
+        let options = match kind {
+            "ext4" => "ro,noload",
+            "xfs" => "ro,norecovery",
+            _ => "ro",
+        };
+        Self::of(kind, image, at, options)
     }
 
     /// Mounts it to be written.
@@ -27,12 +40,16 @@ impl Mounted {
     /// # Errors
     /// Where mount fails.
     pub(super) fn writable(image: &Path, at: &Path, options: &str) -> Result<Self> {
-        Self::mount(image, at, options)
+        Self::of("ext4", image, at, options)
     }
 
-    fn mount(image: &Path, at: &Path, options: &str) -> Result<Self> {
+    /// Mounts an image of a file system that the kernel calls that.
+    ///
+    /// # Errors
+    /// Where mount fails.
+    pub(super) fn of(kind: &str, image: &Path, at: &Path, options: &str) -> Result<Self> {
         fs::create_dir_all(at)?;
-        run(Command::new("mount").args(["-t", "ext4", "-o", &format!("loop,{options}")]).arg(image).arg(at))?;
+        run(Command::new("mount").args(["-t", kind, "-o", &format!("loop,{options}")]).arg(image).arg(at))?;
         Ok(Self { at: at.to_path_buf(), held: true })
     }
 

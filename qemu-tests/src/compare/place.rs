@@ -26,6 +26,8 @@ pub(super) struct Place {
     dir: PathBuf,
     /// The image that is saved.
     pub(super) work: PathBuf,
+    /// Its file system, as the kernel calls it.
+    pub(super) kind: &'static str,
     /// A folder that does not exist before [`Place::prepare`].
     pub(super) store: PathBuf,
     printed: PathBuf,
@@ -44,6 +46,7 @@ impl Place {
         let at = |name: &str| dir.join(name);
         let place = Self {
             work: at("work.img"),
+            kind: "ext4",
             store: at("store"),
             printed: at("printed"),
             tree: at("tree"),
@@ -152,7 +155,7 @@ impl Place {
     pub(super) fn save(&self, contender: &Contender, tag: &str) -> Result<(Cost, Option<u64>)> {
         let mounted = match contender.source {
             Source::Image => None,
-            Source::Tree => Some(Mounted::read_only(&self.work, &self.tree)?),
+            Source::Tree => Some(Mounted::read_only_of(self.kind, &self.work, &self.tree)?),
         };
         let prints = self.printed.join(tag);
         let cost = process::measure(&mut self.shell(contender.capture, tag), &self.store, &prints)
@@ -268,7 +271,7 @@ impl Place {
         shell.args(["-e", "-o", "pipefail", "-c", line]).current_dir(&self.dir);
         shell.env("IMAGE", &self.work).env("TREE", &self.tree).env("STORE", &self.store).env("TAG", tag);
         shell.env("PRINTED", &self.printed).env("HOLDFAST", &self.program).env("XDG_STATE_HOME", &own);
-        shell.env("CHANGED", &self.changed).env("FILE", FILE).env("OUT", self.out());
+        shell.env("CHANGED", &self.changed).env("FILE", FILE).env("OUT", self.out()).env("KIND", self.kind);
         shell.env("RESTIC_REPOSITORY", &self.store).env("RESTIC_PASSWORD", "measured");
         shell.env("BORG_BASE_DIR", &own).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         shell

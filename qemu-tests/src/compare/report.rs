@@ -4,7 +4,7 @@ use super::contender::{CONTENDERS, FILE, HOST_PACKAGES, Source};
 use super::input::{Facts, Scale};
 use super::record::Record;
 use super::samples::{Measure, Samples, Spread, megabytes};
-use super::{LIMIT, OURS, change, inspection, roots, sizes, targets};
+use super::{LIMIT, OURS, change, file_systems, inspection, roots, sizes, targets};
 use qemu_tests::{Result, workspace};
 use std::fmt::Write;
 use std::fs;
@@ -49,6 +49,7 @@ pub(super) struct Page<'a> {
     pub(super) contenders: Option<(Facts, Samples)>,
     pub(super) roots: Option<Record<roots::Stored>>,
     pub(super) sizes: Option<Record<sizes::Measured>>,
+    pub(super) file_systems: Option<Record<file_systems::Measured>>,
     pub(super) inspection: Option<Record<inspection::Looked>>,
 }
 
@@ -68,6 +69,9 @@ fn text(page: &Page<'_>) -> Result<String> {
     }
     if let Some(record) = &page.sizes {
         write!(out, "## Cost against size\n\n{}", sizes::section(record, FOLDER))?;
+    }
+    if let Some(record) = &page.file_systems {
+        write!(out, "## Other file systems\n\n{}", file_systems::section(record))?;
     }
     if let Some(record) = &page.inspection {
         write!(out, "## Inspection\n\n{}", inspection::section(record))?;
@@ -271,6 +275,7 @@ fn machine(page: &Page<'_>) -> Result<String> {
         ("captures, check, rollback", page.contenders.as_ref().map(|(_, samples)| &samples.by)),
         ("many roots", page.roots.as_ref().map(|r| &r.by)),
         ("cost against size", page.sizes.as_ref().map(|r| &r.by)),
+        ("other file systems", page.file_systems.as_ref().map(|r| &r.by)),
         ("inspection", page.inspection.as_ref().map(|r| &r.by)),
     ];
     for (stage, by) in stages {
@@ -377,7 +382,7 @@ fn method(rounds: usize) -> String {
     for contender in CONTENDERS {
         let line = |line: &str| {
             let line = line.trim_start_matches("exec ").replace("&& exec ", "&& ").replace('|', "\\|");
-            format!("`{}`", line.replace("$HOLDFAST", "holdfast"))
+            format!("`{}`", line.replace("$HOLDFAST", "holdfast").replace("$KIND", "ext4"))
         };
         let reads = if contender.source == Source::Image { "blocks" } else { "files" };
         let (capture, check) = (line(contender.capture), line(contender.check));

@@ -141,11 +141,22 @@ fn make(point: Point, root: &Path, image: &Path, dir: &Path) -> Result<u64> {
     File::create(image)?.set_len(point.volume)?;
     super::input::format(image)?;
     let to = Mounted::writable(image, &dir.join("root"), "discard")?;
+    fill(&to, root, point.added, dir)?;
+    let used = to.used()?;
+    to.unmount()?;
+    Ok(used)
+}
+
+/// Copies a root's files into a file system, and adds so many bytes of others.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn fill(to: &Mounted, root: &Path, added: u64, dir: &Path) -> Result<()> {
     let from = Mounted::read_only(root, &dir.join("from"))?;
     run(Command::new("cp").args(["-a", "-T"]).arg(from.path()).arg(to.path()))?;
     from.unmount()?;
     let mut noise = Noise::new(0x1234_5678_9abc_def1);
-    for n in 0..point.added / FILE as u64 {
+    for n in 0..added / FILE as u64 {
         let folder = to.path().join(format!("srv/{}", n / FOLDER));
         fs::create_dir_all(&folder)?;
         // A quarter of it does not compress.
@@ -153,9 +164,7 @@ fn make(point: Point, root: &Path, image: &Path, dir: &Path) -> Result<u64> {
         bytes.resize(FILE, b' ');
         fs::write(folder.join(n.to_string()), bytes)?;
     }
-    let used = to.used()?;
-    to.unmount()?;
-    Ok(used)
+    Ok(())
 }
 
 /// The section of the page; the drawings lie in this folder beside it.

@@ -15,8 +15,9 @@ pub(super) fn run(args: &Auto) -> Ended {
     let policy = args.policy.as_deref().map(read).transpose()?;
     let mut session = Session::start(&args.disks, Some(&args.store))?;
     session.open(&args.open, args.plain)?;
+    let keys = args.policy.as_deref().map(engine::key_files);
     let manner = if args.dry_run { Manner::DryRun } else { Manner::Asked };
-    let acted = match session.ask(Command::Auto { policy, manner })? {
+    let acted = match session.ask(Command::Auto { policy, keys, manner })? {
         Outcome::Acted(acted) => acted,
         other => return Err(unexpected(&other)),
     };

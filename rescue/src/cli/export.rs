@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 
 pub(super) fn run(args: &Export) -> Ended {
     let mut session = Session::start(&[], Some(&args.store))?;
+    session.open_saved(&args.snapshot, &args.open)?;
     let command = Command::Export {
         snapshot: args.snapshot.clone(),
         only: args.only.clone(),

@@ -142,7 +142,8 @@ Approval as for `rollback`, `holdfast undo` and `holdfast resume` likewise.
 ";
 pub(super) const RESTORE: &str = "\
 holdfast restore SNAP DISK.. --store S [--new-ids] [--grow VOLUME]
-    [--overwrite IDENTITY] [--plan | --approve PLANID | --yes] [--json]
+    [--overwrite IDENTITY] [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE]
+    [--plan | --approve PLANID | --yes] [--json]
 holdfast restore SNAP --disk d0=DISK [--disk d1=DISK].. --store S ...
 
 Puts a saved state onto new disks, whole: table, boot code and every volume,
@@ -163,6 +164,9 @@ needs root, with CAP_SYS_RESOURCE, FUSE and the loop driver. If the kernel
 refuses, nothing was written. States that were saved before do not fit in its
 place any more: they come back by a restore. FAT and swap are not made larger,
 nor logical partitions of an MBR.
+What lay unlocked in a LUKS volume is encrypted again as it is written, under
+the header, key slots and UUID of then: --unlock d0/p3 asks for the passphrase
+that the saved state has for it. So does `holdfast resume` after a cut.
 In the rescue, boot entries of the firmware that started from the saved disks
 are put back, to start from the new ones.
 --new-ids gives tables and partitions other GUIDs (an MBR another signature).
@@ -263,7 +267,8 @@ state its size, what only it needs (`unique`: forgetting it frees about so
 much), and what others need too. Reads no data.
 ";
 pub(super) const EXPORT: &str = "\
-holdfast export SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME] [--json]
+holdfast export SNAP -o FILE.img|FILE.qcow2 --store S [--only VOLUME]
+    [--unlock VOLUME[=FILE]] [--unlock-key VOLUME=FILE] [--json]
 
 Writes a saved state out as a disk image that other tools read: FILE.img (or
 .raw) holds the plain bytes, FILE.qcow2 is QEMU's format; either takes only the
@@ -272,6 +277,9 @@ FILE-d0.img, FILE-d1.img; --only d1 writes that disk alone, and --only d0/p2
 that volume alone, from its first byte.
 Nothing is ever overwritten: FILE must be new, and has its name only when it is
 whole. Only you can read it, for it holds the machine's passwords and keys.
+What lay unlocked in a LUKS volume lies encrypted in the image of its disk: that
+takes the passphrase of then (--unlock d0/p3). By its own name (--only
+d0/p3/luks) it comes out in clear.
 What is not in the image is said, and reads as zeros: volumes that were not
 saved, and bytes that could not be read when they were (exit code 3). Free
 space reads as zeros too, and so does swap behind its header.

@@ -232,6 +232,9 @@ pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[VolumeRead]) -> String 
 pub(super) fn acted(acted: &Acted, dry_run: bool) -> String {
     let mut out = String::new();
     paragraph(&mut out, "", &words::sentence(acted.decision.why.as_str()));
+    for why in &acted.locked {
+        paragraph(&mut out, "warning: ", why.as_str());
+    }
     match &acted.saved {
         Some(s) => out.push_str(&saved(s.id, &s.cost, &s.volumes)),
         None if dry_run => out.push_str("nothing was done (--dry-run)\n"),

@@ -416,6 +416,7 @@ pub(super) fn acted(acted: &Acted, dry_run: bool) -> Value {
         "skipped": save.is_none().then_some(why),
         "cost": saved.map(|s| cost(&s.cost)),
         "volumes": saved.map_or(Vec::new(), |s| volumes_read(&s.volumes)),
+        "locked": acted.locked,
         "forgotten": acted.forgotten,
         "pruned": acted.pruned,
         "trouble": acted.trouble.as_ref().map(ToString::to_string),

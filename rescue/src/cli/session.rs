@@ -7,6 +7,7 @@ use engine::parser::Child;
 use engine::{Config, Engine, Handle, Heads, StorePlace};
 use model::command::{Command, ExitCode, Failure};
 use model::event::{Event, Happening, Outcome, Progress, Question};
+use model::id::SnapRef;
 use model::ports::Devices;
 use model::run_state::RunState;
 use serde_json::Value;
@@ -79,6 +80,15 @@ impl Session {
         for opening in volumes {
             let by = secret::of_volume(opening)?;
             self.ask(Command::OpenVolume { volume: opening.volume.clone(), by, plain })?;
+        }
+        Ok(())
+    }
+
+    /// Unlocks encrypted volumes of a snapshot.
+    pub(super) fn open_saved(&mut self, snapshot: &SnapRef, volumes: &[Opening]) -> Result<(), Failure> {
+        for opening in volumes {
+            let (by, volume) = (secret::of_volume(opening)?, opening.volume.clone());
+            self.ask(Command::OpenSaved { snapshot: snapshot.clone(), volume, by })?;
         }
         Ok(())
     }

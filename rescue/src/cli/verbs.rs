@@ -201,6 +201,8 @@ pub(super) static VERBS: &[Verb] = &[
             "grow",
             "sign-with",
             "require-signer",
+            "unlock",
+            "unlock-key",
         ],
         help: help::RESTORE,
     },
@@ -245,7 +247,7 @@ pub(super) static VERBS: &[Verb] = &[
         usage: "SNAP -o FILE.img|FILE.qcow2 --store S",
         does: "a saved state as a disk image",
         words: Words::Snapshots,
-        options: &["store", "json", "only", "out", "require-signer"],
+        options: &["store", "json", "only", "out", "require-signer", "unlock", "unlock-key"],
         help: help::EXPORT,
     },
     Verb {

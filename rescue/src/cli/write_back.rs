@@ -34,7 +34,11 @@ pub(super) fn run(args: &WriteBack) -> Ended {
         WriteBackTo::BootRepair => return repair_boot(args),
     };
     let mut session = Session::start(&args.disks, Some(&args.store))?;
-    session.open(&args.open, args.plain)?;
+    match &args.to {
+        // What is to be written there is encrypted as it was, not as what is there.
+        WriteBackTo::Disks { to, .. } => session.open_saved(to, &args.open)?,
+        _ => session.open(&args.open, args.plain)?,
+    }
     let mut asked: Option<Question> = None;
     // Whoever approves a plan by its id, or whatever it is, has seen what it loses, or need not.
     let waits = matches!(args.approval, Approval::Missing | Approval::PlanOnly);

@@ -287,6 +287,11 @@ fn layers(inspection: &Inspection, v: &Volume, out: &mut Vec<Toned>) {
             say(out, format!("LVM group {}, change {}: it lies on {on}.", l.group, l.seqno));
         }
         Content::Md(m) => array(&m.array_uuid, inspection, out),
+        Content::BtrfsDevice(b) => {
+            let same = |c: &Content| matches!(c, Content::BtrfsDevice(o) if o.file_system == b.file_system);
+            let on = list(members(&same).iter().map(|v| &v.path).collect());
+            say(out, format!("It is device {} of a btrfs, which lies on {on}.", b.device));
+        }
         _ => {}
     }
     // An array is told by its members.
@@ -350,13 +355,21 @@ fn kind_facts(content: &Content) -> Vec<String> {
             std::iter::once(shape).chain(unread(&x.not_read)).collect()
         }
         Content::Btrfs(b) => {
-            let shape = format!("UUID {}, device {} of {}, transaction {}.", b.uuid, b.device, b.devices, b.generation);
+            let device = match (b.devices, &b.not_read) {
+                (1, _) => String::new(),
+                (n, None) => format!(", on {n} devices"),
+                (n, Some(_)) => format!(", device {} of {n}", b.device),
+            };
+            let shape = format!("UUID {}{device}, transaction {}.", b.uuid, b.generation);
             std::iter::once(shape).chain(unread(&b.not_read)).collect()
         }
         Content::Swap(s) => s.uuid.iter().map(|uuid| format!("UUID {uuid}.")).collect(),
         Content::Luks(l) => vec![format!("LUKS version {}, UUID {}, {}.", l.version, l.uuid, l.cipher)],
         Content::Lvm(l) => vec![format!("Physical volume {}.", l.uuid)],
         Content::Md(m) => vec![format!("Array {}, member {}.", m.array_uuid, m.uuid)],
+        Content::BtrfsDevice(b) => {
+            vec![format!("UUID of the file system {}, of this device {}.", b.file_system, b.uuid)]
+        }
         _ => Vec::new(),
     }
 }

@@ -156,6 +156,7 @@ pub fn described(inspection: &Inspection, v: &Volume) -> String {
         Content::BiosBoot => "boot code of a BIOS".to_owned(),
         Content::Lvm(l) => format!("LVM, of group {}", l.group),
         Content::Md(m) => format!("{}, member of {}", m.level, m.array),
+        Content::BtrfsDevice(b) => format!("btrfs, device {} of {}", b.device, b.devices),
         Content::Swap(s) if s.hibernated => "swap, asleep (hibernated)".to_owned(),
         Content::Unknown => "not known".to_owned(),
         _ => v.kind().to_owned(),

@@ -199,6 +199,8 @@ pub struct Ui {
     pub typed: String,
     /// The encrypted volume whose passphrase is typed; the store's where `None`.
     pub unlocking: Option<VolumePath>,
+    /// That volume is one of a snapshot, and what is asked for again once it is open.
+    pub reopening: Option<Reopening>,
     /// What lies in that may be saved in clear.
     pub plain: bool,
     /// The way out chosen in the power menu; 0 stays.
@@ -211,6 +213,15 @@ pub struct Ui {
     pub note: Option<String>,
     /// What was on before the last change, to notice what is new.
     pub(super) seen: Seen,
+}
+
+/// An encrypted volume of a snapshot that has to be unlocked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reopening {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// What asked for it: it is asked again then.
+    pub then: Command,
 }
 
 /// What [`super::update`] saw of the run state the last time.
@@ -247,6 +258,7 @@ impl Ui {
             scroll: 0,
             typed: String::new(),
             unlocking: None,
+            reopening: None,
             plain: false,
             way_out: 0,
             forgetting: false,

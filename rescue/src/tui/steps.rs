@@ -7,7 +7,7 @@ use model::assessment::{Assessment, Change, Report, SystemReport};
 use model::boot::BootChain;
 use model::command::{Command, ExitCode, Onto};
 use model::event::{JobKind, Outcome, StoreView};
-use model::id::{SnapRef, SnapshotId, VolumePath};
+use model::id::{DiskNo, SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, Severity};
 use model::plan;
 use model::run_state::RunState;
@@ -127,6 +127,16 @@ pub fn onto(to: SnapshotId, disks: &[&Disk]) -> Command {
     let onto = disks.iter().map(|disk| Onto { saved: None, disk: disk.no }).collect();
     let overwrite = disks.iter().map(|disk| disk.identity()).collect();
     Command::PlanRestore { to: SnapRef::Prefix(to.to_string()), onto, overwrite, new_ids: false, grow: Vec::new() }
+}
+
+/// The same plan as one that was made before: onto the same disks, which were named then.
+pub fn onto_again(plan: &plan::RollbackPlan, run: &RunState) -> Command {
+    let onto = plan.disks.iter().map(|d| Onto { saved: Some(d.saved_as), disk: d.disk }).collect();
+    let disk = |no: DiskNo| run.report.as_ref().and_then(|r| r.inspection.disk(no));
+    let overwrite = plan.disks.iter().filter_map(|d| Some(disk(d.disk)?.identity())).collect();
+    let grown = plan.disks.iter().filter_map(|d| d.growth.as_ref()).filter(|g| g.wanted);
+    let grow = grown.map(|g| g.volume.clone()).collect();
+    Command::PlanRestore { to: SnapRef::Prefix(plan.to.to_string()), onto, overwrite, new_ids: false, grow }
 }
 
 /// Where nothing but a bare disk is in front of us, and the store is of one machine: its newest good state, or its newest.

@@ -3,7 +3,7 @@
 //! Invariant: nothing destructive lies within two keys of any screen. A plan is approved by typing a word; leaving the
 //! machine takes a choice and Enter (rescue/tests/keys.rs tries every sequence).
 
-use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
+use super::state::{Action, Comparing, Input, Key, Reopening, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
 use super::{changes, differences, disks, draw, files, list, prompt, reading, target, upkeep, words};
 use model::command::{Command, Passphrase, PowerAction, VolumeKey};
@@ -98,6 +98,7 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     let question = run.question.as_ref().map(|q| q.id);
     let job = run.job.as_ref().map(|(kind, _)| *kind);
     let waiting = run.waiting.is_some();
+    let mut again = Vec::new();
     let before = std::mem::replace(&mut ui.seen, Seen { question, job, waiting, joined: true });
 
     if (job, waiting) != (before.job, before.waiting) {
@@ -112,11 +113,12 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
         }
         if let (Some(ended), None, true) = (before.job, job, before.joined) {
             ended_now(ui, run, ended, before.waiting);
+            again = unlocked_now(ui, run, ended);
         }
     }
     let still =
         |volume: &VolumePath| run.report.as_ref().is_some_and(|r| r.inspection.locked().any(|v| v.path == *volume));
-    if ui.unlocking.as_ref().map_or(run.store.is_some(), |volume| !still(volume)) {
+    if ui.reopening.is_none() && ui.unlocking.as_ref().map_or(run.store.is_some(), |volume| !still(volume)) {
         ui.close(Screen::Unlock);
     }
     if question != before.question {
@@ -135,7 +137,24 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     if ui.is_open(Screen::Forget) && upkeep::planned(run).is_none() {
         ui.close(Screen::Forget);
     }
-    files::follow(ui, run, before.job.filter(|_| job.is_none()))
+    again.extend(files::follow(ui, run, before.job.filter(|_| job.is_none())));
+    again
+}
+
+/// What was asked for before a volume of a snapshot had to be unlocked is asked for again.
+fn unlocked_now(ui: &mut Ui, run: &RunState, ended: JobKind) -> Vec<Action> {
+    let open = matches!(&run.last, Some((JobKind::Open, Outcome::Looked))) && ended == JobKind::Open;
+    // What another console unlocks while somebody types here is another matter.
+    if !open || ui.is_open(Screen::Unlock) {
+        return Vec::new();
+    }
+    match ui.reopening.take() {
+        Some(reopening) => {
+            ui.unlocking = None;
+            submit(ui, run, reopening.then)
+        }
+        None => Vec::new(),
+    }
 }
 
 fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
@@ -148,7 +167,7 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
         }
         // Whoever typed it types it again.
         Some((JobKind::Open, Outcome::Failed(f))) if ended == JobKind::Open => {
-            if ui.unlocking.is_some() && matches!(ui.screen(), Screen::Home | Screen::Disks) {
+            if ui.reopening.is_some() || ui.unlocking.is_some() && matches!(ui.screen(), Screen::Home | Screen::Disks) {
                 ui.show(Screen::Unlock);
             }
             // The screen itself says what to do next.
@@ -302,7 +321,7 @@ fn choose(ui: &mut Ui, run: &RunState, k: Key, steps: Vec<Step>) -> Vec<Action> 
         Some(Does::Submit(command)) => submit(ui, run, command),
         Some(Does::Show(screen)) => {
             if screen == Screen::Unlock {
-                ui.unlocking = None;
+                (ui.unlocking, ui.reopening) = (None, None);
             }
             ui.show(screen);
             Vec::new()
@@ -402,16 +421,32 @@ pub(super) fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
 
 /// Asks for the passphrase of an encrypted volume.
 pub(super) fn ask_passphrase(ui: &mut Ui, volume: VolumePath) {
-    ui.unlocking = Some(volume);
+    (ui.unlocking, ui.reopening) = (Some(volume), None);
     ui.plain = false;
     ui.show(Screen::Unlock);
+}
+
+/// The encrypted volume of the snapshot that has to be unlocked before the plan that is asked about can be carried out.
+pub fn locked_there(run: &RunState) -> Option<&VolumePath> {
+    let plan = run.question.as_ref().map(|q| &q.plan)?;
+    plan.disks.iter().flat_map(|d| &d.encrypted).find(|e| !e.open).map(|e| &e.volume)
+}
+
+/// Leaves the plan that is asked about to ask for the passphrase that it wants; it is made again then.
+fn ask_saved_passphrase(ui: &mut Ui, run: &RunState, question: &Question) -> Vec<Action> {
+    let plan = &question.plan;
+    let Some(volume) = locked_there(run).cloned() else { return Vec::new() };
+    let then = if is_restore(question) { steps::onto_again(plan, run) } else { Command::PlanResume };
+    ask_passphrase(ui, volume);
+    ui.reopening = Some(Reopening { snapshot: plan.to, then });
+    vec![Action::Submit(Command::Answer { plan: question.id, approve: false })]
 }
 
 /// Whatever can be typed belongs to the passphrase: no letter is a command here.
 fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     match k {
         Key::Esc | Key::Interrupt => {
-            ui.unlocking = None;
+            (ui.unlocking, ui.reopening) = (None, None);
             ui.back();
         }
         Key::Backspace => {
@@ -421,7 +456,7 @@ fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Key::Enter if ui.typed.is_empty() => {
             ui.note = Some("Type the passphrase first, or press Esc to leave.".into());
         }
-        Key::Tab if ui.unlocking.is_some() => ui.plain = !ui.plain,
+        Key::Tab if ui.unlocking.is_some() && ui.reopening.is_none() => ui.plain = !ui.plain,
         // What was typed stays until it can be sent.
         Key::Enter if is_busy(ui, run) => {}
         Key::Enter => {
@@ -430,7 +465,11 @@ fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             if let Some(volume) = ui.unlocking.clone() {
                 let by = VolumeKey::new(std::mem::take(&mut ui.typed).into_bytes());
                 ui.close(Screen::Unlock);
-                return submit(ui, run, Command::OpenVolume { volume, by, plain: ui.plain });
+                let command = match &ui.reopening {
+                    Some(r) => Command::OpenSaved { snapshot: SnapRef::Prefix(r.snapshot.to_string()), volume, by },
+                    None => Command::OpenVolume { volume, by, plain: ui.plain },
+                };
+                return submit(ui, run, command);
             }
             let passphrase = Passphrase::new(std::mem::take(&mut ui.typed));
             ui.close(Screen::Unlock);
@@ -471,6 +510,8 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             }
             None => ui.note = Some("What would be lost is still being worked out.".into()),
         },
+        // Where it has to be, no word is typed.
+        Key::Char('u' | 'U') if locked_there(run).is_some() => return ask_saved_passphrase(ui, run, question),
         // No word that approves a plan before which something is saved has an F in it.
         Key::Char('f' | 'F')
             if ui.typed.is_empty() && question.plan.reads.is_some() && question.plan.composed.is_none() =>

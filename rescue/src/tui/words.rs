@@ -294,6 +294,7 @@ pub fn volume(inspection: &Inspection, v: &Volume) -> String {
         Content::BiosBoot => "boot code".to_owned(),
         Content::Lvm(l) => format!("LVM {}", l.group),
         Content::Md(m) => format!("{} {}", m.level, m.array),
+        Content::BtrfsDevice(b) => format!("btrfs {}/{}", b.device, b.devices),
         Content::Luks(l) if l.open => "LUKS".to_owned(),
         Content::Luks(_) => "LUKS, locked".to_owned(),
         Content::Ext(_)

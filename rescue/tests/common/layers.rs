@@ -215,6 +215,7 @@ pub(crate) fn growing_run(wanted: bool) -> RunState {
         parts: Vec::new(),
         made: Vec::new(),
         cleared: ExtentSet::new(),
+        encrypted: Vec::new(),
         at_most: ByteLen(3_300_000_000),
         growth: Some(growth),
     });

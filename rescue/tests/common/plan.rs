@@ -128,6 +128,7 @@ pub(crate) fn acted(saved: bool) -> Acted {
     let cost = summary("six", 6, at(23, 6, 1), false, "").cost;
     Acted {
         decision: Decision { save, why: why.into() },
+        locked: Vec::new(),
         saved: saved.then(|| Saved { id: snapshot_id("six"), cost, volumes: Vec::new() }),
         forgotten: if saved { vec![snapshot_id("one"), snapshot_id("two")] } else { Vec::new() },
         pruned: None,

@@ -42,7 +42,8 @@ pub fn identify(path: &VolumePath, bytes: &Arc<dyn ReadAt>) -> (Content, Vec<Fin
                 "every byte of it is saved",
             ));
         }
-        Content::Btrfs(BtrfsInfo { not_read: Some(why), .. }) => {
+        // Of a device among several it is told when all volumes are known.
+        Content::Btrfs(BtrfsInfo { not_read: Some(why), devices, .. }) if *devices == 1 || path.is_layered() => {
             findings.push(finding(Severity::Note, path, format!("it is a btrfs: {why}"), "every byte of it is saved"));
         }
         Content::Luks(LuksInfo { not_opened: Some(why), .. }) => {
@@ -162,6 +163,8 @@ fn probe(bytes: &Arc<dyn ReadAt>) -> Result<Probe, FsError> {
     }
     match btrfs::identify(bytes) {
         Ok(Some(info)) => return Ok(Probe { wrong: btrfs_doubt(&info, bytes), content: Content::Btrfs(info) }),
+        // The superblock of a device is hidden while a rollback is unfinished, of which the fence stands on another.
+        Ok(None) if btrfs::is_hidden(bytes.as_ref()) => return plain(recognised("btrfs")),
         Ok(None) => {}
         Err(FsError::Io(e)) => return Err(e.into()),
         Err(FsError::Incompatible(why)) => return Ok(Probe { content: recognised("btrfs"), wrong: Some(why) }),

@@ -52,6 +52,7 @@ pub fn of(content: &Content, bytes: Arc<dyn ReadAt>) -> Coverage {
         Content::Damaged { kind, .. } => raw(size, &format!("damaged {}: captured raw", kind.name())),
         Content::Lvm(l) => beneath("LVM: what it keeps itself, and volumes that are not read", &l.apart, size),
         Content::Md(m) => beneath("md: what it keeps itself", &m.apart, size),
+        Content::BtrfsDevice(b) => beneath("btrfs: what lies behind this device of it", &b.apart, size),
         Content::Luks(l) if l.open => {
             beneath("LUKS: its header, and what of it is not read, encrypted as it is", &l.apart, size)
         }

@@ -189,7 +189,7 @@ fn mirrors_are_read_once_and_kept_twice() {
         assert_eq!(inspection.findings, [], "1.{minor}");
         assert!(array(&members, &inspection) == content);
         let map = inspection.layered[0].mapping.clone().unwrap();
-        assert!(map.read_only.is_some());
+        assert!(map.read_only.is_none() && map.is_mirrored(), "both are here, and alike: both are written");
         let (start, len) = data(minor);
         let [copy] = map.copies()[..] else { panic!("{:?}", map.copies()) };
         assert_eq!((copy.on, copy.at.0, copy.within.len().0), (1, start, len));
@@ -203,6 +203,8 @@ fn mirrors_are_read_once_and_kept_twice() {
         let alone = look(&members[1..]);
         assert!(array(&members[1..], &alone) == content);
         assert!(says(&alone).contains("1 of 2 members"), "{}", says(&alone));
+        let why = alone.layered[0].mapping.clone().unwrap().read_only.unwrap().to_string();
+        assert!(why.contains("its member 0 is not here"), "{why}");
     }
     let old = |role| Member { role, ..PLAIN }.old(&content);
     let members = [old(0), old(1)];
@@ -240,7 +242,7 @@ fn volumes_of_lvm_on_a_mirror_are_read() {
     assert_eq!(paths, ["d0/target/home", "d0/target/root", "d0/target/swap-1"]);
     let root = &inspection.layered[1];
     let map = root.mapping.as_ref().unwrap();
-    assert!(map.read_only.is_some() && map.beneath.len() == 2);
+    assert!(map.read_only.is_none() && map.is_mirrored() && map.beneath.len() == 2);
     let disks: Vec<_> = (0..).zip(&members).map(|(n, bytes)| source(n, Arc::new(bytes.clone()))).collect();
     let read = disk::volume::bytes(&disks, root).unwrap().read_vec(ByteOffset(0), 6 << 20).unwrap();
     // Extents 0 to 2 and 6 to 8, behind the first MiB.
@@ -274,11 +276,15 @@ fn stripes_lie_where_the_kernel_puts_them() {
         let read = array(&made, &inspection);
         assert_eq!(read.len(), members / near * (3 << 20));
         assert!(read == content[..read.len()], "level {level}");
-        assert_eq!(inspection.layered[0].mapping.as_ref().unwrap().read_only.is_some(), level == 10);
+        let map = inspection.layered[0].mapping.as_ref().unwrap();
+        assert_eq!((map.is_mirrored(), map.read_only.is_none()), (level == 10, true));
         let fewer = look(&made[1..]);
         match level {
             0 => assert!(fewer.layered.is_empty() && says(&fewer).contains("member 0 is not here"), "{}", says(&fewer)),
-            _ => assert!(array(&made[1..], &fewer) == read, "the other copy is read"),
+            _ => {
+                assert!(array(&made[1..], &fewer) == read, "the other copy is read");
+                assert!(fewer.layered[0].mapping.as_ref().unwrap().read_only.is_some(), "and nothing is written");
+            }
         }
     }
     let (a, b) = (noise(3, 3 << 20), noise(4, 3 << 20));
@@ -298,6 +304,8 @@ fn what_is_old_doubled_or_unknown_is_told() {
     assert!(twins.layered.is_empty() && says(&twins).contains("both its member 0"), "{}", says(&twins));
     let dirty = look(&[of(Member { resync: 0, ..PLAIN }), of(Member { resync: 0, role: 1, ..PLAIN })]);
     assert!(dirty.layered.len() == 1 && says(&dirty).contains("mirrors may differ"), "{}", says(&dirty));
+    let why = dirty.layered[0].mapping.clone().unwrap().read_only.unwrap().to_string();
+    assert!(why.contains("not stopped in order"), "{why}");
     for (level, layout, features) in [(5, 2, 0), (1, 0, 4), (1, 0, 2), (10, 0x202, 0)] {
         let odd = look(&[0, 1].map(|role| of(Member { level, layout, features, role, ..PLAIN })));
         assert!(odd.layered.is_empty() && says(&odd).contains("is not read"), "{}", says(&odd));

@@ -61,8 +61,11 @@ impl Jobs {
             Command::ListSnapshots => self.list(desk),
             Command::Unlock { passphrase } => self.unlock(passphrase.clone(), desk),
             Command::OpenVolume { volume, by, plain } => unlocking::open(self, volume, (by, *plain), desk),
+            Command::OpenSaved { snapshot, volume, by } => unlocking::open_saved(self, (snapshot, volume), by, desk),
             Command::Snapshot { full } => saving::snapshot(self, *full, desk),
-            Command::Auto { policy, manner } => saving::auto(self, policy.as_ref(), *manner, desk),
+            Command::Auto { policy, keys, manner } => {
+                saving::auto(self, (policy.as_ref(), keys.as_ref()), *manner, desk)
+            }
             Command::EstimateSnapshot { full } => saving::estimated(self, *full, desk),
             Command::PlanRollback { to, only, full } => self.rollback((to, only), *full, &[], desk),
             Command::PlanKeeping { to, only, keep } => self.rollback((to, only), false, keep, desk),
@@ -118,6 +121,7 @@ impl Jobs {
             store,
             clock: &*self.config.clock,
             observer: desk,
+            keys: &*self.keys,
         }
     }
 

@@ -22,6 +22,7 @@ pub mod link;
 pub mod machine;
 pub mod parser;
 pub mod plan;
+mod policy_keys;
 mod restoring;
 pub mod run;
 mod save_disk;
@@ -44,4 +45,4 @@ pub use store::{Secret, SigningKey, SystemEntropy, Unlock};
 pub use store_place::{Access, StorePlace};
 /// A descriptor this process was started with, by its number: the roles' sockets.
 pub use sys::process::take_inherited;
-pub use unattended::Unattended;
+pub use unattended::{Unattended, key_files};

@@ -18,13 +18,15 @@ use model::command::{ExitCode, Onto};
 use model::firmware::BootSettings;
 use model::id::{Digest, DiskNo, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk};
+use model::luks::Sealed;
+use model::mapping::Mapping;
 use model::plan::{Action, Composition, RollbackPlan};
 use model::ports::DiskSource;
-use model::restore::{FitTable, FittedTable, GrowPartition, Growth};
+use model::restore::{DiskRestore, FitTable, FittedTable, GrowPartition, Growth};
 use model::snapshot::{Manifest, Receipt, SavedDisk};
 use model::text::DisplayText;
 use model::units::{ByteLen, Extent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Free room of a disk is given away in these steps where it has no table that would.
@@ -105,6 +107,7 @@ fn planned(jobs: &Jobs, cx: &Context<'_>, asked: &Asked<'_>, order: &Order<'_>) 
         overwrite: order.overwrite,
         new_ids: order.new_ids,
         grow: order.grow,
+        open: &opened(cx, manifest.volumes.iter().filter_map(|v| v.mapping.as_ref()).flat_map(sealed_beneath)),
         firmware: settings.as_ref().map(|(then, now)| (then, *now)).map_err(DisplayText::clone),
         over: asked.over,
         pending: asked.fences,
@@ -157,7 +160,9 @@ fn boot_entries<'a>(
 pub(crate) fn finish(jobs: &Jobs, cx: &Context<'_>, report: &Report, unfinished: &Unfinished, desk: &Desk) -> Done {
     let sources = cx.devices.disks();
     let begun = (unfinished.id, &unfinished.intent.plan);
-    let mut plan = again(begun, &report.inspection, &unfinished.fences, &|wanted, disk| {
+    let encrypted = unfinished.intent.plan.disks.iter().flat_map(|d| &d.encrypted);
+    let open = opened(cx, encrypted.map(|e| &e.sealed));
+    let standing = |wanted: &DiskRestore, disk: &Disk| {
         let source = sources.iter().find(|s| s.no == disk.no);
         let blank = |s: &DiskSource| disk.table.is_none() && matches!(blank::not_zero(&*s.bytes), Ok(None));
         match source {
@@ -165,13 +170,24 @@ pub(crate) fn finish(jobs: &Jobs, cx: &Context<'_>, report: &Report, unfinished:
             Some(source) if blank(source) => Standing::Empty,
             _ => Standing::Other,
         }
-    });
+    };
+    let mut plan = again(begun, &report.inspection, &unfinished.fences, (&standing, &open));
     jobs.as_last_seen(cx.store, &mut plan)?;
     let of: IntentId = unfinished.id;
     let manifest = cx.store.manifest(plan.to)?;
     let planned = Planned { plan: &plan, manifest: &manifest, report };
     let receipt = jobs.approved(cx, planned, desk, |plan| restore::resume(cx, plan, of));
     jobs.ended(receipt, cx.store, desk)
+}
+
+/// What the headers of encrypted volumes are known by, of those whose keys are here.
+fn opened<'a>(cx: &Context<'_>, sealed: impl Iterator<Item = &'a Sealed>) -> BTreeSet<Digest> {
+    sealed.filter(|s| cx.keys.cipher(s).is_some()).map(|s| s.header).collect()
+}
+
+/// What lies encrypted beneath a volume.
+fn sealed_beneath(mapping: &Mapping) -> impl Iterator<Item = &Sealed> {
+    mapping.beneath.iter().filter_map(|b| b.sealed.as_deref())
 }
 
 /// True where what stands unfinished is a restore, on no other disks than those chosen: it may be given up for this one.

@@ -10,8 +10,8 @@ use crate::run::choice::estimate;
 use crate::run::pending;
 use crate::run::same::same;
 use crate::run::{Context, Observer, Stop};
-use crate::upkeep;
 use crate::worker::Desk;
+use crate::{policy_keys, upkeep};
 use model::assessment::Report;
 use model::command::{ExitCode, Failure, PolicyText, PowerAction};
 use model::event::{Happening, Outcome, Waiting};
@@ -21,7 +21,7 @@ use model::note::Says;
 use model::plan::SnapshotPlan;
 use model::policy::{Acted, Decision, Manner, Policy, Saving};
 use model::snapshot::{Manifest, Purpose, Saved};
-use model::text::DisplayText;
+use model::text::{DisplayText, RawName};
 use model::upkeep::{Kept, Pruning};
 use std::time::{Duration, Instant};
 use store::Store;
@@ -114,7 +114,12 @@ fn save(cx: &Context<'_>, report: &Report, plan: &SnapshotPlan) -> Done<Saved> {
 }
 
 /// Does what a policy makes of the present state.
-pub(crate) fn auto(jobs: &Jobs, text: Option<&PolicyText>, manner: Manner, desk: &Desk) -> Done {
+pub(crate) fn auto(
+    jobs: &Jobs,
+    (text, keys): (Option<&PolicyText>, Option<&RawName>),
+    manner: Manner,
+    desk: &Desk,
+) -> Done {
     if manner == Manner::Unattended {
         let next = "the disks are looked at, and then done what the policy calls for".into();
         desk.tell(Happening::Waiting(Waiting { next, seconds: None }));
@@ -124,7 +129,10 @@ pub(crate) fn auto(jobs: &Jobs, text: Option<&PolicyText>, manner: Manner, desk:
         Ok((policy, store))
     });
     match ready {
-        Ok((policy, store)) => Run { jobs, desk, policy, manner }.carry_out(&store),
+        Ok((policy, store)) => {
+            let locked = policy_keys::unlock(jobs, (&policy, keys), &store, desk)?;
+            Run { jobs, desk, policy, manner, locked }.carry_out(&store)
+        }
         Err(stop) => {
             if manner == Manner::Unattended {
                 // Whoever comes to see why nothing was done is told what happened all the same.
@@ -151,6 +159,8 @@ struct Run<'a> {
     desk: &'a Desk,
     policy: Policy,
     manner: Manner,
+    /// Of the volumes that it names, which stayed locked, and why.
+    locked: Vec<DisplayText>,
 }
 
 impl Run<'_> {
@@ -165,7 +175,9 @@ impl Run<'_> {
         let planned = plan(jobs, (&cx, &report), base.as_ref(), &scope)?;
         let decision = self.decide(&cx, &report, base.as_ref(), &planned)?;
         desk.log(&decision.why.to_string());
-        let mut acted = Acted { decision, saved: None, forgotten: Vec::new(), pruned: None, trouble: None, then: None };
+        let locked = self.locked.clone();
+        let mut acted =
+            Acted { decision, locked, saved: None, forgotten: Vec::new(), pruned: None, trouble: None, then: None };
         if self.manner == Manner::DryRun {
             return Ok(Outcome::Acted(Box::new(acted)));
         }

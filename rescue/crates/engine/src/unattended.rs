@@ -5,10 +5,12 @@
 use crate::handle::Handle;
 use model::command::{Command, PolicyText};
 use model::event::{Happening, JobKind, Outcome};
-use model::policy::{MOST_TEXT, Manner};
+use model::policy::{KEYS, MOST_TEXT, Manner};
 use model::ports::Clock;
+use model::text::RawName;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,7 +34,8 @@ impl Unattended {
             PolicyText(read(file).map_err(why))
         });
         let (events, handle) = (handle.subscribe(), handle.clone());
-        handle.submit(Command::Auto { policy, manner: Manner::Unattended });
+        let keys = self.policy.as_deref().map(key_files);
+        handle.submit(Command::Auto { policy, keys, manner: Manner::Unattended });
         std::thread::spawn(move || {
             for event in events {
                 let Happening::Ended { job: JobKind::Auto, outcome } = event.what else { continue };
@@ -51,6 +54,12 @@ impl Unattended {
             }
         });
     }
+}
+
+/// The folder of the key files that the policy in a file may name.
+pub fn key_files(policy: &Path) -> RawName {
+    let folder = policy.parent().unwrap_or(Path::new("")).join(KEYS);
+    RawName(folder.into_os_string().into_vec())
 }
 
 /// A file of the stick: whoever had it in hands may have put anything in its place.
@@ -91,8 +100,9 @@ fn told(outcome: &Outcome) -> String {
                 Some(saved) => format!("saved {}: {why}", saved.id),
                 None => format!("not saved: {why}"),
             };
+            let locked: String = acted.locked.iter().map(|why| format!("; {why}")).collect();
             let trouble = acted.trouble.as_ref().map(|t| format!("; then: {t}")).unwrap_or_default();
-            format!("{done}{trouble}")
+            format!("{done}{locked}{trouble}")
         }
         Outcome::Cancelled(says) => format!("stopped: {says}"),
         Outcome::Failed(failure) => format!("failed: {failure}"),

@@ -97,7 +97,7 @@ fn attend(commands: &Receiver<Command>, desk: &Arc<Desk>, jobs: &Arc<Jobs>) {
 fn kind(command: &Command) -> JobKind {
     match command {
         Command::ListSnapshots | Command::Unlock { .. } => JobKind::List,
-        Command::OpenVolume { .. } => JobKind::Open,
+        Command::OpenVolume { .. } | Command::OpenSaved { .. } => JobKind::Open,
         Command::Snapshot { .. } | Command::EstimateSnapshot { .. } => JobKind::Snapshot,
         Command::Auto { .. } => JobKind::Auto,
         Command::PlanRollback { .. } | Command::PlanKeeping { .. } => JobKind::Rollback,

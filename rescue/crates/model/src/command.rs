@@ -32,6 +32,16 @@ pub enum Command {
         /// What lies in it may be saved in clear, in a store that is not encrypted.
         plain: bool,
     },
+    /// Open an encrypted volume of a snapshot, whose header it holds, for as long as this session lasts: what lay in it can be put onto
+    /// another disk then, or into an image of the whole disk. As [`Command::OpenVolume`] it goes no further than to the engine.
+    OpenSaved {
+        /// Which snapshot.
+        snapshot: SnapRef,
+        /// The LUKS volume, as the snapshot calls it.
+        volume: VolumePath,
+        /// What opens it.
+        by: VolumeKey,
+    },
     /// Save the present state.
     Snapshot {
         /// Also save, byte for byte, what is not understood.
@@ -41,6 +51,8 @@ pub enum Command {
     Auto {
         /// The policy's text, as it lies in its file; the built-in one where `None`.
         policy: Option<PolicyText>,
+        /// The folder of the key files that it names, as the system names it, seen from the engine's working directory.
+        keys: Option<RawName>,
         /// How.
         manner: Manner,
     },

@@ -3,8 +3,8 @@
 mod content;
 
 pub use content::{
-    BtrfsInfo, Content, ExfatInfo, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo, NtfsInfo, NtfsLog,
-    SwapInfo, XfsInfo,
+    BtrfsDeviceInfo, BtrfsInfo, Content, ExfatInfo, ExtInfo, FatInfo, FenceInfo, FsKind, LuksInfo, LvmInfo, MdInfo,
+    NtfsInfo, NtfsLog, SwapInfo, XfsInfo,
 };
 
 use crate::firmware::BootSettings;
@@ -160,6 +160,7 @@ impl Volume {
             Content::Damaged { kind, .. } => kind.name(),
             Content::Lvm(_) => "lvm",
             Content::Md(_) => "md",
+            Content::BtrfsDevice(_) => "btrfs-device",
             Content::Luks(_) => "luks",
             Content::Recognised { .. } => "other",
             Content::BiosBoot => "bios-boot",
@@ -180,6 +181,7 @@ impl Volume {
             Content::Swap(s) => s.uuid.as_deref(),
             Content::Lvm(l) => Some(&l.uuid),
             Content::Md(m) => Some(&m.uuid),
+            Content::BtrfsDevice(b) => Some(&b.uuid),
             Content::Luks(l) => Some(&l.uuid),
             _ => None,
         }

@@ -18,6 +18,8 @@ pub const MOST_SEGMENTS: usize = 16_384;
 pub const MOST_BENEATH: usize = 256;
 /// Everything begins and ends at sectors.
 const SECTOR: u64 = 512;
+/// What the identifier of a map begins with that is made of the devices of a btrfs.
+const BTRFS: &str = "btrfs/";
 
 /// How the bytes of a volume lie on others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +76,7 @@ pub struct Leg {
     pub on: usize,
     /// The byte of that volume with which the leg begins.
     pub at: ByteOffset,
-    /// Where the same bytes are kept once more. What is read is read of the first place; a volume that is mirrored is not written to.
+    /// Where the same bytes are kept once more. What is read is read of the first place; what is written, in all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<(usize, ByteOffset)>,
 }
@@ -203,9 +205,7 @@ impl Mapping {
         let twice = parts().any(|(n, b)| parts().any(|(m, c)| n < m && b.path == c.path));
         let stacked = self.beneath.iter().any(|b| b.path.is_layered());
         let shaped = small && !twice && !stacked && self.segments.iter().all(|s| s.is_sound(self.beneath.len()));
-        // A copy that was not written with the other would be taken for the newer one.
-        let once = self.read_only.is_some() || self.segments.iter().flat_map(|s| &s.legs).all(|l| l.mirrors.is_empty());
-        shaped && once && self.len() == Some(len) && self.held().is_some_and(|held| self.opens(&held))
+        shaped && self.len() == Some(len) && self.held().is_some_and(|held| self.opens(&held))
     }
 
     /// True where what it has of volumes that are encrypted is.
@@ -214,6 +214,24 @@ impl Mapping {
             None => true,
             Some(sealed) => sealed.is_sound(b.extent.len()) && held.iter().all(|e| sealed.holds(e)),
         })
+    }
+
+    /// The identifier of the map of a btrfs on several devices, by its `fsid`.
+    pub fn id_of_btrfs(fsid: &str) -> String {
+        format!("{BTRFS}{fsid}")
+    }
+
+    /// Where each device of a btrfs that lies on several begins, and how long it is: in the order of its segments, of which each is one. None
+    /// where the map is of something else.
+    pub fn btrfs_devices(&self) -> Vec<Extent> {
+        let mut at = 0u64;
+        let segments = self.segments.iter().filter(|_| self.id.starts_with(BTRFS));
+        let device = |s: &Segment| {
+            let extent = Extent::new(ByteOffset(at), s.len)?;
+            at = extent.end().0;
+            Some(extent)
+        };
+        segments.map_while(device).collect()
     }
 
     /// True where any of its bytes lies encrypted.
@@ -235,6 +253,32 @@ impl Mapping {
             start += segment.len.0;
         }
         out
+    }
+
+    /// The pieces of the mirrors that hold a range of the volume once more.
+    pub fn copies_of(&self, range: Extent) -> Vec<Piece> {
+        let mut out = Vec::new();
+        let mut start = 0u64;
+        for segment in &self.segments {
+            let end = start.saturating_add(segment.len.0);
+            let mut at = range.start().0.max(start);
+            while at < range.end().0.min(end) && segment.legs.iter().any(|l| !l.mirrors.is_empty()) {
+                let Some((_, _, within)) = segment.turn(start, at - start) else { break };
+                let part = |piece: Piece| {
+                    let within = Extent::between(at, piece.within.end().0.min(range.end().0))?;
+                    Some(Piece { within, ..piece })
+                };
+                out.extend(segment.copies(start, at - start).unwrap_or_default().into_iter().filter_map(part));
+                at += within.len().0.max(1);
+            }
+            start = end;
+        }
+        out
+    }
+
+    /// True where any of its bytes is kept more than once.
+    pub fn is_mirrored(&self) -> bool {
+        self.segments.iter().flat_map(|s| &s.legs).any(|l| !l.mirrors.is_empty())
     }
 
     /// The bytes that it has of each volume beneath, in their order; `None` where any lies outside, or two are the same.

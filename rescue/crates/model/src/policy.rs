@@ -18,6 +18,12 @@ use std::ops::RangeInclusive;
 
 /// Longest label, in characters: what a line of the timeline can show.
 pub const MOST_LABEL: usize = 40;
+/// The folder of the key files, beside the file of the policy.
+pub const KEYS: &str = "keys";
+/// Most volumes that a policy unlocks.
+pub const MOST_UNLOCKED: usize = 32;
+/// Longest name of a key file, in bytes.
+const MOST_NAME: usize = 64;
 /// Most mount points that are left out.
 pub const MOST_LEFT_OUT: usize = 32;
 /// Longest mount point, in bytes.
@@ -45,6 +51,10 @@ pub struct Policy {
     pub not_understood: bool,
     /// Where volumes are mounted that are not saved.
     pub leave_out: Vec<String>,
+    /// Encrypted volumes that are unlocked first.
+    pub unlock: Vec<UnlockBy>,
+    /// What lies in those may be saved in clear, in a store that is not encrypted.
+    pub allow_plain: bool,
     /// When everything is read, whatever file systems say of themselves.
     pub full: FullReads,
     /// What is kept of this machine's snapshots after one was taken; nothing is forgotten where `None`.
@@ -55,6 +65,16 @@ pub struct Policy {
     pub wait: u32,
     /// How an unattended rescue is left when it is done; it stays where `None`.
     pub then: Option<PowerAction>,
+}
+
+/// An encrypted volume, and the file that has its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnlockBy {
+    /// The UUID in its header, in lower case.
+    pub uuid: String,
+    /// The name of a key file in the folder [`KEYS`] beside the policy.
+    pub file: String,
 }
 
 /// Save, or do not.
@@ -86,6 +106,8 @@ impl Default for Policy {
             label_crashed: Some("crashed".into()),
             not_understood: false,
             leave_out: Vec::new(),
+            unlock: Vec::new(),
+            allow_plain: false,
             full: FullReads { every: Some(20), days: None },
             keep: None,
             prune: false,
@@ -110,6 +132,8 @@ impl Policy {
         labels.into_iter().flatten().all(|label| is_label(label.as_str()))
             && self.leave_out.len() <= MOST_LEFT_OUT
             && self.leave_out.iter().all(|at| may_be_left_out(at))
+            && self.unlock.len() <= MOST_UNLOCKED
+            && self.unlock.iter().all(|u| is_uuid(&u.uuid) && is_key_file(&u.file))
             && [self.full.every, self.full.days].into_iter().flatten().all(|n| EVERY.contains(&n))
             && self.keep.as_ref().is_none_or(|keep| keep.floor >= 1 && keep.names_something())
             && (self.keep.is_some() || !self.prune)
@@ -119,6 +143,21 @@ impl Policy {
 
 fn is_label(text: &str) -> bool {
     (1..=MOST_LABEL).contains(&text.chars().count())
+}
+
+/// A UUID as `cryptsetup luksUUID` tells it, in lower case.
+fn is_uuid(text: &str) -> bool {
+    let right = |(at, c): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => c == b'-',
+        _ => matches!(c, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(right)
+}
+
+/// A plain name: it leads nowhere else than into its folder.
+fn is_key_file(name: &str) -> bool {
+    let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    (1..=MOST_NAME).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(known)
 }
 
 /// A mount point in its one spelling that is no part of what a system starts from.
@@ -164,6 +203,9 @@ pub enum Manner {
 pub struct Acted {
     /// What it called for.
     pub decision: Decision,
+    /// Encrypted volumes that it names and that stayed locked, and why, a sentence each.
+    #[serde(default)]
+    pub locked: Vec<DisplayText>,
     /// The snapshot that was taken.
     pub saved: Option<Saved>,
     /// What was forgotten then, oldest first.
@@ -190,6 +232,14 @@ mod tests {
 
     #[test]
     fn what_no_text_can_say_is_not_sound() {
+        let unlock = |uuid: &str, file: &str| vec![UnlockBy { uuid: uuid.into(), file: file.into() }];
+        let mut known =
+            Policy { unlock: unlock("1a9bfc6d-6aa8-4e54-b245-63398a60e1c9", "laptop.key"), ..Policy::default() };
+        assert!(known.is_sound());
+        for (uuid, file) in [("1a9bfc6d-6aa8-4e54-b245-63398a60e1c9", "../x"), ("1A9BFC6D", "x")] {
+            known.unlock = unlock(uuid, file);
+            assert!(!known.is_sound(), "{known:?}");
+        }
         let unsound: [fn(&mut Policy); 10] = [
             |p| p.label_broken = Some("".into()),
             |p| p.label_crashed = Some("x".repeat(MOST_LABEL + 1).as_str().into()),

@@ -150,6 +150,14 @@ pub enum WriteError {
         /// What the system said.
         source: io::Error,
     },
+    /// Bytes that are kept more than once are not the same in all places.
+    #[error("the copies of {len} bytes at {at} are not the same")]
+    Differ {
+        /// Position within the lease.
+        at: u64,
+        /// How much was compared.
+        len: u64,
+    },
 }
 
 /// The right to write one volume (or one disk's table), and nothing else. Only a [`Devices::lease`] makes one.
@@ -174,8 +182,16 @@ pub trait WriteLease: Send {
     /// Reads from the medium, not from a cache that remembers what was written (O_DIRECT, or after dropping the cache).
     ///
     /// # Errors
-    /// As [`WriteLease::write_all_at`].
+    /// As [`WriteLease::write_all_at`]; [`WriteError::Differ`] where it is kept more than once and the copies are not the same.
     fn read_back(&mut self, at: ByteOffset, buf: &mut [u8]) -> Result<(), WriteError>;
+
+    /// The same of the copy that whoever looks reads, where it is kept more than once.
+    ///
+    /// # Errors
+    /// As [`WriteLease::write_all_at`].
+    fn read_first(&mut self, at: ByteOffset, buf: &mut [u8]) -> Result<(), WriteError> {
+        self.read_back(at, buf)
+    }
 }
 
 /// A disk that can be looked at: what the system says of it, and its bytes.

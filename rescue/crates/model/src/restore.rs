@@ -3,6 +3,7 @@
 use crate::hex;
 use crate::id::{Digest, DiskNo, VolumePath};
 use crate::inspection::{Hardware, TableKind};
+use crate::luks::Sealed;
 use crate::snapshot::MapRoot;
 use crate::text::DisplayText;
 use crate::units::{ByteLen, ByteOffset, Extent, ExtentSet, SectorSize};
@@ -31,11 +32,28 @@ pub struct DiskRestore {
     pub made: Vec<MadeBytes>,
     /// Where zeros are written if the maps have nothing there, so that nothing is seen of what lay on the disk before.
     pub cleared: ExtentSet,
+    /// Bytes that are encrypted as they are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encrypted: Vec<Encrypted>,
     /// Bytes the snapshot holds for it, the cleared ones among them: the most that is written.
     pub at_most: ByteLen,
     /// The volume that is made larger, or could be: the disk has room behind its last partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
+}
+
+/// Bytes of a disk that lay in an encrypted volume and were saved in clear: they are encrypted again as they are written, with the key of
+/// that volume, whose header comes back as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encrypted {
+    /// The encrypted volume, as the snapshot calls it.
+    pub volume: VolumePath,
+    /// How, and where it lies on the disk.
+    pub sealed: Sealed,
+    /// Which bytes of the disk. What else lies there comes from the store as it was saved, encrypted.
+    pub places: ExtentSet,
+    /// True where its key was there when the plan was made.
+    pub open: bool,
 }
 
 /// A volume that reaches to the end of a disk that is larger than the saved one. Swap that lies behind it moves along.

@@ -154,6 +154,8 @@ pub struct Export {
     pub to: PathBuf,
     /// How, as its extension says.
     pub format: ImageFormat,
+    /// Encrypted volumes of the snapshot that are unlocked first.
+    pub open: Vec<Opening>,
     /// The store's directory.
     pub store: StoreAt,
     /// For programs.
@@ -291,7 +293,7 @@ pub(super) fn export(given: &Given, store: StoreAt) -> Result<Export, Usage> {
         Some("qcow2") => ImageFormat::Qcow2,
         _ => return Err(usage("`export -o` makes a new file: FILE.img (plain) or FILE.qcow2")),
     };
-    Ok(Export { snapshot, only, to, format, store, json: given.json })
+    Ok(Export { snapshot, only, to, format, open: given.open.clone(), store, json: given.json })
 }
 
 fn approval(given: &Given) -> Result<Approval, Usage> {

@@ -172,6 +172,7 @@ fn the_forms_of_the_contract() {
             only: Some("d0/p2".parse().unwrap()),
             to: "a/b.QCOW2".into(),
             format: ImageFormat::Qcow2,
+            open: Vec::new(),
             store: at("s"),
             json: true
         }))

@@ -2,7 +2,7 @@
 
 use crate::tui::state::{Key, Screen, Ui};
 use crate::tui::text::{self, field, width};
-use crate::tui::{disks, prompt, words};
+use crate::tui::{disks, prompt, update, words};
 use model::event::JobKind;
 use model::run_state::RunState;
 use ratatui::Frame;
@@ -187,7 +187,7 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
             &[("Enter", "choose"), ("Bksp", "take back"), ("g", "plan"), ("Esc", "leave"), ("?", "help")]
         }
         Screen::Target => &[("Up Down", "choose"), ("Enter", "this one"), ("Esc", "leave"), ("?", "help")],
-        Screen::Unlock if ui.unlocking.is_some() => {
+        Screen::Unlock if ui.unlocking.is_some() && ui.reopening.is_none() => {
             &[("Enter", "unlock"), ("Tab", "may be saved in clear, or not"), ("Esc", "back")]
         }
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
@@ -216,6 +216,9 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
         }
     };
     if ui.screen() == Screen::Disks && ui.prompt.is_none() && disks::chosen_locked(ui, run).is_some() {
+        push("u", "unlock");
+    }
+    if ui.screen() == Screen::Confirm && update::locked_there(run).is_some() {
         push("u", "unlock");
     }
     for (key, does) in keys {

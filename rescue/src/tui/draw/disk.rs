@@ -74,7 +74,8 @@ fn segments(ui: &Ui, inspection: &Inspection, disk: &Disk, chosen: Option<&Volum
             | Content::Btrfs(_)
             | Content::Swap(_)
             | Content::Lvm(_)
-            | Content::Md(_) => ui.look.good(),
+            | Content::Md(_)
+            | Content::BtrfsDevice(_) => ui.look.good(),
             Content::Luks(l) if l.open => ui.look.good(),
             Content::Luks(_) | Content::Recognised { .. } | Content::BiosBoot | Content::Empty | Content::Unknown => {
                 Style::new()

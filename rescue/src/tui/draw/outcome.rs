@@ -258,6 +258,9 @@ fn did(ui: &Ui, acted: &Acted, columns: usize) -> Vec<Line<'static>> {
     let mut out = paragraph(heading, ui.look.good(), 0, columns);
     out.push(Line::default());
     out.extend(plain(&words::sentence(acted.decision.why.as_str())));
+    for why in &acted.locked {
+        out.extend(hanging("[!!] ", &words::sentence(why.as_str()), ui.look.bad(), columns));
+    }
     if let Some(s) = &acted.saved {
         out.extend(saved(s.id, &s.cost, &s.volumes, columns));
     }

@@ -12,6 +12,10 @@ use ratatui::widgets::Paragraph;
 pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
     let columns = usize::from(area.width).min(READABLE);
     let ask = match &ui.unlocking {
+        Some(volume) if ui.reopening.is_some() => format!(
+            "{volume} was encrypted when it was saved. Type the passphrase that it had then, and press Enter: what lay in it is encrypted \
+             with the same key again."
+        ),
         Some(volume) => format!("{volume} is encrypted. Type its passphrase, then press Enter."),
         None => "The store is encrypted. Type its passphrase, then press Enter.".to_owned(),
     };
@@ -31,7 +35,7 @@ pub(super) fn draw(ui: &Ui, frame: &mut Frame<'_>, area: Rect) {
         );
     }
     lines.extend(paragraph(&says, Style::new(), 0, columns));
-    if ui.unlocking.is_some() {
+    if ui.unlocking.is_some() && ui.reopening.is_none() {
         let (style, says) = match ui.plain {
             false => (
                 Style::new(),

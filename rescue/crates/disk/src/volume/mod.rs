@@ -1,5 +1,6 @@
 //! Volumes that layers make of others: which there are, and how their bytes lie. Everything is read in user space; nothing is assembled.
 
+mod btrfs;
 mod compose;
 pub mod luks;
 mod lvm;
@@ -62,7 +63,11 @@ pub fn layers(inspection: &Inspection, window: &dyn Fn(&VolumePath) -> Option<Ar
         let is = |v: &&Volume| matches!(&v.content, Content::Recognised { name: n, .. } if n == name);
         inspection.disks.iter().flat_map(|d| &d.volumes).filter(is).collect()
     };
-    let arrays = md::find(&of("md"), window, &mut layers);
+    let devices = inspection.disks.iter().flat_map(|d| &d.volumes).filter(|v| btrfs::may_be(&v.content));
+    btrfs::find(&devices.collect::<Vec<_>>(), window, &mut layers);
+    // A fence stands where the bytes of a member begin, which may be its head.
+    let fenced = inspection.disks.iter().flat_map(|d| &d.volumes).filter(|v| matches!(v.content, Content::Fenced(_)));
+    let arrays = md::find((&of("md"), &fenced.collect::<Vec<_>>()), window, &mut layers);
     let (beneath, plain): (Vec<md::Array>, Vec<md::Array>) =
         arrays.into_iter().partition(|a| a.carries == Some("lvm2"));
     let carrier = |v: &Volume| {

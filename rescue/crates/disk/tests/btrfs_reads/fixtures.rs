@@ -10,8 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Those that are kept, and which.
+/// Those that are kept of file systems on one device.
 pub(crate) const NAMES: [&str; 3] = ["today", "before", "mixed"];
+/// Those of file systems on several (`several.sh`), each device behind the other.
+pub(crate) const SEVERAL: [&str; 3] = ["mirror", "stripes", "ten"];
 const BLOCK: usize = 4096;
 
 /// An image: blocks that are not zero.
@@ -80,6 +82,36 @@ impl Image {
             let block = self.blocks.entry(nth / BLOCK as u64).or_insert_with(|| vec![0; BLOCK].into());
             Arc::make_mut(block)[usize::try_from(nth % BLOCK as u64).unwrap()] = *byte;
         }
+    }
+
+    /// Several, one behind the other.
+    pub(crate) fn joined(parts: &[Self]) -> Self {
+        let mut whole = Self { size: 0, blocks: BTreeMap::new() };
+        for part in parts {
+            let first = whole.size / BLOCK as u64;
+            whole.blocks.extend(part.blocks.iter().map(|(n, block)| (first + n, block.clone())));
+            whole.size += part.size;
+        }
+        whole
+    }
+
+    /// A part of it, by itself.
+    pub(crate) fn part(&self, from: u64, len: u64) -> Self {
+        let inside = self.blocks.range(from / BLOCK as u64..(from + len) / BLOCK as u64);
+        let blocks = inside.map(|(n, block)| (n - from / BLOCK as u64, block.clone())).collect();
+        Self { size: len, blocks }
+    }
+
+    /// The devices that it holds, one behind the other, as their superblocks say how long they are.
+    pub(crate) fn devices(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        let mut at = 0;
+        while at < self.size {
+            let len = u64::from_le_bytes(self.get(at + (64 << 10) + 0xd1, 8).try_into().unwrap());
+            all.push(self.part(at, len));
+            at += len;
+        }
+        all
     }
 
     /// Bytes of it.

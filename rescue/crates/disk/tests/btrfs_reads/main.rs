@@ -7,9 +7,11 @@ mod host;
 #[path = "../contract/mod.rs"]
 mod contract;
 
+mod devices;
 mod fixtures;
 mod hostile;
 mod kernel;
+mod lived;
 mod made;
 mod state;
 mod used;

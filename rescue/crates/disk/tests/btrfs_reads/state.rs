@@ -40,11 +40,63 @@ fn what_nobody_wrote_to_is_told() {
     assert!(again.total().0 < 3 << 20, "{}", again.total());
 
     let before = without_log(&image);
+    // What was synced since is in the log, and of no extent that both have.
     let differs = told(&image, &before);
-    assert_eq!((differs.comparison, differs.same.is_empty()), (Comparison::Content, true));
+    assert_eq!(differs.comparison, Comparison::Metadata, "{}", differs.why);
+    assert!(lies("/@/new").iter().chain(&lies("/@/in-place")).all(|e| differs.same.clip(*e).is_empty()));
+    assert!(lies("/saved/noise").iter().all(|e| differs.same.covers(*e)));
     assert_ne!(super::used::used(&image).state, super::used::used(&before).state);
     let other = fixtures::image("before");
     assert_eq!(told(&image, &other).comparison, Comparison::Content);
+}
+
+/// One session of a kernel later: what is told to be the same is, and it is most of what the session left alone.
+#[test]
+fn what_a_session_left_alone_is_told() {
+    let (before, now) = (fixtures::image("small-0"), fixtures::image("small-1"));
+    let told = coverage::changes(&now.content(), now.bytes(), before.bytes());
+    assert_eq!(told.comparison, Comparison::Metadata, "{}", told.why);
+    for run in told.same.iter() {
+        let len = run.len().to_usize().unwrap();
+        assert!(now.get(run.start().0, len) == before.get(run.start().0, len), "{run:?}");
+    }
+    let fs = now.open();
+    let lies = |path: &str| {
+        let file = fs.find(path.as_bytes()).unwrap().unwrap().file;
+        match fs.layout(file, model::units::ByteOffset(0), 100).unwrap() {
+            model::files::Layout::Pieces { pieces, .. } => pieces.into_iter().map(|(_, e)| e).collect::<Vec<_>>(),
+            other => panic!("{path}: {other:?}"),
+        }
+    };
+    let (same, data) = (lies("/usr/same"), lies("/usr/data"));
+    assert!(same.iter().map(|e| e.len().0).sum::<u64>() > 200_000 && same.iter().all(|e| told.same.covers(*e)));
+    assert!(!data.is_empty() && data.iter().all(|e| told.same.clip(*e).is_empty()), "it was written anew");
+    // The other way round it would be an older state; one that was made anew has nothing in common.
+    let back = coverage::changes(&before.content(), before.bytes(), now.bytes());
+    assert!(back.same.is_empty() && back.why.as_str().contains("older transaction"), "{}", back.why);
+    // An extent of the same place and transaction with other bytes in it, as another history would have it, is not the same: its sums tell.
+    let mut other = before.clone();
+    let first = same[0].start().0;
+    let sum = crc32c::crc32c(&before.get(first, 4096)).to_le_bytes();
+    let holds = |at: &u64| before.get(*at, 4096).windows(4).any(|w| w == sum);
+    let nodes: Vec<u64> = before.blocks().filter(holds).collect();
+    assert!(!nodes.is_empty());
+    for at in nodes {
+        let mut block = before.get(at, 4096);
+        let place = block.windows(4).position(|w| w == sum).unwrap();
+        block[place] ^= 1;
+        other.put(at, &block);
+        // With tree blocks of 4096 bytes, as small file systems have them.
+        other.sum(at, 4096);
+    }
+    let told = coverage::changes(&now.content(), now.bytes(), other.bytes());
+    let sector = Extent::between(first, first + 4096).unwrap();
+    assert!(
+        told.same.clip(sector).is_empty()
+            && told.same.covers(same[0].intersect(Extent::between(first + 4096, first + 8192).unwrap()).unwrap()),
+        "{}",
+        told.why
+    );
 }
 
 #[test]

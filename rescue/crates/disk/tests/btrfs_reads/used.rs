@@ -15,7 +15,7 @@ pub(crate) fn used(image: &Image) -> Coverage {
 }
 
 /// The same image with noise where it is free.
-fn spoiled(image: &Image, used: &ExtentSet) -> Image {
+pub(crate) fn spoiled(image: &Image, used: &ExtentSet) -> Image {
     let mut spoiled = image.clone();
     let noise: Vec<u8> = (0..4096u32).map(|n| u8::try_from(n * 7 % 251 + 1).unwrap()).collect();
     let blocks: Vec<u64> = image.blocks().collect();

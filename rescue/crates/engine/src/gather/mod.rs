@@ -113,8 +113,10 @@ fn disk(source: &DiskSource, parser: &dyn Parser, findings: &mut Vec<Finding>) -
 
 /// Adds what layers make of the volumes on the disks: LVM, md.
 fn layers(inspection: &mut Inspection, parser: &dyn Parser) {
-    let made_of = |v: &Volume| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2" || name == "md");
-    let Some(first) = inspection.volumes().map(|(_, v)| v).find(|v| made_of(v)).map(|v| v.path.clone()) else { return };
+    let Some(first) = inspection.volumes().map(|(_, v)| v).find(|v| v.content.may_carry()).map(|v| v.path.clone())
+    else {
+        return;
+    };
     let layers = match parser.layers(inspection) {
         Ok(layers) => layers,
         Err(e) => {

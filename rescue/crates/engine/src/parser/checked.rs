@@ -117,6 +117,10 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
             let texts = m.uuid.len() + m.array_uuid.len() + m.array.as_str().len() + m.level.len();
             texts <= 1024 && m.apart.ranges() <= MOST_APART
         }
+        Content::BtrfsDevice(b) => {
+            let texts = b.uuid.len() + b.file_system.len();
+            texts <= 72 && short(b.label.as_str()) && b.apart.ranges() <= MOST_APART
+        }
         Content::Luks(l) => {
             let texts = [&l.label, &l.cipher].into_iter().chain(&l.not_opened);
             texts.into_iter().all(|t| short(t.as_str())) && l.uuid.len() <= 64 && l.apart.ranges() <= MOST_APART
@@ -127,9 +131,9 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
     check(ok, || format!("what is on {path} makes no sense"))
 }
 
-/// A header: what it names lies within its volume, and asks for no more than there can be.
-pub(super) fn luks(header: LuksHeader, volume: &Volume) -> Result<LuksHeader, ParserError> {
-    check(header.is_sound(volume.extent.len()), || format!("the LUKS header of {} makes no sense", volume.path))?;
+/// A header: what it names lies within its volume, which is so long, and asks for no more than there can be.
+pub(super) fn luks(header: LuksHeader, len: ByteLen) -> Result<LuksHeader, ParserError> {
+    check(header.is_sound(len), || "its LUKS header makes no sense".to_owned())?;
     Ok(header)
 }
 
@@ -139,7 +143,7 @@ pub(super) fn layers(layers: Layers, inspection: &Inspection) -> Result<Layers, 
     check(layers.volumes.len() <= MOST_LAYERED, || format!("{} volumes of layers", layers.volumes.len()))?;
     let beneath = |path: &VolumePath| {
         let volume = inspection.volume(path).filter(|v| v.mapping.is_none());
-        volume.filter(|v| matches!(&v.content, Content::Recognised { name, .. } if name == "lvm2" || name == "md"))
+        volume.filter(|v| v.content.may_carry())
     };
     // What was opened of an encrypted volume, on the bytes and with the key that it was opened with.
     let opened = |b: &Beneath| {

@@ -347,7 +347,15 @@ impl Parser for Child {
 
     fn luks(&self, volume: &Volume) -> Result<LuksHeader, ParserError> {
         match self.look(&Request::Luks { volume: volume.clone() })? {
-            Answer::Luks { header } => checked::luks(*header, volume),
+            Answer::Luks { header } => checked::luks(*header, volume.extent.len()),
+            _ => other(),
+        }
+    }
+
+    fn saved_luks(&self, saved: Arc<dyn ReadAt>) -> Result<LuksHeader, ParserError> {
+        match self.browsing.ask(&Request::SavedLuks { size: saved.size() }, &[], LOOK, one(&[&*saved]))? {
+            (Answer::Luks { header }, _) => checked::luks(*header, saved.size()),
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
             _ => other(),
         }
     }

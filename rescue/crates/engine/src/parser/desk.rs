@@ -79,9 +79,7 @@ impl Desk {
     }
 
     pub(super) fn luks(&self, volume: &Volume) -> Result<LuksHeader, ParserError> {
-        let failed = |e: FsError| ParserError::new(e.to_string());
-        let read = disk::volume::luks::read(&*self.bytes(volume)?).map_err(failed)?;
-        read.ok_or_else(|| ParserError::new("it is no LUKS volume"))?.header.map_err(ParserError::new)
+        saved_luks(&*self.bytes(volume)?)
     }
 
     pub(super) fn mapped_content(&self, volume: &Volume) -> Result<(Content, Vec<Finding>), ParserError> {
@@ -177,6 +175,13 @@ pub(super) fn losses(content: &Content, saved: Arc<dyn ReadAt>, lost: &ExtentSet
     disk::fs::losses(content, saved, lost).map_err(|e| ParserError::new(e.to_string()))
 }
 
+/// The header of an encrypted volume.
+pub(super) fn saved_luks(bytes: &dyn ReadAt) -> Result<LuksHeader, ParserError> {
+    let failed = |e: FsError| ParserError::new(e.to_string());
+    let read = disk::volume::luks::read(bytes).map_err(failed)?;
+    read.ok_or_else(|| ParserError::new("it is no LUKS volume"))?.header.map_err(ParserError::new)
+}
+
 /// A saved table, fitted to another disk.
 pub(super) fn fit_table(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedTable, ParserError> {
     disk::table::fit(saved, wanted).map_err(ParserError::new)
@@ -270,7 +275,11 @@ impl Parser for Local {
     }
 
     fn luks(&self, volume: &Volume) -> Result<LuksHeader, ParserError> {
-        checked::luks(self.desk().luks(volume)?, volume)
+        checked::luks(self.desk().luks(volume)?, volume.extent.len())
+    }
+
+    fn saved_luks(&self, saved: Arc<dyn ReadAt>) -> Result<LuksHeader, ParserError> {
+        checked::luks(saved_luks(&*saved)?, saved.size())
     }
 
     fn given(&self, devices: Arc<dyn Devices>) {

@@ -165,6 +165,11 @@ pub trait Parser: store::Decode {
         Err(ParserError::new("nothing is there to look at encrypted volumes"))
     }
 
+    /// The header of a LUKS volume that was saved; `saved` are its bytes, read from a store.
+    fn saved_luks(&self, _saved: Arc<dyn ReadAt>) -> Result<LuksHeader, ParserError> {
+        Err(ParserError::new("nothing is there to look at encrypted volumes"))
+    }
+
     /// The disks of whoever asks, which show what was opened of encrypted volumes: what is asked about those is answered by these.
     fn given(&self, _devices: Arc<dyn Devices>) {}
 

@@ -70,7 +70,7 @@ pub fn take(json: &[u8], bulk: &[u8], inspection: &Inspection, wanted: &FitTable
     Ok(match answer {
         Answer::Table(reading) => Taken::Table(checked::table(reading.into(), disk.no, disk.hardware.size.0)?),
         Answer::Content { content, findings } => Taken::Content(checked::content(content, findings, &volume.path)?.0),
-        Answer::Luks { header } => Taken::Luks(checked::luks(*header, volume)?),
+        Answer::Luks { header } => Taken::Luks(checked::luks(*header, volume.extent.len())?),
         Answer::Layers { layers } => Taken::Layers(checked::layers(layers, inspection)?),
         Answer::Systems { systems, findings } => Taken::Systems(checked::systems(systems, findings, inspection)?.0),
         Answer::Evidence { evidence } => Taken::Evidence(checked::evidence(evidence, &Scene::of(system, inspection))?),

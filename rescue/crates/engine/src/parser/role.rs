@@ -125,6 +125,10 @@ pub(super) fn answer(
             or_failed(content.map(|(content, findings)| Answer::Content { content, findings }))
         }
         Request::Luks { volume } => or_failed(desk.luks(volume).map(|h| Answer::Luks { header: Box::new(h) })),
+        Request::SavedLuks { size } => {
+            let saved = Handed::new(asking.clone(), *size).ahead();
+            or_failed(desk::saved_luks(&*saved).map(|h| Answer::Luks { header: Box::new(h) }))
+        }
         Request::Layers { inspection } => plain(Answer::Layers { layers: desk.layers(inspection) }),
         Request::MappedContent { volume } => {
             let content = desk.mapped_content(volume);

@@ -85,6 +85,10 @@ pub(super) enum Request {
     Luks {
         volume: Volume,
     },
+    /// Answered as [`Request::Luks`] is. While it is, the parser asks for bytes of the saved volume, `size` bytes long.
+    SavedLuks {
+        size: ByteLen,
+    },
     Layers {
         inspection: Inspection,
     },

@@ -118,6 +118,7 @@ fn uuid(content: &Content) -> Option<&str> {
         Content::Swap(s) => s.uuid.as_deref(),
         Content::Lvm(l) => Some(&l.uuid),
         Content::Md(m) => Some(&m.uuid),
+        Content::BtrfsDevice(b) => Some(&b.uuid),
         Content::Luks(l) => Some(&l.uuid),
         _ => None,
     }

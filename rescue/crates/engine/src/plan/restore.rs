@@ -18,10 +18,11 @@ use model::firmware::{BootSettings, VariableWrite};
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, GPT_BIOS_BOOT, GPT_ESP, Inspection, TableKind, Volume};
 use model::plan::{Action, Check, RollbackPlan, VolumeRollback};
-use model::restore::{DiskRestore, FittedTable};
+use model::restore::{DiskRestore, Encrypted, FittedTable};
 use model::snapshot::{Manifest, SavedDisk, SavedVolume};
 use model::text::DisplayText;
 use model::units::ByteOffset;
+use std::collections::BTreeSet;
 
 /// A disk of the snapshot, and the one it goes onto.
 #[derive(Debug, Clone)]
@@ -66,6 +67,8 @@ pub struct Question<'a> {
     pub new_ids: bool,
     /// Volumes that are to be made larger, as the snapshot calls them.
     pub grow: &'a [VolumePath],
+    /// What the headers of encrypted volumes are known by whose keys are here.
+    pub open: &'a BTreeSet<Digest>,
     /// What the firmware started then, as it would start that from the new disks; and what it starts now. Or why its boot entries are left
     /// as they are.
     pub firmware: Result<(&'a BootSettings, &'a BootSettings), DisplayText>,
@@ -231,7 +234,7 @@ impl Planner<'_> {
         let moved = grown.map(|grown| growth::moved(self.q.manifest, saved.no, (grown, size)));
         let manifest = moved.as_ref().unwrap_or(self.q.manifest);
         let saved = manifest.disks.iter().find(|d| d.no == saved.no).unwrap_or(saved);
-        let layout = match Layout::of(manifest, saved, fitted, size, grown) {
+        let mut layout = match Layout::of(manifest, saved, fitted, size, grown) {
             Ok(layout) => layout,
             Err(why) => {
                 self.check(format!("what the snapshot holds of {} fits together", saved.no), false, why);
@@ -243,6 +246,10 @@ impl Planner<'_> {
             return None;
         }
         self.told(target, &layout);
+        for e in &mut layout.stacked.encrypted {
+            e.open = self.q.open.contains(&e.sealed.header);
+            self.checks.push(is_open(e));
+        }
         for volume in layout.volumes.iter().chain(layout.stacked.volumes.iter().filter(|v| v.path.disk() == saved.no)) {
             self.volume(volume, disk);
         }
@@ -261,6 +268,7 @@ impl Planner<'_> {
             parts: layout.parts,
             made: layout.made,
             cleared: layout.cleared,
+            encrypted: layout.stacked.encrypted,
         })
     }
 
@@ -471,6 +479,23 @@ impl Planner<'_> {
         let starts = |p: &model::inspection::Partition| p.type_id == GPT_ESP || p.type_id == GPT_BIOS_BOOT;
         saved.table.iter().flat_map(|t| &t.partitions).any(starts)
             || systems.into_iter().any(|s| system(&s.root) || s.boot.iter().any(|(_, v)| system(v)))
+    }
+}
+
+/// Whether what is encrypted as it is written can be.
+fn is_open(e: &Encrypted) -> Check {
+    let says = match e.open {
+        true => "what lies in it is encrypted again as it is written; its header and passphrases are those of then"
+            .to_owned(),
+        false => format!(
+            "it takes the passphrase or key file that it had then: --unlock {}, or key u on the screen",
+            e.volume
+        ),
+    };
+    Check {
+        what: DisplayText::new(&format!("{} of the snapshot is unlocked", e.volume)),
+        ok: e.open,
+        says: DisplayText::new(&says),
     }
 }
 

@@ -83,6 +83,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     volumes.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.path.cmp(&y.path)));
     let volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
     made.apart(&volumes);
+    made.together(&volumes);
     made.held(&volumes);
     made.machine(&volumes);
     made.state(&volumes);

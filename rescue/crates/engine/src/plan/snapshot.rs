@@ -186,8 +186,8 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
         Content::Xfs(now) if now.not_read.is_none() => {
             (now.needs_recovery, Some("XFS does not tell one session from several"))
         }
-        // Whoever writes to it leaves another superblock, also where it is cut off.
-        Content::Btrfs(now) if now.not_read.is_none() => (false, Some("which files of a btrfs changed is not told")),
+        // What it tells is true also of sessions that were cut off: what has checksums is never written in place.
+        Content::Btrfs(now) if now.not_read.is_none() => (false, None),
         _ => return Err("its kind keeps no record of what changed"),
     };
     let (_, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
@@ -201,6 +201,9 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
         let ended = &s.assessment.termination;
         ended.value == Termination::Clean && ended.confidence >= Confidence::Likely
     };
+    if matches!(volume.content, Content::Btrfs(_)) {
+        return Ok(Against { doubt: None });
+    }
     let users: Vec<&SystemReport> = report.systems.iter().filter(|s| s.system.uses(&volume.path)).collect();
     let once = |s: &&SystemReport| s.system.root == volume.path || ran_once(&s.system, &report.inspection, manifest);
     let doubt = match users.as_slice() {
@@ -251,7 +254,8 @@ pub(crate) fn there<'a>(volume: &Volume, manifest: &'a Manifest) -> Option<&'a S
 fn method(content: &Content) -> CaptureMethod {
     match content {
         Content::Ext(e) if e.unknown_features == (0, 0, 0) => CaptureMethod::UsedBlocks,
-        Content::Fat(_) | Content::Exfat(_) | Content::Lvm(_) | Content::Md(_) => CaptureMethod::UsedBlocks,
+        Content::Fat(_) | Content::Exfat(_) => CaptureMethod::UsedBlocks,
+        Content::Lvm(_) | Content::Md(_) | Content::BtrfsDevice(_) => CaptureMethod::UsedBlocks,
         Content::Ntfs(n) if n.is_settled() => CaptureMethod::UsedBlocks,
         Content::Luks(l) if l.open => CaptureMethod::UsedBlocks,
         Content::Xfs(x) if x.not_read.is_none() => CaptureMethod::UsedBlocks,
@@ -313,6 +317,9 @@ pub fn choose(
         Content::Md(m) if full || carries(volume, inspection, scope) => {
             known(&format!("what md keeps itself of array {}", m.array))
         }
+        Content::BtrfsDevice(b) if full || carries(volume, inspection, scope) => {
+            known(&format!("what lies behind device {} of a btrfs on {}", b.device, b.devices))
+        }
         Content::Luks(l) if l.open && (full || carries(volume, inspection, scope)) => {
             known("the header and the key slots of an encrypted volume")
         }
@@ -320,7 +327,9 @@ pub fn choose(
         Content::Luks(l) if !l.open => {
             Err("it is encrypted and locked: unlock it, or `--full` saves every byte as it is")
         }
-        Content::Lvm(_) | Content::Md(_) | Content::Luks(_) => Err("no volume that lies on it is saved"),
+        Content::Lvm(_) | Content::Md(_) | Content::BtrfsDevice(_) | Content::Luks(_) => {
+            Err("no volume that lies on it is saved")
+        }
         Content::Recognised { name, .. } if full || mounted.is_some() => raw(name),
         Content::Unknown | Content::Empty | Content::BiosBoot if full || mounted.is_some() => {
             raw("content not understood")

@@ -11,7 +11,7 @@ use model::command::ExitCode;
 use model::id::IntentId;
 use model::inspection::FenceInfo;
 use model::plan::VolumeRollback;
-use model::ports::WriteLease;
+use model::ports::{WriteError, WriteLease};
 use model::snapshot::MapRoot;
 use model::text::DisplayText;
 use model::units::{ByteOffset, Extent, SectorSize};
@@ -67,8 +67,13 @@ fn replace(lease: &mut dyn WriteLease, head: &Head, sector: SectorSize, first: F
     // away only from a payload that is.
     lease.sync().map_err(|e| medium(&e))?;
     let mut now = [0; LEN];
-    lease.read_back(ByteOffset(0), &mut now).map_err(|e| medium(&e))?;
-    if now == *head {
+    // Where copies of it are not the same, all of it is written.
+    let alike = match lease.read_back(ByteOffset(0), &mut now) {
+        Ok(()) => true,
+        Err(WriteError::Differ { .. }) => false,
+        Err(e) => return Err(medium(&e)),
+    };
+    if alike && now == *head {
         return Ok(0);
     }
     let sector = usize::try_from(sector.0).unwrap_or(512).clamp(512, LEN);
@@ -77,7 +82,7 @@ fn replace(lease: &mut dyn WriteLease, head: &Head, sector: SectorSize, first: F
         First::Rest => [sector..LEN, 0..sector],
     };
     for part in parts {
-        if part.is_empty() || now[part.clone()] == head[part.clone()] {
+        if part.is_empty() || (alike && now[part.clone()] == head[part.clone()]) {
             continue;
         }
         lease.write_all_at(ByteOffset(part.start as u64), &head[part]).map_err(|e| medium(&e))?;

@@ -64,7 +64,7 @@ impl Leases {
             let len = VOLUME_HEAD.0.min(volume.extent.len().0);
             let mut head = vec![0; usize::try_from(len).unwrap_or(0)];
             let lease = self.of(volume)?;
-            lease.read_back(ByteOffset(0), &mut head).map_err(|e| medium(&e))?;
+            lease.read_first(ByteOffset(0), &mut head).map_err(|e| medium(&e))?;
             if Digest::of(&head) != volume.volume_head {
                 let says = format!("{} changed after the plan was made", volume.path);
                 return Err(Stop::failed(ExitCode::Refused, says, "nothing was written; make a new plan"));

@@ -30,6 +30,7 @@ pub mod restore;
 pub(crate) mod same;
 pub(crate) mod saved;
 mod saved_disk;
+mod sealed_image;
 mod sealed_lease;
 mod stopped;
 pub(crate) mod tables;
@@ -45,7 +46,7 @@ use crate::parser::Parser;
 use model::command::{ExitCode, Failure};
 use model::event::Progress;
 use model::plan::SnapshotEstimate;
-use model::ports::{Clock, Devices};
+use model::ports::{Clear, Clock, Devices};
 use model::text::DisplayText;
 use store::{Store, StoreError};
 
@@ -93,6 +94,8 @@ pub struct Context<'a> {
     pub clock: &'a dyn Clock,
     /// Who watches.
     pub observer: &'a dyn Observer,
+    /// The keys of encrypted volumes that were opened.
+    pub keys: &'a dyn Clear,
 }
 
 /// A run that did not reach its end.

@@ -8,7 +8,7 @@ use model::id::{Digest, VolumePath};
 use model::plan::VolumeRollback;
 use model::ports::WriteLease;
 use model::snapshot::MapRoot;
-use model::units::{ByteLen, ByteOffset, Extent};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use store::{Slice, StoreError};
 
@@ -55,14 +55,10 @@ pub(crate) struct Done {
 pub(crate) type Slices = Box<dyn Iterator<Item = Result<Slice, StoreError>> + Send>;
 
 /// The slices of a volume to be looked at, those under the fence left out, and those in `but`.
-fn slices(cx: &Context<'_>, volume: &VolumeRollback, against: Against, but: Option<Extent>) -> Slices {
+fn slices(cx: &Context<'_>, volume: &VolumeRollback, against: Against, but: &ExtentSet) -> Slices {
     let end = volume.extent.len().0;
     let behind = Extent::between(FENCE_LEN.0, end).unwrap_or_else(|| Extent::whole(ByteLen::ZERO));
-    let parts = match but.and_then(|but| behind.intersect(but)) {
-        Some(but) => [Extent::between(behind.start().0, but.start().0), Extent::between(but.end().0, end)],
-        None => [Some(behind), None],
-    };
-    let parts = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    let parts = but.gaps(behind).iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
     match against {
         Against::Disk => {
             let map = volume.map;
@@ -99,7 +95,7 @@ pub(crate) fn rehearse(
     against: Against,
     meter: &mut Meter<'_>,
 ) -> Result<u64, Stop> {
-    prove(cx, slices(cx, volume, against, None), meter)
+    prove(cx, slices(cx, volume, against, &ExtentSet::new()), meter)
 }
 
 /// Reads and hashes slices. Returns how much they are.
@@ -145,7 +141,7 @@ pub(crate) fn write(
     cx: &Context<'_>,
     lease: &mut dyn WriteLease,
     volume: &VolumeRollback,
-    (against, but): (Against, Option<Extent>),
+    (against, but): (Against, &ExtentSet),
     meter: &mut Meter<'_>,
 ) -> Result<Done, Stop> {
     let compare = match against {

@@ -13,6 +13,7 @@
 
 use super::leases::refused;
 use super::payload::{self, Compare, Done};
+use super::sealed_lease::PartlySealed;
 use super::write_back::{interrupted, usable};
 use super::{Context, Meter, Stop, fences, firmware, whole_disk};
 use disk::fence::FENCE_LEN;
@@ -84,9 +85,30 @@ fn take(cx: &Context<'_>, plan: &RollbackPlan) -> Result<Held, Stop> {
             let says = format!("{} has {} bytes, not {}", disk.disk, lease.size().0, size.0);
             return Err(Stop::failed(ExitCode::Refused, says, "look at the disks again and make a new plan"));
         }
-        held.push(lease);
+        held.push(encrypting(cx, disk, lease)?);
     }
     Ok(held)
+}
+
+/// The lease of a disk that encrypts what is to lie encrypted on it, where anything is.
+fn encrypting(cx: &Context<'_>, disk: &DiskRestore, lease: Box<dyn WriteLease>) -> Result<Box<dyn WriteLease>, Stop> {
+    if disk.encrypted.is_empty() {
+        return Ok(lease);
+    }
+    let mut parts = Vec::new();
+    for e in &disk.encrypted {
+        let sound = e.sealed.is_sound(disk.hardware.size) && e.places.iter().all(|p| e.sealed.holds(p));
+        let wrong = |what: &str| {
+            let says = format!("{} of the snapshot {what}", e.volume);
+            Stop::failed(ExitCode::Refused, says, "nothing was written; unlock it, and make a new plan")
+        };
+        if !sound {
+            return Err(wrong("does not lie on this disk as the plan has it"));
+        }
+        let cipher = cx.keys.cipher(&e.sealed).ok_or_else(|| wrong("was not unlocked"))?;
+        parts.push((e.places.clone(), e.sealed.clone(), cipher));
+    }
+    Ok(Box::new(PartlySealed::over(lease, parts)))
 }
 
 /// The maps are whole and end where they should, and the heads can be had.

@@ -125,6 +125,7 @@ mod tests {
             unreadable: ExtentSet::new(),
             left_out: Vec::new(),
             warnings: Vec::new(),
+            encrypted: Vec::new(),
         }
     }
 

@@ -7,8 +7,8 @@
 use super::mapped_lease::{SharedLease, held};
 use model::luks::Sealed;
 use model::ports::{SectorCipher, WriteError, WriteLease};
-use model::units::{ByteLen, ByteOffset};
-use std::sync::Arc;
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
+use std::sync::{Arc, Mutex};
 
 /// The most that is encrypted at once.
 const PIECE: usize = 1 << 20;
@@ -98,6 +98,84 @@ impl WriteLease for SealedLease {
             let sectors = self.sectors(&piece)?;
             now.copy_from_slice(&sectors[piece.skip..piece.skip + piece.len]);
             rest = later;
+        }
+        Ok(())
+    }
+}
+
+/// A lease of a disk, of which some bytes are encrypted as they are written, and all others are written as they are.
+pub(super) struct PartlySealed {
+    plain: SharedLease,
+    /// The encrypted places, in rising order, and which of the leases each belongs to.
+    places: Vec<(Extent, usize)>,
+    sealed: Vec<SealedLease>,
+}
+
+impl PartlySealed {
+    /// Over the lease of the disk: which bytes, and what encrypts them. They are sound on the disk, and no two meet.
+    pub(super) fn over(disk: Box<dyn WriteLease>, parts: Vec<(ExtentSet, Sealed, Arc<dyn SectorCipher>)>) -> Self {
+        let plain: SharedLease = Arc::new(Mutex::new(disk));
+        let (mut places, mut leases) = (Vec::new(), Vec::new());
+        for (n, (bytes, sealed, cipher)) in parts.into_iter().enumerate() {
+            places.extend(bytes.iter().map(|e| (e, n)));
+            leases.push(SealedLease { beneath: plain.clone(), sealed, cipher });
+        }
+        places.sort_unstable();
+        Self { plain, places, sealed: leases }
+    }
+
+    /// The parts of a range, in order: how many bytes, and what encrypts them.
+    fn parts(&self, at: ByteOffset, len: usize) -> Vec<(usize, Option<usize>)> {
+        let (mut from, end) = (at.0, at.0.saturating_add(len as u64));
+        let mut out = Vec::new();
+        let mut next = self.places.partition_point(|(e, _)| e.end().0 <= from);
+        while from < end {
+            let (to, of) = match self.places.get(next) {
+                Some((e, of)) if e.start().0 <= from => {
+                    next += 1;
+                    (e.end().0.min(end), Some(*of))
+                }
+                Some((e, _)) => (e.start().0.min(end), None),
+                None => (end, None),
+            };
+            out.push((usize::try_from(to - from).unwrap_or(usize::MAX), of));
+            from = to;
+        }
+        out
+    }
+}
+
+impl WriteLease for PartlySealed {
+    fn size(&self) -> ByteLen {
+        held(&self.plain).size()
+    }
+
+    fn write_all_at(&mut self, at: ByteOffset, bytes: &[u8]) -> Result<(), WriteError> {
+        let (mut at, mut rest) = (at, bytes);
+        for (len, of) in self.parts(at, bytes.len()) {
+            let (now, later) = rest.split_at(len.min(rest.len()));
+            match of.and_then(|n| self.sealed.get_mut(n)) {
+                Some(sealed) => sealed.write_all_at(at, now)?,
+                None => held(&self.plain).write_all_at(at, now)?,
+            }
+            (at, rest) = (ByteOffset(at.0 + len as u64), later);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), WriteError> {
+        held(&self.plain).sync()
+    }
+
+    fn read_back(&mut self, at: ByteOffset, buf: &mut [u8]) -> Result<(), WriteError> {
+        let (mut at, mut rest) = (at, buf);
+        for (len, of) in self.parts(at, rest.len()) {
+            let (now, later) = rest.split_at_mut(len.min(rest.len()));
+            match of.and_then(|n| self.sealed.get_mut(n)) {
+                Some(sealed) => sealed.read_back(at, now)?,
+                None => held(&self.plain).read_back(at, now)?,
+            }
+            (at, rest) = (ByteOffset(at.0 + len as u64), later);
         }
         Ok(())
     }

@@ -15,7 +15,6 @@ use super::leases::Leases;
 use super::payload::{Against, Done};
 use super::{Context, Meter, Stop, behind, fences, firmware, payload, tables};
 use crate::plan::snapshot;
-use disk::fs::btrfs::first_superblock;
 use model::assessment::Report;
 use model::command::{ExitCode, Failure};
 use model::id::{DiskNo, IntentId, SnapshotId, VolumePath};
@@ -216,14 +215,14 @@ fn fenced_part(
     let mut done = Done::default();
     for volume in &plan.volumes {
         done.written += fences::raise(leases.of(volume)?, volume, work.intent, cx.store.id())?;
-        done.written += behind::hide(leases.of(volume)?, &volume.path)?;
+        done.written += behind::hide(leases.of(volume)?, volume)?;
     }
     {
         let mut meter = Meter::start(cx.observer, cx.clock, "writing", (3, PHASES), work.all, true);
         for volume in &plan.volumes {
             meter.rename(format!("writing {}", volume.path));
-            let but = behind::wanted(cx, volume)?.map(|_| first_superblock());
-            let part = payload::write(cx, leases.of(volume)?, volume, (against(&volume.path), but), &mut meter)?;
+            let but = behind::wanted(cx, volume)?.into_iter().map(|(place, _)| place).collect();
+            let part = payload::write(cx, leases.of(volume)?, volume, (against(&volume.path), &but), &mut meter)?;
             done.written += part.written;
             done.verified += part.verified;
         }
@@ -241,9 +240,7 @@ fn fenced_part(
     firmware::write(cx, &plan.firmware);
     for volume in &plan.volumes {
         let head = fences::wanted_head(cx, work.before.get(&volume.path).copied(), volume.map)?;
-        if let Some(superblock) = behind::wanted(cx, volume)? {
-            done.written += behind::put(leases.of(volume)?, &volume.path, superblock)?;
-        }
+        done.written += behind::put(leases.of(volume)?, volume, &behind::wanted(cx, volume)?)?;
         done.written += fences::lower(leases.of(volume)?, volume, &head)?;
         done.verified += head.len() as u64;
     }

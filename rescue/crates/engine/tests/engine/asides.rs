@@ -2,7 +2,7 @@
 //! prove that they were left alone.
 
 use crate::image::{MIB, noise, tool};
-use crate::sim::{Hasty, Sim, Ticking, store as open};
+use crate::sim::{Hasty, NoKeys, Sim, Ticking, store as open};
 use engine::parser::Local;
 use engine::plan::snapshot::{self, Scope};
 use engine::run::capture::{MoreTable, capture};
@@ -157,7 +157,7 @@ impl Machine {
         run: impl FnOnce(&Context<'_>, &model::plan::SnapshotPlan, &Report) -> T,
     ) -> T {
         let (clock, parser) = (Slow(Ticking::default(), self.tick), Hasty(Local::new(self.sim.disks())));
-        let cx = Context { devices: &*self.sim, parser: &parser, store, clock: &clock, observer };
+        let cx = Context { devices: &*self.sim, parser: &parser, store, clock: &clock, observer, keys: &NoKeys };
         let report = report(&self.sim, &self.bytes);
         let machine = engine::gather::machine(&report.inspection);
         let aside = store.newest_aside(&machine).unwrap().map(|(id, _)| id);

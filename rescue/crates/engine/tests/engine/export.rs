@@ -1,7 +1,7 @@
 //! Writing a snapshot out: what QEMU's own tool and the file system's make of the images, and what is left of one that failed.
 
 use crate::image::{machine, range, tool};
-use crate::sim::{Fault, Hasty, Sim, Ticking, holds, must, run, store, used};
+use crate::sim::{Fault, Hasty, NoKeys, Sim, Ticking, holds, must, run, store, used};
 use engine::parser::Local;
 use engine::run::export::{Order, export};
 use engine::run::{Context, Observer, Stop};
@@ -182,7 +182,14 @@ fn one_that_is_stopped_leaves_nothing() {
     for phase in ["reading the maps of d0", "writing d0", "writing d0: making it durable"] {
         for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
             let observer = At(phase, AtomicBool::new(false));
-            let cx = Context { devices: &*sim, parser: &parser, store: &store, clock: &clock, observer: &observer };
+            let cx = Context {
+                devices: &*sim,
+                parser: &parser,
+                store: &store,
+                clock: &clock,
+                observer: &observer,
+                keys: &NoKeys,
+            };
             let to = name(&dir.path().join("disk"));
             let order = Order { snapshot: &SnapRef::Latest, only: None, to: &to, format };
             assert!(matches!(export(&cx, &order), Err(Stop::Cancelled(_))), "{phase} {format:?}");

@@ -1,7 +1,7 @@
 //! A snapshot that takes over what is proven to be unchanged is the snapshot that reads everything, whatever the proof leaves out.
 
 use crate::image::{MIB, machine, noise, range};
-use crate::sim::{Sim, Ticking};
+use crate::sim::{NoKeys, Sim, Ticking};
 use engine::parser::{Local, Parser, ParserError, Scene};
 use engine::plan::snapshot::{self, Scope};
 use engine::run::capture::{MoreTable, capture};
@@ -114,7 +114,7 @@ fn attempt(
     let state = Digest::of(bytes);
     let told = Told { local: Local::new(sim.disks()), used: used.clone(), same, state };
     let clock = Ticking::default();
-    let cx = Context { devices: &*sim, parser: &told, store, clock: &clock, observer };
+    let cx = Context { devices: &*sim, parser: &told, store, clock: &clock, observer, keys: &NoKeys };
     let report = report(&sim);
     let machine = engine::gather::machine(&report.inspection);
     let aside = store.newest_aside(&machine).unwrap().map(|(id, _)| id);

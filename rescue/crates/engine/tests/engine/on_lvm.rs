@@ -42,7 +42,8 @@ impl OnLvm {
         extents.iter().flat_map(|e| disk[self.range(*e)].to_vec()).collect()
     }
 
-    fn put(&self, disk: &mut [u8], extents: &[usize], bytes: &[u8]) {
+    /// Puts the bytes of a volume onto the disk.
+    pub(crate) fn put(&self, disk: &mut [u8], extents: &[usize], bytes: &[u8]) {
         assert_eq!(bytes.len(), extents.len() * MIB);
         extents.iter().zip(bytes.chunks(MIB)).for_each(|(e, part)| disk[self.range(*e)].copy_from_slice(part));
     }

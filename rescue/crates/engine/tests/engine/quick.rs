@@ -3,7 +3,7 @@
 
 use crate::image::noise;
 use crate::increments::{SECTORS, SIZE, Told, empty, report, save, set};
-use crate::sim::{Loss, Sim, Ticking, after_cut, reset};
+use crate::sim::{Loss, NoKeys, Sim, Ticking, after_cut, reset};
 use engine::parser::Local;
 use engine::run::write_back::{resume, undo_unfinished, write_back};
 use engine::run::{Context, Unwatched};
@@ -60,7 +60,14 @@ type Seen<'a> = (&'a ExtentSet, &'a ExtentSet);
 fn on<T>(sim: &Arc<Sim>, store: &Store, (used, same): Seen<'_>, f: impl FnOnce(&Context<'_>) -> T) -> T {
     let (state, local) = (Digest::of(&sim.bytes()), Local::new(sim.disks()));
     let told = Told { local, used: used.clone(), same: same.clone(), state };
-    f(&Context { devices: &**sim, parser: &told, store, clock: &Ticking::default(), observer: &Unwatched })
+    f(&Context {
+        devices: &**sim,
+        parser: &told,
+        store,
+        clock: &Ticking::default(),
+        observer: &Unwatched,
+        keys: &NoKeys,
+    })
 }
 
 fn go(sim: &Arc<Sim>, store: &Store, seen: Seen<'_>, plan: &RollbackPlan) -> Receipt {

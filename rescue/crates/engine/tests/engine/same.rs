@@ -12,7 +12,7 @@ use store::backend::Memory;
 fn auto(bytes: Vec<u8>, objects: &Arc<Memory>, policy: &str, manner: Manner) -> Acted {
     let sim = Sim::failing(bytes, Fault::Lease);
     let policy = Some(PolicyText(Ok(policy.into())));
-    let Outcome::Acted(acted) = must(&sim, objects, Command::Auto { policy, manner }) else {
+    let Outcome::Acted(acted) = must(&sim, objects, Command::Auto { policy, keys: None, manner }) else {
         panic!("nothing came of it")
     };
     *acted

@@ -7,8 +7,9 @@ use model::event::{Event, Outcome};
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Finding, Hardware, Inspection, System, Volume};
+use model::mapping::Beneath;
 use model::ports::{
-    Clock, Devices, DiskSource, HEAD_LEN, LeaseError, LeaseRequest, ObjectStore, ReadAt, ReadError, UnixMicros,
+    Clear, Clock, Devices, DiskSource, HEAD_LEN, LeaseError, LeaseRequest, ObjectStore, ReadAt, ReadError, UnixMicros,
     WriteError, WriteLease, check_range,
 };
 use model::restore::{FitTable, FittedTable};
@@ -296,6 +297,9 @@ impl Parser for Hasty {
     fn luks(&self, volume: &Volume) -> Result<model::luks::LuksHeader, ParserError> {
         self.0.luks(volume)
     }
+    fn saved_luks(&self, saved: Arc<dyn ReadAt>) -> Result<model::luks::LuksHeader, ParserError> {
+        self.0.saved_luks(saved)
+    }
     fn given(&self, devices: Arc<dyn Devices>) {
         self.0.given(devices);
     }
@@ -323,6 +327,15 @@ impl Parser for Hasty {
 }
 
 impl DecodeHere for Hasty {}
+
+/// No encrypted volume was opened.
+pub(crate) struct NoKeys;
+
+impl Clear for NoKeys {
+    fn view(&self, _: &Beneath, _: Arc<dyn ReadAt>) -> Option<Arc<dyn ReadAt>> {
+        None
+    }
+}
 
 /// An engine on a machine, with a store in memory.
 pub(crate) fn engine(sim: &Arc<Sim>, objects: &Arc<Memory>) -> Handle {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use store::backend::Memory;
 
 fn unattended(policy: &str) -> Command {
-    Command::Auto { policy: Some(PolicyText(Ok(policy.into()))), manner: Manner::Unattended }
+    Command::Auto { policy: Some(PolicyText(Ok(policy.into()))), keys: None, manner: Manner::Unattended }
 }
 
 #[test]
@@ -53,7 +53,8 @@ fn where_it_cannot_be_done_the_disks_are_looked_at() {
     }
     let policy = Some(PolicyText(Err("policy.conf: no such file".into())));
     let handle = engine(&sim, &Arc::new(Memory::new()));
-    let outcome = handle.run(Command::Auto { policy, manner: Manner::Unattended }, &mut |_| {}, &mut |_, _| None);
+    let outcome =
+        handle.run(Command::Auto { policy, keys: None, manner: Manner::Unattended }, &mut |_| {}, &mut |_, _| None);
     assert!(matches!(&outcome, Outcome::Failed(f) if f.says.as_str().contains("no such file")), "{outcome:?}");
 }
 

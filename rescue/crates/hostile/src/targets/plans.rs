@@ -85,6 +85,10 @@ fn restored(manifest: &Manifest, to: SnapshotId) {
         fitted: None,
         growth: Ok(None),
     };
+    // As if whatever it says is encrypted had been opened.
+    let mappings = manifest.volumes.iter().filter_map(|v| v.mapping.as_ref());
+    let sealed = mappings.flat_map(|m| &m.beneath).filter_map(|b| b.sealed.as_deref());
+    let open = sealed.map(|s| s.header).collect();
     let plan = restore::plan(&restore::Question {
         to,
         manifest,
@@ -93,6 +97,7 @@ fn restored(manifest: &Manifest, to: SnapshotId) {
         overwrite: &[disk.identity()],
         new_ids: false,
         grow: &[],
+        open: &open,
         firmware: Err("not seen".into()),
         over: None,
         pending: &[],
@@ -100,6 +105,11 @@ fn restored(manifest: &Manifest, to: SnapshotId) {
     for part in plan.disks.iter().flat_map(|d| &d.parts) {
         let inside = part.place().is_some_and(|p| p.end().0 <= disk.hardware.size.0);
         assert!(inside || !plan.is_usable(), "a plan that writes past the end of a disk");
+    }
+    for encrypted in plan.disks.iter().flat_map(|d| &d.encrypted) {
+        let sound =
+            encrypted.sealed.is_sound(disk.hardware.size) && encrypted.places.iter().all(|p| encrypted.sealed.holds(p));
+        assert!(sound || !plan.is_usable(), "a plan that encrypts what lies outside of the encrypted volume");
     }
     encode(&plan);
 }

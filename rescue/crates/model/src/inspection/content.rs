@@ -17,7 +17,7 @@ pub enum Content {
     Exfat(ExfatInfo),
     /// NTFS.
     Ntfs(NtfsInfo),
-    /// btrfs, or one device of it.
+    /// btrfs; on a volume of a disk, of a file system on several devices, one device of it that is not read.
     Btrfs(BtrfsInfo),
     /// XFS.
     Xfs(XfsInfo),
@@ -36,6 +36,8 @@ pub enum Content {
     Lvm(LvmInfo),
     /// A member of an array of md, of which what it holds is read.
     Md(MdInfo),
+    /// A device of a btrfs that lies on several and is read.
+    BtrfsDevice(BtrfsDeviceInfo),
     /// LUKS, opened or not.
     Luks(LuksInfo),
     /// Recognised by its signature, not read: BitLocker, ...
@@ -61,11 +63,23 @@ impl Content {
         matches!(self, Self::Ext(_) | Self::Fat(_) | Self::Exfat(_) | Self::Ntfs(_) | Self::Btrfs(_) | Self::Xfs(_))
     }
 
+    /// True for what volumes may be made of, before that is told: a physical volume of LVM, a member of an array, a device of a btrfs on
+    /// several. Also for a fence, which may stand where one of those begins.
+    pub fn may_carry(&self) -> bool {
+        match self {
+            Self::Recognised { name, .. } => matches!(name.as_str(), "lvm2" | "md" | "btrfs"),
+            Self::Btrfs(b) => b.devices > 1,
+            Self::Fenced(_) => true,
+            _ => false,
+        }
+    }
+
     /// Of what volumes are made: the bytes that are saved with those, or that none of them has.
     pub fn apart(&self) -> Option<&ExtentSet> {
         match self {
             Self::Lvm(l) => Some(&l.apart),
             Self::Md(m) => Some(&m.apart),
+            Self::BtrfsDevice(b) => Some(&b.apart),
             Self::Luks(l) if l.open => Some(&l.apart),
             _ => None,
         }
@@ -76,6 +90,7 @@ impl Content {
         match self {
             Self::Lvm(l) => Some(Self::Lvm(LvmInfo { apart, ..l.clone() })),
             Self::Md(m) => Some(Self::Md(MdInfo { apart, ..m.clone() })),
+            Self::BtrfsDevice(b) => Some(Self::BtrfsDevice(BtrfsDeviceInfo { apart, ..b.clone() })),
             Self::Luks(l) => Some(Self::Luks(LuksInfo { apart, ..l.clone() })),
             _ => None,
         }
@@ -251,24 +266,43 @@ impl NtfsInfo {
 pub struct BtrfsInfo {
     /// `fsid`, lower-case, hyphenated: all its devices have it.
     pub uuid: String,
-    /// UUID of this device.
+    /// UUID of this device; of a file system on several, of the one that it is read by.
     pub device_uuid: String,
     /// `label`.
     pub label: DisplayText,
-    /// `devid`: the number of this device.
+    /// `devid`: the number of that device.
     pub device: u64,
     /// `num_devices`.
     pub devices: u64,
     /// `generation`: the last transaction.
     pub generation: u64,
-    /// Bytes of this device that are the file system's.
+    /// Bytes of that device that are the file system's.
     pub size: ByteLen,
     /// `bytes_used`, each byte counted once however often it is kept.
     pub used: ByteLen,
     /// There is a log: it was not unmounted since a program had something synced.
     pub log: bool,
-    /// Why what is free on it is not told, where that is so: several devices, features not known here. Captured raw.
+    /// Why what is free on it is not told, where that is so: other devices are not here, features not known here. Captured raw.
     pub not_read: Option<DisplayText>,
+}
+
+/// A device of a btrfs that lies on several, all of which are here: the file system is a volume of its own, of all that its devices hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BtrfsDeviceInfo {
+    /// UUID of this device.
+    pub uuid: String,
+    /// `fsid` of the file system.
+    pub file_system: String,
+    /// The label of the file system.
+    pub label: DisplayText,
+    /// `devid`: its number.
+    pub device: u64,
+    /// How many devices there are.
+    pub devices: u64,
+    /// Its last transaction: equal in all that were written together.
+    pub generation: u64,
+    /// Bytes of it that are saved as the file system.
+    pub apart: ExtentSet,
 }
 
 /// The superblock and the log of an XFS, as far as others need them (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`). It keeps

@@ -2,7 +2,10 @@
 //!
 //! It may come from a stick that anybody had in hands: its length is bounded, and reading it takes no more than a walk over it.
 
-use super::{EVERY, MOST_LABEL, MOST_LEFT_OUT, Policy, WAIT, Wish, may_be_left_out};
+use super::{
+    EVERY, KEYS, MOST_LABEL, MOST_LEFT_OUT, MOST_UNLOCKED, Policy, UnlockBy, WAIT, Wish, is_key_file, is_uuid,
+    may_be_left_out,
+};
 use crate::command::PowerAction;
 use crate::retention::{KeepPolicy, span};
 use crate::text::DisplayText;
@@ -15,9 +18,14 @@ pub const MOST_TEXT: usize = 16 << 10;
 /// Most of a wrong word that is shown again.
 const MOST_SHOWN: usize = 40;
 
+/// The section that names encrypted volumes.
+const UNLOCK: &str = "unlock";
+
 /// Every section with its keys.
-const SECTIONS: [(&str, &[&str]); 4] = [
+const SECTIONS: [(&str, &[&str]); 5] = [
     ("save", &["unchanged", "hibernated", "label-broken", "label-crashed", "not-understood", "leave-out"]),
+    // And a key for each volume, which is called by its UUID.
+    (UNLOCK, &["allow-plain"]),
     ("full", &["every", "days"]),
     (
         "keep",
@@ -87,7 +95,14 @@ impl Reading {
         let Some((section, keys)) = self.section else {
             return Err(format!("a key stands in a section: {}", list(SECTIONS.map(|(name, _)| name))));
         };
+        if section == UNLOCK && is_uuid(&key.to_ascii_lowercase()) {
+            return self.unlock(&key.to_ascii_lowercase(), value);
+        }
         let Some(key) = keys.iter().find(|known| **known == key) else {
+            if section == UNLOCK {
+                let says = "[unlock] names volumes by the UUID that `cryptsetup luksUUID` tells, and has allow-plain";
+                return Err(format!("{says}, not {}", shown(key)));
+            }
             let known = list(keys.iter().copied());
             return Err(format!("[{section}] has no key {}; it has {known}", shown(key)));
         };
@@ -113,6 +128,22 @@ impl Reading {
         Ok(())
     }
 
+    /// An encrypted volume, and what unlocks it.
+    fn unlock(&mut self, uuid: &str, file: &str) -> Result<(), String> {
+        let unlock = &mut self.policy.unlock;
+        if unlock.iter().any(|u| u.uuid == uuid) {
+            return Err(format!("`{uuid}` stands there twice"));
+        }
+        if unlock.len() >= MOST_UNLOCKED {
+            return Err(format!("at most {MOST_UNLOCKED} volumes are unlocked"));
+        }
+        if !is_key_file(file) {
+            return Err(format!("`{uuid}` takes the name of a file in the folder {KEYS}, not {}", shown(file)));
+        }
+        unlock.push(UnlockBy { uuid: uuid.to_owned(), file: file.to_owned() });
+        Ok(())
+    }
+
     /// Takes a value; what would be right is the error.
     fn set(&mut self, section: &str, key: &str, value: &str) -> Result<(), String> {
         let policy = &mut self.policy;
@@ -125,6 +156,7 @@ impl Reading {
                 policy.not_understood = one_of(value, [("save", true), ("leave", false)])?;
             }
             ("save", _) => policy.leave_out = mount_points(value)?,
+            (UNLOCK, _) => policy.allow_plain = one_of(value, [("yes", true), ("no", false)])?,
             ("full", "every") => policy.full.every = or_never(value, EVERY)?,
             ("full", _) => policy.full.days = or_never(value, EVERY)?,
             ("keep", "prune") => policy.prune = one_of(value, [("yes", true), ("no", false)])?,
@@ -238,7 +270,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "\u{feff}# what this machine wants\r\n[save]\r\nunchanged = save\nhibernated=skip\n  label-broken = do not use # me\n\
-                    label-crashed =\nnot-understood = save\nleave-out = /home  /srv/data\n\n[full]\nevery = never\ndays = 30\n\
+                    label-crashed =\nnot-understood = save\nleave-out = /home  /srv/data\n\n[unlock]\n\
+                    1A9BFC6D-6aa8-4e54-b245-63398a60e1c9 = laptop.key\nallow-plain = yes\n[full]\nevery = never\ndays = 30\n\
                     [keep]\nlast = 2\nhourly = 1\ndaily = 7\nweekly = 5\nmonthly = 12\nyearly = 3\nwithin = 1w1d\n\
                     before-upgrade = 4\nbefore-trouble = 6\nprune = yes\n[rescue]\nwait = 30\nthen = poweroff\n";
         let keep = KeepPolicy {
@@ -260,6 +293,8 @@ mod tests {
             label_crashed: None,
             not_understood: true,
             leave_out: vec!["/home".into(), "/srv/data".into()],
+            unlock: vec![UnlockBy { uuid: "1a9bfc6d-6aa8-4e54-b245-63398a60e1c9".into(), file: "laptop.key".into() }],
+            allow_plain: true,
             full: FullReads { every: None, days: Some(30) },
             keep: Some(keep),
             prune: true,
@@ -268,7 +303,7 @@ mod tests {
         };
         assert_eq!(Policy::parse(text.as_bytes()), Ok(expected));
         let keys: usize = SECTIONS.iter().map(|(_, keys)| keys.len()).sum();
-        assert_eq!(text.matches('=').count(), keys, "every key stands in this test");
+        assert_eq!(text.matches('=').count(), keys + 1, "every key stands in this test, and a volume");
     }
 
     /// What docs/policy.md shows can be used as it stands there, and says what it says.
@@ -278,7 +313,9 @@ mod tests {
         let docs = std::fs::read_to_string(docs).expect("the page is there");
         let files: Vec<&str> =
             docs.split("```ini\n").skip(1).map(|rest| rest.split("```").next().unwrap_or("")).collect();
-        let [built_in, keeping] = files.as_slice() else { panic!("two files are shown") };
+        let [built_in, unlocking, keeping] = files.as_slice() else { panic!("three files are shown") };
+        let unlocking = Policy::parse(unlocking.as_bytes()).expect("a policy");
+        assert!(!unlocking.allow_plain && unlocking.unlock.len() == 1, "{unlocking:?}");
         assert_eq!(Policy::parse(built_in.as_bytes()), Ok(Policy::default()));
         let keeping = Policy::parse(keeping.as_bytes()).expect("a policy");
         let keep = keeping.keep.expect("it keeps something");
@@ -295,8 +332,8 @@ mod tests {
     fn what_is_not_known_is_told_with_what_is() {
         for (text, error) in [
             ("[save]\n\nunchanegd = skip", "line 3: [save] has no key `unchanegd`; it has unchanged, hibernated, "),
-            ("[keeping]", "line 1: there is no section `keeping`; there are save, full, keep, rescue"),
-            ("last = 3", "line 1: a key stands in a section: save, full, keep, rescue"),
+            ("[keeping]", "line 1: there is no section `keeping`; there are save, unlock, full, keep, rescue"),
+            ("last = 3", "line 1: a key stands in a section: save, unlock, full, keep, rescue"),
             ("[full]\nevery 3", "line 2: `every 3` is no `key = value`"),
             ("[full]\nevery = 0", "line 2: `every` takes a number from 1 to 10000, or never, not `0`"),
             ("[full]\nevery = 3\nevery = 4", "line 3: `every` stands there twice"),
@@ -305,6 +342,14 @@ mod tests {
             ("[save]\nunchanged = no", "line 2: `unchanged` takes save or skip, not `no`"),
             ("[save]\nleave-out = /home /boot", "line 2: `leave-out` takes at most 32 mount points such as /home"),
             ("[save]\nleave-out = d0/p3", "line 2: `leave-out` takes at most 32 mount points"),
+            (
+                "[unlock]\nd0/p3 = laptop.key",
+                "line 2: [unlock] names volumes by the UUID that `cryptsetup luksUUID` tells",
+            ),
+            (
+                "[unlock]\n1a9bfc6d-6aa8-4e54-b245-63398a60e1c9 = /etc/key",
+                "line 2: `1a9bfc6d-6aa8-4e54-b245-63398a60e1c9` takes the name of a file in the folder keys, not `/etc/key`",
+            ),
             ("[rescue]\nwait = 0", "line 2: `wait` takes a number from 3 to 3600, not `0`"),
             ("[rescue]\nthen = rollback", "line 2: `then` takes stay or reboot or poweroff, not `rollback`"),
             ("[keep]\nwithin = soon", "line 2: `within` takes a time such as 36h, 10d, 2w, 6m or 1y, not `soon`"),
@@ -325,7 +370,7 @@ mod tests {
         /// Whatever the text: no panic, and what is read is sound.
         #[test]
         fn nothing_unsound_is_read(words in prop::collection::vec(prop::sample::select(vec![
-            "[save]", "[keep]", "[full]", "[rescue]", "unchanged", "leave-out", "label-broken", "every", "last", "within",
+            "[save]", "[keep]", "[full]", "[rescue]", "[unlock]", "1a9bfc6d-6aa8-4e54-b245-63398a60e1c9", "unchanged", "leave-out", "label-broken", "every", "last", "within",
             "prune", "wait", "then", " = ", "=", "skip", "yes", "/home", "/", "..", "never", "7", "10d", "reboot", "\n", "\n",
             "\u{202e}", "#",
         ]), 0..60), noise in prop::collection::vec(any::<u8>(), 0..8)) {

@@ -26,7 +26,7 @@ const MOST_DEPTH: usize = LONGEST_PATH / 2;
 pub(super) fn losses(fs: &Btrfs, lost: &ExtentSet) -> LostFiles {
     let files = &*fs.files;
     let mut found = Losses::new(lost);
-    files.reader.sb.copies().for_each(|copy| found.metadata(copy));
+    files.reader.devices.copies().for_each(|copy| found.metadata(copy));
     blocks(files, &mut found);
     if let Some(doubt) = &files.subvolumes.doubt {
         found.unseen(doubt);

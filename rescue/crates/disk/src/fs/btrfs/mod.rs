@@ -1,4 +1,4 @@
-//! btrfs on one device: a reader of our own, which never mounts and never writes.
+//! btrfs: a reader of our own, which never mounts and never writes.
 //!
 //! It is read as it is after its last transaction, with what was synced since (its log) taken into account in memory. Every tree block is
 //! held against its checksum, its place, the transaction that the pointer to it names, and the order of its keys. What is in use is what the
@@ -7,16 +7,18 @@
 //! Paths begin at the top-level subvolume, whatever is mounted where: `/@/etc/fstab`. Checksums of file content are not looked at.
 //!
 //! Facts are from the kernel's `include/uapi/linux/btrfs_tree.h`, `fs/btrfs` and the "On-disk format" of the btrfs documentation; each file
-//! names its source. Not read: several devices, RAID 5 and 6, zones, seeds, extent trees of the second kind.
+//! names its source. Several devices are read as one volume ([`volume::btrfs`](crate::volume)). Not read: RAID 5 and 6, zones, seeds, extent trees of the second kind.
 
 mod changes;
 mod checksum;
 mod chunk;
 mod cuts;
+mod devices;
 mod dir;
 mod extent;
 mod file;
 mod files;
+mod hidden;
 mod inode;
 mod log;
 mod losses;
@@ -29,8 +31,12 @@ mod reader;
 mod subvolume;
 mod superblock;
 mod tree;
+mod unchanged;
 mod used;
 
+pub use self::hidden::hide;
+
+use self::devices::Devices;
 use self::file::File;
 use self::files::{At, Files};
 use self::reader::Reader;
@@ -53,7 +59,7 @@ use std::sync::Arc;
 /// [`FsError::Corrupt`] where its superblock does not hold together or says more than the volume holds,
 /// [`FsError::Incompatible`] where it cannot be understood, [`FsError::Io`] where it cannot be read.
 pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<BtrfsInfo>, FsError> {
-    Ok(Superblock::read(&**bytes)?.map(|sb| sb.info()))
+    Ok(Devices::read(&**bytes)?.map(|devices| devices.newest().info(devices.apart.clone())))
 }
 
 /// The bytes of a volume that its first superblock lies in: the one that Linux looks for.
@@ -64,6 +70,32 @@ pub fn first_superblock() -> Extent {
 /// True for bytes that Linux takes for a superblock, were they in its place: they have its magic.
 pub fn is_superblock(bytes: &[u8]) -> bool {
     superblock::has_magic(bytes)
+}
+
+/// A device of a file system, as its superblock says, be it hidden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceOf {
+    /// What there is to say of it; without why it is not read.
+    pub(crate) info: BtrfsInfo,
+    /// Why the file system is not read, whatever is here of it.
+    pub(crate) not_read: Option<String>,
+    /// [`hide`] took its superblock away.
+    pub(crate) hidden: bool,
+}
+
+/// Which device of which file system a volume is; `None` where it is none, or that cannot be told.
+pub(crate) fn device(bytes: &dyn ReadAt) -> Option<DeviceOf> {
+    let (sb, hidden) = match Superblock::read(bytes) {
+        Ok(Some(sb)) => (sb, false),
+        Ok(None) => (hidden::read(bytes)?, true),
+        Err(_) => return None,
+    };
+    Some(DeviceOf { info: sb.info(None), not_read: sb.not_read(), hidden })
+}
+
+/// True where a superblock that was hidden stands on a volume.
+pub(crate) fn is_hidden(bytes: &dyn ReadAt) -> bool {
+    hidden::read(bytes).is_some()
 }
 
 /// Where a copy of a superblock stands that holds together, if the first one is lost.
@@ -83,13 +115,13 @@ impl Btrfs {
     /// As [`identify`]; [`FsError::Incompatible`] where it is of a kind that is not read, [`FsError::Corrupt`] where there is no btrfs, or
     /// these trees do not hold together.
     pub fn load(bytes: Arc<dyn ReadAt>) -> Result<Self, FsError> {
-        let Some(sb) = Superblock::read(&*bytes)? else {
+        let Some(devices) = Devices::read(&*bytes)? else {
             return Err(FsError::Corrupt("there is no btrfs here".to_owned()));
         };
-        if let Some(why) = sb.not_read() {
+        if let Some(why) = devices.newest().not_read().or_else(|| devices.apart.clone()) {
             return Err(FsError::Incompatible(why));
         }
-        let reader = Reader::load(bytes, sb)?;
+        let reader = Reader::load(bytes, devices)?;
         let subvolumes = Subvolumes::load(&reader)?;
         Ok(Self { files: Arc::new(Files { reader, subvolumes }) })
     }
@@ -108,7 +140,7 @@ impl Btrfs {
             let subvolume = all.of(at.subvolume).ok().filter(|s| s.dir == at.inode && s.log.is_none());
             subvolume.filter(|_| !all.has_children(at.subvolume)).map(|s| s.state)
         };
-        let same_fs = self.files.reader.sb.info().uuid == other.files.reader.sb.info().uuid;
+        let same_fs = self.files.reader.sb.file_system() == other.files.reader.sb.file_system();
         same_fs && of(self).is_some() && of(self) == of(other)
     }
 }
@@ -193,7 +225,7 @@ impl FileSystem for Btrfs {
             None => "btrfs, as its last transaction left it".to_owned(),
         };
         // What lies behind the file system is nobody's to call free.
-        if let Some(behind) = Extent::between(reader.sb.size, size.0).filter(|e| !e.is_empty()) {
+        if let Some(behind) = Extent::between(reader.devices.end(), size.0).filter(|e| !e.is_empty()) {
             why += &format!("; {} behind it kept", behind.len());
             bytes.insert(behind);
         }
@@ -206,7 +238,7 @@ impl FileSystem for Btrfs {
         cuts::cuts(&self.files.reader)
     }
 
-    /// Everything, where nobody wrote to it since; else nothing: which files changed is not told.
+    /// Everything, where nobody wrote to it since; else the content of files whose extents and checksums are as they were.
     fn changes(&self, before: Arc<dyn ReadAt>) -> Changes {
         changes::changes(&self.files.reader, &self.files.subvolumes, before)
     }

@@ -2,6 +2,7 @@
 
 use super::checksum::SPACE;
 use super::chunk::Chunks;
+use super::devices::Devices;
 use super::raw::{Key, id, is_subvolume, kind};
 use super::superblock::Superblock;
 use super::tree::{self, Root};
@@ -65,10 +66,12 @@ impl Node {
     }
 }
 
-/// A file system on its device.
+/// A file system on its devices.
 pub(super) struct Reader {
     bytes: Arc<dyn ReadAt>,
-    /// Its superblock.
+    /// Its devices.
+    pub(super) devices: Devices,
+    /// The superblock it is read by.
     pub(super) sb: Superblock,
     /// Its chunks.
     pub(super) chunks: Chunks,
@@ -80,16 +83,17 @@ impl Reader {
     ///
     /// # Errors
     /// [`FsError`] where they cannot be read, do not hold together, or have a profile that is not read.
-    pub(super) fn load(bytes: Arc<dyn ReadAt>, sb: Superblock) -> Result<Self, FsError> {
-        let chunks = Chunks::system(&sb)?;
-        let mut reader = Self { bytes, sb, chunks, cache: Mutex::default() };
+    pub(super) fn load(bytes: Arc<dyn ReadAt>, devices: Devices) -> Result<Self, FsError> {
+        let chunks = Chunks::system(&devices)?;
+        let sb = devices.newest().clone();
+        let mut reader = Self { bytes, devices, sb, chunks, cache: Mutex::default() };
         let (mut found, mut wrong) = (reader.chunks.clone(), None);
         let from = Key::new(id::FIRST_CHUNK_TREE, kind::CHUNK_ITEM, 0);
         tree::each(&reader, reader.sb.chunk_tree(), from, &mut |key, item| {
             if key.kind != kind::CHUNK_ITEM {
                 return ControlFlow::Continue(());
             }
-            match found.add(&reader.sb, key, item) {
+            match found.add(&reader.devices, key, item) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => {
                     wrong = Some(e);

@@ -19,8 +19,8 @@ pub(super) const COPIES: [u64; 3] = [AT, 64 << 20, 256 << 30];
 pub(super) const LEN: usize = 4096;
 /// Bytes at the start of a device that are never given to anything (`BTRFS_DEVICE_RANGE_RESERVED`).
 pub(super) const RESERVED: u64 = 1 << 20;
-const MAGIC: &[u8] = b"_BHRfS_M";
-const MAGIC_AT: usize = 0x40;
+pub(super) const MAGIC: &[u8] = b"_BHRfS_M";
+pub(super) const MAGIC_AT: usize = 0x40;
 
 /// Bits of `incompat_flags`.
 mod incompat {
@@ -81,14 +81,7 @@ impl Superblock {
     /// [`FsError::Corrupt`] where it does not hold together or says more than the volume holds, [`FsError::Incompatible`] where
     /// it is summed in a way not known here, [`FsError::Io`] where it cannot be read.
     pub(super) fn read(bytes: &dyn ReadAt) -> Result<Option<Self>, FsError> {
-        if bytes.size().0 < AT + LEN as u64 {
-            return Ok(None);
-        }
-        let block = bytes.read_vec(ByteOffset(AT), LEN)?;
-        if !has_magic(&block) {
-            return Ok(None);
-        }
-        Self::parse(block, AT, bytes.size()).map(Some)
+        Self::read_at(bytes, 0)
     }
 
     /// Checks a copy that stands at `at` on a volume of `volume` bytes.
@@ -101,6 +94,19 @@ impl Superblock {
         if !checksum.holds(b) {
             return bad("its superblock has a wrong checksum".to_owned());
         }
+        Self::summed(bytes, at, volume)
+    }
+
+    /// The same of one whose bytes are known to be what was written.
+    ///
+    /// # Errors
+    /// As [`Superblock::read`].
+    pub(super) fn summed(bytes: Vec<u8>, at: u64, volume: ByteLen) -> Result<Self, FsError> {
+        let b = &bytes[..];
+        let number = le16(b, 0xc4);
+        let Some(checksum) = Checksum::of_type(number) else {
+            return Err(FsError::Incompatible(format!("its checksums are of a kind not known here ({number})")));
+        };
         let (sector, node, leaf) = (le32(b, 0x90), le32(b, 0x94), le32(b, 0x98));
         let size_of_block = |n: u32| n.is_power_of_two() && (4096..=65_536).contains(&n);
         if le64(b, 0x30) != at || !size_of_block(sector) || !size_of_block(node) || node < sector || leaf != node {
@@ -134,8 +140,28 @@ impl Superblock {
         Ok(sb)
     }
 
+    /// Reads the copy by which Linux mounts, of a device that begins at byte `start` of what is read; as [`Superblock::read`].
+    ///
+    /// # Errors
+    /// As [`Superblock::read`].
+    pub(super) fn read_at(bytes: &dyn ReadAt, start: u64) -> Result<Option<Self>, FsError> {
+        let Some(room) = bytes.size().0.checked_sub(start).filter(|room| *room >= AT + LEN as u64) else {
+            return Ok(None);
+        };
+        let block = bytes.read_vec(ByteOffset(start + AT), LEN)?;
+        if !has_magic(&block) {
+            return Ok(None);
+        }
+        Self::parse(block, AT, ByteLen(room)).map(Some)
+    }
+
     fn has(&self, feature: u64) -> bool {
         le64(&self.bytes, 0xbc) & feature != 0
+    }
+
+    /// What all devices of a file system have alike: its UUIDs, and the sizes of its sectors and tree blocks.
+    pub(super) fn file_system(&self) -> ([u8; 16], [u8; 16], u32, u32) {
+        (self.fsid(), self.metadata_uuid(), self.sector, self.node)
     }
 
     fn fsid(&self) -> [u8; 16] {
@@ -183,9 +209,19 @@ impl Superblock {
         (root.at != 0).then_some(root)
     }
 
-    /// Where its copies stand on this device.
+    /// Where its copies stand on its device.
     pub(super) fn copies(&self) -> impl Iterator<Item = Extent> + '_ {
         COPIES.iter().filter_map(|at| Extent::between(*at, at + LEN as u64)).filter(|e| e.end().0 <= self.size)
+    }
+
+    /// UUID of its device.
+    pub(super) fn device_uuid(&self) -> [u8; 16] {
+        uuid(&self.bytes, 0x10b)
+    }
+
+    /// How many devices the file system lies on.
+    pub(super) fn devices(&self) -> u64 {
+        le64(&self.bytes, 0x88)
     }
 
     /// Why it is not read any further, where that is so.
@@ -209,13 +245,7 @@ impl Superblock {
         if flags & SEEDING != 0 {
             return Some("other file systems grow out of it (a seed)".to_owned());
         }
-        if flags & METADUMP != 0 {
-            return Some("it is a dump of metadata".to_owned());
-        }
-        match le64(&self.bytes, 0x88) {
-            1 => None,
-            devices => Some(format!("it lies on {devices} devices, of which this is number {}", self.device)),
-        }
+        (flags & METADUMP != 0).then(|| "it is a dump of metadata".to_owned())
     }
 
     /// Why what is free cannot be told, though it can be read.
@@ -228,21 +258,21 @@ impl Superblock {
         Some(format!("unknown features {compat:#x} (compatible), {ro:#x} (read-only), flags {flags:#x}"))
     }
 
-    /// What others need of it.
-    pub(super) fn info(&self) -> BtrfsInfo {
+    /// What others need of it; `apart` is why the file system cannot be read from what is here, where that is so.
+    pub(super) fn info(&self, apart: Option<String>) -> BtrfsInfo {
         let b = &self.bytes[..];
         let label = b.get(0x12b..0x22b).unwrap_or_default();
         BtrfsInfo {
             uuid: uuid_text(&self.fsid()),
-            device_uuid: uuid_text(&uuid(b, 0x10b)),
+            device_uuid: uuid_text(&self.device_uuid()),
             label: DisplayText::from_bytes(label.split(|b| *b == 0).next().unwrap_or_default()),
             device: self.device,
-            devices: le64(b, 0x88),
+            devices: self.devices(),
             generation: self.generation,
             size: ByteLen(self.size),
             used: ByteLen(self.bytes_used()),
             log: self.log_tree().is_some(),
-            not_read: self.not_read().or_else(|| self.not_proven()).map(|why| DisplayText::new(&why)),
+            not_read: self.not_read().or(apart).or_else(|| self.not_proven()).map(|why| DisplayText::new(&why)),
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::raw::{Key, id, kind};
 use super::reader::Reader;
 use super::subvolume::{root_of, tree_of};
-use super::superblock::RESERVED;
 use super::tree::{self, Root, Walk};
 use crate::fs::FsError;
 use crate::numbers::le64;
@@ -16,13 +15,13 @@ const MOST_PENDING: usize = 1 << 16;
 
 /// Ranges as they come: put together now and then.
 #[derive(Default)]
-struct Gathered {
+pub(super) struct Gathered {
     set: ExtentSet,
     pending: Vec<Extent>,
 }
 
 impl Gathered {
-    fn add(&mut self, extents: impl IntoIterator<Item = Extent>) {
+    pub(super) fn add(&mut self, extents: impl IntoIterator<Item = Extent>) {
         for extent in extents {
             match self.pending.last_mut() {
                 Some(last) if last.end() == extent.start() => {
@@ -40,7 +39,7 @@ impl Gathered {
         self.set = self.set.union(&std::mem::take(&mut self.pending).into());
     }
 
-    fn finish(mut self) -> ExtentSet {
+    pub(super) fn finish(mut self) -> ExtentSet {
         self.settle();
         self.set
     }
@@ -103,7 +102,7 @@ pub(super) fn each_extent(reader: &Reader, visit: &mut dyn FnMut(Used) -> Result
     wrong.map_or(Ok(()), Err)
 }
 
-/// What is in use on this device.
+/// What is in use on its devices.
 ///
 /// # Errors
 /// [`FsError`] where anything it is told by cannot be read, or one part says something else than another.
@@ -111,7 +110,7 @@ pub(super) fn used(reader: &Reader) -> Result<ExtentSet, FsError> {
     let sb = &reader.sb;
     let mut groups = groups(reader)?;
     let mut found = Gathered::default();
-    found.add(Extent::between(0, RESERVED));
+    found.add(reader.devices.reserved());
     found.settle();
     each_extent(reader, &mut |extent| {
         let group = groups.range_mut(..=extent.at).next_back();
@@ -140,7 +139,7 @@ pub(super) fn used(reader: &Reader) -> Result<ExtentSet, FsError> {
     let mut log = Gathered::default();
     log_blocks(reader, &mut log)?;
     set = set.union(&log.finish());
-    for copy in sb.copies() {
+    for copy in reader.devices.copies() {
         set.insert(copy);
     }
     Ok(set)

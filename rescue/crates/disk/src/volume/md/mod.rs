@@ -1,7 +1,8 @@
 //! Arrays of md: their members, and how the bytes of the array lie on these (kernel `drivers/md/raid0.c`, `raid1.c`, `raid10.c`, `md-linear.c`).
 //!
 //! RAID 0 (members of one size), 1, 10 (near) and linear are read. Nothing is assembled. Of a mirror the first place that is in order is
-//! read, as the kernel does where the mirrors may differ; a mirrored array is never written to through its map.
+//! read, as the kernel does where the mirrors may differ. A mirrored array is written to where all its members are here, in order, and alike: then
+//! all of them get the same bytes, and nothing that md keeps of them needs to change.
 
 mod superblock;
 
@@ -64,16 +65,19 @@ impl Array {
     }
 }
 
-/// Finds the arrays that these volumes are members of.
+/// Finds the arrays that these volumes are members of, and those on which a fence stands may be.
 pub(super) fn find(
-    volumes: &[&Volume],
+    (volumes, fenced): (&[&Volume], &[&Volume]),
     window: &dyn Fn(&VolumePath) -> Option<Arc<dyn ReadAt>>,
     layers: &mut Layers,
 ) -> Vec<Array> {
     let mut arrays: BTreeMap<String, Vec<Member<'_>>> = BTreeMap::new();
-    for volume in volumes {
+    for volume in volumes.iter().chain(fenced) {
         let Some(bytes) = window(&volume.path) else { continue };
         let read = crate::guarded(|| superblock::read(bytes.as_ref()));
+        if matches!(volume.content, Content::Fenced(_)) && !matches!(read, Some(Ok(_))) {
+            continue;
+        }
         match read.unwrap_or_else(|| Err("its superblock does not hold together".to_owned())) {
             Ok(sb) => arrays.entry(sb.array.clone()).or_default().push(Member { volume, sb }),
             Err(why) => {
@@ -142,7 +146,7 @@ fn array(
         let says = format!("{called} has {whole} of {} members here", newest.members);
         tell(Severity::Warning, &first, says, "it can be read; attach the others, or replace what failed");
     }
-    if !newest.clean && mapping.read_only.is_some() {
+    if !newest.clean && mapping.is_mirrored() {
         let says = format!("{called} was not stopped in order: its mirrors may differ");
         let advice = "the first is read, as the kernel does; when the system runs it makes the others alike";
         tell(Severity::Note, &first, says, advice);
@@ -272,13 +276,23 @@ fn mapping(members: &[Member<'_>], sb: &Superblock) -> Result<Mapping, String> {
         }
         other => return Err(format!("RAID {other} is not read by this version")),
     };
-    let why = "its mirrors would have to be written together, which is not done here; it goes back with its disks (`restore`)";
+    let gone = (0..).zip(&of).find(|(_, m)| m.is_none()).map(|(n, _): (usize, _)| n);
+    let unwritten = match gone {
+        Some(n) => {
+            Some(format!("its member {n} is not here, or not in order, and would not be written with the others"))
+        }
+        // One that is older than the newest superblock knows is told by its number of changes, and not among these.
+        None if !members.iter().all(|m| m.sb.clean) => {
+            Some("it was not stopped in order: its mirrors may differ until the system made them alike".to_owned())
+        }
+        None => None,
+    };
     Ok(Mapping {
         says: DisplayText::new(&format!("md array {} ({})", sb.name, level_of(sb))),
         id: format!("md/{}", sb.array),
         beneath,
         segments,
-        read_only: mirrored.then(|| why.into()),
+        read_only: unwritten.filter(|_| mirrored).map(|why| DisplayText::new(&why)),
     })
 }
 

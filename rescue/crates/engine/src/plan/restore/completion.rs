@@ -1,13 +1,14 @@
 //! The rest of a restore that was cut off.
 
-use super::on;
+use super::{is_open, on};
 use crate::plan::disks::same_piece;
 use crate::plan::firmware;
-use model::id::{IntentId, VolumePath};
+use model::id::{Digest, IntentId, VolumePath};
 use model::inspection::{Content, Disk, Inspection};
 use model::plan::{Action, Check, RollbackPlan, VolumeRollback};
 use model::restore::DiskRestore;
 use model::text::DisplayText;
+use std::collections::BTreeSet;
 
 /// How a disk stands that a restore was to write, and that no fence of it stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +22,13 @@ pub enum Standing {
 }
 
 /// Plans the rest of a restore that was cut off, from its own record: the same bytes onto the same disks. `standing` tells of a disk
-/// without its fence how it stands; one that holds anything is not written, whatever the record says of it.
+/// without its fence how it stands; one that holds anything is not written, whatever the record says of it. `open`: what the headers of encrypted
+/// volumes are known by whose keys are here.
 pub fn again(
     (of, begun): (IntentId, &RollbackPlan),
     inspection: &Inspection,
     pending: &[IntentId],
-    standing: &dyn Fn(&DiskRestore, &Disk) -> Standing,
+    (standing, open): (&dyn Fn(&DiskRestore, &Disk) -> Standing, &BTreeSet<Digest>),
 ) -> RollbackPlan {
     let mut plan = RollbackPlan {
         action: Action::Resume { of },
@@ -53,7 +55,12 @@ pub fn again(
                 continue;
             }
             Ok((disk, _)) => {
-                plan.disks.push(DiskRestore { disk: disk.no, disk_head: disk.head, ..wanted.clone() });
+                let mut again = DiskRestore { disk: disk.no, disk_head: disk.head, ..wanted.clone() };
+                for e in &mut again.encrypted {
+                    e.open = open.contains(&e.sealed.header);
+                    plan.checks.push(is_open(e));
+                }
+                plan.disks.push(again);
                 let moved = |v: &VolumeRollback| VolumeRollback {
                     path: on(disk.no, &v.path),
                     disk_head: disk.head,

@@ -2,9 +2,10 @@
 
 use super::growth::Grown;
 use crate::plan::stacked::Stacked;
+use disk::fence::FENCE_LEN;
 use model::id::VolumePath;
 use model::inspection::{Table, TableKind};
-use model::restore::{DiskPart, FittedTable, MadeBytes};
+use model::restore::{DiskPart, Encrypted, FittedTable, MadeBytes};
 use model::snapshot::{Manifest, SavedDisk, SavedVolume};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 
@@ -103,6 +104,11 @@ impl<'a> Layout<'a> {
         let taken: ExtentSet = self.volumes.iter().map(|v| v.extent).collect();
         if let Some(v) = self.volumes.iter().find(|v| made.meets(v.extent)) {
             return Err(format!("{} lies on the partition table", v.path));
+        }
+        // A disk is made valid by its first bytes, which are compared as they lie there.
+        let first = |e: &&Encrypted| e.sealed.runs.iter().any(|r| r.at.start().0 < FENCE_LEN.0);
+        if let Some(e) = self.stacked.encrypted.iter().find(first) {
+            return Err(format!("{} is encrypted from the first bytes of the disk on", e.volume));
         }
         for v in &self.volumes {
             for within in self.stacked.own(v).iter() {

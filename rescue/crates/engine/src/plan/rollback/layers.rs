@@ -3,7 +3,7 @@
 use super::{Planner, plain};
 use model::inspection::{Content, Disk, Volume};
 use model::mapping::{Beneath, Mapping};
-use model::plan::Through;
+use model::plan::{Through, VolumeRollback};
 use model::snapshot::SavedVolume;
 
 impl<'a> Planner<'a> {
@@ -29,6 +29,9 @@ impl<'a> Planner<'a> {
             Some(Beneath { path: b.path.on(no), ..b.clone() })
         });
         let renamed = renamed.ok_or("a disk that it lay on is not here")?;
+        if let (Some(why), false) = (&now.read_only, renamed.beneath.len() == now.beneath.len()) {
+            return Err(format!("{} does not lie as it did: {why}", volume.path));
+        }
         let keys = |m: &Mapping| m.beneath.iter().map(|b| Some(b.sealed.as_ref()?.header)).collect::<Vec<_>>();
         if keys(&renamed) != keys(now) {
             return Err(format!("{} is encrypted in another way, or with another key, than then", volume.path));
@@ -49,6 +52,9 @@ impl<'a> Planner<'a> {
         if saved.content.apart().is_some() {
             let says = match &saved.content {
                 Content::Luks(_) => "the snapshot holds of it its header alone; what lies in it goes back by itself",
+                Content::BtrfsDevice(_) => {
+                    "it is a device of a btrfs on several: they go back together, as the volume that they make"
+                }
                 _ => {
                     "the snapshot holds of it what LVM or md keep themselves; with its volumes it goes onto an empty disk (`restore`)"
                 }
@@ -57,6 +63,7 @@ impl<'a> Planner<'a> {
         } else if now.content.apart().is_some() {
             let says = match &now.content {
                 Content::Luks(_) => "it is unlocked; as it is, whole, it goes back while it is locked",
+                Content::BtrfsDevice(_) => "it is a device of a btrfs on several now: they go back together",
                 _ => "other volumes lie on it now, and would be lost without an undo",
             };
             self.check(format!("{path} holds nothing but itself"), false, says);
@@ -71,6 +78,24 @@ impl<'a> Planner<'a> {
             if own != other {
                 let says = format!("{} has other sectors than {}", b.path.disk(), path.disk());
                 self.check(format!("{path} can be written to"), false, says);
+            }
+        }
+    }
+
+    /// Devices of one file system that were saved byte for byte go back together or not at all: among devices of several times the newest is
+    /// believed, and what the others hold is taken for as new.
+    pub(super) fn together(&mut self, volumes: &[VolumeRollback]) {
+        let written = |v: &&SavedVolume| v.mapping.is_none() && volumes.iter().any(|w| w.saved_as == v.path);
+        let of = |v: &SavedVolume| match &v.content {
+            Content::Btrfs(b) if b.devices > 1 => Some((b.uuid.clone(), b.devices)),
+            _ => None,
+        };
+        let all: Vec<(String, u64)> = self.q.manifest.volumes.iter().filter(written).filter_map(of).collect();
+        for (n, (uuid, devices)) in all.iter().enumerate() {
+            let here = all.iter().filter(|(other, _)| other == uuid).count();
+            if !all[..n].iter().any(|(other, _)| other == uuid) && here as u64 != *devices {
+                let says = format!("{here} of them would, and the others would hold another time");
+                self.check(format!("the {devices} devices of btrfs {uuid} go back together"), false, says);
             }
         }
     }

@@ -110,6 +110,7 @@ fn enlarge<'a>(
         unreadable: ExtentSet::new(),
         left_out: Vec::new(),
         warnings: Vec::new(),
+        encrypted: Vec::new(),
     };
     let trouble = Arc::new(Trouble::default());
     let overlay = Overlay::new(saved_disk::saved(cx.store, &layout, &trouble), room.clone());

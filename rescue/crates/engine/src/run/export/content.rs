@@ -1,8 +1,7 @@
 //! The bytes of an image, in rising order, from the maps it is made of.
 
 use super::layout::{Layout, Part};
-use model::id::ChunkId;
-use model::units::{ByteLen, Extent};
+use model::units::{ByteLen, Extent, ExtentSet};
 use store::{Slice, SliceContent, Store, StoreError};
 
 /// The longest read: no chunk is longer, and neighbours in one chunk are read together up to this.
@@ -23,8 +22,9 @@ impl Gathered {
     }
 
     /// Takes one more slice, where it goes on in the chunk.
-    fn take(&mut self, place: Extent, id: ChunkId, at: u32) -> bool {
+    fn take(&mut self, place: Extent, content: SliceContent) -> bool {
         let SliceContent::Chunk { id: mine, at: from } = self.slice.content else { return false };
+        let SliceContent::Chunk { id, at } = content else { return false };
         let len = self.slice.extent.len().0;
         let more = len + place.len().0;
         if mine != id || u64::from(at) != u64::from(from) + len || more > MOST {
@@ -37,10 +37,11 @@ impl Gathered {
     }
 }
 
-/// A piece of an image: bytes that are not known to be zeros, at a rising place.
-type Piece = Result<(Extent, ChunkId, u32), StoreError>;
+/// A piece of an image: bytes that are no hole, at a rising place. Zeros are told only where they lie encrypted: elsewhere an image has them
+/// without being given any.
+type Piece = Result<(Extent, SliceContent), StoreError>;
 
-/// Everything of an image that is neither a hole nor zeros. A map that is not in order ends it with an error.
+/// Everything of an image that is neither a hole nor zeros in clear. A map that is not in order ends it with an error.
 fn pieces<'a>(store: &'a Store, layout: &'a Layout) -> impl Iterator<Item = Piece> + Send + 'a {
     let mut end = 0;
     layout
@@ -48,23 +49,39 @@ fn pieces<'a>(store: &'a Store, layout: &'a Layout) -> impl Iterator<Item = Piec
         .iter()
         .flat_map(move |part| {
             let part = *part;
-            store.map(part.map).slices(part.within).filter_map(move |slice| match slice {
-                Ok(Slice { content: SliceContent::Zero, .. }) => None,
-                Ok(Slice { content: SliceContent::Chunk { id, at }, extent }) => {
-                    Some(placed(part, extent).map(|e| (e, id, at)))
-                }
-                Err(e) => Some(Err(e)),
+            store.map(part.map).slices(part.within).flat_map(move |slice| match slice {
+                Ok(Slice { content: SliceContent::Zero, extent }) => match placed(part, extent) {
+                    Ok(place) => encrypted_zeros(layout, place).map(Ok).collect(),
+                    Err(e) => vec![Err(e)],
+                },
+                Ok(Slice { content, extent }) => vec![placed(part, extent).map(|e| (e, content))],
+                Err(e) => vec![Err(e)],
             })
         })
         .map(move |piece| {
             // The writers of images rely on it; a map that breaks it is none the store wrote.
-            let (place, id, at) = piece?;
+            let (place, content) = piece?;
             if place.start().0 < end {
                 return Err(out_of_order());
             }
             end = place.end().0;
-            Ok((place, id, at))
+            Ok((place, content))
         })
+}
+
+/// What of a range of zeros is to be written, for it lies encrypted.
+fn encrypted_zeros(layout: &Layout, zeros: Extent) -> impl Iterator<Item = (Extent, SliceContent)> {
+    let all: ExtentSet =
+        layout.encrypted.iter().flat_map(|e| e.places.clip(zeros).iter().collect::<Vec<_>>()).collect();
+    let pieces: Vec<Extent> = all
+        .iter()
+        .flat_map(|e| {
+            let (start, end) = (e.start().0, e.end().0);
+            let step = usize::try_from(MOST).unwrap_or(usize::MAX);
+            (start..end).step_by(step).filter_map(move |at| Extent::between(at, end.min(at + MOST)))
+        })
+        .collect();
+    pieces.into_iter().map(|e| (e, SliceContent::Zero))
 }
 
 fn placed(part: Part, slice: Extent) -> Result<Extent, StoreError> {
@@ -90,11 +107,11 @@ pub(super) fn gathered<'a>(
         }
         loop {
             match pieces.next() {
-                Some(Ok((place, id, at))) => {
-                    if held.as_mut().is_some_and(|h| h.take(place, id, at)) {
+                Some(Ok((place, content))) => {
+                    if held.as_mut().is_some_and(|h| h.take(place, content)) {
                         continue;
                     }
-                    let slice = Slice { extent: place, content: SliceContent::Chunk { id, at } };
+                    let slice = Slice { extent: place, content };
                     if let Some(full) = held.replace(Gathered { slice, places: vec![place] }) {
                         return Some(Ok(full));
                     }
@@ -152,6 +169,7 @@ fn touched(place: Extent, unit: u64, next: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::id::ChunkId;
 
     #[test]
     fn neighbours_in_a_chunk_are_read_together() {
@@ -159,10 +177,12 @@ mod tests {
         let place = |start, end| Extent::between(start, end).unwrap();
         let first = Slice { extent: place(1000, 1100), content: SliceContent::Chunk { id: id(1), at: 50 } };
         let mut held = Gathered { slice: first, places: vec![first.extent] };
-        assert!(!held.take(place(2000, 2100), id(2), 150), "another chunk");
-        assert!(!held.take(place(2000, 2100), id(1), 151), "not side by side in it");
-        assert!(!held.take(place(2000, 2000 + MOST - 99), id(1), 150), "longer than a slice may be");
-        assert!(held.take(place(2000, 2000 + MOST - 100), id(1), 150));
+        let chunk = |n, at| SliceContent::Chunk { id: id(n), at };
+        assert!(!held.take(place(2000, 2100), chunk(2, 150)), "another chunk");
+        assert!(!held.take(place(2000, 2100), chunk(1, 151)), "not side by side in it");
+        assert!(!held.take(place(2000, 2100), SliceContent::Zero), "in no chunk");
+        assert!(!held.take(place(2000, 2000 + MOST - 99), chunk(1, 150)), "longer than a slice may be");
+        assert!(held.take(place(2000, 2000 + MOST - 100), chunk(1, 150)));
         assert_eq!(held.slice.extent, place(1000, 1000 + MOST), "one read of the chunk, from where it began");
         assert_eq!((held.slice.content, held.places.len()), (first.content, 2));
     }

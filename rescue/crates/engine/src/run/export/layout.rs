@@ -1,10 +1,12 @@
 //! What an image is made of: which map's bytes stand where, and what is missing.
 
-use crate::plan::stacked::{Placed, Stacked};
+use crate::plan::stacked::{Placed, Stacked, carries};
 use crate::run::Stop;
 use model::command::ExitCode;
 use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::TableKind;
+use model::luks::SealedRun;
+use model::restore::Encrypted;
 use model::snapshot::{Manifest, MapRoot, SavedDisk, SavedVolume};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
@@ -24,6 +26,8 @@ pub(crate) struct Layout {
     pub(crate) unreadable: ExtentSet,
     pub(crate) left_out: Vec<VolumePath>,
     pub(crate) warnings: Vec<DisplayText>,
+    /// What lies encrypted in it, at addresses of the image.
+    pub(crate) encrypted: Vec<Encrypted>,
 }
 
 /// Bytes of a map that stand together in an image.
@@ -65,7 +69,13 @@ fn alone(manifest: &Manifest, volume: &SavedVolume) -> Result<Layout, Stop> {
     let mut parts = Vec::new();
     let mut missing = volume.unreadable.clip(Extent::whole(size));
     let mut warnings: Vec<DisplayText> = unreadable(volume).into_iter().collect();
+    let mut encrypted = Vec::new();
     match volume.mapping {
+        Some(_) if carries(volume) => {
+            let says = format!("of {} its header alone was saved: what lies in it was saved in clear", volume.path);
+            let advice = format!("name the disk, {}, or what lies in it", volume.path.disk());
+            return Err(Stop::failed(ExitCode::Refused, says, advice));
+        }
         Some(_) => parts.push(Part { map: volume.map, within: Extent::whole(size), at: 0 }),
         None => {
             let stacked = stacked(manifest, volume.path.disk())?;
@@ -80,6 +90,7 @@ fn alone(manifest: &Manifest, volume: &SavedVolume) -> Result<Layout, Stop> {
             let above = above.filter_map(|p| Some(Part { map: p.volume.map, within: p.within, at: inside(p.at.0)? }));
             parts.extend(above);
             parts.sort_by_key(|p| p.at);
+            encrypted = within(stacked.encrypted.clone(), volume.extent);
             for other in stacked.volumes.iter().filter(|v| !v.unreadable.is_empty()) {
                 let bad = stacked.lies(other, &other.unreadable).clip(volume.extent);
                 bad.iter()
@@ -89,14 +100,25 @@ fn alone(manifest: &Manifest, volume: &SavedVolume) -> Result<Layout, Stop> {
             }
         }
     }
-    Ok(Layout { of: volume.path.clone(), size, parts, unreadable: missing, left_out: Vec::new(), warnings })
+    let left_out = Vec::new();
+    Ok(Layout { of: volume.path.clone(), size, parts, unreadable: missing, left_out, warnings, encrypted })
+}
+
+/// What of a disk lies encrypted in one of its volumes, at addresses of that.
+fn within(encrypted: Vec<Encrypted>, volume: Extent) -> Vec<Encrypted> {
+    let start = volume.start().0;
+    let moved = |e: Extent| Extent::new(ByteOffset(e.start().0.checked_sub(start)?), e.len());
+    let part = |mut e: Encrypted| {
+        e.places = e.places.clip(volume).iter().filter_map(moved).collect();
+        let run = |run: SealedRun| Some(SealedRun { at: moved(run.at).filter(|_| volume.contains(run.at))?, ..run });
+        e.sealed.runs = e.sealed.runs.into_iter().filter_map(run).collect();
+        (!e.places.is_empty()).then_some(e)
+    };
+    encrypted.into_iter().filter_map(part).collect()
 }
 
 /// What lies on the volumes of a disk.
 fn stacked(manifest: &Manifest, disk: DiskNo) -> Result<Stacked<'_>, Stop> {
-    if let Some(why) = Stacked::sealed(manifest, disk) {
-        return Err(Stop::failed(ExitCode::Refused, why, "nothing was written"));
-    }
     let lie = |says| Stop::failed(ExitCode::Damage, says, "the snapshot is not to be trusted; choose another");
     Stacked::on(manifest, disk).map_err(lie)
 }
@@ -133,8 +155,10 @@ fn whole(manifest: &Manifest, disk: &SavedDisk) -> Result<Layout, Stop> {
         unreadable: ExtentSet::new(),
         left_out: left_out(disk, &volumes),
         warnings: Vec::new(),
+        encrypted: Vec::new(),
     };
     let stacked = stacked(manifest, disk.no)?;
+    out.encrypted.clone_from(&stacked.encrypted);
     let mut taken = ExtentSet::new();
     if let Some(map) = disk.table_map {
         // What makes up the table, and whatever else was saved with it outside of volumes.
@@ -146,8 +170,14 @@ fn whole(manifest: &Manifest, disk: &SavedDisk) -> Result<Layout, Stop> {
     for v in &volumes {
         place(v, disk.no, &stacked.own(v), (&mut taken, &mut out));
     }
+    let before = out.parts.len();
     for p in &stacked.placed {
         above(p, all, (&mut taken, &mut out));
+    }
+    let stands = |p: &Part| Extent::new(ByteOffset(p.at), p.within.len());
+    let stood: ExtentSet = out.parts[before..].iter().filter_map(stands).collect();
+    for e in &mut out.encrypted {
+        e.places = stood.iter().flat_map(|s| e.places.clip(s).iter().collect::<Vec<_>>()).collect();
     }
     for v in &stacked.volumes {
         stacked.lies(v, &v.unreadable).clip(all).iter().for_each(|e| out.unreadable.insert(e));

@@ -9,6 +9,7 @@ pub(crate) mod layout;
 mod qcow2;
 mod raw;
 
+use super::sealed_image::Sealer;
 use super::{Context, Meter, Stop};
 use content::{gathered, measure};
 use layout::{Layout, layouts};
@@ -84,6 +85,7 @@ fn disordered() -> io::Error {
 pub fn export(cx: &Context<'_>, order: &Order<'_>) -> Result<Exported, Stop> {
     let (snapshot, manifest) = cx.store.find(order.snapshot, None)?;
     let layouts = layouts(snapshot, &manifest, order.only)?;
+    let sealers = layouts.iter().map(|l| Sealer::new(cx, &l.encrypted)).collect::<Result<Vec<_>, _>>()?;
     for layout in &layouts {
         fits(layout, order.format)?;
     }
@@ -96,9 +98,9 @@ pub fn export(cx: &Context<'_>, order: &Order<'_>) -> Result<Exported, Stop> {
     let bytes = room(cx, order.format, &layouts, &files)?;
     let mut meter = Meter::start(cx.observer, cx.clock, "writing", (2, 2), ByteLen(bytes), false);
     let mut images = Vec::new();
-    for (layout, file) in layouts.into_iter().zip(&mut files) {
+    for ((layout, sealer), file) in layouts.into_iter().zip(&sealers).zip(&mut files) {
         meter.rename(format!("writing {}", layout.of));
-        let written = write(cx, order.format, &layout, file, &mut meter)?;
+        let written = write(cx, order.format, (&layout, sealer), file, &mut meter)?;
         meter.rename(format!("writing {}: making it durable", layout.of));
         file.sync().map_err(refused)?;
         for warning in &layout.warnings {
@@ -182,7 +184,7 @@ type Read = Result<(Vec<Extent>, Vec<u8>), StoreError>;
 fn write(
     cx: &Context<'_>,
     format: ImageFormat,
-    layout: &Layout,
+    (layout, sealer): (&Layout, &Sealer),
     file: &mut NewFile,
     meter: &mut Meter<'_>,
 ) -> Result<u64, Stop> {
@@ -198,15 +200,17 @@ fn write(
         // Taken by value: at its end, good or bad, the reading ends too.
         receiver.into_iter().try_for_each(|read| {
             go_on(cx)?;
-            let (places, bytes) = read?;
-            let mut rest = bytes.as_slice();
+            let (places, mut bytes) = read?;
+            let all = bytes.len() as u64;
+            let mut rest = bytes.as_mut_slice();
             for place in places {
                 let len = place.len().to_usize().filter(|len| *len <= rest.len());
-                let (here, behind) = rest.split_at(len.ok_or_else(|| failed(disordered()))?);
+                let (here, behind) = rest.split_at_mut(len.ok_or_else(|| failed(disordered()))?);
+                sealer.encrypt(place.start().0, here).map_err(failed)?;
                 image.put(place.start().0, here).map_err(failed)?;
                 rest = behind;
             }
-            meter.add(bytes.len() as u64);
+            meter.add(all);
             Ok::<(), Stop>(())
         })
     })?;

@@ -63,6 +63,11 @@ pub(crate) fn prove(cx: &Context<'_>, snapshot: &SnapRef, trial: &Trial) -> Resu
             format!("the snapshot has {} disks, and a virtual machine takes {}", layouts.len(), machine::MOST_DISKS);
         return Err(Stop::failed(ExitCode::Refused, says, "nothing was started"));
     }
+    if let Some(e) = layouts.iter().flat_map(|l| &l.encrypted).next() {
+        let says =
+            format!("{} of the snapshot is encrypted: a machine that starts from it asks for its passphrase", e.volume);
+        return Err(Stop::failed(ExitCode::Refused, says, "nothing was started"));
+    }
     let trouble = Arc::new(Trouble::default());
     let room = Room::new(IN_MEMORY, MOST_WRITTEN, scratch_dir());
     let disk = |layout| Overlay::new(saved_disk::saved(cx.store, layout, &trouble), room.clone());
