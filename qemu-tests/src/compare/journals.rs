@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 const REMOTE: &str = "/usr/lib/systemd/systemd-journal-remote";
-/// Bytes of the small file system in which a file is written: journald's limits, 10 % of it for an eighth of that in each
-/// file, make them of 16 MB.
-const ROOM: u64 = 1_280 << 20;
+/// Bytes that the file system may hold in which a file is written: a file may have 1/80 of it by journald's limits, and is rotated at a third
+/// of that, when its hash tables are full: at some 10 MB.
+const ROOM: u64 = 2_560 << 20;
 /// Seconds: when the year begins.
 const SINCE: u64 = 1_740_000_000;
 /// Entries written before finished files are looked for.
