@@ -10,6 +10,7 @@ mod failure;
 mod mounts;
 mod reaper;
 mod report;
+mod second;
 mod setup;
 mod store;
 mod store_partition;

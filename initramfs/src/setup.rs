@@ -4,7 +4,7 @@ use crate::cmdline::Options;
 use crate::devices::Devices;
 use crate::report::Report;
 use crate::supervisor::Session;
-use crate::{console, mounts, store};
+use crate::{console, mounts, second, store};
 use model::command::PowerAction;
 use std::time::{Duration, Instant};
 use sys::process::{Ending, signal_everyone};
@@ -79,6 +79,9 @@ fn leave(how: PowerAction, options: &Options, report: &mut Report) -> ! {
     }
     let _ = signal_everyone(Ending::Kill);
     sys::power::sync();
+    if let Err(e) = store::let_go(second::MOUNT_POINT) {
+        report.note(&format!("the second stick could not be unmounted ({e}); everything was synced"));
+    }
     if let Err(e) = store::put_away() {
         report.note(&format!("the store could not be unmounted ({e}); everything was synced"));
     }

@@ -1,4 +1,4 @@
-//! Finding, growing and mounting the store of the stick we came from.
+//! Finding, growing and mounting the store of a stick: the one we came from, or a second one ([`crate::second`]).
 
 use crate::mounts;
 use crate::report::Report;
@@ -29,14 +29,14 @@ pub(crate) struct Place {
 }
 
 /// A whole disk, opened to read its table.
-struct Disk {
-    file: File,
+pub(crate) struct Disk {
+    pub(crate) file: File,
     size: ByteLen,
-    sector: SectorSize,
+    pub(crate) sector: SectorSize,
 }
 
 impl Disk {
-    fn open(dir: &BlockDir, write: bool) -> io::Result<Self> {
+    pub(crate) fn open(dir: &BlockDir, write: bool) -> io::Result<Self> {
         let file = File::options().read(true).write(write).open(dir.node())?;
         let (size, sector) = (block::size(&file)?, block::sector(&file)?);
         Ok(Self { file, size, sector })
@@ -57,13 +57,15 @@ impl ReadAt for Disk {
 
 /// The partitions with that GUID on all disks. More than one: a stick was copied, and nobody can say which is meant.
 pub(crate) fn search(guid: &str) -> Vec<Place> {
-    let on = |dir: BlockDir| {
-        let disk = Disk::open(&dir, false).ok()?;
-        let found = store_partition::find(&disk, disk.sector, guid).ok()??;
-        // A target's partition that was given our GUID by whatever accident is not of our type, and not ours to grow.
-        found.is_store.then_some(Place { disk: dir, number: found.number, extent: found.extent })
-    };
-    sysfs::disks().into_iter().filter(BlockDir::is_real_disk).filter_map(on).collect()
+    sysfs::disks().into_iter().filter(BlockDir::is_real_disk).filter_map(|dir| on(dir, guid)).collect()
+}
+
+/// The partition with that GUID on a disk.
+pub(crate) fn on(dir: BlockDir, guid: &str) -> Option<Place> {
+    let disk = Disk::open(&dir, false).ok()?;
+    let found = store_partition::find(&disk, disk.sector, guid).ok()??;
+    // A target's partition that was given our GUID by whatever accident is not of our type, and not ours to grow.
+    found.is_store.then_some(Place { disk: dir, number: found.number, extent: found.extent })
 }
 
 /// Finds the store's partition, lets it fill its stick, mounts it. True where it is mounted in the end.
@@ -96,7 +98,12 @@ fn mount(guid: &str, report: &mut Report) -> io::Result<()> {
         }
         (Some(place), None) => place,
     };
-    let extent = match grow(&place, guid, report) {
+    mount_on(&place, guid, MOUNT_POINT, report)
+}
+
+/// Lets the partition fill its stick, and mounts it.
+pub(crate) fn mount_on(place: &Place, guid: &str, point: &str, report: &mut Report) -> io::Result<()> {
+    let extent = match grow(place, guid, report) {
         Ok(extent) => extent,
         Err(e) => {
             // A store that cannot grow is a store all the same.
@@ -111,12 +118,12 @@ fn mount(guid: &str, report: &mut Report) -> io::Result<()> {
         return Err(io::Error::other(says));
     };
     let node = PathBuf::from("/dev").join(&partition.name);
-    std::fs::create_dir_all(MOUNT_POINT)?;
+    std::fs::create_dir_all(point)?;
     let options = sys::mount::Options { noatime: true, inert: true, ..Default::default() };
     // What the disk says and what the journal says may differ after a cut: the kernel's own replay settles it.
-    sys::mount::mount(&node, Path::new(MOUNT_POINT), "ext4", options, "errors=remount-ro")
+    sys::mount::mount(&node, Path::new(point), "ext4", options, "errors=remount-ro")
         .map_err(|e| io::Error::new(e.kind(), format!("mounting {} failed: {e}", node.display())))?;
-    if let Err(e) = resize(extent) {
+    if let Err(e) = block::grow_ext4(File::open(point)?, extent.len()) {
         report.trouble(format!("the store's file system was not enlarged: {e}"));
     }
     Ok(())
@@ -191,17 +198,17 @@ fn kernel_agrees(place: &Place, disk: &Disk, extent: Extent) -> io::Result<Exten
     Ok(extent)
 }
 
-/// Lets the mounted file system fill its partition.
-fn resize(extent: Extent) -> io::Result<()> {
-    block::grow_ext4(File::open(MOUNT_POINT)?, extent.len())
-}
-
 /// Makes the store whole on its medium before the machine ends.
 pub(crate) fn put_away() -> io::Result<()> {
-    if !mounts::is_mounted(MOUNT_POINT) {
+    let_go(MOUNT_POINT)
+}
+
+/// Unmounts what is mounted there; where something still holds it, it is made read-only, which is told.
+pub(crate) fn let_go(point: &str) -> io::Result<()> {
+    if !mounts::is_mounted(point) {
         return Ok(());
     }
-    let point = Path::new(MOUNT_POINT);
+    let point = Path::new(point);
     let mut last = Ok(());
     for _ in 0..20 {
         last = sys::mount::unmount(point);

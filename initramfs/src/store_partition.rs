@@ -183,6 +183,19 @@ pub(crate) fn find(disk: &dyn ReadAt, sector: SectorSize, guid: &str) -> Result<
     }
 }
 
+/// The GUID of the store partition of a disk of which nothing else is known, as the text that [`find`] and [`grow`] take; `None` where the
+/// disk has no valid GPT, or not exactly one partition of that type.
+pub(crate) fn guid_of_store(disk: &dyn ReadAt, sector: SectorSize) -> Result<Option<String>, ReadError> {
+    let gpt = match read(disk, sector) {
+        Ok(gpt) => gpt,
+        Err(TableError::Read(e)) => return Err(e),
+        Err(_) => return Ok(None),
+    };
+    let mut stores = gpt.used().filter(|(_, _, _, entry)| guid_text(&entry[..16]) == GPT_STORE);
+    let first = stores.next().map(|(_, _, _, entry)| guid_text(&entry[16..32]));
+    Ok(first.filter(|_| stores.next().is_none()))
+}
+
 /// How to let the partition of that GUID reach to the disk's end, the backup table moving there. `None` where it
 /// already does. Where the primary table was torn by a cut in an earlier rewrite, it is written again from the backup.
 ///
@@ -329,6 +342,20 @@ mod tests {
             // Grown, there is nothing more to do.
             assert_eq!(grow(&disk, SectorSize::B512, GUID).unwrap(), None);
         }
+    }
+
+    /// A stick is known by the type of its partition, where there is one of that type and no more.
+    #[test]
+    fn another_stick_is_known_by_its_type() {
+        let (file, disk) = stick(MIB);
+        assert_eq!(guid_of_store(&disk, SectorSize::B512).unwrap().as_deref(), Some(GUID));
+        assert_eq!(guid_of_store(&disk, SectorSize::B4096).unwrap(), None);
+        assert_eq!(guid_of_store(&vec![0u8; 4096], SectorSize::B512).unwrap(), None);
+        let path = file.path().to_str().unwrap();
+        sgdisk(&["-t", &format!("2:{GPT_STORE}"), path]);
+        assert_eq!(guid_of_store(&std::fs::read(path).unwrap(), SectorSize::B512).unwrap(), None, "two of them");
+        sgdisk(&["-t", "2:8300", "-t", "5:8300", path]);
+        assert_eq!(guid_of_store(&std::fs::read(path).unwrap(), SectorSize::B512).unwrap(), None, "another system's");
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //!
 //! The engine's control socket carries small JSON messages, each whole: `{"attach":"ttyS0"}` to the engine with one end
 //! of a socket pair whose other end the front end of that console inherits; `{"ask":"reboot"}` to the engine when
-//! somebody pressed Ctrl-Alt-Del; `{"power":"reboot"}` or `{"power":"poweroff"}` from it.
+//! somebody pressed Ctrl-Alt-Del; `{"power":"reboot"}` or `{"power":"poweroff"}` from it. `{"stick":"attach"}` and `{"stick":"detach"}` come from
+//! it where a second stick is wanted, and are answered ([`crate::second`]).
 
 use crate::cmdline::Options;
 use crate::console::{self, Console};
 use crate::devices::{self, Devices};
 use crate::failure::{self, Choice};
 use crate::report::Report;
+use crate::second::{self, Helper};
 use crate::store;
 use model::command::PowerAction;
 use std::fs::File;
@@ -120,6 +122,13 @@ impl Session<'_> {
         if self.store {
             launch = launch.arg("--store")?.arg(store::MOUNT_POINT)?;
         }
+        // Of an engine that died over it.
+        let _ = store::let_go(second::MOUNT_POINT);
+        if self.store {
+            for stick in second::sticks() {
+                launch = launch.arg("--leave-out")?.arg(stick.name())?;
+            }
+        }
         if let Some(policy) = self.options.policy.as_ref().filter(|_| is_first()) {
             launch = launch.arg("--policy")?.arg(policy)?;
         }
@@ -148,6 +157,7 @@ impl Session<'_> {
             |c: &Console| Front { console: c.clone(), child: None, started: engine.started, pause: Duration::ZERO };
         let mut fronts: Vec<Front> = consoles.iter().map(front).collect();
         self.report.aloud = false;
+        let helper = Helper::start();
         let end = loop {
             for front in &mut fronts {
                 self.keep(front, &engine);
@@ -162,14 +172,20 @@ impl Session<'_> {
             {
                 self.report.trouble(format!("the engine does not take messages: {e}"));
             }
+            while let Some(answer) = helper.answer() {
+                if let Err(e) = engine.control.send(answer.as_bytes(), None) {
+                    self.report.trouble(format!("the engine does not take messages: {e}"));
+                }
+            }
             self.devices.news(self.report);
             if let Ok(Some(status)) = engine.child.try_wait() {
                 break End::Died(format!("the engine {}", describe(status)));
             }
             if ready.first() == Some(&true) {
                 match engine.control.receive() {
-                    Ok(Some(message)) => match power(&message.bytes) {
-                        Some(how) => break End::Leave(how),
+                    Ok(Some(message)) => match wish(&message.bytes) {
+                        Some(Wish::Leave(how)) => break End::Leave(how),
+                        Some(Wish::Stick(wish)) => helper.wish(wish),
                         None => self.report.trouble("the engine sent a message of no meaning".to_owned()),
                     },
                     Ok(None) => break End::Died(self.last_words(&mut engine)),
@@ -242,12 +258,21 @@ fn end_all(children: Vec<&mut Child>) {
     }
 }
 
-/// Reads a power request; spaces mean nothing.
-fn power(message: &[u8]) -> Option<PowerAction> {
+/// What an engine wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Leave(PowerAction),
+    Stick(second::Wish),
+}
+
+/// Reads what an engine wants; spaces mean nothing.
+fn wish(message: &[u8]) -> Option<Wish> {
     let tight: Vec<u8> = message.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
     match tight.as_slice() {
-        b"{\"power\":\"reboot\"}" => Some(PowerAction::Reboot),
-        b"{\"power\":\"poweroff\"}" => Some(PowerAction::Poweroff),
+        b"{\"power\":\"reboot\"}" => Some(Wish::Leave(PowerAction::Reboot)),
+        b"{\"power\":\"poweroff\"}" => Some(Wish::Leave(PowerAction::Poweroff)),
+        b"{\"stick\":\"attach\"}" => Some(Wish::Stick(second::Wish::Attach)),
+        b"{\"stick\":\"detach\"}" => Some(Wish::Stick(second::Wish::Detach)),
         _ => None,
     }
 }
@@ -257,11 +282,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn power_requests_are_read() {
-        assert_eq!(power(b"{ \"power\": \"reboot\" }\n"), Some(PowerAction::Reboot));
-        assert_eq!(power(b"{\"power\":\"poweroff\"}"), Some(PowerAction::Poweroff));
-        assert_eq!(power(b"{\"power\":\"halt\"}"), None);
-        assert_eq!(power(b""), None);
+    fn wishes_are_read() {
+        assert_eq!(wish(b"{ \"power\": \"reboot\" }\n"), Some(Wish::Leave(PowerAction::Reboot)));
+        assert_eq!(wish(b"{\"power\":\"poweroff\"}"), Some(Wish::Leave(PowerAction::Poweroff)));
+        assert_eq!(wish(b"{\"power\":\"halt\"}"), None);
+        assert_eq!(wish(b"{\"stick\":\"attach\"}"), Some(Wish::Stick(second::Wish::Attach)));
+        assert_eq!(wish(b"{\"stick\": \"detach\"}"), Some(Wish::Stick(second::Wish::Detach)));
+        assert_eq!(wish(b"{\"stick\":\"mount\"}"), None);
+        assert_eq!(wish(b""), None);
     }
 
     #[test]

@@ -54,6 +54,12 @@ const STEPS: &[Step] = &[
         "no warning anywhere",
         Runs::Cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     ),
+    // `--all-targets` leaves out the tests that `cargo test` does not run by itself.
+    step(
+        "scenarios",
+        "no warning in the scenarios either",
+        Runs::Cargo(&["clippy", "--quiet", "--workspace", "--test", "*", "--", "-D", "warnings"]),
+    ),
     step(
         "tests",
         "unit, property, crash and hostile-input tests",
@@ -84,6 +90,11 @@ const STEPS: &[Step] = &[
     long(
         "grow",
         "a real Debian goes onto a larger disk, grows over all of it in the rescue, and starts from there",
+        Runs::Machine,
+    ),
+    long(
+        "sticks",
+        "all that is saved is copied onto a second stick in the rescue, also where it is pulled out",
         Runs::Machine,
     ),
     long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),

@@ -128,6 +128,16 @@ fn back_and_forth() {
     let purposes: Vec<_> =
         list["snapshots"].as_array().unwrap().iter().map(|s| s["purpose"].as_str().unwrap()).collect();
     assert_eq!(purposes, ["keep", "undo", "undo"]);
+    // All about the first, for programs and for people.
+    let (code, shown) = ask(&["show", &id[..8], "--store", &store]);
+    assert_eq!((code, &shown["snapshot"]["id"]), (0, &serde_json::json!(id)), "{shown}");
+    assert_eq!(shown["systems"][0]["assessment"]["good"], true);
+    let saved: Vec<&str> = shown["volumes"].as_array().unwrap().iter().map(|v| v["volume"].as_str().unwrap()).collect();
+    assert_eq!(saved, ["d0/p1", "d0/p2"]);
+    assert!(shown["volumes"][1]["captured"].as_u64().unwrap() > 0 && shown["volumes"][1]["method"] == "used_blocks");
+    let (code, out, _) = run(&["show", &id[..8], "--store", &store]);
+    assert!(code == 0 && out.contains("What is saved of its disks") && out.contains("d0/p2, ext4: "), "{out}");
+    assert_eq!(run(&["show", "0000", "--store", &store]).0, 1);
     let (code, out, _) = run(&["check", "--store", &store, "--read-data", "--json"]);
     assert_eq!((code, json(&out)["damage"].clone()), (0, serde_json::json!([])));
 }
@@ -261,6 +271,7 @@ fn help_lists_what_there_is_and_nothing_else() {
         "snapshot",
         "auto",
         "snapshots",
+        "show",
         "rollback",
         "undo",
         "restore",

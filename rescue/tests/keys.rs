@@ -16,6 +16,7 @@ use model::inspection::{Content, LuksInfo};
 use model::plan;
 use model::run_state::RunState;
 use model::units::{ByteLen, ExtentSet};
+use model::upkeep::Upkeep;
 
 /// What is done by itself is stopped by any key, on any screen and in a window of any size, and by nothing else.
 #[test]
@@ -478,4 +479,99 @@ fn a_plan_is_asked_again_with_what_is_kept() {
     let run = asking_run(plan::Action::Undo { of: IntentId(digest("intent")) }, true);
     let mut ui = open(&run);
     assert_eq!(press(&mut ui, &run, &[Key::Char('k')]), []);
+}
+
+/// Two saved states are compared once one is marked, the earlier first whichever that is; without a mark it is the one that is chosen and now.
+#[test]
+fn two_states_are_compared_by_a_mark() {
+    let run = broken_run();
+    let name = |s: &str| SnapRef::Prefix(snapshot_id(s).to_string());
+    let compare = |before: &str, after: Option<&str>| {
+        let (before, after) = (name(before), after.map(name));
+        Action::Submit(Command::Compare { before, after, text: true })
+    };
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('t'), Key::Char('m')]), []);
+    assert!(ui.note.as_ref().unwrap().contains("is marked"), "{:?}", ui.note);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('d')]), [compare("five", None)], "it is the marked one itself");
+    assert_eq!(press(&mut ui, &run, &[Key::Down, Key::Char('d')]), [compare("four", Some("five"))]);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('m'), Key::Up, Key::Char('d')]), [compare("four", Some("five"))]);
+    assert_eq!(press(&mut ui, &run, &[Key::Down, Key::Char('m'), Key::Char('d')]), [compare("four", None)]);
+}
+
+/// A text is found on every screen that is a list or a long text, and by the same keys.
+#[test]
+fn a_text_is_found_on_every_list() {
+    let run = broken_run();
+    let find = |text: &str| [vec![Key::Char('/')], typed(text), vec![Key::Enter]].concat();
+    let mut ui = open(&run);
+    press(&mut ui, &run, &[&[Key::Char('t')], &find("UNDO")[..]].concat());
+    assert_eq!((ui.screen(), ui.snapshot), (Screen::Timeline, Some(snapshot_id("four"))));
+    press(&mut ui, &run, &find("no such thing"));
+    assert_eq!(ui.snapshot, Some(snapshot_id("four")));
+    assert_eq!(ui.note.as_deref(), Some("Nothing here has \"no such thing\" in it."));
+    for key in ['e', 'l', '?'] {
+        let mut run = run.clone();
+        run.log = (0..60).map(|n| if n % 20 == 19 { "by the rule".into() } else { "line".into() }).collect();
+        let mut ui = open(&run);
+        let wanted = if key == '?' { "saved states" } else { "BY THE rule" };
+        press(&mut ui, &run, &[&[Key::Char(key), Key::Home], &find(wanted)[..]].concat());
+        let first = ui.found.unwrap();
+        press(&mut ui, &run, &[Key::Char('n')]);
+        let second = ui.found.unwrap();
+        assert!(second > first, "{key}");
+        press(&mut ui, &run, &[Key::Char('N')]);
+        assert_eq!(ui.found, Some(first), "{key}");
+        assert!(ui.scroll <= first, "{key}: it is in sight");
+    }
+    // While a word is typed, a letter is a letter; what begins a search is none.
+    let run = asking_run(plan::Action::Rollback, true);
+    let mut ui = open(&run);
+    press(&mut ui, &run, &[&typed("ROLL")[..], &find("lose"), &typed("BACK")].concat());
+    assert_eq!(ui.typed, "ROLLBACK");
+    assert!(ui.found.is_some());
+}
+
+/// All about a saved state is shown to whoever asked for it, and stayed.
+#[test]
+fn a_saved_state_is_told_of() {
+    let run = broken_run();
+    let mut ui = open(&run);
+    let snapshot = SnapRef::Prefix(snapshot_id("five").to_string());
+    let asked = press(&mut ui, &run, &[Key::Char('t'), Key::Char('v')]);
+    assert_eq!(asked, [Action::Submit(Command::Describe { snapshot })]);
+    let summary = run.store.as_ref().unwrap().snapshots.iter().find(|s| s.id == snapshot_id("five")).unwrap().clone();
+    let statement = described(&summary);
+    let working = RunState { job: Some((JobKind::Describe, None)), ..run.clone() };
+    let ended = RunState {
+        last: Some((
+            JobKind::Describe,
+            Outcome::Described(Box::new(model::snapshot::Described { summary, statement })),
+        )),
+        ..run.clone()
+    };
+    let mut elsewhere = ui.clone();
+    update(&mut ui, &working, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Timeline, "it takes no screen of its own meanwhile");
+    update(&mut ui, &ended, Input::Changed);
+    assert_eq!(ui.screen(), Screen::Reading);
+    let reading = ui.reading.as_ref().unwrap();
+    assert!(reading.title.starts_with("Snapshot "), "{}", reading.title);
+    update(&mut elsewhere, &working, Input::Changed);
+    press(&mut elsewhere, &working, &[Key::Char('e')]);
+    update(&mut elsewhere, &ended, Input::Changed);
+    assert_eq!(elsewhere.screen(), Screen::Evidence);
+}
+
+/// In the rescue a second stick is offered; elsewhere a second store is named.
+#[test]
+fn a_second_stick_is_for_the_rescue() {
+    let run = good_run();
+    let upkeep = |what| Action::Submit(Command::Upkeep { what });
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('o'), Key::Char('7')]), [upkeep(Upkeep::CopyToStick)]);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('8')]), [upkeep(Upkeep::RepairFromStick)]);
+    let mut program = Ui::new(SIZE, Look::PLAIN, true);
+    update(&mut program, &run, Input::Changed);
+    assert_eq!(press(&mut program, &run, &[Key::Char('o'), Key::Char('7')]), []);
 }

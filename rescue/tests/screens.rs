@@ -104,7 +104,7 @@ fn two_stores() {
     for size in SIZES {
         let run = good_run();
         let mut ui = joined(&run, size, look(size));
-        ui.other = Some("/mnt/second/holdfast".into());
+        (ui.other, ui.may_leave) = (Some("/mnt/second/holdfast".into()), true);
         update(&mut ui, &run, Input::Key(Key::Char('o')));
         compare("store-second", &ui, &run);
     }

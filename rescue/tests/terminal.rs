@@ -19,6 +19,8 @@ struct Terminal {
     keys: Arc<Mutex<ChildStdin>>,
     screen: Arc<Mutex<vt100::Parser>>,
     raw: Arc<Mutex<Vec<u8>>>,
+    /// What this end answers to whoever asks for its size.
+    size: Arc<Mutex<Option<(u16, u16)>>>,
 }
 
 impl Terminal {
@@ -50,19 +52,27 @@ impl Terminal {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0)));
         let raw = Arc::new(Mutex::new(Vec::new()));
         let mut out = child.stdout.take().unwrap();
-        let (answer, show, keep) = (keys.clone(), screen.clone(), raw.clone());
+        let size = Arc::new(Mutex::new(size));
+        let (answer, show, keep, own) = (keys.clone(), screen.clone(), raw.clone(), size.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = out.read(&mut buffer) {
                 let asked = buffer[..n].windows(4).any(|w| w == b"\x1b[6n");
                 show.lock().unwrap().process(&buffer[..n]);
                 keep.lock().unwrap().extend_from_slice(&buffer[..n]);
-                if let (true, Some((columns, rows))) = (asked, size) {
+                if let (true, Some((columns, rows))) = (asked, *own.lock().unwrap()) {
                     let _ = answer.lock().unwrap().write_all(format!("\x1b[{rows};{columns}R").as_bytes());
                 }
             }
         });
-        Self { child, keys, screen, raw }
+        Self { child, keys, screen, raw, size }
+    }
+
+    /// Has another size, and says so when it is asked: a key does that.
+    fn resize(&self, columns: u16, rows: u16) {
+        *self.size.lock().unwrap() = Some((columns, rows));
+        self.screen.lock().unwrap().screen_mut().set_size(rows.try_into().unwrap(), columns.try_into().unwrap());
+        self.press("\x0c");
     }
 
     fn text(&self) -> String {
@@ -191,6 +201,36 @@ fn from_the_first_screen_to_a_rollback_and_back() {
     let raw = t.raw.lock().unwrap();
     let last = String::from_utf8_lossy(&raw[raw.len().saturating_sub(60)..]);
     assert!(last.contains("\x1b[?25h\x1b[?1049l"), "the terminal is put back: {last:?}");
+}
+
+/// Larger, smaller, too small and back: it is drawn for what there is, and nothing is done that cannot be seen.
+#[test]
+fn a_terminal_may_have_another_size_at_any_time() {
+    let m = Machine::new();
+    let mut t = Terminal::open(&[m.arg("disk.img")], Some((80, 25)));
+    t.expect(&["What to do next", "no store: can only look"]);
+    for (columns, rows) in [(200, 60), (60, 15), (120, 40)] {
+        t.resize(columns, rows);
+        let until = Instant::now() + PATIENCE;
+        // The keys stand in the last row, and the bar at the top reaches to the end of its row.
+        loop {
+            let text = t.text();
+            let lines: Vec<&str> = text.lines().collect();
+            let top = lines.first().is_some_and(|l| l.trim_end().ends_with("can only look"));
+            if lines.len() == usize::from(rows) && lines.last().is_some_and(|l| l.contains("? help")) && top {
+                break;
+            }
+            assert!(Instant::now() < until, "not drawn for {columns} x {rows}:\n{text}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+    t.resize(50, 12);
+    t.expect(&["This window is 50 x 12.", "Nothing is lost"]);
+    t.press("t");
+    t.resize(80, 25);
+    t.expect(&["what happened", "What to do next"]);
+    t.press("q");
+    assert!(t.end().success());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `cargo compare`: Holdfast beside its peers, on the same input, in one run. Writes `docs/benchmarks.md`.
 //!
-//! It has stages, each with a record of its own: the contenders' rounds, many roots in one store, cost against size, other
-//! file systems, and inspection. In every
+//! It has stages, each with a record of its own: the contenders' rounds, many roots in one store, cost against size, other file systems, and
+//! inspection. In every
 //! round each contender goes the whole way in its turn: an empty store, the first capture, the same again, a capture
 //! after each upgrade, the check, and back over the last upgrade. So a host that is slower for a while is slower for all.
 
@@ -53,8 +53,8 @@ usage: cargo compare [--only NAME] [--scale full|small] [--rounds N] [--keep] [-
 Measures Holdfast beside partclone, restic and borg and writes docs/benchmarks.md. Takes hours, 42 GB below target/compare,
 and root (it mounts images and drops caches). Quiet machines give better figures. A run that is cut off is taken up again where the
 same program is measured. It has five stages: `contenders` (captures, check, rollback), `roots` (many roots in one store),
-`sizes` (cost against the size of the file system, and of what is in it), `file-systems` (captures of XFS and btrfs) and `inspection`
-(a year of journals, beside journalctl and dissect.target, which is installed from PyPI).
+`sizes` (cost against the size of the file system, and of what is in it), `file-systems` (captures of XFS and btrfs) and
+`inspection` (a year of journals, beside journalctl and dissect.target, which is installed from PyPI).
 
   --only STAGE    one stage: the page is written with what the last whole runs of the others measured
   --only NAME     one contender: the figures are shown, nothing is written

@@ -45,6 +45,7 @@ impl Ours {
             sector: SectorSize::B512,
             transport: "image".into(),
             removable: false,
+            write_protected: false,
             shown_as: None,
         };
         let disks = vec![DiskSource { no: DiskNo(0), hardware, bytes: bytes.clone(), clear: None }];

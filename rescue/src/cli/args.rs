@@ -13,7 +13,7 @@ mod values;
 
 pub use disks::{Approval, Auto, EngineRole, Export, Inspect, Snapshot, Tui, WriteBack, WriteBackTo};
 pub use files::{Diff, Get, Ls};
-pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, StoreAt, StoreInit, StoreOnly, UnlockBy};
+pub use keeping::{Check, Forget, ForgetApproval, Key, KeyVerb, Note, Show, StoreAt, StoreInit, StoreOnly, UnlockBy};
 pub use opening::Opening;
 pub use prove::Prove;
 pub use room::{Copy, Prune, Repair};
@@ -56,6 +56,8 @@ pub enum Invocation {
     Auto(Auto),
     /// `snapshots`.
     Snapshots(StoreOnly),
+    /// `show`.
+    Show(Show),
     /// `rollback`, `restore`, `undo`, `resume` or `repair-boot`.
     WriteBack(WriteBack),
     /// `check`.
@@ -113,6 +115,7 @@ impl Invocation {
             Self::StoreInit(s) => s.json,
             Self::Key(k) => k.wants_json(),
             Self::Snapshots(s) | Self::Stats(s) => s.json,
+            Self::Show(s) => s.json,
             Self::WriteBack(w) => w.json,
             Self::Check(c) => c.json,
             Self::Export(e) => e.json,
@@ -188,6 +191,7 @@ fn build(verb: &str, given: Given) -> Result<Invocation, Usage> {
             nothing_else(verb, &given.words)?;
             Invocation::Snapshots(StoreOnly { store: store()?, json: given.json })
         }
+        "show" => Invocation::Show(keeping::show(&given, store()?)?),
         "check" => {
             nothing_else(verb, &given.words)?;
             let (read_data, accept_head) = (given.read_data, given.accept_head);

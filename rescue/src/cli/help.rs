@@ -95,6 +95,14 @@ With --require-signer only what one of these signed is used: anything else
 counts as damage. `rollback`, `undo`, `resume`, `check` and `export` take it
 too.
 ";
+pub(super) const SHOW: &str = "\
+holdfast show SNAP --store S [--require-signer ID,..] [--json]
+
+Tells all that is kept of a saved state: whose it is, what was known of the
+machine then and by which evidence, what of its disks is saved, why that and
+how it was compared with the state before, what is not saved or could not be
+read, and what its firmware started. Reads no data.
+";
 pub(super) const ROLLBACK: &str = "\
 holdfast rollback SNAP DISK.. --store S [--only VOLUME,..] [--keep PATH,..]
     [--full] [--foreign-machine NAME] [--unlock VOLUME[=FILE]]

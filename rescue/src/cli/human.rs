@@ -7,7 +7,7 @@ mod upkeep;
 pub(super) use upkeep::{checked, copied, forget, pruned, repaired, stats};
 
 use crate::tui::text::wrap;
-use crate::tui::{chain, history, steps, words};
+use crate::tui::{chain, history, saved, steps, words};
 use model::assessment::{Report, SystemReport};
 use model::boot::{BootChain, BootRepairs, LinkState};
 use model::event::{Exported, Question, StoreView};
@@ -19,7 +19,7 @@ use model::plan::{Action, SnapshotEstimate, TableRollback};
 use model::policy::Acted;
 use model::proof::{Firmware, Proof, Verdict};
 use model::run_state::RunState;
-use model::snapshot::{Cost, Receipt, VolumeRead};
+use model::snapshot::{Cost, Described, Receipt, VolumeRead};
 use model::timeline::Occurrence;
 use model::upkeep::KeyLine;
 use std::fmt::Write;
@@ -72,7 +72,8 @@ pub(super) fn report(run: &RunState, report: &Report, explain: bool, all: bool) 
     out.push('\n');
     for d in &i.disks {
         let h = &d.hardware;
-        line_of(&mut out, format_args!("{}  {} {}, {}", d.no, h.size, h.model, h.transport));
+        let protected = if h.write_protected { ", write-protected" } else { "" };
+        line_of(&mut out, format_args!("{}  {} {}, {}{protected}", d.no, h.size, h.model, h.transport));
         for v in i.volumes_of(d) {
             let (what, size) = (words::volume(i, v), v.extent.len().to_string());
             line_of(
@@ -164,6 +165,17 @@ fn chain_of(out: &mut String, boot: &BootChain, all: bool) {
 pub(super) fn chains(boot: &[BootChain]) -> String {
     let mut out = String::new();
     boot.iter().filter(|b| !b.links.is_empty()).for_each(|b| chain_of(&mut out, b, false));
+    out
+}
+
+/// `show`.
+pub(super) fn described(d: &Described) -> String {
+    let (title, text) = saved::told(d);
+    let mut out = format!("{title}\n");
+    for (_, says) in text {
+        let head = if says.starts_with("- ") { "  " } else { "" };
+        paragraph(&mut out, head, says.trim_start_matches("- "));
+    }
     out
 }
 

@@ -22,7 +22,7 @@ use model::ports::UnixMicros;
 use model::proof::Proof;
 use model::run_state::RunState;
 use model::signer::SignerId;
-use model::snapshot::{Cost, Purpose, Receipt, SnapshotSummary, VolumeRead};
+use model::snapshot::{Cost, Described, Purpose, Receipt, SavedDisk, SavedVolume, SnapshotSummary, VolumeRead};
 use model::text::DisplayText;
 use model::timeline::{Occurrence, Operation};
 use model::upkeep::{CopyView, ForgetView, KeyLine, Made, PruneView, RepairView, SpaceLine, StatsView};
@@ -100,6 +100,7 @@ fn disk(inspection: &Inspection, d: &Disk) -> Value {
         "sector": h.sector,
         "transport": h.transport,
         "removable": h.removable,
+        "write_protected": h.write_protected,
         "shown_as": h.shown_as,
         "table": table,
         "volumes": inspection.volumes_of(d).map(|v| volume(inspection, v)).collect::<Vec<_>>(),
@@ -308,6 +309,46 @@ pub(super) fn snapshots(store: &StoreView) -> Value {
         "store": { "id": store.id, "free": store.free },
         "snapshots": store.snapshots.iter().map(summary).collect::<Vec<_>>(),
         "damage": store.damage,
+    })
+}
+
+/// `show`.
+pub(super) fn described(d: &Described) -> Value {
+    let statement = &d.statement;
+    let systems = statement.systems.iter().map(|s| {
+        json!({
+            "name": s.system.name, "hostname": s.system.hostname, "root": s.system.root,
+            "assessment": assessment(&s.assessment), "evidence": s.evidence.iter().map(evidence).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "schema": SCHEMA,
+        "snapshot": summary(&d.summary),
+        "parent": statement.parent,
+        "origin": statement.origin,
+        "systems": systems.collect::<Vec<_>>(),
+        "disks": statement.disks.iter().map(saved_disk).collect::<Vec<_>>(),
+        "volumes": statement.volumes.iter().map(saved_volume).collect::<Vec<_>>(),
+        "firmware": statement.firmware.as_ref().map(firmware),
+    })
+}
+
+fn saved_disk<M>(d: &SavedDisk<M>) -> Value {
+    let h = &d.hardware;
+    json!({
+        "disk": d.no.to_string(), "model": h.model, "serial": h.serial, "wwn": h.wwn, "size": h.size, "sector": h.sector,
+        "table": d.table.as_ref().map(|t| json!({ "kind": t.kind, "id": t.id, "partitions": t.partitions.len() })),
+    })
+}
+
+fn saved_volume<M>(v: &SavedVolume<M>) -> Value {
+    let compared = v
+        .compared
+        .as_ref()
+        .map(|c| json!({ "by": c.by, "why": c.why, "with": c.with, "taken_over": c.taken_over, "resumed": c.resumed }));
+    json!({
+        "volume": v.path, "fs": v.volume().kind(), "uuid": v.volume().uuid(), "size": v.extent.len(),
+        "method": v.method, "why": v.why, "captured": v.captured, "unreadable": v.unreadable, "compared": compared,
     })
 }
 

@@ -51,6 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Invocation::Snapshot(s) => saving::run(&s),
         Invocation::Auto(a) => auto::run(&a),
         Invocation::Snapshots(s) => store::snapshots(&s),
+        Invocation::Show(s) => store::show(&s),
         Invocation::WriteBack(w) => write_back::run(&w),
         Invocation::Check(c) => store::check(&c),
         Invocation::Export(e) => export::run(&e),

@@ -36,7 +36,7 @@ fn under_control(args: &EngineRole, fd: i32) -> Ended {
         (dir, true)
     });
     let disks = if args.disks.is_empty() { None } else { Some(args.disks.clone()) };
-    link::role(Role { control, disks, store, unattended: unattended(args) })?;
+    link::role(Role { control, disks, store, leave_out: args.leave_out.clone(), unattended: unattended(args) })?;
     Ok(ExitCode::Ok)
 }
 
@@ -55,7 +55,7 @@ fn unattended(args: &EngineRole) -> Option<Unattended> {
 fn for_one(args: &EngineRole) -> Ended {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| no_socket("front end's socket", &e))?;
     let opened = if args.disks.is_empty() {
-        engine::machine::discover(args.store.as_ref().map(|s| s.dir.as_path()))?
+        engine::machine::discover(args.store.as_ref().map(|s| s.dir.as_path()), &[])?
     } else {
         engine::machine::open(&args.disks)?
     };
@@ -63,7 +63,7 @@ fn for_one(args: &EngineRole) -> Ended {
     let store = args.store.as_ref().map(secret::place_unasked).transpose()?;
     let other = args.other.as_ref().map(secret::other_unasked).transpose()?;
     let (clock, heads) = (engine::machine::clock(), session::heads());
-    let handle = Engine::start(Config { devices: opened.devices, parser, store, other, heads, clock });
+    let handle = Engine::start(Config { devices: opened.devices, parser, store, other, sticks: None, heads, clock });
     // The engine looks by itself; a front end only shows.
     handle.submit(Command::Inspect);
     // A front end that goes away, by whatever way, is the end of the session but not of a running job.

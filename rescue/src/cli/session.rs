@@ -71,7 +71,8 @@ impl Session {
         let parser = Arc::new(Child::start(&opened)?);
         let (clock, heads) = (engine::machine::clock(), heads());
         let let_go = LetGo(Arc::downgrade(&opened.devices));
-        let handle = Engine::start(Config { devices: opened.devices, parser, store, other, heads, clock });
+        let handle =
+            Engine::start(Config { devices: opened.devices, parser, store, other, sticks: None, heads, clock });
         Ok(Self { handle, _let_go: let_go, interrupted, run: RunState::default() })
     }
 

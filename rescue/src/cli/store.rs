@@ -1,6 +1,6 @@
-//! Verbs about a store alone: `store init`, `snapshots`, `check`, `note`.
+//! Verbs about a store alone: `store init`, `snapshots`, `show`, `check`, `note`.
 
-use super::args::{Check, Note, StoreInit, StoreOnly};
+use super::args::{Check, Note, Show, StoreInit, StoreOnly};
 use super::saving::unexpected;
 use super::session::Session;
 use super::{Ended, human, json, secret};
@@ -44,6 +44,14 @@ pub(super) fn snapshots(args: &StoreOnly) -> Ended {
     })?;
     session.answer(args.json, || json::snapshots(&store), || human::snapshots(&store))?;
     Ok(if store.damage.is_empty() { ExitCode::Ok } else { ExitCode::Damage })
+}
+
+pub(super) fn show(args: &Show) -> Ended {
+    let mut session = Session::start(&[], Some(&args.store))?;
+    match session.ask(Command::Describe { snapshot: args.snapshot.clone() })? {
+        Outcome::Described(d) => session.answer(args.json, || json::described(&d), || human::described(&d)),
+        other => Err(unexpected(&other)),
+    }
 }
 
 pub(super) fn check(args: &Check) -> Ended {

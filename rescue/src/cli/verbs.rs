@@ -93,7 +93,7 @@ impl Verb {
 
 /// What the parts of the rescue are started as: for nobody to type.
 const ROLES: [(&str, &[&str]); 5] = [
-    ("engine", &["store", "control", "policy", "to", "to-passphrase-file", "to-key-file"]),
+    ("engine", &["store", "control", "policy", "leave-out", "to", "to-passphrase-file", "to-key-file"]),
     ("console", &["engine"]),
     ("parser", &[]),
     ("composer", &[]),
@@ -141,6 +141,14 @@ pub(super) static VERBS: &[Verb] = &[
         words: Words::Nothing,
         options: &["store", "json", "require-signer"],
         help: help::SNAPSHOTS,
+    },
+    Verb {
+        name: "show",
+        usage: "SNAP --store S",
+        does: "all about a saved state",
+        words: Words::Snapshots,
+        options: &["store", "json", "require-signer"],
+        help: help::SHOW,
     },
     Verb {
         name: "rollback",

@@ -83,6 +83,11 @@ fn about_disk(inspection: &Inspection, disk: &Disk, out: &mut Vec<Toned>) {
     }
     known.extend(h.shown_as.iter().map(|at| format!("seen as {at} this time")));
     say(out, sentence(&known.join(", ")));
+    if h.write_protected {
+        let says =
+            "[!!] It is write-protected: it can be saved, and nothing can go back onto it. Look for a switch on it.";
+        out.push((Tone::Alarm, says.to_owned()));
+    }
     say(out, format!("It has {} bytes.", h.size.0));
     match &disk.table {
         Some(table) => {

@@ -98,7 +98,8 @@ pub fn cells(inspection: &Inspection, row: &Row<'_>) -> Cells {
     let (place, size, what) = match row {
         Row::Disk(disk) => {
             let size = disk.hardware.size;
-            (disk.no.to_string(), size, format!("{}; {}", table(inspection, disk), disk.hardware.model))
+            let protected = if disk.hardware.write_protected { "WRITE-PROTECTED; " } else { "" };
+            (disk.no.to_string(), size, format!("{protected}{}; {}", table(inspection, disk), disk.hardware.model))
         }
         Row::Volume(_, v) => (v.path.to_string(), v.extent.len(), described(inspection, v)),
         Row::Free(_, room) => (String::new(), room.len(), "free: no partition has it".to_owned()),

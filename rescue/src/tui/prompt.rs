@@ -2,7 +2,7 @@
 
 use super::state::{Action, Key, Prompted, Screen, Ui};
 use super::text::{cut, fitting, tail};
-use super::{changes, disks, files, reading, target};
+use super::{changes, disks, files, finding, reading, steps, target, timeline};
 use model::run_state::RunState;
 
 /// The most bytes of it.
@@ -63,6 +63,14 @@ fn search(ui: &mut Ui, run: &RunState, text: String) -> Vec<Action> {
         Screen::Reading => reading::search(ui, run, false),
         Screen::Differences => ui.comparing.row = changes::search(ui, run, false),
         Screen::Disks => ui.disk_row = disks::search(ui, run, false),
+        Screen::Target => target::search(ui, run),
+        Screen::Timeline => {
+            let at = timeline::search(ui, run);
+            ui.snapshot = steps::timeline(run).get(at).map(|s| s.id);
+        }
+        Screen::Evidence | Screen::Log | Screen::Help | Screen::Confirm | Screen::Forget => {
+            finding::search(ui, run, false);
+        }
         _ => {}
     }
     Vec::new()

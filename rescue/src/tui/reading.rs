@@ -1,7 +1,7 @@
 //! A text to be read on a screen of its own: a saved file, or the lines of one that differ.
 
 use super::state::{Action, Key, Prompt, Prompted, Ui};
-use super::text::{broken, wrap};
+use super::text::{broken, next_from, wrap};
 use super::{draw, update, words};
 use model::browse::ShownFile;
 use model::run_state::RunState;
@@ -102,11 +102,7 @@ impl Reading {
     fn find(&self, text: &str, from: usize, back: bool) -> Option<usize> {
         let wanted = text.to_ascii_lowercase();
         let has = |n: &usize| self.lines[*n].1.to_ascii_lowercase().contains(&wanted);
-        let (count, from) = (self.lines.len(), from.min(self.lines.len()));
-        match back {
-            false => (from..count).chain(0..from).find(has),
-            true => (0..from).rev().chain((from..count).rev()).find(has),
-        }
+        next_from(self.lines.len(), from, back, has)
     }
 }
 

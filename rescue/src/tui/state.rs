@@ -175,6 +175,10 @@ pub struct Ui {
     pub step: usize,
     /// The snapshot chosen in the timeline; the newest where `None`.
     pub snapshot: Option<SnapshotId>,
+    /// The snapshot that another is compared with.
+    pub marked: Option<SnapshotId>,
+    /// The snapshot whose record this front end asked for, and was not told yet.
+    pub describing: Option<SnapshotId>,
     /// The snapshot whose files are looked through.
     pub files: Option<Files>,
     /// The text that is read, or was last.
@@ -195,6 +199,8 @@ pub struct Ui {
     pub other: Option<String>,
     /// First line shown of the screen on top.
     pub scroll: usize,
+    /// The line of it that was found last.
+    pub found: Option<usize>,
     /// The word or passphrase typed so far.
     pub typed: String,
     /// The encrypted volume whose passphrase is typed; the store's where `None`.
@@ -246,6 +252,8 @@ impl Ui {
             system: 0,
             step: 0,
             snapshot: None,
+            marked: None,
+            describing: None,
             files: None,
             reading: None,
             comparing: Comparing::default(),
@@ -256,6 +264,7 @@ impl Ui {
             here: None,
             other: None,
             scroll: 0,
+            found: None,
             typed: String::new(),
             unlocking: None,
             reopening: None,
@@ -311,6 +320,7 @@ impl Ui {
 
     fn fresh(&mut self) {
         self.scroll = 0;
+        self.found = None;
         self.step = 0;
         self.way_out = 0;
         self.stopping = false;

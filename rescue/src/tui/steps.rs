@@ -316,7 +316,10 @@ pub fn outcome(run: &RunState, may_leave: bool, other: Option<&str>) -> Vec<Step
         }
         Some(Outcome::Checked(report)) => upkeep::after_check(report, other, home, log()),
         Some(Outcome::Failed(_) | Outcome::Exported(_) | Outcome::Proved(_) | Outcome::Listed(_)) => vec![home, log()],
-        Some(Outcome::Looked | Outcome::Declined | Outcome::Estimated(_) | Outcome::Cancelled(_)) | None => vec![home],
+        Some(
+            Outcome::Looked | Outcome::Described(_) | Outcome::Declined | Outcome::Estimated(_) | Outcome::Cancelled(_),
+        )
+        | None => vec![home],
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: what is chosen here writes nothing. It leads to the plan, which names what is lost and is approved by a word.
 
 use super::state::{Action, Key, Prompt, Prompted, Screen, Ui};
+use super::text::next_of;
 use super::{disks, draw, list, steps, update, words};
 use engine::plan::is_store_disk;
 use model::id::{DiskNo, SnapshotId};
@@ -130,6 +131,10 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             ui.note = Some("No disk is chosen yet: Enter chooses one.".into());
             return Vec::new();
         }
+        Key::Char('/') => {
+            ui.prompt = Some(Prompt::of(Prompted::Search));
+            return Vec::new();
+        }
         Key::Char(' ') => return update::common(ui, run, k),
         _ => match list::moved_here(k, at, page, last) {
             Some(to) => to,
@@ -140,6 +145,21 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         target.row = to.min(last);
     }
     Vec::new()
+}
+
+/// Goes to the next disk that has what was sought in what is told of it.
+pub(super) fn search(ui: &mut Ui, run: &RunState) {
+    let (Some(target), Some(report)) = (&mut ui.target, &run.report) else { return };
+    let (inspection, wanted) = (&report.inspection, ui.sought.to_ascii_lowercase());
+    let told = |disk: &Disk| {
+        let h = &disk.hardware;
+        format!("{} {} {} {} {}", disk.no, h.size, h.model, named_by(disk), holds(inspection, disk))
+    };
+    let has = |n: &usize| told(&inspection.disks[*n]).to_ascii_lowercase().contains(&wanted);
+    match next_of(inspection.disks.len(), target.row, false, has).filter(|_| !wanted.is_empty()) {
+        Some(found) => target.row = found,
+        None => ui.note = Some(words::not_found(&ui.sought)),
+    }
 }
 
 /// Asks for the name of the disk of that row.

@@ -161,6 +161,15 @@ pub fn next_of(count: usize, at: usize, back: bool, wanted: impl Fn(&usize) -> b
     }
 }
 
+/// The first of `count` rows from row `from` on, or before it where `back`, that is looked for: all round.
+pub fn next_from(count: usize, from: usize, back: bool, wanted: impl Fn(&usize) -> bool) -> Option<usize> {
+    let from = from.min(count);
+    match back {
+        false => (from..count).chain(0..from).find(wanted),
+        true => (0..from).rev().chain((from..count).rev()).find(wanted),
+    }
+}
+
 /// `1 snapshot`, `2 snapshots`.
 pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }

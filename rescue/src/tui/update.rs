@@ -3,9 +3,12 @@
 //! Invariant: nothing destructive lies within two keys of any screen. A plan is approved by typing a word; leaving the
 //! machine takes a choice and Enter (rescue/tests/keys.rs tries every sequence).
 
+use super::reading::Reading;
 use super::state::{Action, Comparing, Input, Key, Reopening, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
-use super::{changes, differences, disks, draw, files, list, prompt, reading, target, upkeep, words};
+use super::{
+    changes, differences, disks, draw, files, finding, prompt, reading, saved, target, timeline, upkeep, words,
+};
 use model::command::{Command, Passphrase, PowerAction, VolumeKey};
 use model::event::{JobKind, Outcome, Question};
 use model::id::{SnapRef, VolumePath};
@@ -180,6 +183,15 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
             ui.show(Screen::Forget);
         }
         Some((_, Outcome::Compared(_))) if ended == JobKind::Compare => changes::open(ui, false),
+        // Whoever went elsewhere meanwhile is not called back.
+        Some((_, Outcome::Described(d))) if ended == JobKind::Describe => {
+            let wanted = ui.describing.take().is_some_and(|id| id == d.summary.id);
+            if wanted && ui.screen() == Screen::Timeline {
+                let (title, text) = saved::told(d);
+                ui.reading = Some(Reading::sentences(title, text, ui.body_width()));
+                ui.show(Screen::Reading);
+            }
+        }
         // A listing or a look that went well leaves the outcome of an older job standing.
         Some((kind, outcome)) if *kind == ended && (is_shown(ended) || matches!(outcome, Outcome::Failed(_))) => {
             ui.show(Screen::Outcome);
@@ -190,7 +202,7 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
 
 /// True for jobs that take over the screen.
 fn is_shown(job: JobKind) -> bool {
-    !matches!(job, JobKind::Inspect | JobKind::List | JobKind::Open | JobKind::Browse)
+    !matches!(job, JobKind::Inspect | JobKind::List | JobKind::Open | JobKind::Browse | JobKind::Describe)
 }
 
 fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
@@ -205,14 +217,14 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         Screen::Confirm => confirm(ui, run, k),
         Screen::Progress => progress(ui, run, k),
         Screen::Power => power(ui, run, k),
-        Screen::Timeline => timeline(ui, run, k),
+        Screen::Timeline => timeline::key(ui, run, k),
         Screen::Files => files::key(ui, run, k),
         Screen::Reading => reading::key(ui, run, k),
         Screen::Differences => changes::key(ui, run, k),
         Screen::Disks => disks::key(ui, run, k),
         Screen::Target => target::key(ui, run, k),
         Screen::Store => {
-            let steps = upkeep::steps(run, ui.other.as_deref());
+            let steps = upkeep::steps(run, ui.other.as_deref(), !ui.may_leave);
             choose(ui, run, k, steps)
         }
         Screen::Forget => upkeep::key(ui, run, k),
@@ -221,7 +233,13 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             let steps = steps::outcome(run, ui.may_leave, ui.other.as_deref());
             choose(ui, run, k, steps)
         }
-        Screen::Evidence | Screen::Log | Screen::Help => scroll(ui, run, k),
+        Screen::Evidence | Screen::Log | Screen::Help => match k {
+            Key::Char('/' | 'n' | 'N') => {
+                finding::key(ui, run, k);
+                Vec::new()
+            }
+            _ => scroll(ui, run, k),
+        },
     }
 }
 
@@ -336,46 +354,6 @@ fn choose(ui: &mut Ui, run: &RunState, k: Key, steps: Vec<Step>) -> Vec<Action> 
         }
         None => Vec::new(),
     }
-}
-
-fn timeline(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
-    let list = steps::timeline(run);
-    let last = list.len().saturating_sub(1);
-    let at = ui.snapshot.and_then(|id| list.iter().position(|s| s.id == id)).unwrap_or(0);
-    let page = draw::timeline::rows(ui).max(1);
-    let to = match k {
-        Key::Enter | Key::Right | Key::Char('r') => {
-            let Some(chosen) = list.get(at) else { return Vec::new() };
-            if !steps::is_here(run, chosen) {
-                ui.note = Some("That snapshot is of another machine: its plan may be refused.".into());
-            }
-            let to = SnapRef::Prefix(chosen.id.to_string());
-            return submit(ui, run, Command::PlanRollback { to, only: Vec::new(), full: false });
-        }
-        Key::Char('n') => {
-            let Some(chosen) = list.get(at) else { return Vec::new() };
-            return target::begin(ui, run, chosen);
-        }
-        Key::Char('d') => {
-            let Some(chosen) = list.get(at) else { return Vec::new() };
-            let before = SnapRef::Prefix(chosen.id.to_string());
-            return submit(ui, run, Command::Compare { before, after: None, text: true });
-        }
-        Key::Char('x') => {
-            let Some(chosen) = list.get(at) else { return Vec::new() };
-            return upkeep::forget_one(ui, run, SnapRef::Prefix(chosen.id.to_string()));
-        }
-        Key::Char('b') => {
-            let Some(chosen) = list.get(at).map(|s| s.id) else { return Vec::new() };
-            return files::open(ui, run, chosen);
-        }
-        _ => match list::moved_here(k, at, page, last) {
-            Some(to) => to,
-            None => return common(ui, run, k),
-        },
-    };
-    ui.snapshot = list.get(to.min(last)).map(|s| s.id);
-    Vec::new()
 }
 
 fn bottom(ui: &Ui, run: &RunState) -> usize {
@@ -556,6 +534,8 @@ pub(super) fn typing(ui: &mut Ui, run: &RunState, k: Key) {
             ui.typed.pop();
         }
         Key::Char(c) if c.is_ascii_alphabetic() && ui.typed.len() < TYPED_MOST => ui.typed.push(c.to_ascii_uppercase()),
+        // It is no letter of any word.
+        Key::Char('/') => finding::key(ui, run, k),
         _ => {
             if let Some(to) = moved(ui, run, k, false) {
                 ui.scroll = to;

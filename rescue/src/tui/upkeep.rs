@@ -50,8 +50,8 @@ fn store() -> Step {
     Step { says: "Back to the store".into(), does: Does::Show(Screen::Store) }
 }
 
-/// What can be done with the store; `other`: see [`Ui::other`].
-pub fn steps(run: &RunState, other: Option<&str>) -> Vec<Step> {
+/// What can be done with the store; `other`: see [`Ui::other`]. In the rescue (`stick`) a second stick can be plugged in.
+pub fn steps(run: &RunState, other: Option<&str>, stick: bool) -> Vec<Step> {
     if run.store.is_none() {
         return vec![Step { says: "Back".into(), does: Does::Back }];
     }
@@ -69,6 +69,13 @@ pub fn steps(run: &RunState, other: Option<&str>) -> Vec<Step> {
         let says = format!("Copy into {} every saved state that is not there yet", tail(other, PLACE));
         submit(&says, Command::Upkeep { what })
     }));
+    if stick {
+        let upkeep = |what| Command::Upkeep { what };
+        steps
+            .push(submit("Copy every saved state onto a second stick (plug it in first)", upkeep(Upkeep::CopyToStick)));
+        let says = "Put right what is damaged, with the help of a second stick (plug it in first)";
+        steps.push(submit(says, upkeep(Upkeep::RepairFromStick)));
+    }
     steps
 }
 

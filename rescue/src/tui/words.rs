@@ -272,6 +272,7 @@ pub fn doing(job: JobKind) -> &'static str {
         JobKind::Check => "Checking the store",
         JobKind::Files => "Taking saved files out",
         JobKind::Browse => "Looking through saved files",
+        JobKind::Describe => "Reading the record of a saved state",
         JobKind::Compare => "Looking what changed",
         JobKind::Export => "Writing a saved state out as an image",
         JobKind::Prove => "Starting a saved state in a virtual machine",

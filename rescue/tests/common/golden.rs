@@ -1,5 +1,5 @@
 //! Screens as text, and the checked-in files that they are compared with (`golden/`). Look at a difference before accepting it with
-//! `HOLDFAST_BLESS=1 cargo test -p holdfast --test screens --test tour`.
+//! `HOLDFAST_BLESS=1 cargo test -p holdfast --test real --test screens --test tour`.
 
 use super::joined;
 use holdfast::tui::draw;

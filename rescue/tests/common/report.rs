@@ -18,6 +18,7 @@ pub(crate) fn hardware() -> Hardware {
         sector: SectorSize::B512,
         transport: "sata".into(),
         removable: false,
+        write_protected: false,
         shown_as: Some("/dev/sda".into()),
     }
 }

@@ -61,3 +61,22 @@ pub(crate) fn store() -> StoreView {
         damage: vec![],
     }
 }
+/// What the record of a snapshot says, of a machine that was left in the middle.
+pub(crate) fn described(s: &SnapshotSummary) -> Statement {
+    let systems = broken_run().report.unwrap().systems;
+    let disk = SavedDisk { no: DiskNo(0), hardware: hardware(), table: disk().table, table_map: None };
+    Statement {
+        format: FORMAT,
+        counter: s.counter,
+        origin: "5f0c".into(),
+        parent: None,
+        purpose: s.purpose,
+        machine: s.machine.clone(),
+        taken: s.taken,
+        systems,
+        disks: vec![disk],
+        volumes: Vec::new(),
+        firmware: None,
+        cost: s.cost,
+    }
+}

@@ -3,6 +3,7 @@
 use crate::heads::Heads;
 use crate::hub::Hub;
 use crate::parser::Parser;
+use crate::sticks::Sticks;
 use crate::store_place::StorePlace;
 use crate::worker;
 use model::command::{Command, ExitCode, Failure};
@@ -25,6 +26,8 @@ pub struct Config {
     pub store: Option<StorePlace>,
     /// The store that is copied to, or repaired from.
     pub other: Option<StorePlace>,
+    /// Who mounts a second stick: in the rescue alone.
+    pub sticks: Option<Arc<dyn Sticks>>,
     /// Where this computer remembers how it last saw its stores; in the rescue there is no such place.
     pub heads: Option<Heads>,
     /// The time.

@@ -26,7 +26,7 @@ use model::inspection::Severity;
 use model::plan::{Action, RollbackPlan};
 use model::ports::{Devices, ReadAt};
 use model::proof::Trial;
-use model::snapshot::{Machine, Manifest, Purpose, Receipt};
+use model::snapshot::{Described, Machine, Manifest, Purpose, Receipt};
 use model::text::{DisplayText, RawName};
 use model::units::ByteLen;
 use std::sync::Arc;
@@ -80,6 +80,7 @@ impl Jobs {
             Command::Export { snapshot, only, to, format } => {
                 self.export(&Order { snapshot, only: only.as_ref(), to, format: *format }, desk)
             }
+            Command::Describe { snapshot } => self.describe(snapshot, desk),
             Command::ListFiles { snapshot, at } => saved_files::list(self, snapshot, at.as_ref(), desk),
             Command::BrowseFiles { ask } => saved_files::browse(self, ask, desk),
             Command::GetFiles { snapshot, at, to, privileged } => {
@@ -214,6 +215,16 @@ impl Jobs {
     fn list(&self, desk: &Desk) -> Done {
         self.show(&self.store(desk)?, desk)?;
         Ok(Outcome::Looked)
+    }
+
+    /// Needs no disk: looks at none.
+    fn describe(&self, snapshot: &SnapRef, desk: &Desk) -> Done {
+        let store = self.store(desk)?;
+        let (id, manifest) = store.find(snapshot, None)?;
+        // With what notes and signatures say of it, where it is listed.
+        let listed = store.list()?.summaries().into_iter().find(|s| s.id == id);
+        let summary = listed.unwrap_or_else(|| manifest.summary(id));
+        Ok(Outcome::Described(Box::new(Described { summary, statement: manifest.statement() })))
     }
 
     fn unlock(&self, passphrase: Passphrase, desk: &Desk) -> Done {

@@ -28,6 +28,7 @@ pub mod run;
 mod save_disk;
 mod saved_files;
 mod saving;
+mod sticks;
 pub mod store_place;
 mod stores;
 mod unattended;
@@ -41,6 +42,7 @@ pub use run::compose::serve as serve_composer;
 pub use handle::{Config, Engine, Handle};
 pub use heads::Heads;
 pub use jobs::exit_code;
+pub use sticks::{StickAnswer, StickWish, Sticks};
 pub use store::{Secret, SigningKey, SystemEntropy, Unlock};
 pub use store_place::{Access, StorePlace};
 /// A descriptor this process was started with, by its number: the roles' sockets.

@@ -4,6 +4,7 @@ use crate::frame;
 use crate::handle::{Config, Engine, Handle};
 use crate::hub::Hub;
 use crate::parser::Child;
+use crate::sticks::{Asked, StickAnswer, StickWish, Sticks};
 use crate::store_place::StorePlace;
 use crate::unattended::Unattended;
 use model::command::{Command, ExitCode, Failure, PowerAction};
@@ -15,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 use sys::process::Channel;
 
@@ -100,6 +101,8 @@ pub struct Role {
     pub disks: Option<Vec<PathBuf>>,
     /// The store's directory, and whether a store is made there on first use.
     pub store: Option<(PathBuf, bool)>,
+    /// Disks that are none of the machine's, by their kernel names: other sticks of the rescue.
+    pub leave_out: Vec<String>,
     /// What is done by itself; nothing but looking where `None`.
     pub unattended: Option<Unattended>,
 }
@@ -112,6 +115,8 @@ pub enum Control {
     Attach(String),
     /// Somebody pressed Ctrl-Alt-Del: leave this way, unless a job is running.
     Ask(PowerAction),
+    /// What became of a wish about a second stick.
+    Stick(StickAnswer),
 }
 
 /// What goes over the control socket.
@@ -120,6 +125,8 @@ pub enum Control {
 pub enum Wish {
     /// Leave the rescue.
     Power(PowerAction),
+    /// Mount or unmount a second stick.
+    Stick(StickWish),
 }
 
 /// The main loop of `holdfast engine`: opens disks and store, starts the parser, serves every front end that comes, and ends
@@ -130,12 +137,20 @@ pub enum Wish {
 pub fn role(role: Role) -> Result<(), Failure> {
     let opened = match &role.disks {
         Some(paths) => crate::machine::open(paths)?,
-        None => crate::machine::discover(role.store.as_ref().map(|(path, _)| path.as_path()))?,
+        None => crate::machine::discover(role.store.as_ref().map(|(path, _)| path.as_path()), &role.leave_out)?,
     };
     let parser = Arc::new(Child::start(&opened)?);
     let store = role.store.map(|(path, create)| StorePlace::Dir { path, create, access: Box::default() });
     let clock = crate::machine::clock();
-    let config = Config { devices: opened.devices, parser, store, other: None, heads: None, clock: clock.clone() };
+    let control = Arc::new(Channel::from(role.control));
+    let (answered, answers) = channel();
+    let sticks: Option<Arc<dyn Sticks>> = match store {
+        // Without a stick of its own there is nothing to copy, and nothing to repair.
+        Some(_) => Some(Arc::new(Asked::new(control.clone(), answers))),
+        None => None,
+    };
+    let devices = opened.devices;
+    let config = Config { devices, parser, store, other: None, sticks, heads: None, clock: clock.clone() };
     let handle = Engine::start(config);
     for problem in opened.problems {
         handle.note(problem);
@@ -145,11 +160,10 @@ pub fn role(role: Role) -> Result<(), Failure> {
         Some(unattended) => unattended.begin(&handle, clock),
         None => handle.submit(Command::Inspect),
     }
-    let control = Arc::new(Channel::from(role.control));
     pass_on_power(&handle, &control);
     loop {
         match control.receive() {
-            Ok(Some(message)) => told(&handle, &message.bytes, message.fd),
+            Ok(Some(message)) => told(&handle, &answered, &message.bytes, message.fd),
             Ok(None) => return Ok(()),
             Err(e) => {
                 let advice = "the rescue starts it again; what was begun and cut off can be resumed";
@@ -174,7 +188,7 @@ fn pass_on_power(handle: &Handle, control: &Arc<Channel>) {
     });
 }
 
-fn told(handle: &Handle, bytes: &[u8], fd: Option<OwnedFd>) {
+fn told(handle: &Handle, answered: &Sender<StickAnswer>, bytes: &[u8], fd: Option<OwnedFd>) {
     match (serde_json::from_slice::<Control>(bytes), fd) {
         (Ok(Control::Attach(name)), Some(fd)) => {
             let handle = handle.clone();
@@ -191,6 +205,8 @@ fn told(handle: &Handle, bytes: &[u8], fd: Option<OwnedFd>) {
         (Ok(Control::Ask(_)), _) if handle.state().waiting.is_some() => handle.submit(Command::Cancel),
         // While a job runs this is refused, with a line of the log.
         (Ok(Control::Ask(action)), _) => handle.submit(Command::Power(action)),
+        // Where nobody waits for it any more, it means nothing.
+        (Ok(Control::Stick(answer)), _) => drop(answered.send(answer)),
         (Err(e), _) => handle.note(format!("a message on the control socket makes no sense: {e}").as_str().into()),
     }
 }

@@ -28,12 +28,19 @@ pub fn open(paths: &[PathBuf]) -> Result<Opened, Failure> {
     opened(sys::device::Machine::open(paths).map_err(refused)?)
 }
 
-/// Opens every real disk of this computer for looking only, but the disk on which `store` lies.
+/// Opens every real disk of this computer for looking only, but the disk on which `store` lies and those that are to be left out, by
+/// their kernel names.
 ///
 /// # Errors
 /// [`Failure`] where no more descriptors can be had.
-pub fn discover(store: Option<&Path>) -> Result<Opened, Failure> {
-    opened(sys::device::Machine::discover(|disk| store.is_some_and(|path| disk.holds(path))))
+pub fn discover(store: Option<&Path>, leave_out: &[String]) -> Result<Opened, Failure> {
+    let skip =
+        |disk: &sys::device::Candidate| leave_out.contains(&disk.name) || store.is_some_and(|path| disk.holds(path));
+    let mut opened = opened(sys::device::Machine::discover(skip))?;
+    let left_out =
+        |name: &String| DisplayText::new(&format!("{name} is another stick of the rescue: it is left out here"));
+    opened.problems.extend(leave_out.iter().map(left_out));
+    Ok(opened)
 }
 
 fn opened(machine: sys::device::Machine) -> Result<Opened, Failure> {

@@ -111,6 +111,7 @@ fn kind(command: &Command) -> JobKind {
         Command::Prove { .. } => JobKind::Prove,
         Command::ListFiles { .. } | Command::GetFiles { .. } => JobKind::Files,
         Command::BrowseFiles { .. } => JobKind::Browse,
+        Command::Describe { .. } => JobKind::Describe,
         Command::Compare { .. } => JobKind::Compare,
         Command::Upkeep { .. } => JobKind::Upkeep,
         Command::Inspect

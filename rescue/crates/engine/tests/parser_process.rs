@@ -81,6 +81,7 @@ fn a_disk_is_handed_over_piece_by_piece() {
         sector: SectorSize::B512,
         transport: "memory".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     // Two of them, so that one cannot be taken for the other.
@@ -166,7 +167,8 @@ fn the_role_serves_whoever_is_attached() {
     let (dir, path) = on_disk(&image::machine().then);
     let (control, theirs) = Channel::pair().unwrap();
     let store = Some((dir.path().join("store"), true));
-    let role = link::Role { control: theirs.into(), disks: Some(vec![path]), store, unattended: None };
+    let role =
+        link::Role { control: theirs.into(), disks: Some(vec![path]), store, leave_out: Vec::new(), unattended: None };
     let role = std::thread::spawn(move || link::role(role));
     let (ours, front) = UnixStream::pair().unwrap();
     let attach = serde_json::to_vec(&link::Control::Attach("ttyS0".to_owned())).unwrap();
@@ -205,6 +207,7 @@ fn the_role_does_what_a_policy_says() {
             control: theirs.into(),
             disks: Some(vec![path.clone()]),
             store: Some((dir.path().join("store"), true)),
+            leave_out: Vec::new(),
             unattended: Some(engine::Unattended { policy: Some(policy.clone()), record: Some(record.clone()) }),
         };
         (control, std::thread::spawn(move || link::role(role)))

@@ -78,6 +78,7 @@ fn inspected(image: &Arc<Image>) -> (Report, u64) {
         sector: SectorSize::B512,
         transport: "image".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     let disks = vec![DiskSource { no: DiskNo(0), hardware, bytes: image.clone(), clear: None }];

@@ -155,6 +155,11 @@ pub enum Command {
         /// How the images are written.
         format: ImageFormat,
     },
+    /// Show all that the record of a snapshot says.
+    Describe {
+        /// Which snapshot.
+        snapshot: SnapRef,
+    },
     /// List what a snapshot holds at a place.
     ListFiles {
         /// Which snapshot.

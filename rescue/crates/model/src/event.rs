@@ -11,7 +11,7 @@ use crate::plan::{RollbackPlan, SnapshotEstimate};
 use crate::policy::Acted;
 use crate::proof::Proof;
 use crate::run_state::RunState;
-use crate::snapshot::{Cost, Receipt, SnapshotSummary, VolumeRead};
+use crate::snapshot::{Cost, Described, Receipt, SnapshotSummary, VolumeRead};
 use crate::text::{DisplayText, RawName};
 use crate::units::{ByteLen, ByteOffset, ExtentSet};
 use crate::upkeep::Kept;
@@ -110,6 +110,8 @@ pub enum JobKind {
     Files,
     /// Show a part of a snapshot's files.
     Browse,
+    /// Show what the record of a snapshot says.
+    Describe,
     /// Start a snapshot in a virtual machine.
     Prove,
     /// Compare two states.
@@ -137,6 +139,7 @@ impl JobKind {
             Self::Export => "export",
             Self::Files => "reading saved files",
             Self::Browse => "looking through saved files",
+            Self::Describe => "reading the record of a saved state",
             Self::Prove => "prove",
             Self::Compare => "comparing",
             Self::Upkeep => "work on the store",
@@ -201,6 +204,8 @@ pub enum Outcome {
     Exported(Exported),
     /// Files of a snapshot were listed.
     Listed(FileListing),
+    /// The record of a snapshot was read.
+    Described(Box<Described>),
     /// Files of a snapshot were taken out.
     Got(Got),
     /// A snapshot was started in a virtual machine; what came of that.

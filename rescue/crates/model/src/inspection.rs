@@ -31,6 +31,10 @@ pub struct Hardware {
     pub transport: DisplayText,
     /// True where the system says it can be taken out.
     pub removable: bool,
+    /// True where it takes no writes: a disk with its switch set or worn out, an image file that may not be written to. Never compared,
+    /// never stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub write_protected: bool,
     /// Where it was found this time, for people only (`/dev/sda`). Never compared, never stored.
     pub shown_as: Option<DisplayText>,
 }

@@ -402,6 +402,15 @@ pub struct SnapshotSummary {
     pub signers: Vec<SignerId>,
 }
 
+/// A snapshot as it is shown whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Described {
+    /// Its line of the list, with what notes and signatures say.
+    pub summary: SnapshotSummary,
+    /// What its record says.
+    pub statement: Statement,
+}
+
 /// A write-back that was begun: everything needed to finish or to undo it, put into the store before the first byte is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {

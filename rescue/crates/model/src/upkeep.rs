@@ -66,6 +66,10 @@ pub enum Upkeep {
     },
     /// Write again what is damaged or gone: from what is left of it, and from the other store, where the engine was given one.
     Repair,
+    /// Copy every snapshot onto a second stick that is plugged into the rescue; a store is made there where there is none.
+    CopyToStick,
+    /// As [`Upkeep::Repair`], from the store of a second stick.
+    RepairFromStick,
     /// Take the store as it is now for the one that this computer saw last.
     AcceptHead,
 }

@@ -166,6 +166,7 @@ fn manifest(map: MapRoot, len: u64) -> Manifest {
         sector: SectorSize::B512,
         transport: "image".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     Manifest {

@@ -138,6 +138,8 @@ impl BlockDir {
             sector,
             transport: DisplayText::new(disk.transport()),
             removable: disk.attribute("removable").is_some_and(|r| r == "1"),
+            // Of a disk that is only listed it is not asked ([`crate::device`]).
+            write_protected: false,
             shown_as: Some(DisplayText::from_bytes(self.node().as_os_str().as_encoded_bytes())),
         }
     }

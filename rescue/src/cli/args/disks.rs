@@ -202,6 +202,8 @@ pub struct EngineRole {
     pub other: Option<StoreAt>,
     /// Devices or image files; every disk of this computer where empty.
     pub disks: Vec<PathBuf>,
+    /// Disks of this computer that are left out, by their kernel names.
+    pub leave_out: Vec<String>,
     /// What it does by itself: the policy of this file beside the store's directory, or the built-in one that is called `auto`.
     pub policy: Option<PathBuf>,
 }
@@ -211,7 +213,8 @@ pub(super) fn engine(given: &Given, store: Option<StoreAt>, disks: Vec<PathBuf>)
         return Err(Usage("`engine --policy` is for the rescue: it needs --control".into()));
     }
     let other = given.other_at()?;
-    Ok(EngineRole { control: given.control, store, other, disks, policy: given.policy.clone() })
+    let (policy, leave_out) = (given.policy.clone(), given.leave_out.clone());
+    Ok(EngineRole { control: given.control, store, other, disks, leave_out, policy })
 }
 
 /// Refuses a verb without a disk.

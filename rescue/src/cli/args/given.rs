@@ -29,6 +29,7 @@ pub(super) struct Given {
     pub(super) signers: Vec<SignerId>,
     pub(super) keep: Option<KeepPolicy>,
     pub(super) policy: Option<PathBuf>,
+    pub(super) leave_out: Vec<String>,
     pub(super) dry_run: bool,
     pub(super) prune: bool,
     pub(super) now: bool,
@@ -141,6 +142,7 @@ pub(super) fn collect(parser: &mut Parser, allowed: &[&str], verb: &str) -> Resu
                 let policy = given.keep.get_or_insert_with(KeepPolicy::nothing_named);
                 keeping::keep(policy, keep, &parser.value()?.string()?)?;
             }
+            "leave-out" => given.leave_out.push(parser.value()?.string()?),
             "policy" => given.policy = Some(parser.value()?.into()),
             "dry-run" => given.dry_run = true,
             "prune" => given.prune = true,

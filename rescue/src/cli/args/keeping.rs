@@ -206,6 +206,17 @@ pub enum ForgetApproval {
     Yes,
 }
 
+/// `show SNAP --store S [--json]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Show {
+    /// Which snapshot.
+    pub snapshot: SnapRef,
+    /// Where.
+    pub store: StoreAt,
+    /// For programs.
+    pub json: bool,
+}
+
 /// `note SNAP --label TEXT | --pin | --unpin --store S [--json]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -238,6 +249,13 @@ pub(super) fn forget(given: &Given, store: StoreAt) -> Result<Forget, Usage> {
         (true, true) => return Err(Usage("only one of --dry-run and --yes can be given".into())),
     };
     Ok(Forget { what, approval, prune: given.prune, store, json: given.json })
+}
+
+pub(super) fn show(given: &Given, store: StoreAt) -> Result<Show, Usage> {
+    let [snapshot] = given.words.as_slice() else {
+        return Err(Usage("`show` needs one snapshot".into()));
+    };
+    Ok(Show { snapshot: named(snapshot.clone())?, store, json: given.json })
 }
 
 pub(super) fn note(given: &Given, store: StoreAt) -> Result<Note, Usage> {

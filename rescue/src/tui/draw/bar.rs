@@ -134,6 +134,7 @@ fn named(name: &str) -> Option<Key> {
 fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
     let stopping = ui.stopping;
     let keys: &[(&'static str, &'static str)] = match ui.screen() {
+        _ if ui.prompt.is_some() => &[("Enter", "go on"), ("Esc", "leave it")],
         Screen::Home => &[
             ("1-3", "do"),
             ("s", "save"),
@@ -144,17 +145,19 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
             ("?", "help"),
         ],
         Screen::Timeline => &[
-            ("Enter", "plan going back"),
+            ("Enter", "go back (plan)"),
+            ("v", "about it"),
             ("b", "files"),
-            ("d", "changes"),
-            ("s", "save"),
-            ("Esc", "back"),
             ("?", "help"),
-            ("u", "undo last"),
+            ("d", "changes"),
+            ("/", "find"),
+            ("Esc", "back"),
+            ("s", "save"),
+            ("m", "mark"),
             ("n", "other disk"),
             ("x", "forget"),
+            ("u", "undo last"),
         ],
-        _ if ui.prompt.is_some() => &[("Enter", "go on"), ("Esc", "leave it")],
         Screen::Files => &[
             ("Enter", "open"),
             ("h", "up"),
@@ -186,25 +189,41 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
         Screen::Target if ui.target.as_ref().is_some_and(|t| t.wanted > 1) => {
             &[("Enter", "choose"), ("Bksp", "take back"), ("g", "plan"), ("Esc", "leave"), ("?", "help")]
         }
-        Screen::Target => &[("Up Down", "choose"), ("Enter", "this one"), ("Esc", "leave"), ("?", "help")],
+        Screen::Target => {
+            &[("Up Down", "choose"), ("Enter", "this one"), ("/", "find"), ("Esc", "leave"), ("?", "help")]
+        }
         Screen::Unlock if ui.unlocking.is_some() && ui.reopening.is_none() => {
             &[("Enter", "unlock"), ("Tab", "may be saved in clear, or not"), ("Esc", "back")]
         }
         Screen::Unlock => &[("Enter", "unlock"), ("Esc", "back")],
-        Screen::Confirm => {
-            &[("Esc", "leave, nothing is written"), ("PgUp PgDn", "read on"), ("Tab", "all that is lost")]
-        }
+        Screen::Confirm => &[
+            ("Esc", "leave, nothing is written"),
+            ("PgUp PgDn", "read on"),
+            ("Tab", "all that is lost"),
+            ("/", "find"),
+        ],
         Screen::Progress if stopping => &[("Esc", "go on")],
         Screen::Progress => &[("c", "stop"), ("l", "log"), ("Esc", "back, the work goes on"), ("?", "help")],
         Screen::Outcome => &[("1-3", "do"), ("l", "log"), ("Esc", "back"), ("?", "help")],
-        Screen::Evidence => &[("Up Down", "read on"), ("Tab", "next system"), ("Esc", "back"), ("?", "help")],
-        Screen::Log | Screen::Help => &[("Up Down", "read on"), ("Esc", "back")],
+        Screen::Evidence => &[
+            ("Up Down", "read on"),
+            ("/", "find"),
+            ("n", "next"),
+            ("Tab", "next system"),
+            ("Esc", "back"),
+            ("?", "help"),
+        ],
+        Screen::Log | Screen::Help => &[("Up Down", "read on"), ("/", "find"), ("n", "next"), ("Esc", "back")],
         Screen::Power => &[("Up Down", "choose"), ("Enter", "do it"), ("Esc", "back")],
+        Screen::Store if run.store.is_none() => &[("Enter", "back"), ("l", "log"), ("?", "help")],
+        Screen::Store if !ui.may_leave => {
+            &[("1-8", "do"), ("t", "saved"), ("l", "log"), ("Esc", "back"), ("?", "help")]
+        }
         Screen::Store if ui.other.is_some() => {
             &[("1-7", "do"), ("t", "saved"), ("l", "log"), ("Esc", "back"), ("?", "help")]
         }
         Screen::Store => &[("1-6", "do"), ("t", "saved"), ("l", "log"), ("Esc", "back"), ("?", "help")],
-        Screen::Forget => &[("Esc", "leave, nothing is forgotten"), ("PgUp PgDn", "read on")],
+        Screen::Forget => &[("Esc", "leave, nothing is forgotten"), ("PgUp PgDn", "read on"), ("/", "find")],
     };
     let mut out = Vec::new();
     let mut used = 0;

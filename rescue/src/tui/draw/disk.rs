@@ -37,6 +37,9 @@ pub(super) fn lines(
     if let Some(shown) = &h.shown_as {
         name.push_str(&format!(" ({shown})"));
     }
+    if h.write_protected {
+        name.push_str(", [!!] write-protected");
+    }
     let segments = merged(segments(ui, inspection, disk, chosen), columns);
     let widths = widths(&segments, columns.saturating_sub(1));
     let row = |pick: fn(&Segment) -> &str| {

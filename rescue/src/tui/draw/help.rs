@@ -5,21 +5,23 @@ use crate::tui::text::{hanging, paragraph};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-const KEYS: [(&str, &str); 23] = [
+const KEYS: [(&str, &str); 25] = [
     ("1 2 3", "do what stands behind the number"),
     ("arrows", "choose, or read on (also k and j, PgUp and PgDn)"),
     ("Enter", "do what is chosen"),
     ("Esc, q", "back"),
     ("s", "save the present state; only reads this machine's disks"),
     ("r, t", "the saved states; Enter there shows the plan for going back"),
+    ("v", "there: all about one: what was known then, and what is saved of its disks"),
     ("n", "there: put one onto another disk; asks which, and shows the plan"),
     ("b", "among the saved states: the files of the chosen one"),
     ("d", "there: what changed since it, with the lines of configuration files"),
+    ("m", "there: mark one; d on another then shows what changed between the two"),
     ("x", "there: forget the chosen one; shows first, and asks for a word"),
     ("v, g", "among files: read one; take a file or folder out"),
-    ("/, n", "among files, changes, disks and in a text: find, and find the next"),
+    ("/, n", "in every list and text: find, and find the next (of saved states: / again)"),
     ("u", "the plan for undoing the last rollback"),
-    ("o", "the store: its room, damage, what may be forgotten"),
+    ("o", "the store: its room, damage, what may be forgotten, a second stick"),
     ("d", "the disks: partitions, layers, what a save takes; u there unlocks one"),
     ("i", "look at the disks again"),
     ("e", "why: what was found, and where"),

@@ -197,8 +197,19 @@ fn screen(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 fn scrolled(ui: &Ui, page: Page, frame: &mut Frame<'_>, area: Rect) {
     let most = page.lines.len().saturating_sub(page.height);
     let from = ui.scroll.min(most);
-    let lines: Vec<Line<'static>> = page.lines.into_iter().skip(from).take(page.height).collect();
+    // A text that grew or was wrapped anew has another line there.
+    let wanted = ui.sought.to_ascii_lowercase();
+    let found = |n: usize, line: &Line<'_>| {
+        ui.found == Some(n) && !wanted.is_empty() && plain(line).to_ascii_lowercase().contains(&wanted)
+    };
+    let shown = page.lines.into_iter().enumerate().skip(from).take(page.height);
+    let lines = shown.map(|(n, line)| if found(n, &line) { line.style(ui.look.bar()) } else { line }).collect();
     frame.render_widget(Paragraph::new(with_more(ui, lines, most - from)), area);
+}
+
+/// A line without its styles.
+pub(super) fn plain(line: &Line<'_>) -> String {
+    line.spans.iter().map(|span| span.content.as_ref()).collect()
 }
 
 /// Says in the last of the lines that are shown how much more there is.

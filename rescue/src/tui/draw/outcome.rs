@@ -150,6 +150,8 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
         }
         // No screen asks for it.
         Outcome::Listed(_) => out.extend(plain("Saved files were listed.")),
+        // It has a screen of its own.
+        Outcome::Described(d) => out.extend(plain(&format!("The record of {} was read.", words::short(d.summary.id)))),
         Outcome::Got(got) => out.extend(taken_out(ui, got, columns)),
         Outcome::Declined => out.extend(plain("Nothing was written.")),
         Outcome::Kept(kept) => {
@@ -157,6 +159,10 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
             out.extend(paragraph(&heading, look.strong(), 0, columns));
             out.push(Line::default());
             lines.iter().for_each(|l| out.extend(plain(l)));
+            // In the rescue there is no other store than that.
+            if matches!(kept, Kept::Copied(_)) && !ui.may_leave {
+                out.extend(plain("The second stick was let go: it can be taken out."));
+            }
             if let Kept::Stats(stats) = kept {
                 out.extend(super::upkeep::stats(stats, columns));
             }

@@ -147,7 +147,13 @@ fn safe(run: &RunState, job: JobKind, progress: Option<&Progress>, look: Look) -
             look.good(),
             "What is taken out would have to be begun again; the saved state is only read.",
         ),
-        JobKind::Inspect | JobKind::List | JobKind::Open | JobKind::Browse | JobKind::Compare | JobKind::Check => {
+        JobKind::Inspect
+        | JobKind::List
+        | JobKind::Open
+        | JobKind::Browse
+        | JobKind::Describe
+        | JobKind::Compare
+        | JobKind::Check => {
             ("Cutting the power now is safe: this only reads.", look.good(), "It would simply have to be begun again.")
         }
     }

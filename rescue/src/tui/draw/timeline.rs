@@ -63,6 +63,22 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
+/// What is told of a saved state: what is looked for in it.
+pub fn text(s: &SnapshotSummary) -> String {
+    let (_, state) = words::state(s);
+    let known = [&s.machine.hostname, &s.kernel, &s.system].map(|t| t.as_ref().map_or("", |t| t.as_str()));
+    let command = s.operation.as_ref().map_or("", |o| o.command.as_str());
+    format!(
+        "{} {} {state} {}{} {} {} {command}",
+        s.id,
+        words::time(s.taken),
+        words::label(s),
+        words::snapshot(s),
+        words::proven(s),
+        known.join(" ")
+    )
+}
+
 fn row(ui: &Ui, run: &RunState, s: &SnapshotSummary, chosen: bool, last_good: bool, columns: usize) -> Line<'static> {
     let (mark, state) = words::state(s);
     let style = match mark {
@@ -83,7 +99,7 @@ fn row(ui: &Ui, run: &RunState, s: &SnapshotSummary, chosen: bool, last_good: bo
     let says = field(&format!("{}{}", words::label(s), words::snapshot(s)), columns.saturating_sub(30 + end.len()));
     let mut line = Line::from(vec![
         Span::raw(if chosen { "▸ " } else { "  " }),
-        Span::raw(field(&words::time(s.taken), 18)),
+        Span::raw(field(&format!("{}{}", words::time(s.taken), if ui.marked == Some(s.id) { "*" } else { "" }), 18)),
         Span::styled(field(state, 10), style),
         Span::raw(says),
         Span::styled(end, ui.look.good()),
@@ -131,5 +147,10 @@ fn software(run: &RunState, s: &SnapshotSummary) -> String {
             _ => all,
         }
     });
-    kernel.chain(packages).chain(system).collect::<Vec<_>>().join(", ")
+    let operation = s.operation.iter().filter_map(|o| {
+        let new = before.is_some_and(|b| b.operation.as_ref() != Some(o));
+        let command = o.command.shortened(40);
+        (new && !command.is_empty()).then(|| format!("`{command}` since the one before"))
+    });
+    kernel.chain(packages).chain(operation).chain(system).collect::<Vec<_>>().join(", ")
 }

@@ -26,7 +26,7 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 
 /// Where the steps stand.
 pub(super) fn list(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Option<List> {
-    let steps = step_lines(ui, &upkeep::steps(run, ui.other.as_deref()), columns);
+    let steps = step_lines(ui, &upkeep::steps(run, ui.other.as_deref(), !ui.may_leave), columns);
     List::among(&lines(ui, run, columns, height), &steps, ui.step)
 }
 
@@ -71,7 +71,7 @@ fn lines(ui: &Ui, run: &RunState, columns: usize, height: usize) -> Vec<Line<'st
             sections.push(Section { lines: paragraph(says, ui.look.strong(), 0, columns), short: None, weight: 8 });
         }
     }
-    let steps = step_lines(ui, &upkeep::steps(run, ui.other.as_deref()), columns);
+    let steps = step_lines(ui, &upkeep::steps(run, ui.other.as_deref(), !ui.may_leave), columns);
     sections.push(Section { lines: steps, short: None, weight: 9 });
     fit(sections, height)
 }

@@ -62,6 +62,7 @@ mod tests {
             sector: SectorSize::B512,
             transport: "image".into(),
             removable: false,
+            write_protected: false,
             shown_as: None,
         };
         let volumes = vec![Volume::on_disk(whole.clone(), extent, Content::Luks(luks))];

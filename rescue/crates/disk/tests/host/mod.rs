@@ -41,6 +41,7 @@ pub(crate) fn source(no: u16, bytes: Arc<dyn ReadAt>) -> DiskSource {
         sector: SectorSize::B512,
         transport: "image".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     DiskSource { no: DiskNo(no), hardware, bytes, clear: None }

@@ -177,6 +177,7 @@ mod tests {
                 sector: SectorSize::B512,
                 transport: "".into(),
                 removable: false,
+                write_protected: false,
                 shown_as: None,
             };
             let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: None, volumes };

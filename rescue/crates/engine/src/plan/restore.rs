@@ -10,7 +10,7 @@ mod layout;
 pub use completion::{Standing, again};
 
 use super::disks::same_piece;
-use super::rollback::{kind, mounted, plain, said};
+use super::rollback::{kind, mounted, plain, said, writable};
 use crate::plan::firmware;
 use growth::Grown;
 use layout::Layout;
@@ -83,6 +83,8 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     let mut made = Planner { q: question, checks: Vec::new(), warnings: Vec::new(), volumes: Vec::new() };
     made.fences();
     made.named();
+    let (ok, says) = writable(question.inspection, question.targets.iter().map(|t| t.disk.no));
+    made.check("the disks that are written to take writes", ok, says);
     let mut disks: Vec<(bool, DiskRestore)> = Vec::new();
     for target in question.targets {
         made.known(target);

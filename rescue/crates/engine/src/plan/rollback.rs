@@ -84,6 +84,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     let volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
     made.apart(&volumes);
     made.together(&volumes);
+    made.writable(&volumes);
     made.held(&volumes);
     made.machine(&volumes);
     made.state(&volumes);
@@ -126,6 +127,19 @@ pub(crate) fn writes_the_same(a: &RollbackPlan, b: &RollbackPlan) -> bool {
         p.tables.iter().map(one).collect()
     };
     volumes(a) == volumes(b) && tables(a) == tables(b)
+}
+
+/// Whether these disks take writes, and how that is said.
+pub(super) fn writable(inspection: &Inspection, disks: impl IntoIterator<Item = DiskNo>) -> (bool, String) {
+    let protected = |no: &DiskNo| inspection.disk(*no).is_some_and(|d| d.hardware.write_protected);
+    let protected: Vec<String> = disks.into_iter().filter(protected).map(|no| no.to_string()).collect();
+    match protected.is_empty() {
+        true => (true, "none is write-protected".to_owned()),
+        false => {
+            let says = "write-protected: look for a switch on the disk or its case; without one it may be worn out, or a file without the right to write it";
+            (false, format!("{} is {says}", protected.join(", ")))
+        }
+    }
 }
 
 /// What a snapshot is, for people.
@@ -171,6 +185,17 @@ impl<'a> Planner<'a> {
 
     fn saved_disk(&self, no: DiskNo) -> Option<&'a SavedDisk> {
         self.q.manifest.disks.iter().find(|d| d.no == no)
+    }
+
+    /// A disk that takes no writes makes every plan unusable that writes to it.
+    fn writable(&mut self, volumes: &[VolumeRollback]) {
+        let beneath = |v: &VolumeRollback| {
+            v.through.iter().flat_map(|t| t.mapping.beneath.iter().map(|b| b.path.disk())).collect::<Vec<_>>()
+        };
+        let written: BTreeSet<DiskNo> =
+            volumes.iter().flat_map(|v| [vec![v.path.disk()], beneath(v)].concat()).collect();
+        let (ok, says) = writable(self.q.inspection, written);
+        self.check("the disks that are written to take writes", ok, says);
     }
 
     /// Fences that are not of this write-back make every plan unusable.
@@ -572,5 +597,5 @@ pub(super) fn kind(content: &Content) -> &'static str {
 
 /// Hardware as it is kept: without the name it had this time.
 pub(crate) fn plain(hardware: &Hardware) -> Hardware {
-    Hardware { shown_as: None, ..hardware.clone() }
+    Hardware { shown_as: None, write_protected: false, ..hardware.clone() }
 }

@@ -7,6 +7,7 @@ mod lost;
 mod make;
 mod room;
 mod second;
+mod stick;
 
 pub(crate) use check::check;
 pub(crate) use forget::forget_by;
@@ -38,6 +39,8 @@ pub(crate) fn run(jobs: &Jobs, what: &Upkeep, desk: &Desk) -> Done {
         Upkeep::Stats => room::stats(jobs, desk),
         Upkeep::Copy { snapshots } => second::copy(jobs, snapshots, desk),
         Upkeep::Repair => second::repair(jobs, desk),
+        Upkeep::CopyToStick => stick::copy(jobs, desk),
+        Upkeep::RepairFromStick => stick::repair(jobs, desk),
         Upkeep::AcceptHead => jobs.stores.accept(&jobs.config).map(|differed| Kept::HeadAccepted { differed }),
     }?;
     // What was listed is no longer what there is.

@@ -15,8 +15,13 @@ use std::collections::BTreeSet;
 use store::{Copied, Store, StoreError};
 
 pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
-    let from = jobs.store(desk)?;
     let to = jobs.stores.get(&jobs.config, Which::Other, To::Write, desk)?;
+    copy_into(jobs, &to, named, desk)
+}
+
+/// Copies snapshots, all where none is named, into a store.
+pub(super) fn copy_into(jobs: &Jobs, to: &Store, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
+    let from = jobs.store(desk)?;
     if from.id() == to.id() {
         let says = "both are the same store, or one is a plain copy of the other";
         return Err(Stop::failed(
@@ -30,13 +35,13 @@ pub(super) fn copy(jobs: &Jobs, named: &[SnapRef], desk: &Desk) -> Done<Kept> {
         [] => listing.snapshots.iter().map(|(id, _)| *id).collect(),
         named => named.iter().map(|snapshot| Ok(from.find(snapshot, None)?.0)).collect::<Done<Vec<_>>>()?,
     };
-    stays_encrypted(&from, &to, &ids)?;
-    let before: BTreeSet<SnapshotId> = there(&to)?;
-    let mut copy = Copy { jobs, desk, from: &from, to: &to, failed: Vec::new() };
+    stays_encrypted(&from, to, &ids)?;
+    let before: BTreeSet<SnapshotId> = there(to)?;
+    let mut copy = Copy { jobs, desk, from: &from, to, failed: Vec::new() };
     let done = copy.all(&ids);
     // However it ended, what is there has its notes.
-    let there: BTreeSet<SnapshotId> = there(&to)?.into_iter().filter(|id| ids.contains(id)).collect();
-    let noted = from.copy_notes(&to, &there);
+    let there: BTreeSet<SnapshotId> = there(to)?.into_iter().filter(|id| ids.contains(id)).collect();
+    let noted = from.copy_notes(to, &there);
     let copied: BTreeSet<SnapshotId> = there.difference(&before).copied().collect();
     let done = done?;
     let noted = noted?;
@@ -150,8 +155,13 @@ pub(super) fn repair(jobs: &Jobs, desk: &Desk) -> Done<Kept> {
             _ => Some(jobs.stores.get(&jobs.config, Which::Other, To::Read, desk)?),
         },
     };
+    repair_from(jobs, &store, from.as_ref(), desk)
+}
+
+/// Writes again what is damaged in the store: from what is left of it, and from another one.
+pub(super) fn repair_from(jobs: &Jobs, store: &Store, from: Option<&Store>, desk: &Desk) -> Done<Kept> {
     let mut meter = meter(jobs, desk, "repairing");
-    let report = store.repair(from.as_ref(), &mut |done, total| meter.reach(done, total))?;
+    let report = store.repair(from, &mut |done, total| meter.reach(done, total))?;
     drop(meter);
     if !report.complete {
         let says = "stopped; what was written again stays, and nothing else was changed: run it again for the rest";

@@ -29,6 +29,7 @@ fn saved(dir: &Path) -> (Handle, SnapshotId) {
         devices: sim,
         store: Some(place),
         other: None,
+        sticks: None,
         heads: None,
         clock: Arc::new(Ticking::default()),
     });
@@ -223,6 +224,7 @@ fn a_large_folder_is_read_whole_and_shown_in_part() {
         devices: sim,
         store: Some(place),
         other: None,
+        sticks: None,
         heads: None,
         clock: Arc::new(Ticking::default()),
     });

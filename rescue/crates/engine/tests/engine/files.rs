@@ -56,6 +56,7 @@ fn get(objects: &Arc<Memory>, parser: Arc<dyn Parser>, path: &str, to: &Path) ->
         parser,
         store: Some(StorePlace::Objects { objects: store, create: false }),
         other: None,
+        sticks: None,
         heads: None,
         clock: Arc::new(Ticking::default()),
     });

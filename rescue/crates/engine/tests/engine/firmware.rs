@@ -64,6 +64,7 @@ impl Board {
             parser,
             store: Some(StorePlace::Objects { objects: objects.clone(), create: true }),
             other: None,
+            sticks: None,
             heads: None,
             clock: Arc::new(Ticking::default()),
         })

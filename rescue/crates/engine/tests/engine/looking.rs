@@ -133,6 +133,7 @@ fn without_maps_everything_is_saved() {
         parser,
         store: Some(store),
         other: None,
+        sticks: None,
         heads: None,
         clock: Arc::new(Ticking::default()),
     };

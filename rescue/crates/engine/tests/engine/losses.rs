@@ -85,6 +85,7 @@ fn comparing(sim: &Arc<Sim>, objects: &Arc<Memory>, how: Compares) -> (Handle, A
         parser: Arc::new(Comparing { inner, all, how, stopped: stopped.clone() }),
         store: Some(StorePlace::Objects { objects: objects.clone(), create: true }),
         other: None,
+        sticks: None,
         heads: None,
         clock: Arc::new(Ticking::default()),
     });

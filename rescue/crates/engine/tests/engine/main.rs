@@ -32,6 +32,7 @@ mod quick;
 mod restore;
 mod restore_crash;
 mod same;
+mod second_stick;
 mod sessions;
 mod sim;
 mod socket;

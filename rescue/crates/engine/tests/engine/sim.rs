@@ -1,7 +1,7 @@
 //! A simulated machine: disks in memory that log what is written, fail on demand, and can be cut off.
 
 use engine::parser::{Local, Parser, ParserError, Scene};
-use engine::{Config, Engine, Handle, StorePlace};
+use engine::{Config, Engine, Handle, Sticks, StorePlace};
 use model::command::Command;
 use model::event::{Event, Outcome};
 use model::evidence::Evidence;
@@ -78,6 +78,7 @@ impl Sim {
             sector: SectorSize::B512,
             transport: "memory".into(),
             removable: false,
+            write_protected: false,
             shown_as: None,
         };
         let state = State { bytes, ops: Vec::new(), calls: 0, fault, leased: Vec::new() };
@@ -344,12 +345,18 @@ pub(crate) fn engine(sim: &Arc<Sim>, objects: &Arc<Memory>) -> Handle {
 
 /// An engine whose store is anywhere.
 pub(crate) fn engine_at(sim: &Arc<Sim>, store: StorePlace) -> Handle {
+    engine_with(sim, store, None)
+}
+
+/// One that a second stick can be plugged in beside.
+pub(crate) fn engine_with(sim: &Arc<Sim>, store: StorePlace, sticks: Option<Arc<dyn Sticks>>) -> Handle {
     let parser = Arc::new(Hasty(Local::new(sim.disks())));
     Engine::start(Config {
         devices: sim.clone(),
         parser,
         store: Some(store),
         other: None,
+        sticks,
         heads: None,
         clock: Arc::new(Ticking::default()),
     })

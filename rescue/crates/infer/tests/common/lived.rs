@@ -108,6 +108,7 @@ impl Lived {
             sector: SectorSize::B512,
             transport: "image".into(),
             removable: false,
+            write_protected: false,
             shown_as: None,
         };
         let disk = Disk { no: DiskNo(0), hardware, head: Digest::of(b""), table: None, volumes };

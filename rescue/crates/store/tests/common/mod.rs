@@ -169,6 +169,7 @@ pub(crate) fn manifest(machine: Machine, map: MapRoot) -> Manifest {
         sector: SectorSize::B512,
         transport: "image".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     Manifest {

@@ -186,6 +186,7 @@ impl Machine {
             let other = first.hardware.shown_as.clone().unwrap_or_default();
             return Err(DeviceError::Twice { path: shown(), other });
         }
+        let hardware = Hardware { write_protected: is_write_protected(&file, &place), ..hardware };
         let made_read_only = match &place {
             Place::Block { rdev, .. } => make_read_only(&file, *rdev),
             Place::Image { .. } => false,
@@ -261,8 +262,32 @@ fn image_hardware(size: u64, shown_as: DisplayText) -> Hardware {
         sector: SectorSize::B512,
         transport: DisplayText::new("image"),
         removable: false,
+        write_protected: false,
         shown_as: Some(shown_as),
     }
+}
+
+/// True where a disk or image takes no writes, whatever is done about it.
+///
+/// A disk that was made read-only in the kernel (`BLKROSET`, [`make_read_only`]) is not: a lease lifts that. What the disk itself says
+/// (`GD_READ_ONLY`, of which `block/ioctl.c`, `blkdev_roset`, takes nothing back) stays when that is lifted, which is tried on a disk that nobody
+/// holds, and put back at once.
+fn is_write_protected(file: &File, place: &Place) -> bool {
+    let Place::Block { rdev, .. } = place else {
+        let Place::Image { path, .. } = place else { return false };
+        return nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_err();
+    };
+    if !block::is_read_only(file).unwrap_or(false) {
+        return false;
+    }
+    let free = sysfs::BlockDir::of_device(*rdev).is_some_and(|d| d.disk().holders().is_empty());
+    if !free || block::set_read_only(file, false).is_err() {
+        return true;
+    }
+    let stays = block::is_read_only(file).unwrap_or(true);
+    // Best effort: it is made read-only again in any case before anybody looks.
+    let _ = block::set_read_only(file, true);
+    stays
 }
 
 /// Makes a device nobody holds read-only. A disk in use (a management computer looking at its own) is left alone: it

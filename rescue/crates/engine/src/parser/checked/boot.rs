@@ -135,6 +135,7 @@ mod tests {
                 sector: SectorSize::B512,
                 transport: "".into(),
                 removable: false,
+                write_protected: false,
                 shown_as: None,
             };
             let volumes = vec![Volume::on_disk(path.clone(), extent, Content::Fat(fat.clone()))];

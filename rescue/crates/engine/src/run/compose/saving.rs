@@ -81,6 +81,7 @@ fn source(no: DiskNo, made: &Made) -> DiskSource {
         sector: SectorSize(512),
         transport: "image".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     DiskSource { no, hardware, bytes, clear: None }

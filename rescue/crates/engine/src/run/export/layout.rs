@@ -305,6 +305,7 @@ mod tests {
             sector: SectorSize::B512,
             transport: "memory".into(),
             removable: false,
+            write_protected: false,
             shown_as: None,
         };
         let partitions = vec![

@@ -252,6 +252,7 @@ mod tests {
             sector: SectorSize::B512,
             transport: "".into(),
             removable: false,
+            write_protected: false,
             shown_as: None,
         };
         let extent = Extent::between(2048 * 512, (2048 + 1_048_576) * 512).unwrap();

@@ -47,6 +47,7 @@ fn manifest() -> Manifest {
         sector: SectorSize::B512,
         transport: "memory".into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     };
     let partitions = vec![

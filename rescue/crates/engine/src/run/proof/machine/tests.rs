@@ -15,6 +15,7 @@ fn hardware(transport: &str, serial: Option<&str>, sector: SectorSize) -> Hardwa
         sector,
         transport: transport.into(),
         removable: false,
+        write_protected: false,
         shown_as: None,
     }
 }
