@@ -151,14 +151,14 @@ impl<'a> Year<'a> {
         let step = 1_000 + self.noise.below(8_000_000) as u64;
         (self.at, self.monotonic) = (self.at + step, self.monotonic + step);
         let (at, monotonic, boot, machine) = (self.at, self.monotonic, &self.boot, self.machine);
-        write!(self.out, "__REALTIME_TIMESTAMP={at}\n__MONOTONIC_TIMESTAMP={monotonic}\n_BOOT_ID={boot}\n")?;
-        write!(self.out, "_MACHINE_ID={machine}\n_HOSTNAME=box\n_SOURCE_REALTIME_TIMESTAMP={}\n", at - 17)?;
+        writeln!(self.out, "__REALTIME_TIMESTAMP={at}\n__MONOTONIC_TIMESTAMP={monotonic}\n_BOOT_ID={boot}")?;
+        writeln!(self.out, "_MACHINE_ID={machine}\n_HOSTNAME=box\n_SOURCE_REALTIME_TIMESTAMP={}", at - 17)?;
         for (name, value) in fields {
             writeln!(self.out, "{name}={value}")?;
         }
         self.out.write_all(b"\n")?;
         self.entries += 1;
-        if self.entries % LOOK == 0 {
+        if self.entries.is_multiple_of(LOOK) {
             self.harvest()?;
         }
         Ok(())

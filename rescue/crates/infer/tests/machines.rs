@@ -11,7 +11,7 @@ use common::histories::unpacked;
 use common::lived::Lived;
 use model::assessment::Confidence::{self, Certain};
 use model::assessment::Installation::{self, Completed, Idle, Interrupted};
-use model::assessment::Start::{self, Reached};
+use model::assessment::Start::{self, Failed, Reached};
 use model::assessment::Termination::{self, Abrupt, Clean, Hibernated};
 use model::evidence::{EndKind, Fact};
 use std::collections::BTreeSet;
@@ -66,6 +66,11 @@ const HISTORIES: &[Told] = &[
     lived("hibernated", "hibernated", (Hibernated, None), Reached, Idle),
     lived("resumed", "hibernated, resumed, and powered off", OFF, Reached, Idle),
     lived("not-resumed", "hibernated, started without that, and cut off", CUT, Reached, Idle),
+    lived("emergency", "cut off as soon as it was in emergency mode", CUT, Failed, Idle),
+    lived("emergency-off", "in emergency mode, and powered off", OFF, Failed, Idle),
+    lived("no-libc", "powered off, its C library taken away, and started", OFF, Failed, Idle),
+    // The root is not touched by such a start: what is told is of the one before.
+    lived("no-root", "powered off; in a start after that its kernel did not find the root", OFF, Reached, Idle),
 ];
 
 fn lower(told: impl Debug) -> String {
@@ -202,4 +207,15 @@ fn others_say_the_same() {
         });
         assert_eq!(login, (!machine.values("last").is_empty()).then(|| machine.last()), "{name}");
     }
+}
+
+/// A start whose kernel does not find its root leaves nothing on it.
+#[test]
+fn what_no_disk_can_tell() {
+    let all = unpacked("machines");
+    let of = |name: &str| {
+        let machine = Lived::debian(&all.path().join(name));
+        (machine.evidence(), machine.number("mounts"), machine.number("mounted"))
+    };
+    assert_eq!(of("no-root"), of("poweroff"));
 }
