@@ -39,7 +39,7 @@ struct Size {
 
 fn sized(scale: &Scale) -> Size {
     match scale.name {
-        "full" => Size { volume: 100 * GB, days: 365, lines: 6_000, disk: 4 * GB },
+        "full" => Size { volume: 100 * GB, days: 365, lines: 4_000, disk: 4 * GB },
         _ => Size { volume: 10 * GB, days: 30, lines: 2_000, disk: 2 * GB },
     }
 }

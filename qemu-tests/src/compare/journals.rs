@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 const REMOTE: &str = "/usr/lib/systemd/systemd-journal-remote";
-/// Bytes of the small file system in which a file is written: journald's limits, 10 % of it for an eighth of that in each
-/// file, make them of 16 MB.
-const ROOM: u64 = 1_280 << 20;
+/// Bytes that the file system may hold in which a file is written: a file may have 1/80 of it by journald's limits, and is rotated at a third
+/// of that, when its hash tables are full: at some 10 MB.
+const ROOM: u64 = 2_560 << 20;
 /// Seconds: when the year begins.
 const SINCE: u64 = 1_740_000_000;
 /// Entries written before finished files are looked for.
@@ -151,14 +151,14 @@ impl<'a> Year<'a> {
         let step = 1_000 + self.noise.below(8_000_000) as u64;
         (self.at, self.monotonic) = (self.at + step, self.monotonic + step);
         let (at, monotonic, boot, machine) = (self.at, self.monotonic, &self.boot, self.machine);
-        write!(self.out, "__REALTIME_TIMESTAMP={at}\n__MONOTONIC_TIMESTAMP={monotonic}\n_BOOT_ID={boot}\n")?;
-        write!(self.out, "_MACHINE_ID={machine}\n_HOSTNAME=box\n_SOURCE_REALTIME_TIMESTAMP={}\n", at - 17)?;
+        writeln!(self.out, "__REALTIME_TIMESTAMP={at}\n__MONOTONIC_TIMESTAMP={monotonic}\n_BOOT_ID={boot}")?;
+        writeln!(self.out, "_MACHINE_ID={machine}\n_HOSTNAME=box\n_SOURCE_REALTIME_TIMESTAMP={}", at - 17)?;
         for (name, value) in fields {
             writeln!(self.out, "{name}={value}")?;
         }
         self.out.write_all(b"\n")?;
         self.entries += 1;
-        if self.entries % LOOK == 0 {
+        if self.entries.is_multiple_of(LOOK) {
             self.harvest()?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Histories of a real Debian 12 with systemd (`fixtures/machines.sh`): shut down in each way, cut off in each state, asleep, dead, and not
-//! come up. What `dumpe2fs`, `journalctl`, `last` and `dpkg --audit` say of each is kept beside what it left.
+//! come up. What `dumpe2fs`, `journalctl`, `last` and `dpkg --audit` say of each is kept beside what it left. What a person is told of each stands in
+//! `golden/machines.txt`: look at a difference before accepting it with `HOLDFAST_BLESS=1 cargo test -p infer --test machines`.
 
 // Helpers of tests may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
@@ -10,11 +11,11 @@ use common::histories::unpacked;
 use common::lived::Lived;
 use model::assessment::Confidence::{self, Certain};
 use model::assessment::Installation::{self, Completed, Idle, Interrupted};
-use model::assessment::Start::{self, Reached};
-use model::assessment::Termination::{self, Abrupt, Clean};
+use model::assessment::Start::{self, Failed, Reached};
+use model::assessment::Termination::{self, Abrupt, Clean, Hibernated};
 use model::evidence::{EndKind, Fact};
 use std::collections::BTreeSet;
-use std::fmt::Debug;
+use std::fmt::{Debug, Write};
 use std::fs;
 use std::path::Path;
 
@@ -61,6 +62,15 @@ const HISTORIES: &[Told] = &[
     lived("reset", "reset by SysRq", CUT, Reached, Idle),
     lived("forced", "powered off by force, past all services", CUT, Reached, Idle),
     lived("suspended", "suspended, and cut off", CUT, Reached, Idle),
+    lived("woke", "suspended, woken, and powered off", OFF, Reached, Idle),
+    lived("hibernated", "hibernated", (Hibernated, None), Reached, Idle),
+    lived("resumed", "hibernated, resumed, and powered off", OFF, Reached, Idle),
+    lived("not-resumed", "hibernated, started without that, and cut off", CUT, Reached, Idle),
+    lived("emergency", "cut off as soon as it was in emergency mode", CUT, Failed, Idle),
+    lived("emergency-off", "in emergency mode, and powered off", OFF, Failed, Idle),
+    lived("no-libc", "powered off, its C library taken away, and started", OFF, Failed, Idle),
+    // The root is not touched by such a start: what is told is of the one before.
+    lived("no-root", "powered off; in a start after that its kernel did not find the root", OFF, Reached, Idle),
 ];
 
 fn lower(told: impl Debug) -> String {
@@ -107,6 +117,22 @@ fn the_verdicts() {
     for line in lines.lines() {
         assert!(docs.lines().any(|l| l == line), "docs/evidence.md lacks\n{line}\nof\n{lines}");
     }
+}
+
+/// Headline and advice: no more certain than the assessment.
+#[test]
+fn what_a_person_is_told() {
+    let all = unpacked("machines");
+    let mut out = String::new();
+    for history in HISTORIES {
+        let told = Lived::debian(&all.path().join(history.name)).assessed();
+        writeln!(out, "{}\n  {}\n  {}", history.done, told.headline, told.advice).unwrap();
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/machines.txt");
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
+        fs::write(&file, &out).unwrap();
+    }
+    assert_eq!(out, fs::read_to_string(&file).unwrap_or_default(), "{} differs", file.display());
 }
 
 /// Rows of the tables in docs/evidence.md that are not what happened.
@@ -181,4 +207,15 @@ fn others_say_the_same() {
         });
         assert_eq!(login, (!machine.values("last").is_empty()).then(|| machine.last()), "{name}");
     }
+}
+
+/// A start whose kernel does not find its root leaves nothing on it.
+#[test]
+fn what_no_disk_can_tell() {
+    let all = unpacked("machines");
+    let of = |name: &str| {
+        let machine = Lived::debian(&all.path().join(name));
+        (machine.evidence(), machine.number("mounts"), machine.number("mounted"))
+    };
+    assert_eq!(of("no-root"), of("poweroff"));
 }

@@ -286,9 +286,11 @@ impl<'a> Case<'a> {
         records.max_by_key(|w| w.at.map(|t| t.at))
     }
 
-    /// True where the login record's newest start is (or may be) the journal's newest, or a later one.
+    /// True where the login record's newest start is (or may be) the journal's newest, or a later one. Where the system mounted its root
+    /// after all that the journal tells, a start that the journal has is not the last one.
     pub(crate) fn wtmp_is_current(&self) -> bool {
         match (self.wtmp(), self.newest_boot()) {
+            (Some(w), Some(b)) if self.started_after_journal() => w.at.is_some_and(|t| t.at >= b.last),
             (Some(w), Some(b)) => w.at.is_some_and(|t| t.at.0 >= b.first.0 - 10 * ANOTHER_SESSION),
             (Some(_), None) => true,
             (None, _) => false,

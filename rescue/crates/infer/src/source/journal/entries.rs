@@ -2,6 +2,7 @@
 
 use super::file::Journal;
 use crate::want::JOURNAL_READS;
+use model::ports::ReadAt;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +17,7 @@ const FILES: [&[u8]; 2] = [
 /// What a file system loses of a file at a time.
 const BLOCK: usize = 4096;
 
-fn ours(file: &Vec<u8>) -> Vec<Told> {
+fn ours(file: &dyn ReadAt) -> Vec<Told> {
     let Ok(mut journal) = Journal::open(file, JOURNAL_READS) else { return Vec::new() };
     let end = journal.end();
     let entries = (0..end).filter_map(|index| journal.entry(index));
