@@ -41,7 +41,7 @@ const BOOT: &str = "/dev/disk/by-id/virtio-NEW-part2";
 const SYSTEM: &str = "/dev/disk/by-id/virtio-NEW-part3";
 
 /// How long one command of the installing may take without hardware acceleration.
-const STEP: Duration = Duration::from_secs(900);
+const STEP: Duration = Duration::from_secs(2400);
 
 /// What lies between the disk and the root's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

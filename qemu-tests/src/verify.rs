@@ -130,6 +130,11 @@ const STEPS: &[Step] = &[
         Runs::Cargo(&["test", "--release", "-p", "disk", "--test", "xfs_reads", "--", "--ignored"]),
     ),
     long(
+        "btrfs",
+        "what a kernel left alone on a btrfs, in sessions that end in order or are cut off at random, is what is not read again",
+        Runs::Cargo(&["test", "--release", "-p", "disk", "--test", "btrfs_reads", "--", "--ignored"]),
+    ),
+    long(
         "terabyte",
         "the map of a volume of 1 TiB is saved, read, compared and checked in 256 MB",
         Runs::Cargo(&["test", "--release", "-p", "store", "--test", "memory", "--", "--ignored"]),

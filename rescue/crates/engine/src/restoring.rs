@@ -171,7 +171,7 @@ pub(crate) fn finish(jobs: &Jobs, cx: &Context<'_>, report: &Report, unfinished:
             _ => Standing::Other,
         }
     };
-    let mut plan = again(begun, &report.inspection, &unfinished.fences, (&standing, &open));
+    let mut plan = again(begun, &report.inspection, &unfinished.fences, &standing, &open);
     jobs.as_last_seen(cx.store, &mut plan)?;
     let of: IntentId = unfinished.id;
     let manifest = cx.store.manifest(plan.to)?;

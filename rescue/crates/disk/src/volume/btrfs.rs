@@ -97,7 +97,7 @@ fn made(members: &[Member<'_>]) -> Result<(VolumePath, Mapping), String> {
         return Err(format!("{} of its {newest} devices are here", members.len()));
     }
     if members.iter().any(|m| !m.info().size.0.is_multiple_of(SECTOR) || m.info().size > m.bytes.size()) {
-        return Err("a device of it ends within a sector".to_owned());
+        return Err("a device of it ends within a sector, or before the file system does".to_owned());
     }
     // A fence stands at the head of the volume: that of the first device, and of no other.
     let (hidden, fenced) = (members.iter().any(|m| m.of.hidden), members.iter().skip(1).any(|m| m.fenced));

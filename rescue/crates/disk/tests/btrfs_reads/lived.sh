@@ -31,6 +31,7 @@ keep() { for n in $(seq "$count"); do cp --sparse=always "$folder/device.$n" "$f
 noise() { openssl enc -aes-128-ctr -K "$(printf '%032x' "$RANDOM$RANDOM")" -iv 0 -in /dev/zero 2>/dev/null | head -c "$1" || true; }
 any() { find "$at/tree" -type f | sort | shuf -n 1 --random-source=<(yes "$RANDOM"); }
 
+# What comes to nothing because there is no room does no harm.
 act() {
     local file; file=$(any)
     case $((RANDOM % 13)) in
@@ -55,13 +56,13 @@ detach
 keep 0
 for state in 1 2 3 4 5; do
     attach
-    for n in $(seq $((5 + RANDOM % 25))); do act; done
-    [ $((RANDOM % 5)) != 0 ] || btrfs balance start -f -dlimit=1 -mlimit=1 "$at" > /dev/null
+    for n in $(seq $((5 + RANDOM % 25))); do act || true; done
+    [ $((RANDOM % 5)) != 0 ] || btrfs balance start -f -dlimit=1 -mlimit=1 "$at" > /dev/null 2>&1 || true
     if [ $((RANDOM % 2)) = 0 ]; then
         detach
     else
         sync -f "$at"
-        for n in $(seq 6); do act; done
+        for n in $(seq 6); do act || true; done
         [ $((RANDOM % 2)) = 0 ] || python3 -c 'import os,sys; os.fsync(os.open(sys.argv[1], os.O_RDONLY))' "$(any)"
         for file in "${files[@]}"; do cp --sparse=always "$file" "$file.cut"; done
         detach

@@ -354,3 +354,26 @@ fn twins_are_refused() {
     assert_eq!(alone.present, Ok(model::id::DiskNo(1)));
     assert!(alone.notes[0].contains("another piece of hardware"), "{:?}", alone.notes);
 }
+
+/// A disk that takes no writes can be looked at and saved; what would write to it is refused by its plan, before anything is saved.
+#[test]
+fn nothing_goes_onto_a_disk_that_is_write_protected() {
+    let objects = Arc::new(Memory::new());
+    saved(&objects);
+    let mut sim = Sim::failing(machine().now.clone(), Fault::Lease);
+    Arc::get_mut(&mut sim).unwrap().hardware.write_protected = true;
+    must(&sim, &objects, Command::Snapshot { full: false });
+    let before = store(&objects).list().unwrap().snapshots.len();
+    let to = store(&objects).list().unwrap().snapshots[0].0;
+    let command = Command::PlanRollback { to: SnapRef::Prefix(to.to_string()), only: Vec::new(), full: false };
+    let (outcome, events) = run(&sim, &objects, command);
+    assert!(matches!(&outcome, Outcome::Failed(f) if f.code == ExitCode::Refused), "{outcome:?}");
+    let plan = events.iter().find_map(|e| match &e.what {
+        Happening::DecisionNeeded(q) => Some(&q.plan),
+        _ => None,
+    });
+    let against: Vec<&str> = plan.unwrap().checks.iter().filter(|c| !c.ok).map(|c| c.what.as_str()).collect();
+    assert_eq!(against, ["the disks that are written to take writes"]);
+    assert_eq!(store(&objects).list().unwrap().snapshots.len(), before, "no undo point was saved for it");
+    assert!(sim.ops().is_empty());
+}

@@ -375,7 +375,7 @@ fn what_is_left_of_two_disks_is_told_by_what_stands_there() {
     };
     let planned = |disks: Vec<_>, standing: Standing| {
         let inspection = Inspection { disks, ..Inspection::default() };
-        let plan = again((of, &begun), &inspection, &[of], (&|_, _| standing, &std::collections::BTreeSet::new()));
+        let plan = again((of, &begun), &inspection, &[of], &|_, _| standing, &std::collections::BTreeSet::new());
         assert_eq!(plan.action, Action::Resume { of });
         let disks: Vec<(u16, u16)> = plan.disks.iter().map(|d| (d.disk.0, d.saved_as.0)).collect();
         let volumes: Vec<u16> = plan.volumes.iter().map(|v| v.path.disk().0).collect();

@@ -65,7 +65,7 @@ fn everything_is_copied_and_helps_with_a_repair() {
     let Outcome::Kept(Kept::Copied(view)) = asked(&objects, &stick, Upkeep::CopyToStick) else { panic!("not copied") };
     assert_eq!((view.copied.len(), view.present.len(), view.failed.len()), (1, 0, 0));
     assert_eq!(*stick.did.lock().unwrap(), ["attach", "detach"]);
-    let there = LocalDir::open(&dir.path().join("holdfast")).unwrap();
+    let there = LocalDir::open(dir.path().join("holdfast")).unwrap();
     let there = Store::open(Arc::new(there), Arc::new(::store::LocalDecoder)).unwrap();
     assert_eq!(there.list().unwrap().snapshots.len(), 1);
     drop(there);

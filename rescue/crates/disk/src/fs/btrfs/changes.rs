@@ -52,7 +52,8 @@ fn by_extents(now: &Reader, earlier: &Reader) -> Changes {
     }
     match unchanged(now, earlier) {
         Ok(same) => {
-            let why = "content of files is the same where its extents and their checksums are".into();
+            let why = "it was written to since: content of files is the same where its extents and their checksums are"
+                .into();
             Changes { comparison: Comparison::Metadata, why, same }
         }
         Err(e) => Changes::unknown(&format!("its extents cannot be compared ({e})")),

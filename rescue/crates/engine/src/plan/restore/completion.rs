@@ -28,7 +28,8 @@ pub fn again(
     (of, begun): (IntentId, &RollbackPlan),
     inspection: &Inspection,
     pending: &[IntentId],
-    (standing, open): (&dyn Fn(&DiskRestore, &Disk) -> Standing, &BTreeSet<Digest>),
+    standing: &dyn Fn(&DiskRestore, &Disk) -> Standing,
+    open: &BTreeSet<Digest>,
 ) -> RollbackPlan {
     let mut plan = RollbackPlan {
         action: Action::Resume { of },
