@@ -285,7 +285,7 @@ FILE-d0.img, FILE-d1.img; --only d1 writes that disk alone, and --only d0/p2
 that volume alone, from its first byte.
 Nothing is ever overwritten: FILE must be new, and has its name only when it is
 whole. Only you can read it, for it holds the machine's passwords and keys.
-What lay unlocked in a LUKS volume lies encrypted in the image of its disk: that
+What lay unlocked in a LUKS volume is encrypted in the image of its disk, which
 takes the passphrase of then (--unlock d0/p3). By its own name (--only
 d0/p3/luks) it comes out in clear.
 What is not in the image is said, and reads as zeros: volumes that were not
