@@ -157,7 +157,7 @@ impl Session {
         self.press("d", &["LUKS, locked"])?;
         self.press("/", &["Find"])?;
         self.machine.console.send("LUKS\r")?;
-        self.press("u", &["is encrypted. Type its passphrase", "Tab allows any store"])?;
+        self.press("u", &["is encrypted. Type its passphrase", "Tab allows"])?;
         self.press("\t", &["IN CLEAR"])?;
         self.machine.console.send(&format!("{passphrase}\r"))?;
         self.expect(&["LUKS, unlocked"], self.patience)?;
