@@ -9,7 +9,6 @@ use model::id::DiskNo;
 use model::inspection::Hardware;
 use model::ports::{DiskSource, ReadAt, UnixMicros, Window};
 use model::text::DisplayText;
-use model::units::SectorSize;
 use qemu_tests::Result;
 use std::fs::File;
 use std::path::Path;
@@ -37,17 +36,7 @@ pub(crate) struct Ours {
 impl Ours {
     pub(crate) fn of(image: &Path) -> Result<Self> {
         let bytes: Arc<dyn ReadAt> = Arc::new(DiskBytes::from_descriptor(File::open(image)?.into())?);
-        let hardware = Hardware {
-            model: "image".into(),
-            serial: None,
-            wwn: None,
-            size: bytes.size(),
-            sector: SectorSize::B512,
-            transport: "image".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
-        };
+        let hardware = Hardware::image("image", bytes.size());
         let disks = vec![DiskSource { no: DiskNo(0), hardware, bytes: bytes.clone(), clear: None }];
         let report = gather::report(&disks, &Local::new(disks.clone()), &|_| None);
         let system = report.systems.first().ok_or("no system is found in it")?;

@@ -2,7 +2,7 @@
 
 use super::reading::Reading;
 use super::state::{Action, Key, Prompt, Prompted, Screen, Ui};
-use super::{disk_facts, draw, list, update, words};
+use super::{disk_facts, draw, list, unlocking, update, words};
 use engine::plan::snapshot::{Scope, choose};
 use model::coverage::CaptureMethod;
 use model::inspection::{Content, Disk, Finding, Inspection, Severity, TableKind, Volume};
@@ -240,7 +240,7 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         }
         Key::Char('u') => match chosen_locked(ui, run) {
             Some(locked) => {
-                update::ask_passphrase(ui, locked.path.clone());
+                unlocking::ask(ui, locked.path.clone());
                 at
             }
             None => return update::common(ui, run, k),

@@ -28,6 +28,7 @@ pub mod steps;
 pub mod target;
 pub mod text;
 mod timeline;
+mod unlocking;
 pub mod update;
 pub mod upkeep;
 pub mod words;

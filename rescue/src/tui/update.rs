@@ -4,14 +4,15 @@
 //! machine takes a choice and Enter (rescue/tests/keys.rs tries every sequence).
 
 use super::reading::Reading;
-use super::state::{Action, Comparing, Input, Key, Reopening, Screen, Seen, Ui};
+use super::state::{Action, Comparing, Input, Key, Screen, Seen, Ui};
 use super::steps::{self, Does, Step};
 use super::{
-    changes, differences, disks, draw, files, finding, prompt, reading, saved, target, timeline, upkeep, words,
+    changes, differences, disks, draw, files, finding, prompt, reading, saved, target, timeline, unlocking, upkeep,
+    words,
 };
-use model::command::{Command, Passphrase, PowerAction, VolumeKey};
+use model::command::{Command, PowerAction};
 use model::event::{JobKind, Outcome, Question};
-use model::id::{SnapRef, VolumePath};
+use model::id::VolumePath;
 use model::plan;
 use model::run_state::RunState;
 use model::text::RawName;
@@ -19,9 +20,6 @@ use model::upkeep::{Kept, Upkeep};
 
 /// The most characters a typed word may have: longer than any word that is asked for.
 const TYPED_MOST: usize = 12;
-
-/// The most bytes of a passphrase that is typed.
-const PASSPHRASE_MOST: usize = 1024;
 
 /// The word that stops a job that must not be stopped lightly.
 pub const STOP_WORD: &str = "STOP";
@@ -116,7 +114,7 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
         }
         if let (Some(ended), None, true) = (before.job, job, before.joined) {
             ended_now(ui, run, ended, before.waiting);
-            again = unlocked_now(ui, run, ended);
+            again = unlocking::ended(ui, run, ended);
         }
     }
     let still =
@@ -142,22 +140,6 @@ fn follow(ui: &mut Ui, run: &RunState) -> Vec<Action> {
     }
     again.extend(files::follow(ui, run, before.job.filter(|_| job.is_none())));
     again
-}
-
-/// What was asked for before a volume of a snapshot had to be unlocked is asked for again.
-fn unlocked_now(ui: &mut Ui, run: &RunState, ended: JobKind) -> Vec<Action> {
-    let open = matches!(&run.last, Some((JobKind::Open, Outcome::Looked))) && ended == JobKind::Open;
-    // What another console unlocks while somebody types here is another matter.
-    if !open || ui.is_open(Screen::Unlock) {
-        return Vec::new();
-    }
-    match ui.reopening.take() {
-        Some(reopening) => {
-            ui.unlocking = None;
-            submit(ui, run, reopening.then)
-        }
-        None => Vec::new(),
-    }
 }
 
 fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
@@ -213,7 +195,7 @@ fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
         return prompt::key(ui, run, k);
     }
     match ui.screen() {
-        Screen::Unlock => unlock(ui, run, k),
+        Screen::Unlock => unlocking::key(ui, run, k),
         Screen::Confirm => confirm(ui, run, k),
         Screen::Progress => progress(ui, run, k),
         Screen::Power => power(ui, run, k),
@@ -345,7 +327,7 @@ fn choose(ui: &mut Ui, run: &RunState, k: Key, steps: Vec<Step>) -> Vec<Action> 
             Vec::new()
         }
         Some(Does::Unlock(volume)) => {
-            ask_passphrase(ui, volume);
+            unlocking::ask(ui, volume);
             Vec::new()
         }
         Some(Does::Back) => {
@@ -397,67 +379,6 @@ pub(super) fn scroll(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     }
 }
 
-/// Asks for the passphrase of an encrypted volume.
-pub(super) fn ask_passphrase(ui: &mut Ui, volume: VolumePath) {
-    (ui.unlocking, ui.reopening) = (Some(volume), None);
-    ui.plain = false;
-    ui.show(Screen::Unlock);
-}
-
-/// The encrypted volume of the snapshot that has to be unlocked before the plan that is asked about can be carried out.
-pub fn locked_there(run: &RunState) -> Option<&VolumePath> {
-    let plan = run.question.as_ref().map(|q| &q.plan)?;
-    plan.disks.iter().flat_map(|d| &d.encrypted).find(|e| !e.open).map(|e| &e.volume)
-}
-
-/// Leaves the plan that is asked about to ask for the passphrase that it wants; it is made again then.
-fn ask_saved_passphrase(ui: &mut Ui, run: &RunState, question: &Question) -> Vec<Action> {
-    let plan = &question.plan;
-    let Some(volume) = locked_there(run).cloned() else { return Vec::new() };
-    let then = if is_restore(question) { steps::onto_again(plan, run) } else { Command::PlanResume };
-    ask_passphrase(ui, volume);
-    ui.reopening = Some(Reopening { snapshot: plan.to, then });
-    vec![Action::Submit(Command::Answer { plan: question.id, approve: false })]
-}
-
-/// Whatever can be typed belongs to the passphrase: no letter is a command here.
-fn unlock(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
-    match k {
-        Key::Esc | Key::Interrupt => {
-            (ui.unlocking, ui.reopening) = (None, None);
-            ui.back();
-        }
-        Key::Backspace => {
-            ui.typed.pop();
-        }
-        Key::Char(c) if ui.typed.len() + c.len_utf8() <= PASSPHRASE_MOST => ui.typed.push(c),
-        Key::Enter if ui.typed.is_empty() => {
-            ui.note = Some("Type the passphrase first, or press Esc to leave.".into());
-        }
-        Key::Tab if ui.unlocking.is_some() && ui.reopening.is_none() => ui.plain = !ui.plain,
-        // What was typed stays until it can be sent.
-        Key::Enter if is_busy(ui, run) => {}
-        Key::Enter => {
-            // What was said of an earlier try is no longer so.
-            ui.note = None;
-            if let Some(volume) = ui.unlocking.clone() {
-                let by = VolumeKey::new(std::mem::take(&mut ui.typed).into_bytes());
-                ui.close(Screen::Unlock);
-                let command = match &ui.reopening {
-                    Some(r) => Command::OpenSaved { snapshot: SnapRef::Prefix(r.snapshot.to_string()), volume, by },
-                    None => Command::OpenVolume { volume, by, plain: ui.plain },
-                };
-                return submit(ui, run, command);
-            }
-            let passphrase = Passphrase::new(std::mem::take(&mut ui.typed));
-            ui.close(Screen::Unlock);
-            return submit(ui, run, Command::Unlock { passphrase });
-        }
-        _ => {}
-    }
-    Vec::new()
-}
-
 fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
     let Some(question) = &run.question else {
         ui.close(Screen::Confirm);
@@ -489,7 +410,9 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             None => ui.note = Some("What would be lost is still being worked out.".into()),
         },
         // Where it has to be, no word is typed.
-        Key::Char('u' | 'U') if locked_there(run).is_some() => return ask_saved_passphrase(ui, run, question),
+        Key::Char('u' | 'U') if unlocking::locked_there(run).is_some() => {
+            return unlocking::ask_for_saved(ui, run, question);
+        }
         // No word that approves a plan before which something is saved has an F in it.
         Key::Char('f' | 'F')
             if ui.typed.is_empty() && question.plan.reads.is_some() && question.plan.composed.is_none() =>
@@ -523,7 +446,7 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
 }
 
 /// True for a plan that is not the rest of one that was cut off.
-fn is_restore(question: &Question) -> bool {
+pub(super) fn is_restore(question: &Question) -> bool {
     matches!(question.plan.action, plan::Action::Restore { .. })
 }
 

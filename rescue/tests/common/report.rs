@@ -11,15 +11,10 @@ pub(crate) fn extent(start: u64, len: u64) -> Extent {
 
 pub(crate) fn hardware() -> Hardware {
     Hardware {
-        model: "ACME SSD 870".into(),
         serial: Some("S5Y1NX0R".into()),
-        wwn: None,
-        size: ByteLen(32 * GIB),
-        sector: SectorSize::B512,
         transport: "sata".into(),
-        removable: false,
-        write_protected: false,
         shown_as: Some("/dev/sda".into()),
+        ..Hardware::image("ACME SSD 870", ByteLen(32 * GIB))
     }
 }
 

@@ -12,8 +12,7 @@ use model::inspection::{Content, Volume};
 use model::policy::{Policy, UnlockBy};
 use model::text::{DisplayText, RawName};
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use store::Store;
@@ -80,14 +79,9 @@ fn open(
     }
 }
 
-/// A plain file of the folder: whoever had the stick in hands may have put anything in its place.
+/// A key file of the folder.
 fn read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
-    let file = folder.join(name);
-    if !fs::symlink_metadata(&file)?.is_file() {
-        return Err(io::Error::other("it is no plain file"));
-    }
-    let mut key = Vec::new();
-    File::open(file)?.take(MOST_KEY + 1).read_to_end(&mut key)?;
+    let key = sys::plain_file::read(&folder.join(name), MOST_KEY)?;
     match key.len() as u64 {
         0 => Err(io::Error::other("it is empty")),
         len if len > MOST_KEY => Err(io::Error::other(format!("it has more than {MOST_KEY} bytes"))),

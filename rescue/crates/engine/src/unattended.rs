@@ -9,7 +9,7 @@ use model::policy::{KEYS, MOST_TEXT, Manner};
 use model::ports::Clock;
 use model::text::RawName;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,13 +62,9 @@ pub fn key_files(policy: &Path) -> RawName {
     RawName(folder.into_os_string().into_vec())
 }
 
-/// A file of the stick: whoever had it in hands may have put anything in its place.
+/// Its text; one byte more than can be right, where it is too long: that is told by whoever reads it.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    regular(file)?;
-    // One byte more than can be right: what is too long is told by whoever reads it.
-    File::open(file)?.take(MOST_TEXT as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
+    sys::plain_file::read(file, MOST_TEXT as u64)
 }
 
 /// Refuses what is no plain file. Nobody else changes it meanwhile.

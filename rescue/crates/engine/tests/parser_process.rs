@@ -9,7 +9,7 @@ use model::event::Outcome;
 use model::id::DiskNo;
 use model::inspection::{Content, Hardware, Volume};
 use model::ports::{DiskSource, ReadAt};
-use model::units::{Extent, SectorSize};
+use model::units::Extent;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,17 +73,7 @@ fn a_process_answers_as_this_one_would() {
 fn a_disk_is_handed_over_piece_by_piece() {
     let nothing = Child::start(&machine::open(&[]).unwrap()).unwrap();
     let bytes = Arc::new(image::machine().then.clone());
-    let hardware = Hardware {
-        model: "handed".into(),
-        serial: None,
-        wwn: None,
-        size: bytes.size(),
-        sector: SectorSize::B512,
-        transport: "memory".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware { transport: "memory".into(), ..Hardware::image("handed", bytes.size()) };
     // Two of them, so that one cannot be taken for the other.
     let zeros = Arc::new(vec![0; bytes.len()]);
     let disks = vec![

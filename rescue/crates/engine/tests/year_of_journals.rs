@@ -9,7 +9,7 @@ use model::evidence::Fact;
 use model::id::DiskNo;
 use model::inspection::Hardware;
 use model::ports::{DiskSource, ReadAt, ReadError};
-use model::units::{ByteLen, ByteOffset, SectorSize};
+use model::units::{ByteLen, ByteOffset};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -70,17 +70,7 @@ fn root(dir: &Path, files: usize) -> Arc<Image> {
 
 /// What an inspection says of it, and how many bytes it read.
 fn inspected(image: &Arc<Image>) -> (Report, u64) {
-    let hardware = Hardware {
-        model: "large".into(),
-        serial: None,
-        wwn: None,
-        size: ByteLen(SIZE),
-        sector: SectorSize::B512,
-        transport: "image".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware::image("large", ByteLen(SIZE));
     let disks = vec![DiskSource { no: DiskNo(0), hardware, bytes: image.clone(), clear: None }];
     let report = gather::report(&disks, &Local::new(disks.clone()), &|_| None);
     (report, image.read.load(Ordering::Relaxed))

@@ -10,7 +10,7 @@ use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, FileKind, Hardware, Volume};
 use model::ports::{DiskSource, ReadAt};
 use model::text::RawName;
-use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
+use model::units::{ByteLen, ByteOffset, Extent};
 use std::sync::Arc;
 
 /// Most entries that are looked at.
@@ -23,17 +23,7 @@ const CUTS: u8 = 1 << 3;
 
 /// A disk of an inspection.
 pub(crate) fn source(no: u16, bytes: Arc<dyn ReadAt>) -> DiskSource {
-    let hardware = Hardware {
-        model: "fuzz".into(),
-        serial: Some("1".into()),
-        wwn: None,
-        size: bytes.size(),
-        sector: SectorSize::B512,
-        transport: "image".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware { serial: Some("1".into()), ..Hardware::image("fuzz", bytes.size()) };
     DiskSource { no: DiskNo(no), hardware, bytes, clear: None }
 }
 

@@ -39,6 +39,23 @@ pub struct Hardware {
     pub shown_as: Option<DisplayText>,
 }
 
+impl Hardware {
+    /// An image file, or bytes that are served as one: nothing tells it from others. Its sectors have 512 bytes.
+    pub fn image(model: &str, size: ByteLen) -> Self {
+        Self {
+            model: DisplayText::new(model),
+            serial: None,
+            wwn: None,
+            size,
+            sector: SectorSize::B512,
+            transport: DisplayText::new("image"),
+            removable: false,
+            write_protected: false,
+            shown_as: None,
+        }
+    }
+}
+
 /// One disk, looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {

@@ -9,7 +9,7 @@ use model::id::DiskNo;
 use model::inspection::Hardware;
 use model::ports::{ObjectStore, UnixMicros};
 use model::snapshot::{Cost, Machine, Manifest, MapRoot, Purpose, SavedDisk};
-use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
+use model::units::{ByteLen, ByteOffset, Extent};
 use std::collections::HashSet;
 use std::error::Error;
 use std::os::unix::fs::FileExt;
@@ -158,17 +158,7 @@ fn peak() -> Result<u64, Box<dyn Error>> {
 }
 
 fn manifest(map: MapRoot, len: u64) -> Manifest {
-    let hardware = Hardware {
-        model: "measured".into(),
-        serial: None,
-        wwn: None,
-        size: ByteLen(len),
-        sector: SectorSize::B512,
-        transport: "image".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware::image("measured", ByteLen(len));
     Manifest {
         format: 1,
         counter: 0,

@@ -18,6 +18,7 @@ pub mod module;
 pub mod mount;
 pub mod new_file;
 pub mod new_tree;
+pub mod plain_file;
 pub mod power;
 pub mod process;
 pub mod sandbox;

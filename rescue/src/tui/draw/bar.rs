@@ -2,7 +2,7 @@
 
 use crate::tui::state::{Key, Screen, Ui};
 use crate::tui::text::{self, field, width};
-use crate::tui::{disks, prompt, update, words};
+use crate::tui::{disks, prompt, unlocking, words};
 use model::event::JobKind;
 use model::run_state::RunState;
 use ratatui::Frame;
@@ -237,7 +237,7 @@ fn shown(ui: &Ui, run: &RunState, columns: usize) -> Vec<Shown> {
     if ui.screen() == Screen::Disks && ui.prompt.is_none() && disks::chosen_locked(ui, run).is_some() {
         push("u", "unlock");
     }
-    if ui.screen() == Screen::Confirm && update::locked_there(run).is_some() {
+    if ui.screen() == Screen::Confirm && unlocking::locked_there(run).is_some() {
         push("u", "unlock");
     }
     for (key, does) in keys {

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use model::id::DiskNo;
     use model::inspection::{Disk, Hardware, LuksInfo};
-    use model::units::{ByteLen, Extent, SectorSize};
+    use model::units::{ByteLen, Extent};
 
     #[test]
     fn names_lead_to_what_was_unlocked() {
@@ -54,17 +54,7 @@ mod tests {
             apart: model::units::ExtentSet::new(),
         };
         let extent = Extent::whole(ByteLen(1 << 20));
-        let hardware = Hardware {
-            model: "x".into(),
-            serial: None,
-            wwn: None,
-            size: ByteLen(1 << 20),
-            sector: SectorSize::B512,
-            transport: "image".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
-        };
+        let hardware = Hardware::image("x", ByteLen(1 << 20));
         let volumes = vec![Volume::on_disk(whole.clone(), extent, Content::Luks(luks))];
         let disk = Disk { no: DiskNo(0), hardware, head: model::id::Digest([0; 32]), table: None, volumes };
         let inner = whole.above(&["luks"]).unwrap();

@@ -4,7 +4,7 @@
 use model::id::DiskNo;
 use model::inspection::{Hardware, Severity};
 use model::ports::{DiskSource, ReadAt, ReadError, check_range};
-use model::units::{ByteLen, ByteOffset, SectorSize};
+use model::units::{ByteLen, ByteOffset};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -33,17 +33,7 @@ pub(crate) fn image(path: &Path) -> Arc<dyn ReadAt> {
 
 /// A disk of an inspection.
 pub(crate) fn source(no: u16, bytes: Arc<dyn ReadAt>) -> DiskSource {
-    let hardware = Hardware {
-        model: "test".into(),
-        serial: None,
-        wwn: None,
-        size: bytes.size(),
-        sector: SectorSize::B512,
-        transport: "image".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware::image("test", bytes.size());
     DiskSource { no: DiskNo(no), hardware, bytes, clear: None }
 }
 

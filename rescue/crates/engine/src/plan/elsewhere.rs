@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use model::id::{Digest, DiskNo, VolumePath};
     use model::inspection::{Disk, Hardware, Volume};
-    use model::units::{ByteLen, Extent, SectorSize};
+    use model::units::{ByteLen, Extent};
 
     #[test]
     fn places_of_programs_are_known() {
@@ -169,17 +169,7 @@ mod tests {
             content: Content::Recognised { name: name.into(), sealed },
         };
         let of = |volumes: Vec<Volume>| {
-            let hardware = Hardware {
-                model: "".into(),
-                serial: None,
-                wwn: None,
-                size: ByteLen(512),
-                sector: SectorSize::B512,
-                transport: "".into(),
-                removable: false,
-                write_protected: false,
-                shown_as: None,
-            };
+            let hardware = Hardware { transport: "".into(), ..Hardware::image("", ByteLen(512)) };
             let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: None, volumes };
             sealed(&Inspection { disks: vec![disk], ..Inspection::default() })
         };

@@ -2,7 +2,7 @@
 //! bytes on the disk are those that cryptsetup wrote, and must be again.
 
 use crate::image::{MIB, run as host, tool};
-use crate::on_lvm::{OnLvm, ROOT};
+use crate::on_lvm::{OnLvm, ROOT, methods};
 use crate::sim::{Fault, Loss, Op, Sim, after_cut, engine, reset, store};
 use disk::volume::luks::{self, Attempt};
 use engine::Handle;
@@ -220,7 +220,7 @@ fn locked_it_is_said_and_a_wrong_passphrase_is_counted() {
 #[test]
 fn what_lies_in_it_is_saved_and_the_rest_as_it_lies_there() {
     let (objects, id, manifest) = saved();
-    let told: Vec<(String, CaptureMethod)> = manifest.volumes.iter().map(|v| (v.path.to_string(), v.method)).collect();
+    let told = methods(&manifest);
     let used = CaptureMethod::UsedBlocks;
     let wanted = [
         ("d0/p1", used),

@@ -3,7 +3,7 @@
 
 use crate::crash::look;
 use crate::image::{MIB, ext, noise, run as host, tool, write};
-use crate::on_lvm::{HOME, OnLvm, ROOT, SWAP, physical};
+use crate::on_lvm::{HOME, OnLvm, ROOT, SWAP, methods, physical};
 use crate::restore::{new_disk, onto_d0};
 use crate::sim::{Fault, Loss, Op, Sim, after_cut, engine, must, reset, run, store};
 use engine::run::pending;
@@ -103,7 +103,7 @@ fn a_system_on_lvm_is_found_and_saved() {
     assert_eq!(named(&system.boot), ["/boot/efi d0/p1"]);
     assert_eq!(named(&system.other), ["/home d0/p3/target/home", "swap d0/p3/target/swap-1"]);
     let (objects, id, manifest) = saved();
-    let told: Vec<(String, CaptureMethod)> = manifest.volumes.iter().map(|v| (v.path.to_string(), v.method)).collect();
+    let told = methods(&manifest);
     let used = CaptureMethod::UsedBlocks;
     let wanted = [
         ("d0/p1", used),
@@ -303,7 +303,7 @@ fn a_mirror_is_saved_once_and_put_back_whole() {
     assert_eq!(inspection.systems[0].root.to_string(), "d0/p1/md/0");
     let Outcome::Saved { id, .. } = must(&sim, &objects, Command::Snapshot { full: false }) else { panic!() };
     let manifest = store(&objects).manifest(id).unwrap();
-    let told: Vec<(String, CaptureMethod)> = manifest.volumes.iter().map(|v| (v.path.to_string(), v.method)).collect();
+    let told = methods(&manifest);
     assert_eq!(told, ["d0/p1", "d0/p2", "d0/p1/md/0"].map(|p| (p.to_owned(), CaptureMethod::UsedBlocks)));
     // What md keeps, and the first 4096 bytes, where a fence would stand.
     assert!(

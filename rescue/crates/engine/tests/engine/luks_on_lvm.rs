@@ -2,7 +2,7 @@
 
 use crate::encrypted::{PASSPHRASE, cipher_of, container, e2fsck, ended, inspection, plan_of};
 use crate::image::{MIB, ext, noise, write};
-use crate::on_lvm::{OnLvm, ROOT};
+use crate::on_lvm::{OnLvm, ROOT, methods};
 use crate::restore::{new_disk, onto_d0};
 use crate::sim::{Fault, Loss, Sim, after_cut, engine, reset, store};
 use engine::Handle;
@@ -118,7 +118,7 @@ fn holds(objects: &Arc<Memory>, manifest: &Manifest, disk: &[u8]) -> Result<(), 
 #[test]
 fn it_is_seen_saved_taken_back_and_undone() {
     let (objects, _, manifest) = saved();
-    let told: Vec<(String, CaptureMethod)> = manifest.volumes.iter().map(|v| (v.path.to_string(), v.method)).collect();
+    let told = methods(&manifest);
     let used = CaptureMethod::UsedBlocks;
     let wanted = [
         ("d0/p1", used),

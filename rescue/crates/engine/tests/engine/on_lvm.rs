@@ -2,6 +2,8 @@
 //! (`disk/tests/fixtures/lvm.sh`), and written here by hand.
 
 use crate::image::{MIB, ext, fat, noise, run, tool, write};
+use model::coverage::CaptureMethod;
+use model::snapshot::Manifest;
 use std::ops::Range;
 use std::path::Path;
 
@@ -9,6 +11,11 @@ use std::path::Path;
 pub(crate) const ROOT: [usize; 6] = [0, 1, 2, 6, 7, 8];
 pub(crate) const HOME: [usize; 2] = [3, 4];
 pub(crate) const SWAP: [usize; 1] = [5];
+
+/// What was captured of each volume of a snapshot.
+pub(crate) fn methods(manifest: &Manifest) -> Vec<(String, CaptureMethod)> {
+    manifest.volumes.iter().map(|v| (v.path.to_string(), v.method)).collect()
+}
 
 /// How a physical volume of the fixtures begins.
 pub(crate) fn physical(case: &str) -> Vec<u8> {

@@ -13,7 +13,7 @@ use model::ports::{
     WriteError, WriteLease, check_range,
 };
 use model::restore::{FitTable, FittedTable};
-use model::units::{ByteLen, ByteOffset, Extent, SectorSize};
+use model::units::{ByteLen, ByteOffset, Extent};
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -71,15 +71,9 @@ impl Sim {
 
     pub(crate) fn failing(bytes: Vec<u8>, fault: Fault) -> Arc<Self> {
         let hardware = Hardware {
-            model: "simulated".into(),
             serial: Some("S1".into()),
-            wwn: None,
-            size: ByteLen(bytes.len() as u64),
-            sector: SectorSize::B512,
             transport: "memory".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
+            ..Hardware::image("simulated", ByteLen(bytes.len() as u64))
         };
         let state = State { bytes, ops: Vec::new(), calls: 0, fault, leased: Vec::new() };
         Arc::new(Self { hardware, state: Arc::new(Mutex::new(state)) })

@@ -19,7 +19,7 @@ use model::inspection::{
 use model::ports::UnixMicros;
 use model::snapshot::{MapRoot, SavedVolume};
 use model::text::DisplayText;
-use model::units::{ByteLen, Extent, ExtentSet, SectorSize};
+use model::units::{ByteLen, Extent, ExtentSet};
 
 /// The moment scenes begin, in seconds since 1970.
 pub(crate) const BEGIN: i64 = 1_795_000_000;
@@ -164,17 +164,7 @@ impl Scene {
     }
 
     fn rebuild(&mut self) {
-        let hardware = Hardware {
-            model: "".into(),
-            serial: None,
-            wwn: None,
-            size: ByteLen(16 << 20),
-            sector: SectorSize::B512,
-            transport: "image".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
-        };
+        let hardware = Hardware::image("", ByteLen(16 << 20));
         let disk = Disk { no: DiskNo(0), hardware, head: Digest::of(b""), table: None, volumes: self.volumes() };
         self.inspection.disks = vec![disk];
     }

@@ -6,7 +6,7 @@ use model::assessment::Assessment;
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, VolumePath};
 use model::inspection::{Content, Disk, ExtInfo, FsKind, Hardware, Inspection, SwapInfo, System, Volume};
-use model::units::{ByteLen, Extent, SectorSize};
+use model::units::{ByteLen, Extent};
 use std::path::Path;
 
 fn swap() -> VolumePath {
@@ -100,17 +100,7 @@ impl Lived {
             let extent = Extent::between(4 << 20, 5 << 20).unwrap();
             volumes.push(Volume { path: swap(), extent, mapping: None, content });
         }
-        let hardware = Hardware {
-            model: "".into(),
-            serial: None,
-            wwn: None,
-            size: ByteLen(16 << 20),
-            sector: SectorSize::B512,
-            transport: "image".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
-        };
+        let hardware = Hardware::image("", ByteLen(16 << 20));
         let disk = Disk { no: DiskNo(0), hardware, head: Digest::of(b""), table: None, volumes };
         Inspection { disks: vec![disk], ..Inspection::default() }
     }

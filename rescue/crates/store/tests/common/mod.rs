@@ -7,7 +7,7 @@ use model::id::{DiskNo, SnapshotId, VolumePath};
 use model::inspection::{Content, Hardware};
 use model::ports::{ObjectStore, UnixMicros};
 use model::snapshot::{Cost, Machine, Manifest, MapRoot, Purpose, SavedDisk, SavedVolume};
-use model::units::{ByteLen, ByteOffset, Extent, ExtentSet, SectorSize};
+use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -161,17 +161,7 @@ pub(crate) fn machine(name: &str) -> Machine {
 
 /// A manifest of one volume.
 pub(crate) fn manifest(machine: Machine, map: MapRoot) -> Manifest {
-    let hardware = Hardware {
-        model: "image".into(),
-        serial: None,
-        wwn: None,
-        size: LEN,
-        sector: SectorSize::B512,
-        transport: "image".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware::image("image", LEN);
     Manifest {
         format: 99,
         counter: 0,

@@ -254,17 +254,7 @@ fn open_read_only(path: &Path) -> io::Result<File> {
 
 /// An image file has no hardware to tell it from others.
 fn image_hardware(size: u64, shown_as: DisplayText) -> Hardware {
-    Hardware {
-        model: DisplayText::new("image file"),
-        serial: None,
-        wwn: None,
-        size: model::units::ByteLen(size),
-        sector: SectorSize::B512,
-        transport: DisplayText::new("image"),
-        removable: false,
-        write_protected: false,
-        shown_as: Some(shown_as),
-    }
+    Hardware { shown_as: Some(shown_as), ..Hardware::image("image file", model::units::ByteLen(size)) }
 }
 
 /// True where a disk or image takes no writes, whatever is done about it.

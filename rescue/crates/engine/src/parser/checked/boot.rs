@@ -103,7 +103,6 @@ mod tests {
     use model::boot::Patch;
     use model::id::{Digest, DiskNo};
     use model::inspection::{Disk, FatInfo, Hardware, Partition, Table, TableKind, Volume};
-    use model::units::SectorSize;
 
     #[test]
     fn what_is_put_right_lies_where_it_may() {
@@ -127,17 +126,7 @@ mod tests {
                 raw: vec![Extent::between(0, 512).unwrap()],
                 from_backup: false,
             };
-            let hardware = Hardware {
-                model: "".into(),
-                serial: None,
-                wwn: None,
-                size: ByteLen(16384),
-                sector: SectorSize::B512,
-                transport: "".into(),
-                removable: false,
-                write_protected: false,
-                shown_as: None,
-            };
+            let hardware = Hardware { transport: "".into(), ..Hardware::image("", ByteLen(16384)) };
             let volumes = vec![Volume::on_disk(path.clone(), extent, Content::Fat(fat.clone()))];
             let disk = Disk { no: DiskNo(0), hardware, head: Digest([0; 32]), table: Some(table), volumes };
             Inspection { disks: vec![disk], ..Inspection::default() }

@@ -13,7 +13,7 @@ use model::inspection::{Content, Disk, Hardware, Inspection, Volume};
 use model::plan::{Against, SnapshotPlan, VolumeCapture};
 use model::ports::DiskSource;
 use model::snapshot::{Manifest, Purpose};
-use model::units::{Extent, ExtentSet, SectorSize};
+use model::units::{Extent, ExtentSet};
 
 /// Saves what was made over `base`, as a snapshot that holds `volumes` of it.
 ///
@@ -73,17 +73,7 @@ pub(super) fn save(
 
 fn source(no: DiskNo, made: &Made) -> DiskSource {
     let bytes = made.overlay.view();
-    let hardware = Hardware {
-        model: "a composed volume".into(),
-        serial: None,
-        wwn: None,
-        size: bytes.size(),
-        sector: SectorSize(512),
-        transport: "image".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware::image("a composed volume", bytes.size());
     DiskSource { no, hardware, bytes, clear: None }
 }
 

@@ -297,17 +297,7 @@ mod tests {
 
     /// A disk of 1000 bytes: MBR, p1, an extended partition with its record and p5, and p2 that was not saved.
     fn manifest() -> Manifest {
-        let hardware = Hardware {
-            model: "test".into(),
-            serial: None,
-            wwn: None,
-            size: ByteLen(1000),
-            sector: SectorSize::B512,
-            transport: "memory".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
-        };
+        let hardware = Hardware { transport: "memory".into(), ..Hardware::image("test", ByteLen(1000)) };
         let partitions = vec![
             partition(1, 100, 300, "83"),
             partition(2, 300, 400, "83"),

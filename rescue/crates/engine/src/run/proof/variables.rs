@@ -229,7 +229,7 @@ mod tests {
     use model::firmware::Value;
     use model::id::{Digest, DiskNo};
     use model::inspection::{Inspection, Table, TableKind};
-    use model::units::{ByteLen, Extent, SectorSize};
+    use model::units::{ByteLen, Extent};
 
     fn loader() -> Loader {
         let guid = guid("c12a7328-f81f-11d2-ba4b-00a0c93ec93b").unwrap();
@@ -245,15 +245,8 @@ mod tests {
     /// A disk with one partition, that of the entries.
     fn report() -> Report {
         let hardware = model::inspection::Hardware {
-            model: "".into(),
-            serial: None,
-            wwn: None,
-            size: ByteLen(1 << 30),
-            sector: SectorSize::B512,
             transport: "".into(),
-            removable: false,
-            write_protected: false,
-            shown_as: None,
+            ..model::inspection::Hardware::image("", ByteLen(1 << 30))
         };
         let extent = Extent::between(2048 * 512, (2048 + 1_048_576) * 512).unwrap();
         let guid = Some(ESP.to_owned());

@@ -39,17 +39,7 @@ fn partition(number: u32, start: u64, end: u64, type_id: &str) -> Partition {
 
 /// An MBR disk of 100 MiB: p1, p2 that was not saved, and p5 in an extended one.
 fn manifest() -> Manifest {
-    let hardware = Hardware {
-        model: "test".into(),
-        serial: None,
-        wwn: None,
-        size: ByteLen(100 * MIB),
-        sector: SectorSize::B512,
-        transport: "memory".into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
-    };
+    let hardware = Hardware { transport: "memory".into(), ..Hardware::image("test", ByteLen(100 * MIB)) };
     let partitions = vec![
         partition(1, MIB, 20 * MIB, "83"),
         partition(2, 20 * MIB, 40 * MIB, "83"),

@@ -8,15 +8,10 @@ use model::units::{ByteLen, Extent, SectorSize};
 
 fn hardware(transport: &str, serial: Option<&str>, sector: SectorSize) -> Hardware {
     Hardware {
-        model: "test".into(),
         serial: serial.map(Into::into),
-        wwn: None,
-        size: ByteLen(1 << 30),
         sector,
         transport: transport.into(),
-        removable: false,
-        write_protected: false,
-        shown_as: None,
+        ..Hardware::image("test", ByteLen(1 << 30))
     }
 }
 
