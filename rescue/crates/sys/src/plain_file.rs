@@ -11,9 +11,13 @@ use std::path::Path;
 /// # Errors
 /// It is not there, is no plain file, or cannot be read.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let odd = || io::Error::other("it is no plain file");
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    // Of a link itself, open(2) says no more than that.
+    let file = opened.map_err(|e| if e.raw_os_error() == Some(libc::ELOOP) { odd() } else { e })?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no plain file"));
+        return Err(odd());
     }
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
