@@ -10,7 +10,6 @@ use disk::fs::{FileSystem, FsError};
 use host::{Seeded, blank, run};
 use model::coverage::CaptureMethod;
 use model::esp::{EspPart, EspReading, Graft, Tenancy, Tenant};
-use model::ports::ReadAt;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -166,10 +165,7 @@ fn what_others_have_is_put_into_the_saved_state() {
         let told: Vec<(String, &str, bool)> =
             reading.stays.iter().map(|p| (p.shown().to_string(), p.whose.as_str(), p.differs)).collect();
         let whose = "of no system that was found";
-        assert_eq!(
-            told,
-            [("EFI/memtest86+".to_owned(), whose, true), ("EFI/Microsoft".to_owned(), "Windows", true)]
-        );
+        assert_eq!(told, [("EFI/memtest86+".to_owned(), whose, true), ("EFI/Microsoft".to_owned(), "Windows", true)]);
         let is = grafted(&then_bytes, &now_bytes, &reading.graft.unwrap());
         on(&is, dir.path(), "fsck.vfat", &["-n"]);
         let (was, other, now_tree) = (tree(&then_bytes), tree(&is), tree(&now_bytes));
@@ -193,7 +189,8 @@ fn what_others_have_is_put_into_the_saved_state() {
 #[test]
 fn what_is_not_in_the_way_stays_where_it_lies() {
     let dir = tempfile::tempdir().unwrap();
-    let (then, now) = (made(dir.path(), 36 * MIB, SHAPES[2].1, &both(0)), made(dir.path(), 36 * MIB, SHAPES[2].1, &both(1)));
+    let (then, now) =
+        (made(dir.path(), 36 * MIB, SHAPES[2].1, &both(0)), made(dir.path(), 36 * MIB, SHAPES[2].1, &both(1)));
     let graft = read(&then, &now, &beside_windows()).graft.unwrap();
     let len = |which: &dyn Fn(bool) -> bool| -> u64 {
         graft.copies.iter().filter(|c| which(c.from == c.to)).map(|c| c.len.0).sum()
@@ -223,7 +220,13 @@ fn staying(then: &Files, now: &Files, tenancy: &Tenancy) -> Vec<(String, String)
     let is = grafted(&then, &now, reading.graft.as_ref().unwrap());
     on(&is, dir.path(), "fsck.vfat", &["-n"]);
     let told = |p: &EspPart| {
-        let how = if p.returns { " comes back" } else if p.differs { "" } else { " as it was" };
+        let how = if p.returns {
+            " comes back"
+        } else if p.differs {
+            ""
+        } else {
+            " as it was"
+        };
         (p.shown().to_string(), format!("{}{how}", p.whose))
     };
     let mut all: Vec<_> = reading.stays.iter().map(told).collect();

@@ -358,7 +358,8 @@ impl<'a> State<'a> {
     }
 
     fn starts_something(&self, key: &str) -> bool {
-        let loader = |f: &String| ["shim", "grub", "systemd-boot"].iter().any(|stem| f.starts_with(stem)) && is_program(f);
+        let loader =
+            |f: &String| ["shim", "grub", "systemd-boot"].iter().any(|stem| f.starts_with(stem)) && is_program(f);
         self.files(key).is_ok_and(|files| files.iter().any(loader))
     }
 }

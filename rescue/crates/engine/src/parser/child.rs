@@ -2,7 +2,8 @@
 
 use super::role::CPU_SECONDS;
 use super::wire::{
-    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Place, Request, decode_ranges, encode_ranges, give_graft, give_patches,
+    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Place, Request, decode_ranges, encode_ranges, give_graft,
+    give_patches,
 };
 use super::{AboutFiles, Asked, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, State, checked};
 use crate::frame;

@@ -2,7 +2,9 @@
 
 use super::desk::Desk;
 use super::handed::Handed;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Place, Request, decode_ranges, encode_ranges, take_graft, take_patches};
+use super::wire::{
+    Answer, Known, MOST_BULK, MOST_JSON, Place, Request, decode_ranges, encode_ranges, take_graft, take_patches,
+};
 use super::{ParserError, checked, desk};
 use crate::frame;
 use model::coverage::{Changes, Coverage};

@@ -6,7 +6,7 @@ use disk::table::TableReading;
 use model::boot::{BootChain, BootRepairs};
 use model::coverage::{CaptureMethod, Comparison};
 use model::differences::FsDifferences;
-use model::esp::{EspPart, Graft, CopiedBytes, Tenancy};
+use model::esp::{CopiedBytes, EspPart, Graft, Tenancy};
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::firmware::Value;

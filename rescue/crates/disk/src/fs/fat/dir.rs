@@ -153,11 +153,7 @@ pub(super) fn at(bytes: &dyn ReadAt, geometry: &Geometry, at: ByteOffset) -> Res
 }
 
 /// The entry of a short name with the parts of a long one before it, and whether these belong to it.
-pub(super) fn with_parts(
-    raw: &[u8; ENTRY],
-    geometry: &Geometry,
-    parts: &[[u8; ENTRY]],
-) -> (Entry, bool) {
+pub(super) fn with_parts(raw: &[u8; ENTRY], geometry: &Geometry, parts: &[[u8; ENTRY]]) -> (Entry, bool) {
     let mut long = LongName::default();
     parts.iter().for_each(|part| long.add(part));
     let own = !long.units.is_empty() && long.next == 0 && long.sum == sum(raw);

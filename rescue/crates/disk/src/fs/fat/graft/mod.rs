@@ -114,7 +114,11 @@ fn clusters(
     each: &mut dyn FnMut(u32),
 ) -> Result<(), FsError> {
     if entry.cluster == 0 {
-        return if entry.directory { Err(FsError::Corrupt(format!("the directory {} has no place", entry.name))) } else { Ok(()) };
+        return if entry.directory {
+            Err(FsError::Corrupt(format!("the directory {} has no place", entry.name)))
+        } else {
+            Ok(())
+        };
     }
     let geometry = &fat.boot.geometry;
     for place in Chain::new(&**fat.files.bytes(), geometry, entry.cluster) {
@@ -290,7 +294,8 @@ impl Work<'_> {
         if places.len() < count {
             return Err(short());
         }
-        let prefer: Vec<u32> = if self.alike { places.iter().filter_map(|p| now.number(*p)).collect() } else { Vec::new() };
+        let prefer: Vec<u32> =
+            if self.alike { places.iter().filter_map(|p| now.number(*p)).collect() } else { Vec::new() };
         let wanted = ByteLen(size.div_ceil(to)).to_usize().ok_or_else(short)?;
         let chain = self.table.chain(wanted, &prefer, None)?;
         // Whole clusters where they are alike: then what lies behind the end of a file that stays in its place is the same too.
@@ -300,7 +305,8 @@ impl Work<'_> {
             let piece = (from - at % from).min(to - at % to).min(len - at);
             let nth = |size: u64| ByteLen(at / size).to_usize().unwrap_or(usize::MAX);
             let source = places.get(nth(from)).ok_or_else(short)?.start().0 + at % from;
-            let target = chain.get(nth(to)).and_then(|no| self.geometry().cluster(*no)).ok_or_else(short)?.start().0 + at % to;
+            let target =
+                chain.get(nth(to)).and_then(|no| self.geometry().cluster(*no)).ok_or_else(short)?.start().0 + at % to;
             self.copy(source, target, piece);
             at += piece;
         }

@@ -73,7 +73,9 @@ impl Pair<'_> {
     }
 
     fn same(&self, then: &Set, now: &Set, depth: usize) -> Result<bool, FsError> {
-        let (Some(a), Some(b)) = (&then.entry, &now.entry) else { return Ok(then.entry.is_none() == now.entry.is_none()) };
+        let (Some(a), Some(b)) = (&then.entry, &now.entry) else {
+            return Ok(then.entry.is_none() == now.entry.is_none());
+        };
         if record(then) != record(now) || a.name != b.name {
             return Ok(false);
         }

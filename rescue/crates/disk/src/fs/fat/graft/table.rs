@@ -150,7 +150,8 @@ impl Table {
         }
         let copies = (0..g.fats.len()).filter(|copy| g.mirrored || *copy == g.active);
         let piece = |copy: usize, (first, last): &(u32, u32)| {
-            let (from, to) = (self.at(*first), (self.at(*last) + usize::from(self.width).div_ceil(8)).min(self.bytes.len()));
+            let (from, to) =
+                (self.at(*first), (self.at(*last) + usize::from(self.width).div_ceil(8)).min(self.bytes.len()));
             (ByteOffset(g.entry_at(copy, *first)), self.bytes.get(from..to).unwrap_or_default().to_vec())
         };
         copies.flat_map(|copy| runs.iter().map(move |run| piece(copy, run))).collect()
