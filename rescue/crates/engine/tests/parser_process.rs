@@ -19,7 +19,6 @@ use store::Decode;
 use sys::process::Channel;
 
 #[path = "engine/image.rs"]
-#[expect(dead_code, reason = "shared with the other tests, which need more of it")]
 mod image;
 
 fn main() {

@@ -288,7 +288,9 @@ impl<'a> State<'a> {
         }
         let files = self.files(key)?;
         let mut found = Found::default();
-        for file in files.iter().filter(|f| *f == "grub.cfg" || f.starts_with("grub") && is_program(f)) {
+        // What firmware starts by itself may be a GRUB under another name.
+        let is_grub = |f: &String| key == FALLBACK || f.starts_with("grub");
+        for file in files.iter().filter(|f| *f == "grub.cfg" || is_grub(f) && is_program(f)) {
             if let Some(bytes) = self.content(&format!("{key}/{file}"), MOST_PROGRAM)? {
                 let own = self.ids_in(&bytes);
                 found = Found { going: found.going || own.going, staying: own.staying.or(found.staying) };
