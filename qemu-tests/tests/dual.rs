@@ -126,7 +126,9 @@ impl Computer {
         run(self.on_esp("mcopy").arg("::/EFI/BOOT/BOOTX64.EFI").arg(&loader))?;
         run(self.on_esp("mmd").args(["::/EFI/debian", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot", "::/EFI/HP"]))?;
         run(self.on_esp("mcopy").arg(&loader).arg("::/EFI/debian/grubx64.efi"))?;
-        for (path, len) in [("Microsoft/Boot/bootmgfw.efi", 1_600_000), ("Microsoft/Boot/BCD", 24_576), ("HP/log.txt", 99)] {
+        for (path, len) in
+            [("Microsoft/Boot/bootmgfw.efi", 1_600_000), ("Microsoft/Boot/BCD", 24_576), ("HP/log.txt", 99)]
+        {
             self.put(path, 1, len)?;
         }
         // As a Windows that was shut down whole: what ntfs-3g left of it (made beside the tests of `disk`).
