@@ -4,9 +4,11 @@
 //! Whether an ext4 is what it says it is cannot be checked here, nor does anything that writes depend on it.
 
 mod boot;
+mod esp;
 mod files;
 
 pub(super) use boot::{boot, boot_repairs};
+pub(super) use esp::esp;
 pub(super) use files::{differences, files, losses};
 
 use super::{ParserError, ReadOption, Scene};

@@ -117,6 +117,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         firmware,
         reads: None,
         composed: None,
+        esps: Vec::new(),
     }
 }
 

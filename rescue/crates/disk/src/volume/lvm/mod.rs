@@ -285,6 +285,11 @@ impl<'a> Making<'a, '_> {
                 legs.push((below, at.ok_or("it lies outside of its group")?));
             }
             let len = group.extent.0.checked_mul(segment.extents).ok_or("it is longer than any")?;
+            // As device mapper has it (`drivers/md/dm-stripe.c`, `stripe_ctr`): else a stripe would end outside of what the text gives it.
+            let stripes = (len / legs.len().max(1) as u64).checked_rem(segment.stripe.0);
+            if legs.len() > 1 && stripes != Some(0) {
+                return Err(format!("stripes of {} bytes do not fill its extents", segment.stripe.0));
+            }
             out.add(ByteLen(len), segment.stripe, &legs).ok_or("it lies in stripes on stripes")?;
         }
         let origin = |l: &Logical| l.origin.as_deref() == Some(logical.name.as_str());
