@@ -17,7 +17,7 @@ pub struct Tenant {
     pub machine_id: Option<String>,
     /// The UUIDs of its volumes but this one, which its boot loader and its kernels' command lines name.
     pub uuids: Vec<String>,
-    /// It has the partition at `/boot`: what lies there by itself is its kernels and their like.
+    /// It has the partition mounted where its kernels are (`/boot`, `/boot/firmware`): what lies at the root of it is its own.
     pub boot: bool,
 }
 

@@ -245,7 +245,7 @@ impl<'a> Planner<'a> {
         let now = place.as_ref().ok().map(|(_, v)| *v);
         let laid_out = saved.content.apart().is_some() && !matches!(self.q.set, Set::Only(_));
         let chosen = match laid_out {
-            true => Err("what LVM, md and LUKS keep themselves is left as it is"),
+            true => Err(self.kept_beneath(saved)),
             false => self.chosen(saved, now),
         };
         if let Err(why) = chosen {
