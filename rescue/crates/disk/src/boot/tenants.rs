@@ -10,11 +10,14 @@ use crate::fs::{FileSystem, FsError};
 use model::esp::{EspPart, EspReading, Tenancy, Tenant};
 use model::inspection::{FileKind, OS_WINDOWS};
 use model::text::{DisplayText, RawName};
-use model::units::ByteOffset;
+use model::units::{ByteLen, ByteOffset};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most things on a partition that are told apart.
-const MOST_PARTS: usize = 4096;
+const MOST_PARTS: usize = 1024;
+/// Most programs of boot loaders that the fallback is compared with, and most of its own.
+const MOST_PROGRAMS: usize = 256;
+const MOST_FALLBACKS: usize = 16;
 /// The longest text, and the largest program, that is looked through.
 const MOST_TEXT: u64 = 1 << 20;
 const MOST_PROGRAM: u64 = 8 << 20;
@@ -297,25 +300,37 @@ impl<'a> State<'a> {
             }
         }
         if key == FALLBACK && found.clone().claim().is_none() {
-            for file in files.iter().filter(|f| is_program(f)) {
-                self.copied_from(&format!("{key}/{file}"), &mut found)?;
+            let others = self.programs()?;
+            for file in files.iter().filter(|f| is_program(f)).take(MOST_FALLBACKS) {
+                self.copied_from(&format!("{key}/{file}"), &others, &mut found)?;
             }
         }
         Ok(found.claim().or_else(|| self.called(name).claim()).unwrap_or(Claim::Nobody))
     }
 
-    /// Whose program another one is a copy of.
-    fn copied_from(&self, path: &str, found: &mut Found) -> Result<(), FsError> {
-        let Some(program) = self.content(path, MOST_PROGRAM)?.filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+    /// The programs in boot loaders' directories: whose, where, and how long.
+    fn programs(&self) -> Result<Vec<(&Claim, String, ByteLen)>, FsError> {
+        let mut out = Vec::new();
         for (key, claim) in self.claims.iter().filter(|(key, _)| key.starts_with("/efi/") && !is_entry(key)) {
             // Windows has its own one directory further down.
             for directory in [key.clone(), format!("{key}/boot")] {
-                for file in self.files(&directory)?.iter().filter(|f| is_program(f)) {
-                    let other = self.content(&format!("{directory}/{file}"), MOST_PROGRAM)?;
-                    if other.is_some_and(|other| other == program) {
-                        found.add(claim);
+                for file in self.fs.read_dir(directory.as_bytes(), MOST_PARTS)? {
+                    let Ok(name) = String::from_utf8(file.name.0) else { continue };
+                    if file.kind == FileKind::File && is_program(&name.to_lowercase()) && out.len() < MOST_PROGRAMS {
+                        out.push((claim, format!("{directory}/{name}"), file.size));
                     }
                 }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whose program another one is a copy of.
+    fn copied_from(&self, path: &str, others: &[(&Claim, String, ByteLen)], found: &mut Found) -> Result<(), FsError> {
+        let Some(program) = self.content(path, MOST_PROGRAM)?.filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        for (claim, other, _) in others.iter().filter(|(_, _, size)| size.0 == program.len() as u64) {
+            if self.content(other, MOST_PROGRAM)?.is_some_and(|other| other == program) {
+                found.add(claim);
             }
         }
         Ok(())
