@@ -181,13 +181,11 @@ fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
 /// What a volume may be compared with by its file system's records, or why with nothing: what a session that was cut off wrote may
 /// be in files whose inodes do not tell.
 fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, &'static str> {
-    let (needs_recovery, untold) = match &volume.content {
-        Content::Ext(now) => (now.needs_recovery, None),
-        Content::Xfs(now) if now.not_read.is_none() => {
-            (now.needs_recovery, Some("XFS does not tell one session from several"))
-        }
+    let needs_recovery = match &volume.content {
+        Content::Ext(now) => now.needs_recovery,
+        Content::Xfs(now) if now.not_read.is_none() => now.needs_recovery,
         // What it tells is true also of sessions that were cut off: what has checksums is never written in place.
-        Content::Btrfs(now) if now.not_read.is_none() => (false, None),
+        Content::Btrfs(now) if now.not_read.is_none() => false,
         _ => return Err("its kind keeps no record of what changed"),
     };
     let (_, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
@@ -207,7 +205,6 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
     let users: Vec<&SystemReport> = report.systems.iter().filter(|s| s.system.uses(&volume.path)).collect();
     let once = |s: &&SystemReport| s.system.root == volume.path || ran_once(&s.system, &report.inspection, manifest);
     let doubt = match users.as_slice() {
-        _ if untold.is_some() => untold,
         [] => Some("it belongs to no system that would tell how it was used"),
         all if !all.iter().all(in_order) => Some("it is not certain that the system was shut down in order"),
         all if !all.iter().all(once) => Some("its system did not run just once since"),
@@ -216,7 +213,8 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
     Ok(Against { doubt: doubt.map(DisplayText::from) })
 }
 
-/// True where a system is known to have run once since the snapshot, by the mount count of its root. Where it ran twice, another
+/// True where a system is known to have run once since the snapshot, by the mount count of its root, or by what the log of an XFS says of
+/// its last mount. Where it ran twice, another
 /// volume of it may have been cut off in the first session, and repaired in the second by a check, or by being mounted to be
 /// read: its own mount count tells of one session then, and the system of one that ended in order. Where it did not run, what it
 /// tells is of an earlier session.
@@ -224,6 +222,10 @@ fn ran_once(system: &System, inspection: &Inspection, manifest: &Manifest) -> bo
     let Some(root) = inspection.volume(&system.root) else { return false };
     match (&root.content, same(root, manifest).map(|v| &v.content)) {
         (Content::Ext(now), Some(Content::Ext(was))) => was.mount_count.checked_add(1) == Some(now.mount_count),
+        (Content::Xfs(now), Some(Content::Xfs(was))) => {
+            let logged = now.log_head != was.log_head && !now.needs_recovery && !was.needs_recovery;
+            logged && now.opened.is_some() && now.opened == was.log_tail
+        }
         _ => false,
     }
 }
