@@ -119,7 +119,7 @@ pub(super) fn changes(now: &Xfs, before: Arc<dyn ReadAt>, rules: Rules) -> Chang
 /// Why that is not so, or cannot be told.
 fn one_session(now: &Xfs, earlier: &Xfs, closed: bool, rules: Rules) -> Result<(), &'static str> {
     let broken = |rule: Rule, broken: bool| broken && rules.keep(rule);
-    if broken(Rule::Version, !now.raw.sb.v5) {
+    if !now.raw.sb.v5 {
         return Err("it was mounted since, and version 4 of XFS keeps too little to tell what changed");
     }
     if broken(Rule::ParentUnmounted, !closed) {

@@ -25,16 +25,23 @@ mod flag2 {
 const REALTIME: u16 = 0x1;
 /// `XFS_DIFLAG_IMMUTABLE` of `di_flags`.
 const IMMUTABLE: u16 = 0x8;
-/// Fields that say that a file was read, and when that was written (`di_crc`, `di_atime`, `di_lsn`).
-const ACCESS: [Range<usize>; 3] = [100..104, 32..40, 112..120];
+/// `di_atime`: when it was last read.
+const READ_AT: Range<usize> = 32..40;
+/// What differs besides where that is written: `di_changecount`, `di_lsn`; and `di_crc`, which follows from the rest.
+const WRITTEN: Range<usize> = 104..120;
+const CHECKSUM: Range<usize> = 100..104;
 /// Bits of `di_flags` beside those `FS_IOC_GETFLAGS` gives for them: unchangeable, append only, synchronous, no access times, not
 /// dumped, project inherited (`xfs_diflags_to_iflags` and `fs/ioctl.c`).
 const FLAGS: [(u16, u32); 6] =
     [(0x8, 0x10), (0x10, 0x20), (0x20, 0x8), (0x40, 0x80), (0x80, 0x40), (0x200, 0x2000_0000)];
 
-/// True where two inodes, as they lie on the volume, differ in nothing but when they were last read, and in the `ignored` bytes.
+/// True where two inodes, as they lie on the volume, differ in nothing but that they were read, and in the `ignored` bytes. The kernel
+/// counts the first change of an inode after it was read from the disk, be it of that time alone (`inode_maybe_inc_iversion`).
 pub(super) fn same_but_access(a: &[u8], b: &[u8], ignored: &[Range<usize>]) -> bool {
-    let skipped = |at: usize| ACCESS.iter().chain(ignored).any(|s| s.contains(&at));
+    let read = a.get(READ_AT) != b.get(READ_AT);
+    let written = [WRITTEN, READ_AT].into_iter().filter(|_| read).chain([CHECKSUM]);
+    let skipped: Vec<Range<usize>> = written.chain(ignored.iter().cloned()).collect();
+    let skipped = |at: usize| skipped.iter().any(|s| s.contains(&at));
     a.len() == b.len() && a.iter().zip(b).enumerate().all(|(at, (a, b))| a == b || skipped(at))
 }
 

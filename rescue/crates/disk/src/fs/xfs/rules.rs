@@ -6,8 +6,6 @@ use std::ops::Range;
 /// A rule of [`super::changes`] and [`super::unchanged`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// It is of version 5.
-    Version,
     /// The earlier state was unmounted, and not mounted again.
     ParentUnmounted,
     /// Both lay the volume out in the same way.
@@ -36,6 +34,8 @@ pub enum Rule {
     Mtime,
     /// `di_changecount` counts.
     ChangeCount,
+    /// `di_lsn` counts: what was written to the log, be it as it was, is read.
+    Sequence,
     /// `di_size` counts.
     Size,
     /// `di_gen` counts.
@@ -45,7 +45,6 @@ pub enum Rule {
 impl Rule {
     /// All of them.
     pub const ALL: &[Self] = &[
-        Self::Version,
         Self::ParentUnmounted,
         Self::SameLayout,
         Self::OneMount,
@@ -60,6 +59,7 @@ impl Rule {
         Self::Ctime,
         Self::Mtime,
         Self::ChangeCount,
+        Self::Sequence,
         Self::Size,
         Self::Generation,
     ];
@@ -87,6 +87,7 @@ impl Rules {
             Some(Rule::Ctime) => std::slice::from_ref(&(48..56)),
             Some(Rule::Size) => std::slice::from_ref(&(56..64)),
             Some(Rule::Generation) => std::slice::from_ref(&(92..96)),
+            Some(Rule::Sequence) => std::slice::from_ref(&(112..120)),
             Some(Rule::ChangeCount) => std::slice::from_ref(&(104..112)),
             // Blocks and extents, counted and listed.
             Some(Rule::Root) => &[64..72, 76..80, 24..32, 176..512],

@@ -42,8 +42,7 @@ pub(super) fn unchanged(
     rules: Rules,
 ) -> Result<ExtentSet, FsError> {
     let left = now.sb.blocks.saturating_mul(LOOK_UPS_PER_BLOCK);
-    let mut same =
-        Same { now, earlier, rules, loaders, left, began: i64::MAX, tables: Vec::new(), files: Vec::new() };
+    let mut same = Same { now, earlier, rules, loaders, left, began: i64::MAX, tables: Vec::new(), files: Vec::new() };
     for group in 0..now.sb.ag_count {
         let mut chunks = Vec::new();
         inodes(now, group)?.records(now, &mut |record| {
