@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 /// Each takes some ten seconds, and leaves six states or more.
-const SEEDS: u32 = 40;
+const SEEDS: u32 = 32;
 const KINDS: [&[&str]; 4] = [
     &["-m", "reflink=1,bigtime=1"],
     &["-b", "size=1024", "-m", "rmapbt=1,reflink=1"],
@@ -38,11 +38,16 @@ fn what_is_told_to_be_the_same_is() {
             .collect();
         assert!(states.len() > 5, "{seed}");
         let infos: Vec<_> = states.iter().map(|bytes| identify(bytes).unwrap().unwrap()).collect();
+        let silent: Vec<bool> = infos
+            .iter()
+            .enumerate()
+            .map(|(at, info)| dir.path().join(format!("{at}.cut")).exists() && !info.needs_recovery)
+            .collect();
         for (j, now) in states.iter().enumerate() {
             for (i, before) in states[..j].iter().enumerate() {
                 pairs += 1;
-                // Of a session that was cut off before it logged anything the log knows nothing: somebody else has to.
-                if (i..j).any(|at| infos[at].log_head == infos[at + 1].log_head) {
+                // Of what was cut off before anything of it was logged the log knows nothing: somebody else has to.
+                if (i + 1..=j).any(|at| silent[at]) {
                     unlogged += 1;
                     continue;
                 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # An XFS that lives some sessions, ended in order or cut off: lived.sh SEED FOLDER [options of mkfs.xfs]. After each of them a copy is left, as
-# FOLDER/STATE.img. Needs root, loop devices, a kernel with XFS, xfsprogs and python3.
+# FOLDER/STATE.img, and STATE.cut beside it where it was cut off. Needs root, loop devices, a kernel with XFS, xfsprogs and python3.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 seed=$1
@@ -41,6 +41,7 @@ for session in 1 2 3 4 5; do
         python3 "$here/lived.py" "$at" "$seed$session" place
         xfs_io -x -c shutdown "$at"
         umount "$at"
+        : > "$folder/$state.cut"
         keep
         if [ $((RANDOM % 2)) = 0 ]; then
             # Somebody only looks: the kernel carries out the log all the same, where it may write to the device.

@@ -91,10 +91,10 @@ pub(super) fn changes(now: &Xfs, before: Arc<dyn ReadAt>, rules: Rules) -> Chang
         Ok(earlier) => earlier,
         Err(e) => return Changes::unknown(&format!("as it was in the snapshot before it cannot be read ({e})")),
     };
-    let comparison = match self::state(&earlier) {
-        Some(then) if then == state => Comparison::Untouched,
+    let (comparison, log) = match self::state(&earlier) {
+        Some(then) if then == state => (Comparison::Untouched, Vec::new()),
         then => match one_session(now, &earlier, then.is_some(), rules) {
-            Ok(()) => Comparison::Metadata,
+            Ok(log) => (Comparison::Metadata, log),
             Err(why) => return Changes::unknown(why),
         },
     };
@@ -105,7 +105,10 @@ pub(super) fn changes(now: &Xfs, before: Arc<dyn ReadAt>, rules: Rules) -> Chang
     };
     let (why, same) = match comparison {
         Comparison::Untouched => ("nobody wrote to it since", all_but(&now.now, &loaders, rules)),
-        _ => ("one session since, which ended in order", unchanged(&now.now, &earlier.raw, loaders, rules)),
+        _ => {
+            let files = unchanged(&now.now, &earlier.raw, loaders, rules);
+            ("one session since, which ended in order", files.map(|files| files.union(&log.into())))
+        }
     };
     match same {
         Ok(same) => Changes { comparison, why: why.into(), same },
@@ -113,11 +116,12 @@ pub(super) fn changes(now: &Xfs, before: Arc<dyn ReadAt>, rules: Rules) -> Chang
     }
 }
 
-/// Whether all that was logged since `earlier` is of one mount. `closed` says that it was unmounted then, and not mounted again.
+/// Whether all that was logged since `earlier` is of one mount; then what of the log that left alone. `closed` says that it was unmounted
+/// then, and not mounted again.
 ///
 /// # Errors
 /// Why that is not so, or cannot be told.
-fn one_session(now: &Xfs, earlier: &Xfs, closed: bool, rules: Rules) -> Result<(), &'static str> {
+fn one_session(now: &Xfs, earlier: &Xfs, closed: bool, rules: Rules) -> Result<Vec<Extent>, &'static str> {
     let broken = |rule: Rule, broken: bool| broken && rules.keep(rule);
     if !now.raw.sb.v5 {
         return Err("it was mounted since, and version 4 of XFS keeps too little to tell what changed");
@@ -132,10 +136,10 @@ fn one_session(now: &Xfs, earlier: &Xfs, closed: bool, rules: Rules) -> Result<(
         return Err("the snapshot before has it as it was while in use");
     };
     let opened = Log::open(&now.raw).and_then(|log| log.opened(is));
-    let left = Log::open(&earlier.raw).and_then(|log| log.tail_of(was));
+    let left = Log::open(&earlier.raw).and_then(|log| Ok((log.tail_of(was)?, log.left_alone(was)?)));
     match (opened, left) {
-        (Ok(Some(opened)), Ok(left)) if opened == left => Ok(()),
-        _ if !rules.keep(Rule::OneMount) => Ok(()),
+        (Ok(Some(opened)), Ok((left, alone))) if opened == left => Ok(alone),
+        (_, Ok((_, alone))) if !rules.keep(Rule::OneMount) => Ok(alone),
         (Ok(Some(_)), Ok(_)) => Err("it was mounted more than once since: one of the sessions may have been cut off"),
         _ => Err("more was logged since than is needed to tell one session from several"),
     }

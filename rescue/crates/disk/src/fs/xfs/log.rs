@@ -341,6 +341,21 @@ impl Log {
         Ok((behind == mark).then(|| be64(&behind, 24)))
     }
 
+    /// The bytes of the volume that hold what one mount since the unmount with that sequence number leaves as it is, where less was logged since
+    /// than [`opened`](Self::opened) needs: all of the log but what that mount wrote over behind the end.
+    ///
+    /// # Errors
+    /// [`FsError`] where there is no such record.
+    pub(super) fn left_alone(&self, unmount: u64) -> Result<Vec<Extent>, FsError> {
+        let (last, head) = self.unmounted(unmount)?;
+        let len = self.len.saturating_sub(SCAN + last.total());
+        let from = (head + SCAN) % self.len;
+        let first = len.min(self.len - from);
+        let byte = |block: u64| self.start + block * BASIC as u64;
+        let parts = [(from, from + first), (0, len - first)];
+        Ok(parts.into_iter().filter_map(|(start, end)| Extent::between(byte(start), byte(end))).collect())
+    }
+
     /// The header of the record of an unmount, and the block behind it.
     fn unmounted(&self, unmount: u64) -> Result<(Header, u64), FsError> {
         let at = unmount & 0xffff_ffff;
