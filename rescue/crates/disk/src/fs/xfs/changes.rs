@@ -10,7 +10,7 @@
 //! **That there was one session** is told by the same marks, as XFS counts no mounts. A mount says in them where the log that it found begins. A
 //! session that logs anything says something later in each of its records, so every mount after it leaves other marks, whether it found
 //! an unmount, or carried out the log of a session that was cut off. Where the marks behind the present end are those of a mount that found the
-//! log as the earlier state has it, all that was logged since is of one mount; and it was unmounted, or made read-only, after that, with all
+//! log as the earlier state has it (whose record of the unmount stands there still), all that was logged since is of one mount; and it was unmounted, or made read-only, after that, with all
 //! data and inodes on the disk. Then inodes tell which files are as they were ([`super::unchanged`]). Where more was logged than the marks
 //! reach (2 MiB), nothing tells that; the records in the ring do not: a log that was carried out and goes on looks like one that
 //! just goes on.
@@ -135,14 +135,20 @@ fn one_session(now: &Xfs, earlier: &Xfs, closed: bool, rules: Rules) -> Result<V
     let (Some(End::Unmounted(is)), Some(End::Unmounted(was))) = (now.end, earlier.end) else {
         return Err("the snapshot before has it as it was while in use");
     };
-    let opened = Log::open(&now.raw).and_then(|log| log.opened(is));
-    let left = Log::open(&earlier.raw).and_then(|log| Ok((log.tail_of(was)?, log.left_alone(was)?)));
-    match (opened, left) {
-        (Ok(Some(opened)), Ok((left, alone))) if opened == left => Ok(alone),
-        (_, Ok((_, alone))) if !rules.keep(Rule::OneMount) => Ok(alone),
-        (Ok(Some(_)), Ok(_)) => Err("it was mounted more than once since: one of the sessions may have been cut off"),
-        _ => Err("more was logged since than is needed to tell one session from several"),
+    let untold = |_: FsError| "more was logged since than is needed to tell one session from several";
+    let (log, old) = (Log::open(&now.raw).map_err(untold)?, Log::open(&earlier.raw).map_err(untold)?);
+    let (opened, left) = (log.opened(is).map_err(untold)?, old.tail_of(was).map_err(untold)?);
+    if broken(Rule::OneMount, opened != Some(left)) {
+        return Err(match opened {
+            Some(_) => "it was mounted more than once since: one of the sessions may have been cut off",
+            None => "more was logged since than is needed to tell one session from several",
+        });
     }
+    let same = || Ok::<_, FsError>(log.record_of(was)? == old.record_of(was)?);
+    if broken(Rule::SameRecord, !same().unwrap_or(false)) {
+        return Err("it was not made of what the snapshot before has");
+    }
+    old.left_alone(was).map_err(untold)
 }
 
 /// All but what may be written below the file system. A swap file is none of it: to use it, the file system has to be mounted.

@@ -341,6 +341,16 @@ impl Log {
         Ok((behind == mark).then(|| be64(&behind, 24)))
     }
 
+    /// The record of the unmount with that sequence number, as it lies there: with a number drawn by lot, so that two with the same
+    /// sequence number, of two states that were made of one, are two.
+    ///
+    /// # Errors
+    /// [`FsError`] where there is no such record.
+    pub(super) fn record_of(&self, unmount: u64) -> Result<Vec<u8>, FsError> {
+        let (last, _) = self.unmounted(unmount)?;
+        self.read(last.at, last.total())
+    }
+
     /// The bytes of the volume that hold what one mount since the unmount with that sequence number leaves as it is, where less was logged since
     /// than [`opened`](Self::opened) needs: all of the log but what that mount wrote over behind the end.
     ///

@@ -12,6 +12,8 @@ pub enum Rule {
     SameLayout,
     /// The last mount found the log as the earlier state has it.
     OneMount,
+    /// The record of the unmount that the earlier state ends with still stands in the log: the present one was made of that.
+    SameRecord,
     /// The start of the volume and files of theirs are written by boot loaders, below the file system.
     Loaders,
     /// Files that are unchangeable for everybody else too.
@@ -48,6 +50,7 @@ impl Rule {
         Self::ParentUnmounted,
         Self::SameLayout,
         Self::OneMount,
+        Self::SameRecord,
         Self::Loaders,
         Self::Peculiar,
         Self::Swap,

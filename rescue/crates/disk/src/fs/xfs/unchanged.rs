@@ -44,14 +44,7 @@ pub(super) fn unchanged(
     let left = now.sb.blocks.saturating_mul(LOOK_UPS_PER_BLOCK);
     let mut same = Same { now, earlier, rules, loaders, left, began: i64::MAX, tables: Vec::new(), files: Vec::new() };
     for group in 0..now.sb.ag_count {
-        let mut chunks = Vec::new();
-        inodes(now, group)?.records(now, &mut |record| {
-            chunks.push(Chunk::parse(now, record));
-            Ok(())
-        })?;
-        for chunk in chunks {
-            same.chunk(group, chunk)?;
-        }
+        inodes(now, group)?.records(now, &mut |record| same.chunk(group, Chunk::parse(now, record)))?;
     }
     // What bears a time after the session began tells nothing.
     let Same { began, files, tables, .. } = same;
@@ -77,6 +70,7 @@ struct Same<'a> {
 impl Same<'_> {
     /// Compares a chunk of inodes, in pieces that are there as a whole.
     fn chunk(&mut self, group: u32, chunk: Chunk) -> Result<(), FsError> {
+        self.spend()?;
         let sb = &self.now.sb;
         let size = u64::from(sb.inode_size);
         let base = u64::from(group) << (sb.ag_block_log + sb.inodes_log);
