@@ -106,7 +106,7 @@ fn what_one_session_changed_is_the_whole() {
         plan.parent = Some(first);
         plan.volumes[0].against = against;
         let (_, manifest) = capture(&cx, &plan, &report, &MoreTable::new(), (1, 1)).unwrap();
-        maps.push((MapContent::of(&manifest.volumes[0].map), manifest.cost.read, manifest.volumes[0].captured.clone()));
+        maps.push((MapContent::of(&manifest.volumes[0].map), manifest.cost.read, manifest.volumes[0].captured));
     }
     let [inodes, all] = maps.as_slice() else { panic!("two") };
     assert_eq!((&inodes.0, &inodes.2), (&all.0, &all.2));
