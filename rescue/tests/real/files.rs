@@ -2,8 +2,8 @@
 
 use crate::desk::{Desk, Setup, typed};
 use crate::images::{file_system, gpt};
-use holdfast::tui::state::{Key, Screen};
 use Key::{Char, Down, End, Enter, Esc, Up};
+use holdfast::tui::state::{Key, Screen};
 
 /// Somebody at the root of the saved system.
 fn at_root() -> Desk {

@@ -103,7 +103,8 @@ pub(crate) fn container(plain: &[u8], uuid: &str) -> Vec<u8> {
     changed_by(&bytes, |file| {
         let args = ["-q", "reencrypt", "--encrypt", "--type", "luks2", "--reduce-device-size", "2M", "--key-file", "-"];
         let small = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k", "--sector-size", "512"];
-        let quick = ["--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1"];
+        let quick =
+            ["--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1"];
         let args: Vec<&str> = args.into_iter().chain(small).chain(quick).chain([file]).collect();
         tool("cryptsetup", "cryptsetup-bin", &args, PASSPHRASE);
         tool("cryptsetup", "cryptsetup-bin", &["-q", "luksUUID", "--uuid", uuid, file], "");
