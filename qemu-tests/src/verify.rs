@@ -99,6 +99,11 @@ const STEPS: &[Step] = &[
     ),
     long("entries", "boot entries that the firmware forgot come back by keystrokes", Runs::Machine),
     long(
+        "dual",
+        "a real Debian comes back by keystrokes, and of a Windows beside it not a byte changes",
+        Runs::Machine,
+    ),
+    long(
         "stacks",
         "a real Debian on XFS, on btrfs, on LVM and on LVM in LUKS comes back by keystrokes each time",
         Runs::Machine,

@@ -124,6 +124,9 @@ A snapshot of another machine, whose partitions these disks have, goes onto
 them only where --foreign-machine names that machine.
 --only names volumes as `inspect` does (d0/p2); without it the system with
 everything it starts from is taken back.
+What others have on an EFI system partition stays as it is now: a Windows, a
+second system, what belongs to none; the plan lists it. That state is composed
+first too. Named alone (--only d0/p1) the partition goes back as one.
 --unlock unlocks an encrypted volume first, so that what lies in it goes back
 too. The state before is saved in clear, into a store that is not encrypted,
 only with --allow-plain.

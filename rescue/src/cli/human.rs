@@ -333,6 +333,9 @@ pub(super) fn plan(question: &Question, losses: bool) -> String {
             paragraph(&mut out, "", &said);
         }
     }
+    for said in words::shared(p) {
+        paragraph(&mut out, "", &said);
+    }
     if !p.kept.is_empty() {
         out.push_str("left as it is:\n");
     }

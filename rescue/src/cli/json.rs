@@ -10,6 +10,7 @@ use crate::tui::{chain, steps, words};
 use model::assessment::{Assessment, Facet, Report, SystemReport};
 use model::boot::{BootChain, BootLink, BootRepair, BootRepairs};
 use model::command::Failure;
+use model::esp::EspPart;
 use model::event::{CheckReport, Exported, Question, StoreView};
 use model::evidence::{Evidence, Stamp};
 use model::firmware::BootSettings;
@@ -530,6 +531,18 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         };
         json!({ "of": c.of, "with": c.with, "paths": c.paths.iter().map(path).collect::<Vec<_>>(), "room": c.room })
     });
+    let esps = p.esps.iter().map(|esp| {
+        let part = |p: &EspPart| {
+            json!({
+                "path": p.path.display(), "whose": p.whose, "differs": p.differs, "returns": p.returns, "files": p.files,
+                "bytes": p.bytes,
+            })
+        };
+        json!({
+            "volume": esp.volume, "stays": esp.stays.iter().map(part).collect::<Vec<_>>(), "composed": esp.is_composed(),
+            "cannot": esp.cannot,
+        })
+    });
     let kept = p.kept.iter().map(|(volume, why)| json!({ "volume": volume, "why": why }));
     json!({
         "id": id,
@@ -548,6 +561,7 @@ fn plan_value(id: PlanId, p: &RollbackPlan) -> Value {
         "foreign": p.foreign,
         "firmware": p.firmware.iter().map(|w| json!({ "variable": w.name, "says": w.says })).collect::<Vec<_>>(),
         "composed": composed,
+        "esps": esps.collect::<Vec<_>>(),
         "reads": p.reads.as_ref().map(|r| json!({ "everything": r.everything, "with": r.with, "says": r.says })),
     })
 }

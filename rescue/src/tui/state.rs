@@ -207,6 +207,8 @@ pub struct Ui {
     pub unlocking: Option<VolumePath>,
     /// That volume is one of a snapshot, and what is asked for again once it is open.
     pub reopening: Option<Reopening>,
+    /// The passphrase of the store was sent from here, and what came of it was not told yet.
+    pub opening: bool,
     /// What lies in that may be saved in clear.
     pub plain: bool,
     /// The way out chosen in the power menu; 0 stays.
@@ -268,6 +270,7 @@ impl Ui {
             typed: String::new(),
             unlocking: None,
             reopening: None,
+            opening: false,
             plain: false,
             way_out: 0,
             forgetting: false,

@@ -65,6 +65,7 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             }
             let passphrase = Passphrase::new(std::mem::take(&mut ui.typed));
             ui.close(Screen::Unlock);
+            ui.opening = true;
             return submit(ui, run, Command::Unlock { passphrase });
         }
         _ => {}

@@ -146,9 +146,18 @@ fn ended_now(ui: &mut Ui, run: &RunState, ended: JobKind, waited: bool) {
     match &run.last {
         Some((JobKind::Auto, Outcome::Cancelled(says))) if waited => ui.note = Some(words::sentence(says.as_str())),
         Some((kind, Outcome::Declined)) if *kind == ended => ui.note = Some("Nothing was written.".into()),
-        // That there is no store is told on every screen: it is not worth one of its own.
+        // Whoever typed the passphrase of the store types it again; that screen says what to do next. That there is no store is told on
+        // every screen: it is not worth one of its own.
         Some((JobKind::List, Outcome::Failed(f))) if ended == JobKind::List => {
-            ui.note = Some(words::sentence(&f.to_string()));
+            ui.note = match std::mem::take(&mut ui.opening) && run.locked {
+                true => {
+                    if matches!(ui.screen(), Screen::Home | Screen::Disks) {
+                        ui.show(Screen::Unlock);
+                    }
+                    Some(words::sentence(f.says.as_str()))
+                }
+                false => Some(words::sentence(&f.to_string())),
+            };
         }
         // Whoever typed it types it again.
         Some((JobKind::Open, Outcome::Failed(f))) if ended == JobKind::Open => {
@@ -499,6 +508,9 @@ fn progress(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
             ui.stopping = false;
             ui.typed.clear();
             return vec![Action::Submit(Command::Cancel)];
+        }
+        Key::Enter if fenced => {
+            ui.note = Some(format!("That is not the word; the work goes on. Type {STOP_WORD}, then Enter; or Esc."));
         }
         _ if fenced => typing(ui, run, k),
         _ => ui.stopping = false,

@@ -2,17 +2,21 @@
 
 use model::assessment::{Assessment, Change, Confidence, Installation, Start, Termination};
 use model::command::Failure;
+use model::esp::EspPart;
 use model::event::{JobKind, Lost};
 use model::evidence::EndKind;
 use model::files::LostPath;
 use model::firmware::{BootEntry, BootSettings, name_of};
 use model::id::SnapshotId;
 use model::inspection::{Content, FileKind, Inspection, Volume};
-use model::plan::{ComposedPath, Composition, SnapshotEstimate};
+use model::plan::{ComposedPath, Composition, RollbackPlan, SnapshotEstimate};
 use model::restore::Growth;
 use model::snapshot::{Machine, Purpose, SnapshotSummary};
 use model::text::{DisplayText, RawName};
 use model::units::ByteLen;
+
+/// Most names of what stays on an EFI system partition in one sentence.
+const MOST_SHARED: usize = 12;
 
 /// How a line of a list stands: said by a mark, repeated by a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +207,38 @@ pub fn composed(composed: &Composition) -> Vec<String> {
         "{first} and saved there; that takes at most {}, mostly much less. If it fails, nothing was written to the disks",
         composed.room
     ));
+    out
+}
+
+/// What stays on EFI system partitions that others have files on, a paragraph each.
+pub fn shared(plan: &RollbackPlan) -> Vec<String> {
+    let mut out = Vec::new();
+    // Where it cannot stay, a warning says so.
+    for esp in plan.esps.iter().filter(|esp| esp.cannot.is_none()) {
+        let named = |p: &EspPart| format!("{} ({})", p.shown(), p.whose);
+        let told = |which: &dyn Fn(&EspPart) -> bool| -> Vec<String> {
+            let all: Vec<String> = esp.stays.iter().filter(|p| which(p)).map(named).collect();
+            let more = all.len().saturating_sub(MOST_SHARED);
+            let rest = (more > 0).then(|| format!("and {more} more"));
+            all.into_iter().take(MOST_SHARED).chain(rest).collect()
+        };
+        let lists = [
+            ("stays as it is now", told(&|p| p.differs)),
+            ("is as it was saved, and stays", told(&|p| !p.differs && !p.returns)),
+            ("is missing now, and comes back as it was saved", told(&|p| p.returns)),
+        ];
+        for (says, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            out.push(format!("On {}, {says}: {}.", esp.volume, list.join(", ")));
+        }
+    }
+    let composed: Vec<String> =
+        plan.esps.iter().filter(|esp| esp.is_composed()).map(|esp| esp.volume.to_string()).collect();
+    if !composed.is_empty() {
+        out.push(format!(
+            "What {} goes to is composed first, beside the store, and saved there. If that fails, nothing was written to the disks",
+            composed.join(" and ")
+        ));
+    }
     out
 }
 

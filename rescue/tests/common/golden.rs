@@ -101,9 +101,17 @@ pub(crate) fn compare(name: &str, ui: &Ui, run: &RunState) {
     assert!(taken(&other) == taken(&drawn), "{name} in other characters:\n{}", text(&other));
 }
 
-/// Compares how a screen is coloured with its file.
+/// Compares how a screen of 80x25 is coloured with its file.
 pub(crate) fn compare_styles(name: &str, run: &RunState, keys: &[Key]) {
     let mut ui = joined(run, (80, 25), Look { ascii: true, colour: true });
     keys.iter().for_each(|k| drop(update(&mut ui, run, Input::Key(*k))));
+    compare_styles_of(name, &ui, run);
+}
+
+/// The same of a front end that is there.
+pub(crate) fn compare_styles_of(name: &str, ui: &Ui, run: &RunState) {
+    let mut ui = ui.clone();
+    ui.look = Look { ascii: true, colour: true };
+    update(&mut ui, run, Input::Resize(80, 25));
     compare_file(&file(&format!("{name}-80x25.colours.txt")), &styles(&screen(&ui, run)));
 }

@@ -47,6 +47,7 @@ pub(crate) fn question(action: Action, ok: bool) -> Question {
             foreign: None,
             firmware: Vec::new(),
             composed: None,
+            esps: Vec::new(),
             reads: (!matches!(action, Action::Resume { .. })).then(|| UndoReads {
                 with: snapshot_id("three"),
                 everything: false,

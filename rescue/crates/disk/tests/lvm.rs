@@ -218,24 +218,31 @@ fn crc(bytes: &[u8]) -> u32 {
     })
 }
 
+/// Changes the newest text on a physical volume, with every checksum made right.
+fn retold(physical: &mut [u8], change: impl FnOnce(&mut [u8])) {
+    let number = |b: &[u8], at: usize| usize::try_from(u64::from_le_bytes(b[at..at + 8].try_into().unwrap())).unwrap();
+    let (offset, len, size) = (number(physical, 4096 + 40), number(physical, 4096 + 48), number(physical, 4096 + 32));
+    // The text goes round in a ring behind the header.
+    let places: Vec<usize> =
+        (0..len).map(|n| 4096 + if offset + n < size { offset + n } else { offset + n - size + 512 }).collect();
+    let mut text: Vec<u8> = places.iter().map(|at| physical[*at]).collect();
+    change(&mut text);
+    places.iter().zip(&text).for_each(|(at, byte)| physical[*at] = *byte);
+    let sum = crc(&text).to_le_bytes();
+    physical[4096 + 56..4096 + 60].copy_from_slice(&sum);
+    let sum = crc(&physical[4100..4608]).to_le_bytes();
+    physical[4096..4100].copy_from_slice(&sum);
+}
+
 /// The text on one physical volume is of another group of the same name, over the same physical volumes: whose they are is not guessed,
 /// and no volume is told twice.
 #[test]
 fn two_groups_over_the_same_physical_volumes_are_not_read() {
     let [first, mut second] = [physical("two", 0), physical("two", 1)];
-    let number = |b: &[u8], at: usize| usize::try_from(u64::from_le_bytes(b[at..at + 8].try_into().unwrap())).unwrap();
-    let (offset, len, size) = (number(&second, 4096 + 40), number(&second, 4096 + 48), number(&second, 4096 + 32));
-    // The text goes round in a ring behind the header.
-    let places: Vec<usize> =
-        (0..len).map(|n| 4096 + if offset + n < size { offset + n } else { offset + n - size + 512 }).collect();
-    let mut text: Vec<u8> = places.iter().map(|at| second[*at]).collect();
-    let id = text.windows(6).position(|w| w == b"id = \"").unwrap() + 6;
-    text[id] = if text[id] == b'X' { b'Y' } else { b'X' };
-    places.iter().zip(&text).for_each(|(at, byte)| second[*at] = *byte);
-    let sum = crc(&text).to_le_bytes();
-    second[4096 + 56..4096 + 60].copy_from_slice(&sum);
-    let sum = crc(&second[4100..4608]).to_le_bytes();
-    second[4096..4100].copy_from_slice(&sum);
+    retold(&mut second, |text| {
+        let id = text.windows(6).position(|w| w == b"id = \"").unwrap() + 6;
+        text[id] = if text[id] == b'X' { b'Y' } else { b'X' };
+    });
     let inspection = look(vec![first, second]);
     assert!(inspection.layered.is_empty(), "{:?}", inspection.layered);
     let says: Vec<String> = inspection.findings.iter().map(|f| f.says.to_string()).collect();
@@ -243,6 +250,23 @@ fn two_groups_over_the_same_physical_volumes_are_not_read() {
         says.iter().filter(|s| s.contains("another group, vg-0, has its physical volume")).count() >= 2,
         "{says:?}"
     );
+}
+
+/// A stripe that does not go up in the extents would end outside of them, on bytes of another volume.
+#[test]
+fn stripes_that_do_not_fill_their_extents_are_not_read() {
+    let mut both = [physical("two", 0), physical("two", 1)];
+    for physical in &mut both {
+        retold(physical, |text| {
+            let stripe = b"stripe_size = ";
+            let at = text.windows(stripe.len()).position(|w| w == stripe).unwrap() + stripe.len();
+            text[at..at + 3].copy_from_slice(b"777");
+        });
+    }
+    let inspection = look(both.into());
+    assert_eq!(inspection.layered.len(), 1, "{:?}", inspection.layered);
+    let says: Vec<String> = inspection.findings.iter().map(|f| f.says.to_string()).collect();
+    assert!(says.iter().any(|s| s.contains("do not fill its extents")), "{says:?}");
 }
 
 #[test]

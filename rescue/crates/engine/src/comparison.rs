@@ -10,12 +10,14 @@ use crate::worker::{Desk, Reply};
 use model::assessment::Report;
 use model::command::ExitCode;
 use model::differences::{Differences, Losses};
+use model::esp::SharedEsp;
 use model::event::{Happening, Outcome, Question};
 use model::id::{Digest, PlanId, SnapRef};
-use model::inspection::{Content, Volume};
+use model::inspection::{Content, Inspection, Volume};
 use model::plan::{Action, RollbackPlan, VolumeRollback};
 use model::ports::ReadAt;
 use model::snapshot::Manifest;
+use model::text::RawName;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,9 +126,22 @@ fn differences(cx: &Context<'_>, planned: Planned<'_>, going: &dyn Fn() -> bool)
     let now: Vec<_> = plan.volumes.iter().map(|v| (v.path.clone(), v.saved_as.clone())).collect();
     let before = Side::saved(cx, plan.to, manifest).only(&saved);
     // What is kept is not lost.
-    let kept = plan.composed.iter().flat_map(|c| &c.paths).map(|p| p.path.clone()).collect();
+    let kept = plan.composed.iter().flat_map(|c| &c.paths).map(|p| p.path.clone());
+    let kept = kept.chain(on_esps(plan, &report.inspection)).collect();
     let after = Side::now(cx, &report.inspection)?.only(&now).but(kept);
     compare(cx, &before, &after, true, going)
+}
+
+/// What stays on EFI system partitions, as the system that has them mounted calls it.
+fn on_esps(plan: &RollbackPlan, inspection: &Inspection) -> Vec<RawName> {
+    let kept = plan.esps.iter().filter(|esp| esp.cannot.is_none());
+    let called = |esp: &SharedEsp| -> Vec<RawName> {
+        let mounts = inspection.systems.iter().flat_map(|s| &s.boot);
+        let at = mounts.filter(|(at, v)| *v == esp.volume && at.starts_with('/')).map(|(at, _)| at).next();
+        let path = |at: &String| esp.stays.iter().map(|p| RawName([at.as_bytes(), &p.path.0].concat())).collect();
+        at.map(path).unwrap_or_default()
+    };
+    kept.flat_map(called).collect()
 }
 
 /// Bytes a second that the disk of the largest volume is read and hashed with, at places that the snapshot has in use.

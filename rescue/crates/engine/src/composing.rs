@@ -11,9 +11,10 @@ use crate::gather;
 use crate::jobs::{Done, Jobs, Making, ask, stands};
 use crate::parser::{AboutFiles, MOST_LISTED, OfFiles, Parser, ParserError, SavedFs};
 use crate::plan::elsewhere::{self, MARKS, Mark};
+use crate::plan::rollback::esps::tenancy;
 use crate::plan::rollback::{Set, plain, writes_the_same};
 use crate::plan::snapshot::reads;
-use crate::run::compose::{Order, Piece, compose, fit, names, path};
+use crate::run::compose::{Esp, Order, Piece, compose, fit, names, path};
 use crate::run::saved::Saved;
 use crate::run::{Context, Stop, files, pending, write_back};
 use crate::store_place::StorePlace;
@@ -21,6 +22,7 @@ use crate::worker::{Desk, Reply};
 use model::assessment::Report;
 use model::command::ExitCode;
 use model::coverage::CaptureMethod;
+use model::esp::SharedEsp;
 use model::files::{Attributes, FileId, FilePath, Named};
 use model::id::{Digest, DiskNo, NodeId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::{Content, FileKind, Inspection, Volume};
@@ -41,6 +43,8 @@ const MOST_DEPTH: usize = 256;
 const BESIDES: u64 = 16 << 10;
 /// What is written beside a volume besides the files: its journal, written once over, and its own records.
 const RECORDS: u64 = 1 << 30;
+/// What is written beside an EFI system partition besides the files: its allocation table twice, its directories.
+const TABLES: u64 = 64 << 20;
 
 /// Steps of a write-back, of which composing belongs to the first.
 const STEPS: (u32, u32) = (1, 4);
@@ -133,6 +137,12 @@ pub(crate) fn put(jobs: &Jobs, from: &SnapRef, at: &[FilePath], desk: &Desk) -> 
     jobs.ended(receipt, &store, desk)
 }
 
+/// Goes to a state in which what others have on EFI system partitions is as it is now, as a plan that was approved says.
+pub(crate) fn shared(jobs: &Jobs, cx: &Context<'_>, planned: Planned<'_>, plan: &RollbackPlan) -> Done<Receipt> {
+    let named = (planned.plan.to, planned.manifest);
+    carry_out(jobs, cx, planned, &Composing { plan: plan.clone(), pieces: Vec::new(), named, taken: false })
+}
+
 /// Saves the present state, composes what is gone to, and goes there.
 fn carry_out(jobs: &Jobs, cx: &Context<'_>, planned: Planned<'_>, composing: &Composing<'_>) -> Done<Receipt> {
     let shown = &composing.plan;
@@ -140,14 +150,16 @@ fn carry_out(jobs: &Jobs, cx: &Context<'_>, planned: Planned<'_>, composing: &Co
         let now = (undo, before);
         let (base, source) = if composing.taken { (now, composing.named) } else { (composing.named, now) };
         let volumes: Vec<VolumePath> = shown.volumes.iter().map(|v| v.saved_as.clone()).collect();
-        let room = shown.composed.as_ref().map_or(ByteLen::ZERO, |c| c.room);
+        let esps = esps(planned, composing);
+        let room = shown.composed.as_ref().map_or(0, |c| c.room.0).saturating_add(shared_room(shown).0);
         let scratch = scratch(jobs);
         let order = Order {
             base,
             source,
             pieces: &composing.pieces,
+            esps: &esps,
             volumes: &volumes,
-            most: room,
+            most: ByteLen(room),
             scratch: &scratch,
             steps: STEPS,
         };
@@ -160,8 +172,30 @@ fn carry_out(jobs: &Jobs, cx: &Context<'_>, planned: Planned<'_>, composing: &Co
             return Err(Stop::failed(ExitCode::Refused, says, "nothing was written; make a new plan"));
         }
         plan.reads = shown.reads.clone();
+        // As it was shown: entries that start what stays are left alone.
+        plan.firmware = shown.firmware.clone();
         Ok(plan)
     })
+}
+
+/// The EFI system partitions that are composed.
+fn esps(planned: Planned<'_>, composing: &Composing<'_>) -> Vec<Esp> {
+    let shown = &composing.plan;
+    let esp = |shared: &SharedEsp| {
+        let volume = shown.volumes.iter().find(|v| v.path == shared.volume)?;
+        let tenancy = tenancy(planned.manifest, &planned.report.inspection, shown, volume)?;
+        Some(Esp { to: shared.saved_as.clone(), from: shared.volume.clone(), tenancy })
+    };
+    shown.esps.iter().filter(|shared| shared.is_composed()).filter_map(esp).collect()
+}
+
+/// What is written beside EFI system partitions, at most.
+fn shared_room(plan: &RollbackPlan) -> ByteLen {
+    let composed = plan.esps.iter().filter(|esp| esp.is_composed());
+    // By whole pages, a directory and a file each in one of its own.
+    let files = |esp: &SharedEsp| esp.stays.iter().map(|p| p.files).fold(0, u64::saturating_add);
+    let one = |esp: &SharedEsp| takes_of(files(esp), esp.bytes()).saturating_add(TABLES);
+    ByteLen(composed.map(one).fold(0, u64::saturating_add))
 }
 
 /// Where what does not fit into memory is put aside: beside the store, which must have room anyway.
@@ -179,7 +213,11 @@ fn room(paths: &[ComposedPath]) -> ByteLen {
 
 /// What a path takes on a volume, at most.
 fn takes(path: &ComposedPath) -> ByteLen {
-    ByteLen(path.bytes.0.saturating_add(path.files.saturating_mul(BESIDES)))
+    ByteLen(takes_of(path.files, path.bytes))
+}
+
+fn takes_of(files: u64, bytes: ByteLen) -> u64 {
+    bytes.0.saturating_add(files.saturating_mul(BESIDES))
 }
 
 fn possible_here() -> Check {

@@ -17,7 +17,7 @@ use crate::run::write_back;
 use crate::run::{Context, Observer, Stop, tables};
 use crate::stores::{Stores, To, Which, differs};
 use crate::worker::{Desk, Reply};
-use crate::{comparison, composing, restoring, saved_files, saving, unlocking, upkeep};
+use crate::{comparison, composing, restoring, saved_files, saving, shared_esp, unlocking, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
 use model::event::{Happening, Outcome, Progress, StoreView};
@@ -367,6 +367,7 @@ impl Jobs {
         loop {
             plan.reads = Some(reads(report, &plan, base.as_ref().map(|(id, manifest)| (*id, manifest)), full));
             match ask(cx, Planned { plan: &plan, ..planned }, desk)? {
+                Reply::Approved if plan.is_composed() => return composing::shared(self, cx, planned, &plan).map(Some),
                 Reply::Approved => return write_back::write_back(cx, &plan, report).map(Some),
                 Reply::Declined => return Ok(None),
                 Reply::Reread(everything) => full = everything,
@@ -415,18 +416,27 @@ impl Jobs {
             facts.elsewhere = files::which(cx.store, cx.parser, from, &elsewhere::MARKS);
         }
         let machine = gather::machine(inspection);
-        let mut plan = plan(&Planning {
-            action: making.action,
-            to: making.to,
-            manifest: making.manifest,
-            inspection,
-            machine: &machine,
-            pairs: &pairs,
-            facts: &facts,
-            set: making.set,
-            of: making.of,
-            pending: making.pending,
-        });
+        let planned = |facts: &Facts| {
+            plan(&Planning {
+                action: making.action,
+                to: making.to,
+                manifest: making.manifest,
+                inspection,
+                machine: &machine,
+                pairs: &pairs,
+                facts,
+                set: making.set,
+                of: making.of,
+                pending: making.pending,
+            })
+        };
+        let mut plan = planned(&facts);
+        if making.action == Action::Rollback && making.manifest.purpose == Purpose::Keep {
+            facts.esps = shared_esp::look(cx, report, making.manifest, &plan);
+            if !facts.esps.is_empty() {
+                plan = planned(&facts);
+            }
+        }
         self.as_last_seen(cx.store, &mut plan)?;
         self.stays_encrypted(cx.store, &mut plan);
         Ok(plan)

@@ -28,6 +28,7 @@ pub mod run;
 mod save_disk;
 mod saved_files;
 mod saving;
+mod shared_esp;
 mod sticks;
 pub mod store_place;
 mod stores;

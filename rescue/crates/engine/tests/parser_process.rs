@@ -2,11 +2,12 @@
 //! of its own.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use engine::parser::{Child, Local, Parser, serve};
+use engine::parser::{Child, Local, Parser, State, serve};
 use engine::{gather, link, machine};
 use model::command::Command;
+use model::esp::{Tenancy, Tenant};
 use model::event::Outcome;
-use model::id::DiskNo;
+use model::id::{DiskNo, VolumePath};
 use model::inspection::{Content, Hardware, Volume};
 use model::ports::{DiskSource, ReadAt};
 use model::units::Extent;
@@ -18,7 +19,6 @@ use store::Decode;
 use sys::process::Channel;
 
 #[path = "engine/image.rs"]
-#[expect(dead_code, reason = "shared with the other tests, which need more of it")]
 mod image;
 
 fn main() {
@@ -26,9 +26,10 @@ fn main() {
         std::process::exit(i32::from(serve()));
     }
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("a_process_answers_as_this_one_would", a_process_answers_as_this_one_would),
         ("a_disk_is_handed_over_piece_by_piece", a_disk_is_handed_over_piece_by_piece),
+        ("two_states_of_an_esp_are_handed_over", two_states_of_an_esp_are_handed_over),
         ("a_killed_process_costs_one_answer", a_killed_process_costs_one_answer),
         ("a_refused_record_is_no_death", a_refused_record_is_no_death),
         ("hostile_disks_are_survived", hostile_disks_are_survived),
@@ -84,6 +85,32 @@ fn a_disk_is_handed_over_piece_by_piece() {
     let here = gather::report(&disks, &Local::new(disks.clone()), &|_| None);
     assert_eq!(there, here);
     assert_eq!(there.systems.len(), 1, "{:?}", there.inspection.findings);
+}
+
+fn two_states_of_an_esp_are_handed_over() {
+    let child = Child::start(&machine::open(&[]).unwrap()).unwrap();
+    let local = Local::new(Vec::new());
+    let state = |bytes: &[u8]| {
+        let bytes: Arc<dyn ReadAt> = Arc::new(bytes.to_vec());
+        State { content: disk::content::identify(&VolumePath::whole(DiskNo(0)), &bytes).0, bytes }
+    };
+    let machine = image::machine();
+    let (then, now) = (state(&machine.then[image::range(1)]), state(&machine.now[image::range(1)]));
+    let tenant = |name: &str, os: &str| Tenant {
+        name: name.into(),
+        os: os.into(),
+        machine_id: None,
+        uuids: Vec::new(),
+        boot: false,
+    };
+    // What Debian has there is another's for once.
+    let tenancy = Tenancy { going: vec![tenant("Arch", "arch")], staying: vec![tenant("Debian", "debian")] };
+    let (there, here) = (child.esp(&then, &now, &tenancy).unwrap(), local.esp(&then, &now, &tenancy).unwrap());
+    assert_eq!(there, here);
+    let graft = there.graft.unwrap();
+    assert!(there.stays[0].differs && !graft.patches.is_empty() && !graft.copies.is_empty(), "{:?}", there.stays);
+    let none = State { content: Content::Unknown, ..now };
+    assert_eq!(child.esp(&then, &none, &tenancy), local.esp(&then, &none, &tenancy));
 }
 
 fn a_killed_process_costs_one_answer() {

@@ -9,6 +9,7 @@ pub mod command;
 pub mod coverage;
 pub mod cuts;
 pub mod differences;
+pub mod esp;
 pub mod event;
 pub mod evidence;
 pub mod files;

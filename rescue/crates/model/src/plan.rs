@@ -1,6 +1,7 @@
 //! Plans: values that say exactly what a run will read or write. Shown first, approved by their id, then run.
 
 use crate::coverage::CaptureMethod;
+use crate::esp::SharedEsp;
 use crate::firmware::VariableWrite;
 use crate::id::{Digest, DiskNo, IntentId, PlanId, SnapshotId, VolumePath};
 use crate::inspection::{Content, Hardware, Volume};
@@ -130,6 +131,10 @@ pub struct RollbackPlan {
     /// How what is gone to is composed first, where it is no snapshot that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub composed: Option<Composition>,
+    /// EFI system partitions of the plan with something on them that is not of the systems that go back: that stays as it is now, or comes
+    /// to be so by what is composed first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub esps: Vec<SharedEsp>,
 }
 
 /// Two states that are made one before anything is written: files of the one in the place of those of the other. What comes of it is
@@ -293,6 +298,11 @@ impl RollbackPlan {
     /// True where every check passed and there is something to write.
     pub fn is_usable(&self) -> bool {
         self.checks.iter().all(|c| c.ok) && !self.volumes.is_empty()
+    }
+
+    /// True where the state it goes to has to be composed before anything is written.
+    pub fn is_composed(&self) -> bool {
+        self.composed.is_some() || self.esps.iter().any(SharedEsp::is_composed)
     }
 
     /// The most that can be written.

@@ -104,6 +104,9 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     for said in plan.composed.iter().flat_map(words::composed) {
         out.extend(paragraph(&said, plain, 2, columns));
     }
+    for said in words::shared(plan) {
+        out.extend(paragraph(&said, plain, 2, columns));
+    }
     for growth in plan.disks.iter().filter_map(|d| d.growth.as_ref()) {
         let says = match growth.wanted {
             true => format!("Key g: leave {} as large as it was, {}.", growth.volume, growth.from),

@@ -103,6 +103,8 @@ pub(super) struct EfiProgram {
 
 /// Most bytes of a program that are looked through for what names it.
 const MOST_PROGRAM: u64 = 8 << 20;
+/// Most bytes of a section with a text.
+const MOST_SECTION: u64 = 64 << 10;
 
 /// Judges an EFI program by its headers (Microsoft "PE Format": headers, sections, the certificate table).
 pub(super) fn efi(file: &dyn ReadAt) -> EfiProgram {
@@ -160,6 +162,22 @@ fn pe(file: &dyn ReadAt, bytes: &[u8]) -> Option<(Seen, bool)> {
     needed = needed.max(u64::from(start) + u64::from(len));
     let seen = short(file, needed).unwrap_or_else(|| Seen::Good("is a whole EFI program".into()));
     Some((seen, len > 0))
+}
+
+/// The content of a section of an EFI program, where it has one of that name (8 bytes at most): the texts of a unified kernel image
+/// (UAPI specification "Unified Kernel Image").
+pub(super) fn section(file: &dyn ReadAt, name: &str) -> Option<Vec<u8>> {
+    let bytes = head(file, 64 << 10).ok()?;
+    let header = bytes.get(usize::try_from(u32_at(&bytes, 0x3c)?).ok()?..)?;
+    if !bytes.starts_with(b"MZ") || !header.starts_with(b"PE\0\0") {
+        return None;
+    }
+    let table = header.get(24 + usize::from(u16_at(header, 20)?)..)?;
+    let called = |section: &&[u8]| section[..8].split(|b| *b == 0).next() == Some(name.as_bytes());
+    let section = table.chunks_exact(40).take(usize::from(u16_at(header, 6)?)).find(called)?;
+    // As long as it is in memory: in the file it is padded.
+    let len = u64::from(u32_at(section, 8)?.min(u32_at(section, 16)?)).min(MOST_SECTION);
+    file.read_vec(ByteOffset(u64::from(u32_at(section, 20)?)), ByteLen(len).to_usize()?).ok()
 }
 
 /// Judges an initial RAM file system: archives and compressed archives one behind the other, zeros between them (kernel

@@ -14,6 +14,7 @@ mod image;
 mod menu;
 mod remedy;
 mod system;
+pub mod tenants;
 mod text_edit;
 mod windows;
 

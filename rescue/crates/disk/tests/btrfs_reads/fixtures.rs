@@ -11,7 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Those that are kept of file systems on one device.
-pub(crate) const NAMES: [&str; 3] = ["today", "before", "mixed"];
+pub(crate) const NAMES: [&str; 4] = ["today", "before", "mixed", LATE];
+/// The one of them with features that the btrfs-progs of Debian 12 neither make nor check.
+pub(crate) const LATE: &str = "late";
 /// Those of file systems on several (`several.sh`), each device behind the other.
 pub(crate) const SEVERAL: [&str; 3] = ["mirror", "stripes", "ten"];
 const BLOCK: usize = 4096;

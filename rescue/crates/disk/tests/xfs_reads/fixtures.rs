@@ -7,8 +7,14 @@ use disk::fs::xfs::identify;
 use std::path::Path;
 
 /// Name, bytes per block, blocks per group.
-const FIXTURES: [(&str, u64, u64); 4] =
-    [("v5", 4096, 4096), ("v5-small", 1024, 16384), ("dirty-v5", 4096, 4096), ("dirty-v5-small", 1024, 16384)];
+const FIXTURES: [(&str, u64, u64); 6] = [
+    ("v5", 4096, 4096),
+    ("v5-small", 1024, 16384),
+    ("late", 4096, 4096),
+    ("dirty-v5", 4096, 4096),
+    ("dirty-v5-small", 1024, 16384),
+    ("dirty-late", 4096, 4096),
+];
 
 #[test]
 fn trees_are_what_the_kernel_showed() {
@@ -24,6 +30,9 @@ fn trees_are_what_the_kernel_showed() {
             assert_eq!(ours, theirs, "{name}");
         }
         assert_eq!(ours.len(), theirs.len(), "{name}");
+        let features = identify(&bytes).unwrap().unwrap().features;
+        let late = ["exchange", "parent"].iter().all(|late| features.iter().any(|f| f == late));
+        assert_eq!(late, name.ends_with("late"), "{name}: {features:?}");
     }
 }
 

@@ -139,16 +139,16 @@ fn identified(path: &Path) -> (Content, Vec<String>) {
 fn what_is_not_known_is_saved_byte_for_byte_and_said_so() {
     let dir = tempfile::tempdir().unwrap();
     let path = made(dir.path(), 48, &["-d", "agcount=3"], None);
-    // Bit 6 of the incompatible features: exchanging ranges of files. The checksum is made again by xfs_db.
+    // Bit 8 of the incompatible features: directories of metadata. The checksum is made again by xfs_db.
     run(
         "xfsprogs",
         "xfs_db",
-        &["-x", "-c", "sb 0", "-c", "write -d features_incompat 0x4b", path.to_str().unwrap()],
+        &["-x", "-c", "sb 0", "-c", "write -d features_incompat 0x10b", path.to_str().unwrap()],
         "",
     );
     let (content, findings) = identified(&path);
     let Content::Xfs(info) = &content else { panic!("{content:?}") };
-    assert!(info.not_read.as_ref().unwrap().as_str().contains("0x40"), "{info:?}");
+    assert!(info.not_read.as_ref().unwrap().as_str().contains("0x100"), "{info:?}");
     assert!(findings.iter().any(|f| f.contains("not read")), "{findings:?}");
     let bytes = image(&path);
     let raw = coverage::of(&content, bytes.clone());

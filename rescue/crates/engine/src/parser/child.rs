@@ -2,7 +2,8 @@
 
 use super::role::CPU_SECONDS;
 use super::wire::{
-    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Place, Request, decode_ranges, encode_ranges, give_patches,
+    Answer, Known, MOST_BULK, MOST_JSON, MOST_PIECE, Of, Place, Request, decode_ranges, encode_ranges, give_graft,
+    give_patches,
 };
 use super::{AboutFiles, Asked, OfFiles, Parser, ParserError, ReadOption, SavedFs, Scene, State, checked};
 use crate::frame;
@@ -13,6 +14,7 @@ use model::command::{ExitCode, Failure};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::differences::FsDifferences;
+use model::esp::{EspReading, Tenancy};
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::firmware::Value;
@@ -507,6 +509,24 @@ impl Parser for Child {
             Ok((Answer::Differences { found }, _)) => checked::differences(*found, asked),
             Ok((Answer::Failed { why }, _)) => Err(ParserError { why }),
             Ok(_) => other(),
+        }
+    }
+
+    fn esp(&self, then: &State, now: &State, tenancy: &Tenancy) -> Result<EspReading, ParserError> {
+        let of = |state: &State| (state.content.clone(), state.bytes.size());
+        let request = Request::Esp { then: of(then), now: of(now), tenancy: tenancy.clone() };
+        let handed = Handed { volumes: &[&*then.bytes, &*now.bytes], ..NOTHING };
+        match self.browsing.ask(&request, &[], COVERAGE, handed)? {
+            (Answer::Esp { stays, copies, patches, cannot }, bytes) => {
+                let graft = match (cannot, give_graft(copies, &patches, &bytes)) {
+                    (Some(why), _) => Err(why),
+                    (None, Some(graft)) => Ok(graft),
+                    (None, None) => return other(),
+                };
+                checked::esp(EspReading { stays, graft }, then.bytes.size(), now.bytes.size())
+            }
+            (Answer::Failed { why }, _) => Err(ParserError { why }),
+            _ => other(),
         }
     }
 

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::gather::look_for;
 use disk::boot::Sources;
+use disk::fs::fat::Fat;
 use disk::fs::{FileSystem, FsError, Two};
 use disk::table::TableReading;
 use infer::Packages;
@@ -13,6 +14,7 @@ use model::browse::{FileHead, MOST_TEXT};
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::differences::{ComparedBy, FsDifferences, PackageDifferences};
+use model::esp::{EspReading, Tenancy};
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::id::{DiskNo, VolumePath};
@@ -187,6 +189,20 @@ pub(super) fn fit_table(saved: &dyn ReadAt, wanted: &FitTable) -> Result<FittedT
     disk::table::fit(saved, wanted).map_err(ParserError::new)
 }
 
+/// Whose the files on an EFI system partition are, in two states of it.
+pub(super) fn esp(
+    then: (&Content, Arc<dyn ReadAt>),
+    now: (&Content, Arc<dyn ReadAt>),
+    tenancy: &Tenancy,
+) -> Result<EspReading, ParserError> {
+    let failed = |e: FsError| ParserError::new(e.to_string());
+    let open = |(content, bytes): (&Content, Arc<dyn ReadAt>)| match content {
+        Content::Fat(_) => Fat::load(bytes).map_err(failed),
+        _ => Err(ParserError::new("it holds no FAT file system")),
+    };
+    disk::boot::tenants::read(&open(then)?, &open(now)?, tenancy).map_err(failed)
+}
+
 /// What differs between two states of a file system.
 pub(super) fn differences(
     before: (&Content, Arc<dyn ReadAt>),
@@ -339,6 +355,12 @@ impl Parser for Local {
 
     fn over(&self, disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
         Ok(Box::new(Self::new(disks)))
+    }
+
+    fn esp(&self, then: &State, now: &State, tenancy: &Tenancy) -> Result<EspReading, ParserError> {
+        let of = |state: &State| state.bytes.clone();
+        let reading = esp((&then.content, of(then)), (&now.content, of(now)), tenancy)?;
+        checked::esp(reading, then.bytes.size(), now.bytes.size())
     }
 
     fn differences(

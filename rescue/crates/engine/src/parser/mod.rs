@@ -27,6 +27,7 @@ use model::browse::FileHead;
 use model::coverage::{Changes, Coverage};
 use model::cuts::Cuts;
 use model::differences::FsDifferences;
+use model::esp::{EspReading, Tenancy};
 use model::evidence::Evidence;
 use model::files::{FileId, Layout, LostFiles, Named};
 use model::firmware::{LoadOption, Value};
@@ -249,6 +250,12 @@ pub trait Parser: store::Decode {
         _going: &dyn Fn() -> bool,
     ) -> Result<FsDifferences, ParserError> {
         Err(ParserError::new("nothing is there to compare saved files"))
+    }
+
+    /// What of an EFI system partition is not of the systems that go back, and how that, as the present state has it, is put into the
+    /// earlier one: see [`disk::boot::tenants`].
+    fn esp(&self, _then: &State, _now: &State, _tenancy: &Tenancy) -> Result<EspReading, ParserError> {
+        Err(ParserError::new("nothing is there to look at EFI system partitions"))
     }
 
     /// The disks may have changed: nothing remembered of them holds.

@@ -2,10 +2,13 @@
 
 use super::desk::Desk;
 use super::handed::Handed;
-use super::wire::{Answer, Known, MOST_BULK, MOST_JSON, Place, Request, decode_ranges, encode_ranges, take_patches};
+use super::wire::{
+    Answer, Known, MOST_BULK, MOST_JSON, Place, Request, decode_ranges, encode_ranges, take_graft, take_patches,
+};
 use super::{ParserError, checked, desk};
 use crate::frame;
 use model::coverage::{Changes, Coverage};
+use model::esp::EspReading;
 use model::mapping::Beneath;
 use model::policy::Policy;
 use model::ports::{Clear, DiskSource, ReadAt};
@@ -205,6 +208,18 @@ pub(super) fn answer(
                 asked,
             );
             or_failed(found.map(|found| Answer::Differences { found: Box::new(found) }))
+        }
+        Request::Esp { then, now, tenancy } => {
+            let bytes = |size: ByteLen| Handed::new(asking.clone(), size);
+            let read = desk::esp((&then.0, bytes(then.1).ahead()), (&now.0, bytes(now.1).second().ahead()), tenancy);
+            let EspReading { stays, graft } = match read {
+                Ok(reading) => reading,
+                Err(e) => return plain(Answer::Failed { why: e.why }),
+            };
+            let cannot = graft.as_ref().err().cloned();
+            let graft = graft.unwrap_or_default();
+            let (patches, bytes) = take_graft(&graft);
+            (Answer::Esp { stays, copies: graft.copies, patches, cannot }, bytes)
         }
         Request::Bytes => plain(Answer::Failed { why: "nothing was asked for".into() }),
         Request::Statement => {

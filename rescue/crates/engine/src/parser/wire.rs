@@ -6,6 +6,7 @@ use disk::table::TableReading;
 use model::boot::{BootChain, BootRepairs};
 use model::coverage::{CaptureMethod, Comparison};
 use model::differences::FsDifferences;
+use model::esp::{CopiedBytes, EspPart, Graft, Tenancy};
 use model::evidence::Evidence;
 use model::files::LostFiles;
 use model::firmware::Value;
@@ -146,6 +147,12 @@ pub(super) enum Request {
         after: (Content, ByteLen),
         asked: Asked,
     },
+    /// While it is answered, the parser asks for bytes of both states, each with what is on it and its size.
+    Esp {
+        then: (Content, ByteLen),
+        now: (Content, ByteLen),
+        tenancy: Tenancy,
+    },
     /// Bytes of a saved volume that were asked for; fewer where they cannot be had.
     Bytes,
     Statement,
@@ -252,6 +259,13 @@ pub(super) enum Answer {
     Differences {
         found: Box<FsDifferences>,
     },
+    /// What is written is the plain bytes, one piece behind the other; each says where it goes, and how long it is.
+    Esp {
+        stays: Vec<EspPart>,
+        copies: Vec<CopiedBytes>,
+        patches: Vec<(ByteOffset, u32)>,
+        cannot: Option<DisplayText>,
+    },
     Statement {
         statement: Box<Statement>,
     },
@@ -328,6 +342,24 @@ pub(super) fn give_patches(mut repairs: BootRepairs, lengths: &[u32], mut bytes:
         bytes = rest;
     }
     bytes.is_empty().then_some(repairs)
+}
+
+/// What is written of a graft: where, how long, and the bytes.
+pub(super) fn take_graft(graft: &Graft) -> (Vec<(ByteOffset, u32)>, Vec<u8>) {
+    let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let places = graft.patches.iter().map(|(at, bytes)| (*at, len(bytes))).collect();
+    (places, graft.patches.iter().flat_map(|(_, bytes)| bytes).copied().collect())
+}
+
+/// Puts it together again; `None` where they do not fit each other.
+pub(super) fn give_graft(copies: Vec<CopiedBytes>, places: &[(ByteOffset, u32)], mut bytes: &[u8]) -> Option<Graft> {
+    let mut patches = Vec::new();
+    for (at, len) in places {
+        let (own, rest) = bytes.split_at_checked(usize::try_from(*len).ok()?)?;
+        patches.push((*at, own.to_vec()));
+        bytes = rest;
+    }
+    bytes.is_empty().then_some(Graft { copies, patches })
 }
 
 /// Ranges as plain bytes.

@@ -84,7 +84,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
     made.fences();
     made.named();
     let (ok, says) = writable(question.inspection, question.targets.iter().map(|t| t.disk.no));
-    made.check("the disks that are written to take writes", ok, says);
+    made.check("each disk that will be written accepts writes", ok, says);
     let mut disks: Vec<(bool, DiskRestore)> = Vec::new();
     for target in question.targets {
         made.known(target);
@@ -117,6 +117,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         firmware,
         reads: None,
         composed: None,
+        esps: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a rollback writes: a snapshot laid against the disks as they are now.
 
 mod beside;
+pub(crate) mod esps;
 mod layers;
 mod preconditions;
 mod role;
@@ -11,6 +12,7 @@ use super::elsewhere::{self, Mark};
 use super::snapshot::mount_point;
 use disk::fence::FENCE_LEN;
 use model::assessment::SystemReport;
+use model::esp::SharedEsp;
 use model::id::{Digest, DiskNo, IntentId, SnapshotId, VolumePath};
 use model::inspection::{Content, Disk, Hardware, Inspection, System, Volume};
 use model::plan::{Action, Check, RollbackPlan, TableRollback, VolumeRollback};
@@ -45,6 +47,8 @@ pub struct Facts {
     pub holders: BTreeMap<VolumePath, Vec<DisplayText>>,
     /// What the snapshot holds that has its other half elsewhere, and on which volume of it.
     pub elsewhere: Vec<(VolumePath, Mark)>,
+    /// EFI system partitions with something on them that is not of the systems that go back.
+    pub esps: Vec<SharedEsp>,
 }
 
 /// Everything a plan is made of. The same question gives the same plan.
@@ -83,7 +87,8 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         }
     }
     volumes.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.path.cmp(&y.path)));
-    let volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
+    let mut volumes: Vec<VolumeRollback> = volumes.into_iter().map(|(_, v)| v).collect();
+    let esps = made.esps(&mut volumes);
     made.apart(&volumes);
     made.together(&volumes);
     made.writable(&volumes);
@@ -113,6 +118,7 @@ pub fn plan(question: &Question<'_>) -> RollbackPlan {
         firmware,
         reads: None,
         composed: None,
+        esps,
     }
 }
 
@@ -239,7 +245,7 @@ impl<'a> Planner<'a> {
         let now = place.as_ref().ok().map(|(_, v)| *v);
         let laid_out = saved.content.apart().is_some() && !matches!(self.q.set, Set::Only(_));
         let chosen = match laid_out {
-            true => Err("what LVM, md and LUKS keep themselves is left as it is"),
+            true => Err(self.kept_beneath(saved)),
             false => self.chosen(saved, now),
         };
         if let Err(why) = chosen {

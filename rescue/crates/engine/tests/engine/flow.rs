@@ -373,7 +373,7 @@ fn nothing_goes_onto_a_disk_that_is_write_protected() {
         _ => None,
     });
     let against: Vec<&str> = plan.unwrap().checks.iter().filter(|c| !c.ok).map(|c| c.what.as_str()).collect();
-    assert_eq!(against, ["the disks that are written to take writes"]);
+    assert_eq!(against, ["each disk that will be written accepts writes"]);
     assert_eq!(store(&objects).list().unwrap().snapshots.len(), before, "no undo point was saved for it");
     assert!(sim.ops().is_empty());
 }

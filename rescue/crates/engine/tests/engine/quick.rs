@@ -50,6 +50,7 @@ fn plan(sim: &Sim, action: Action, to: (SnapshotId, MapRoot), with: Option<Snaps
         firmware: Vec::new(),
         reads: Some(reads),
         composed: None,
+        esps: Vec::new(),
     }
 }
 

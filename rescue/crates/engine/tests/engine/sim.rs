@@ -1,8 +1,9 @@
 //! A simulated machine: disks in memory that log what is written, fail on demand, and can be cut off.
 
-use engine::parser::{Local, Parser, ParserError, Scene};
+use engine::parser::{Local, Parser, ParserError, Scene, State as FsState};
 use engine::{Config, Engine, Handle, Sticks, StorePlace};
 use model::command::Command;
+use model::esp::{EspReading, Tenancy};
 use model::event::{Event, Outcome};
 use model::evidence::Evidence;
 use model::id::{Digest, DiskNo, SnapshotId, VolumePath};
@@ -318,6 +319,12 @@ impl Parser for Hasty {
     }
     fn fit_table(&self, saved: Arc<dyn ReadAt>, wanted: &FitTable) -> Result<FittedTable, ParserError> {
         self.0.fit_table(saved, wanted)
+    }
+    fn esp(&self, then: &FsState, now: &FsState, tenancy: &Tenancy) -> Result<EspReading, ParserError> {
+        self.0.esp(then, now, tenancy)
+    }
+    fn over(&self, disks: Vec<DiskSource>) -> Result<Box<dyn Parser>, ParserError> {
+        self.0.over(disks)
     }
 }
 

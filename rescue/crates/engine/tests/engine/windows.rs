@@ -1,22 +1,25 @@
 //! Two systems on one disk, a Debian and a Windows, which start from the same EFI system partition: what goes back with one leaves the
 //! other where it is. And an exFAT and an NTFS that go back, judged by the tools of the host.
 
+use crate::crash::look;
 use crate::image::{MIB, ext, fat, noise, run, tool, write};
 use crate::restore::new_disk;
-use crate::sim::{Fault, Sim, engine, must, store};
+use crate::sim::{Fault, Loss, Sim, after_cut, engine, holds, must, reset, store};
 use disk::fs::FileSystem;
 use disk::fs::exfat::Exfat;
 use disk::fs::fat::Fat;
 use disk::fs::ntfs::Ntfs;
 use engine::parser::Local;
+use engine::run::pending;
 use model::assessment::{Installation, Termination};
 use model::command::{Command, ImageFormat, Onto};
 use model::coverage::CaptureMethod;
 use model::event::Outcome;
 use model::id::{DiskNo, SnapRef, SnapshotId, VolumePath};
 use model::plan::RollbackPlan;
-use model::ports::{Devices, ReadAt};
-use model::text::RawName;
+use model::ports::{Devices, ObjectStore, ReadAt};
+use model::snapshot::Purpose;
+use model::text::{DisplayText, RawName};
 use model::units::{ByteOffset, ExtentSet};
 use std::fs::File;
 use std::ops::Range;
@@ -25,6 +28,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use store::backend::Memory;
 
+/// Where the allocation table of the EFI system partition begins: behind its boot sector, as mkfs.vfat makes a FAT12.
+const FIRST_FAT: usize = 512;
 const ROOT: &str = "11111111-aaaa-4aaa-8aaa-0000000000aa";
 /// Number, first MiB, end MiB, GPT type: the EFI system partition, Debian, Windows, an exFAT of data.
 const PARTITIONS: [(u32, usize, usize, &str); 4] =
@@ -147,9 +152,10 @@ fn equal(a: &[u8], b: &[u8], within: &ExtentSet) -> bool {
 /// What of a volume is in use, by its own reader.
 fn used(bytes: &[u8]) -> ExtentSet {
     let bytes: Arc<dyn ReadAt> = Arc::new(bytes.to_vec());
-    let fs: Box<dyn FileSystem> = match Ntfs::load(bytes.clone()) {
-        Ok(fs) => Box::new(fs),
-        Err(_) => Box::new(Exfat::load(bytes).unwrap()),
+    let fs: Box<dyn FileSystem> = match (Ntfs::load(bytes.clone()), Exfat::load(bytes.clone())) {
+        (Ok(fs), _) => Box::new(fs),
+        (_, Ok(fs)) => Box::new(fs),
+        _ => Box::new(Fat::load(bytes).unwrap()),
     };
     let coverage = fs.coverage();
     assert_eq!(coverage.method, CaptureMethod::UsedBlocks, "{}", coverage.why);
@@ -167,11 +173,29 @@ fn judged(disk: &[u8]) {
     run(tool("fsck.exfat", "exfatprogs").arg("-n").arg(&exfat));
 }
 
+/// A file of the EFI system partition.
+fn on_esp(disk: &[u8], path: &str) -> Vec<u8> {
+    let fs = Fat::load(Arc::new(disk[range(1)].to_vec())).unwrap();
+    let file = fs.open(path.as_bytes()).unwrap().unwrap();
+    file.read_vec(ByteOffset(0), file.size().to_usize().unwrap()).unwrap()
+}
+
 /// The boot manager of the Windows.
 fn loader(disk: &[u8]) -> Vec<u8> {
-    let fs = Fat::load(Arc::new(disk[range(1)].to_vec())).unwrap();
-    let file = fs.open(b"/EFI/Microsoft/Boot/bootmgfw.efi").unwrap().unwrap();
-    file.read_vec(ByteOffset(0), file.size().to_usize().unwrap()).unwrap()
+    on_esp(disk, "/EFI/Microsoft/Boot/bootmgfw.efi")
+}
+
+/// The boot loader of the Debian.
+fn grub(disk: &[u8]) -> Vec<u8> {
+    on_esp(disk, "/EFI/debian/grubx64.efi")
+}
+
+/// The EFI system partition is whole.
+fn fsck(disk: &[u8]) {
+    let dir = tempfile::tempdir().unwrap();
+    let esp = dir.path().join("esp");
+    std::fs::write(&esp, &disk[range(1)]).unwrap();
+    run(tool("fsck.vfat", "dosfstools").arg("-n").arg(&esp));
 }
 
 fn letter(disk: &[u8]) -> Vec<u8> {
@@ -228,17 +252,113 @@ fn going_back_with_one_system_leaves_the_other_where_it_is() {
     let is = sim.bytes();
     assert!(is[range(3)] == now[range(3)] && is[range(4)] == now[range(4)], "Windows is untouched");
     assert!(is[range(2)] != now[range(2)]);
-    assert!(loader(&is) == loader(then) && loader(&is) != loader(now));
     let kept = plan.kept.iter().find(|(v, _)| v.number() == Some(3)).unwrap();
     assert!(kept.1.as_str().contains("Windows"), "{kept:?}");
-    let warned = plan.warnings.iter().find(|w| w.as_str().contains("EFI/Microsoft"));
-    assert!(warned.is_some_and(|w| w.as_str().contains("`--only d0/p2`")), "{:?}", plan.warnings);
-    assert!(!plan.warnings.iter().any(|w| w.as_str().contains("belong together")), "{:?}", plan.warnings);
+    let lost = |w: &&DisplayText| ["EFI/", "belong together"].iter().any(|says| w.as_str().contains(says));
+    assert_eq!(plan.warnings.iter().find(lost), None);
 
-    // As it is told, the partition that both start from stays.
+    // Of the partition that both start from, Windows' boot manager stays as it is now.
+    let [esp] = plan.esps.as_slice() else { panic!("{:?}", plan.esps) };
+    let stays: Vec<_> = esp.stays.iter().map(|p| (p.shown().to_string(), p.whose.as_str(), p.differs)).collect();
+    assert_eq!(stays, [("EFI/Microsoft".to_owned(), "Windows", true)]);
+    assert!(loader(&is) == loader(now) && loader(&is) != loader(then));
+    assert!(grub(&is) == grub(then) && grub(&is) != grub(now));
+    fsck(&is);
+    let composed = store(&objects).list().unwrap().summaries().into_iter().max_by_key(|s| s.counter).unwrap();
+    assert!(matches!(composed.purpose, Purpose::Composed { of, .. } if of == id), "{composed:?}");
+
+    // And comes back as it was.
+    must(&sim, &objects, Command::PlanUndo { full: false });
+    let (is, used) = (sim.bytes(), used(&now[range(1)]));
+    assert!(equal(&is[range(1)], &now[range(1)], &used) && grub(&is) == grub(now));
+    fsck(&is);
+}
+
+/// Named alone it goes back as one, and so it does where it was not named with its system.
+#[test]
+fn what_both_start_from_stays_or_goes_back_as_it_is_named() {
+    let (objects, id) = saved();
+    let Pair { then, now } = pair();
     let sim = Sim::new(now.clone());
     rolled_back(&sim, &objects, id, &[2]);
     assert!(sim.bytes()[range(1)] == now[range(1)] && sim.bytes()[range(3)] == now[range(3)]);
+    let sim = Sim::new(now.clone());
+    let plan = rolled_back(&sim, &objects, id, &[1]);
+    assert!(plan.esps.is_empty() && loader(&sim.bytes()) == loader(then));
+    assert!(plan.warnings.iter().any(|w| w.as_str().contains("EFI/Microsoft")), "{:?}", plan.warnings);
+}
+
+/// Where the others' files are as they were saved there is nothing to compose.
+#[test]
+fn what_is_the_same_needs_no_composing() {
+    let (objects, id) = saved();
+    let Pair { then, now } = pair();
+    let mut only_debian = now.clone();
+    only_debian[range(1)].copy_from_slice(&then[range(1)]);
+    let sim = Sim::new(only_debian);
+    let plan = rolled_back(&sim, &objects, id, &[]);
+    assert!(plan.esps.iter().all(|e| !e.is_composed() && e.cannot.is_none()), "{:?}", plan.esps);
+    assert_eq!(plan.esps[0].stays.len(), 1);
+    let last = store(&objects).list().unwrap().summaries().into_iter().max_by_key(|s| s.counter).unwrap();
+    assert!(matches!(last.purpose, Purpose::Undo { .. }), "{last:?}");
+}
+
+/// What cannot be read of it now cannot be kept: it goes back as one, and that is said before.
+#[test]
+fn a_damaged_one_goes_back_as_one_and_says_so() {
+    let (objects, id) = saved();
+    let Pair { then, now } = pair();
+    let mut damaged = now.clone();
+    // The first cluster of Windows' boot manager leads back to itself.
+    let fs = Fat::load(Arc::new(now[range(1)].to_vec())).unwrap();
+    let file = fs.find(b"/EFI/Microsoft/Boot/bootmgfw.efi").unwrap().unwrap().file;
+    let at = range(1).start + usize::try_from(file.0).unwrap() + 26;
+    let cluster = usize::from(u16::from_le_bytes([damaged[at], damaged[at + 1]]));
+    let entry = range(1).start + FIRST_FAT + cluster * 3 / 2;
+    let both = u16::from_le_bytes([damaged[entry], damaged[entry + 1]]);
+    let looped = u16::try_from(cluster).unwrap();
+    let new = if cluster % 2 == 1 { both & 0x000f | looped << 4 } else { both & 0xf000 | looped };
+    damaged[entry..entry + 2].copy_from_slice(&new.to_le_bytes());
+    let sim = Sim::new(damaged);
+    let plan = rolled_back(&sim, &objects, id, &[]);
+    let said = plan.warnings.iter().find(|w| w.as_str().contains("cannot be kept on d0/p1")).unwrap();
+    assert!(said.as_str().contains("`--only d0/p2`") && said.as_str().contains("belongs to"), "{said}");
+    assert!(loader(&sim.bytes()) == loader(then) && grub(&sim.bytes()) == grub(then));
+    fsck(&sim.bytes());
+}
+
+/// Cut while it goes to what was composed: it is finished to that, or undone to what was.
+#[test]
+fn a_composed_one_is_finished_or_undone() {
+    let (objects, id) = saved();
+    let Pair { then, now } = pair();
+    let sim = Sim::new(now.clone());
+    rolled_back(&sim, &objects, id, &[]);
+    let (ops, whole) = (sim.ops(), sim.bytes());
+    let undo = store(&objects).intents().unwrap()[0].1.undo.unwrap();
+    let intents = objects.list("intents").unwrap();
+    reset(&objects, &intents);
+    let mut fenced = 0;
+    for (nth, at) in (0..=ops.len()).step_by((ops.len() / 12).max(1)).enumerate() {
+        let loss = [Loss::All, Loss::Nothing, Loss::Torn(1), Loss::Torn(2)][nth % 4];
+        let image = after_cut(now, &ops, at, loss);
+        if pending::unfinished(&store(&objects), &look(&Sim::new(image.clone()))).unwrap().is_none() {
+            continue;
+        }
+        fenced += 1;
+        let forward = Sim::new(image.clone());
+        must(&forward, &objects, Command::PlanResume);
+        let is = forward.bytes();
+        let all = used(&whole[range(1)]);
+        assert!(equal(&is[range(1)], &whole[range(1)], &all), "cut {at}, {loss:?}");
+        assert!(loader(&is) == loader(now) && grub(&is) == grub(then) && is[range(3)] == now[range(3)]);
+        reset(&objects, &intents);
+        let back = Sim::new(image);
+        must(&back, &objects, Command::PlanUndo { full: false });
+        holds(&store(&objects), undo, &[1, 2], &back.bytes()).unwrap_or_else(|e| panic!("cut {at}, {loss:?}: {e}"));
+        reset(&objects, &intents);
+    }
+    assert!(fenced > 4, "{fenced} cuts left a fence");
 }
 
 #[test]

@@ -358,6 +358,9 @@ pub struct LvmInfo {
     pub seqno: u64,
     /// Bytes of it that are saved as volumes of their own, or that no volume has: all else is LVM's own, or of volumes that are not read.
     pub apart: ExtentSet,
+    /// Volumes of the group that are not read, by their names: what lies here of them is saved byte for byte, with what is LVM's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<DisplayText>,
 }
 
 /// A member of an md array (kernel `include/uapi/linux/raid/md_p.h`).

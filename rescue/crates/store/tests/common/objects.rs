@@ -46,6 +46,7 @@ pub(crate) fn intent(undo: SnapshotId, to: SnapshotId) -> Intent {
         firmware: Vec::new(),
         reads: None,
         composed: None,
+        esps: Vec::new(),
     };
     Intent { format: 1, plan, undo: Some(undo), after: None, begun: UnixMicros(7) }
 }

@@ -45,6 +45,12 @@ impl Geometry {
         Extent::new(ByteOffset(self.data.start().0 + u64::from(index) * size), ByteLen(size))
     }
 
+    /// The cluster that begins at a place of the data; `None` where none does.
+    pub(super) fn number(&self, place: Extent) -> Option<u32> {
+        let index = place.start().0.checked_sub(self.data.start().0)? / u64::from(self.cluster_size);
+        u32::try_from(index).ok().filter(|i| *i < self.clusters).map(|i| i + FIRST_CLUSTER)
+    }
+
     /// Byte offset in the volume of the entry of a cluster in copy `copy` of the table (FAT12: of the byte it begins in).
     pub(super) fn entry_at(&self, copy: usize, cluster: u32) -> u64 {
         self.fats[copy].start().0 + u64::from(cluster) * u64::from(self.width) / 8

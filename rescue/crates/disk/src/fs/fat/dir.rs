@@ -11,18 +11,18 @@ use model::units::{ByteLen, ByteOffset, Extent};
 use std::ops::ControlFlow;
 
 /// Bytes of an entry.
-const ENTRY: usize = 32;
+pub(super) const ENTRY: usize = 32;
 /// The longest directory that is read (kernel `FAT_MAX_DIR_SIZE`).
-const MOST_BYTES: u64 = 2 << 20;
+pub(super) const MOST_BYTES: u64 = 2 << 20;
 /// Parts of a long name, 13 UTF-16 units each.
 const MOST_PARTS: usize = 20;
 
 /// Bits of the attributes.
-mod attribute {
-    pub(super) const VOLUME: u8 = 0x08;
-    pub(super) const DIRECTORY: u8 = 0x10;
+pub(super) mod attribute {
+    pub(in crate::fs::fat) const VOLUME: u8 = 0x08;
+    pub(in crate::fs::fat) const DIRECTORY: u8 = 0x10;
     /// Read-only, hidden, system and volume together mark a part of a long name.
-    pub(super) const LONG_NAME: u8 = 0x0f;
+    pub(in crate::fs::fat) const LONG_NAME: u8 = 0x0f;
 }
 
 /// The upper half of code page 437, which the kernel takes short names to be in (`CONFIG_FAT_DEFAULT_CODEPAGE`).
@@ -152,6 +152,19 @@ pub(super) fn at(bytes: &dyn ReadAt, geometry: &Geometry, at: ByteOffset) -> Res
     Ok((!none).then(|| entry(raw, at, geometry, LongName::default())))
 }
 
+/// The entry of a short name with the parts of a long one before it, and whether these belong to it.
+pub(super) fn with_parts(raw: &[u8; ENTRY], geometry: &Geometry, parts: &[[u8; ENTRY]]) -> (Entry, bool) {
+    let mut long = LongName::default();
+    parts.iter().for_each(|part| long.add(part));
+    let own = !long.units.is_empty() && long.next == 0 && long.sum == sum(raw);
+    (entry(raw, ByteOffset(0), geometry, long), own)
+}
+
+/// What the parts of a long name know their short name by.
+pub(super) fn sum(raw: &[u8; ENTRY]) -> u8 {
+    raw[..11].iter().fold(0u8, |sum, b| sum.rotate_right(1).wrapping_add(*b))
+}
+
 fn entry(raw: &[u8; ENTRY], at: ByteOffset, geometry: &Geometry, long: LongName) -> Entry {
     let u16_at = |at: usize| u16::from_le_bytes([raw[at], raw[at + 1]]);
     let short = short_name(raw);
@@ -232,8 +245,7 @@ impl LongName {
 
     /// The name, where all parts were there and belong to this short entry.
     fn of(self, raw: &[u8; ENTRY]) -> Option<String> {
-        let sum = raw[..11].iter().fold(0u8, |sum, b| sum.rotate_right(1).wrapping_add(*b));
-        if self.units.is_empty() || self.next != 0 || self.sum != sum {
+        if self.units.is_empty() || self.next != 0 || self.sum != sum(raw) {
             return None;
         }
         let units = self.units.iter().rev().flatten().copied().take_while(|unit| *unit != 0);

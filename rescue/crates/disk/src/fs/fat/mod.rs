@@ -4,8 +4,11 @@ mod boot;
 mod chain;
 mod dir;
 mod files;
+mod graft;
 mod losses;
 mod usage;
+
+pub use graft::{Compared, Pair};
 
 use super::{FileSystem, FsError};
 use crate::coverage::raw;

@@ -15,13 +15,15 @@ use crate::io::{Overlay, OverlayError};
 use crate::numbers::{be16, be32, be64, le16, le32, le64};
 use model::ports::{ReadAt, check_range};
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most bytes that the log may lay over the volume.
 const MOST_LAID: ByteLen = ByteLen(128 << 20);
 /// The longest buffer: a block of 64 KiB of a directory, or a chunk of inodes of 2 KiB (`XFS_MAX_BLOCKSIZE`, 64 inodes).
 const MOST_BUFFER: u64 = 128 << 10;
+/// Exchanges of files on their way at the same time, at most: more than anybody has.
+const MOST_EXCHANGES: usize = 1 << 12;
 /// Buffers that are known to be void, at most.
 const MOST_CANCELLED: usize = 1 << 20;
 /// Inodes that are made at once: a chunk of 64, or as many as have room in a block.
@@ -39,6 +41,9 @@ mod kind {
     /// Intents to free, to note owners and references, to map, to set attributes, and that they were done.
     pub(super) const INTENTS: [u16; 10] =
         [0x1236, 0x1237, 0x1240, 0x1241, 0x1242, 0x1243, 0x1244, 0x1245, 0x1246, 0x1247];
+    /// That two files exchange what they hold, and that it was done (`XFS_LI_XMI`, `XFS_LI_XMD`).
+    pub(super) const EXCHANGE: u16 = 0x1248;
+    pub(super) const EXCHANGED: u16 = 0x1249;
 }
 
 /// Flags of a buffer (`XFS_BLF_INODE_BUF`, `XFS_BLF_CANCEL`, the three of dquots).
@@ -76,9 +81,10 @@ pub(super) fn replay(raw: &Reader, log: &Log, end: End) -> Result<Option<Replay>
         if cancelled.len() > MOST_CANCELLED { bad("it voids more buffers than are followed") } else { Ok(()) }
     })?;
     let over = Overlay::new(raw.bytes().clone(), 512, MOST_LAID);
-    let mut work = Work { raw, over, laid: Vec::new(), cancelled };
+    let mut work = Work { raw, over, laid: Vec::new(), cancelled, exchanges: Exchanges::default() };
     let count = transactions(log, (tail, head), &mut |lsn, items| work.transaction(lsn, items))?;
-    let Work { over, laid, .. } = work;
+    let Work { over, laid, exchanges, .. } = work;
+    exchanges.done()?;
     let laid = ExtentSet::from(laid);
     let first = Extent::between(0, u64::from(raw.sb.sector)).unwrap_or_default();
     let sb = Superblock::read_as(&over, !laid.meets(first))?;
@@ -95,6 +101,28 @@ struct Work<'a> {
     laid: Vec<Extent>,
     /// Buffers that are freed later on in the log, by place and length, and how often.
     cancelled: BTreeMap<(u64, u16), u32>,
+    exchanges: Exchanges,
+}
+
+/// Pairs of files that are exchanging what they hold, by the numbers of the intents (`struct xfs_xmi_log_format`, `xfs_xmd_log_format`: in
+/// each behind eight bytes).
+#[derive(Default)]
+struct Exchanges(BTreeSet<u64>);
+
+impl Exchanges {
+    fn note(&mut self, item: &Item) -> Result<(), FsError> {
+        let number = le64(item.region(0), 8);
+        match item.kind() {
+            kind::EXCHANGE => self.0.insert(number),
+            _ => self.0.remove(&number),
+        };
+        if self.0.len() > MOST_EXCHANGES { bad("more files exchange what they hold than are followed") } else { Ok(()) }
+    }
+
+    /// The kernel would go on with what is not done: as it stands, each file has part of both.
+    fn done(&self) -> Result<(), FsError> {
+        if self.0.is_empty() { Ok(()) } else { bad("two files were about to exchange what they hold") }
+    }
 }
 
 /// A buffer's item (`struct xfs_buf_log_format`).
@@ -163,6 +191,7 @@ impl Work<'_> {
                 kind::INODE => self.inode(lsn, item)?,
                 kind::CREATE => self.create(item.region(0))?,
                 kind::DQUOT | kind::QUOTAOFF => {}
+                kind::EXCHANGE | kind::EXCHANGED => self.exchanges.note(item)?,
                 other if kind::INTENTS.contains(&other) => {}
                 other => return bad(&format!("it has an item of unknown kind {other:#x}")),
             }
@@ -335,4 +364,34 @@ fn own_lsn(sb: &Superblock, b: &[u8]) -> Option<u64> {
     };
     let own = be64(b, lsn);
     (b.get(uuid..uuid + 16) == Some(&sb.meta_uuid) && own != 0 && own != u64::MAX).then_some(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_of_files_has_to_be_done() {
+        let item = |kind: u16, number: u64| {
+            let mut region = vec![0; 16];
+            region[..2].copy_from_slice(&kind.to_le_bytes());
+            region[8..].copy_from_slice(&number.to_le_bytes());
+            let mut item = Item::default();
+            item.regions.push(region);
+            item
+        };
+        let mut exchanges = Exchanges::default();
+        for (kind, number) in [(kind::EXCHANGE, 7), (kind::EXCHANGE, 8), (kind::EXCHANGED, 7)] {
+            exchanges.note(&item(kind, number)).unwrap();
+        }
+        assert!(exchanges.done().is_err());
+        exchanges.note(&item(kind::EXCHANGED, 8)).unwrap();
+        // One whose intent stands before the log begins.
+        exchanges.note(&item(kind::EXCHANGED, 9)).unwrap();
+        exchanges.done().unwrap();
+        for number in 0..MOST_EXCHANGES as u64 {
+            exchanges.note(&item(kind::EXCHANGE, number)).unwrap();
+        }
+        assert!(exchanges.note(&item(kind::EXCHANGE, u64::MAX)).is_err());
+    }
 }

@@ -32,8 +32,15 @@ mod features2 {
 
 /// Bits of feature words of version 5 that are known here, with their names as `mkfs.xfs` and `xfs_info` have them.
 const RO_COMPAT: [(u32, &str); 4] = [(0x1, "finobt"), (0x2, "rmapbt"), (0x4, "reflink"), (0x8, "inobtcount")];
-const INCOMPAT: [(u32, &str); 5] =
-    [(0x1, "ftype"), (0x2, "sparse"), (0x4, "meta_uuid"), (0x8, "bigtime"), (0x20, "nrext64")];
+const INCOMPAT: [(u32, &str); 7] = [
+    (0x1, "ftype"),
+    (0x2, "sparse"),
+    (0x4, "meta_uuid"),
+    (0x8, "bigtime"),
+    (0x20, "nrext64"),
+    (0x40, "exchange"),
+    (0x80, "parent"),
+];
 /// `XFS_SB_FEAT_INCOMPAT_META_UUID`.
 const META_UUID: u32 = 0x4;
 /// `XFS_SB_FEAT_INCOMPAT_SPINODES`.

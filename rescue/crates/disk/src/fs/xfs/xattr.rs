@@ -10,11 +10,13 @@ use crate::numbers::{be16, be32, byte};
 use model::text::RawName;
 use model::units::{ByteOffset, Extent};
 
-/// Bits of an attribute's flags: its value is with it; of `trusted`, of `security`; it is not made to its end.
+/// Bits of an attribute's flags: its value is with it; of `trusted`, of `security`; it names a directory that the file is in, for the kernel
+/// alone (`XFS_ATTR_PARENT`); it is not made to its end.
 mod flag {
     pub(super) const LOCAL: u8 = 0x1;
     pub(super) const ROOT: u8 = 0x2;
     pub(super) const SECURE: u8 = 0x4;
+    pub(super) const PARENT: u8 = 0x8;
     pub(super) const INCOMPLETE: u8 = 0x80;
 }
 
@@ -86,7 +88,7 @@ impl Gather<'_> {
 
     fn add(&mut self, flags: u8, name: &[u8], value: &[u8]) -> Result<(), FsError> {
         self.left = self.left.checked_sub(value.len()).ok_or_else(|| self.bad("there are more than are read"))?;
-        if flags & flag::INCOMPLETE != 0 {
+        if flags & (flag::INCOMPLETE | flag::PARENT) != 0 {
             return Ok(());
         }
         let list: Option<&[u8]> = match (flags & flag::ROOT != 0, name) {

@@ -25,7 +25,7 @@ impl Planner<'_> {
         system.is_windows() && !own.into_iter().any(goes)
     }
 
-    /// Warns where the EFI system partition of a Windows that stays goes back, and of a Windows that is asleep now.
+    /// Warns where the EFI system partition of a Windows that stays goes back as one, and of a Windows that is asleep now.
     pub(super) fn beside(&mut self, volumes: &[VolumeRollback]) {
         let q = self.q;
         if q.action != Action::Rollback {
@@ -35,7 +35,8 @@ impl Planner<'_> {
             q.manifest.systems.iter().map(|s| &s.system).filter(|s| self.stays(s, volumes)).collect();
         for system in staying {
             let shared = volumes.iter().filter(|v| system.boot.iter().any(|(_, path)| *path == v.saved_as));
-            for esp in shared {
+            let told = |v: &&VolumeRollback| q.facts.esps.iter().any(|e| e.volume == v.path);
+            for esp in shared.filter(|v| !told(v)) {
                 let others: Vec<String> =
                     volumes.iter().filter(|v| v.path != esp.path).map(|v| v.path.to_string()).collect();
                 self.warn(format!(

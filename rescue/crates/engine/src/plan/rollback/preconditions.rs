@@ -32,7 +32,7 @@ impl Planner<'_> {
         let written: BTreeSet<DiskNo> =
             volumes.iter().flat_map(|v| [vec![v.path.disk()], beneath(v)].concat()).collect();
         let (ok, says) = writable(self.q.inspection, written);
-        self.check("the disks that are written to take writes", ok, says);
+        self.check("each disk that will be written accepts writes", ok, says);
     }
 
     /// Fences that are not of this write-back make every plan unusable.

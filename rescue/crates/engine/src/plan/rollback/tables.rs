@@ -40,7 +40,7 @@ impl Planner<'_> {
                     let table = self.saved_disk(v.saved_as.disk())?.table.as_ref()?;
                     table.partitions.iter().find(|p| Some(p.number) == v.saved_as.number())?.guid.clone()
                 };
-                firmware::restored(saved, now, &volumes.iter().filter_map(guid).collect())
+                firmware::restored(&self.without_staying(saved), now, &volumes.iter().filter_map(guid).collect())
             }
             (None, None) => Vec::new(),
         }

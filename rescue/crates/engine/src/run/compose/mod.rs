@@ -7,15 +7,19 @@
 //!     -> what was written to is saved over the volume's map: a snapshot like any other
 //! ```
 //!
+//! An EFI system partition is not mounted for it ([`esp`]).
+//!
 //! So nothing of a write-back is different: it goes to that snapshot. The target itself is never mounted, nor read here: what files are
 //! taken from it come from the undo snapshot.
 
+mod esp;
 mod growing;
 mod orders;
 mod role;
 mod saving;
 mod tree;
 
+pub(crate) use esp::Esp;
 pub(crate) use growing::{grow, takes as growing_takes};
 pub use role::serve;
 
@@ -58,6 +62,8 @@ pub(crate) struct Order<'a> {
     /// The snapshot that they are taken from.
     pub(crate) source: (SnapshotId, &'a Manifest),
     pub(crate) pieces: &'a [Piece],
+    /// EFI system partitions on which something is kept as the source has it.
+    pub(crate) esps: &'a [Esp],
     /// The volumes of the base that the new snapshot holds.
     pub(crate) volumes: &'a [VolumePath],
     /// Most bytes that are written beside the base, and where they are put aside.
@@ -132,6 +138,15 @@ fn composed(cx: &Context<'_>, order: &Order<'_>) -> Result<(SnapshotId, Manifest
         told(base, &trouble, &room)?;
         filled?;
         made.push(Made { base: volume.clone(), content: saved.content.clone(), overlay });
+    }
+    for esp in order.esps {
+        let saved = manifest.volumes.iter().find(|v| v.path == esp.to);
+        let saved = saved.ok_or_else(|| refused(format!("{} is not in snapshot {}", esp.to, base.0.short(8))))?;
+        let layout = layouts(base, manifest, Some(&esp.to))?.into_iter().next();
+        let layout = layout.ok_or_else(|| refused(format!("{} cannot be laid out", esp.to)))?;
+        let overlay = Overlay::new(saved_disk::saved(cx.store, &layout, &trouble), room.clone());
+        esp::fill(cx, (order, esp), saved, &overlay, (&trouble, &room))?;
+        made.push(Made { base: esp.to.clone(), content: saved.content.clone(), overlay });
     }
     let purpose = Purpose::Composed { of: base, with: order.source.0 };
     saving::save(cx, order.base, (order.volumes, purpose), &made, order.steps)

@@ -85,6 +85,7 @@ fn holds_together(content: &Content, made: &Made) -> Result<(), Stop> {
         {
             Ok(())
         }
+        (Content::Fat(now), Content::Fat(then)) if now.volume_id == then.volume_id && now.width == then.width => Ok(()),
         (Content::Ext(now), _) if now.errors > 0 => Err(broken(&made.base, "the kernel found errors in it")),
         (Content::Ext(now), _) if now.needs_recovery => Err(broken(&made.base, "it was not unmounted in order")),
         _ => Err(broken(&made.base, "it is not what it was")),
