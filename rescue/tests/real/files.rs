@@ -32,7 +32,7 @@ fn names_that_are_no_good_names() {
     go(&mut desk, "home");
     go(&mut desk, "ann");
     desk.shows("files-names");
-    desk.press(&[Down, Down, Down]);
+    desk.press(&[Down, Down]);
     desk.shows("files-long-name");
     desk.press(&[Char('/')]);
     desk.press(&typed("ev"));

@@ -45,12 +45,12 @@ fn a_machine_that_does_not_start() {
 #[test]
 fn little_is_there() {
     let mut desk = Setup { store: None, ..Setup::of("web1.img", machine("now")) }.desk();
-    desk.touch(&[Char('i')]);
-    desk.until(|run| run.job.is_some());
-    desk.shows("home-looking");
     desk.press(&[Char('d')]);
     desk.shows("disks-none");
     desk.press(&[Esc]);
+    desk.touch(&[Char('i')]);
+    desk.until(|run| run.job.is_some());
+    desk.shows("home-looking");
     desk.settle();
     desk.shows("home-no-store");
 

@@ -69,6 +69,7 @@ fn an_encrypted_root() {
     desk.press(&typed(PASSPHRASE));
     desk.press(&[Enter]);
     desk.is_on(Screen::Home, &["db7"]);
+    assert_eq!(desk.front.ui.note, None, "what was said of the wrong one no longer stands there");
     desk.shows("home-unlocked");
     desk.press(&[Char('d'), Down, Down, Down, Down]);
     desk.shows("disks-unlocked");

@@ -174,6 +174,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 
 fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
     let heading = match plan.disks.is_empty() {
+        _ if plan.at_most().0 == 0 => "What is written: nothing".to_owned(),
         true => format!("What is written: only what differs, at most {}", plan.at_most()),
         false => format!("What is written: at most {}", plan.at_most()),
     };

@@ -67,7 +67,25 @@ pub(super) fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<E
             _ => None,
         }
     };
-    vec![told(origin, part, broken.as_deref())]
+    let mut found = vec![told(origin, part, broken.as_deref())];
+    if let Some(machine) = elf_machine(&bytes).filter(|_| source == Source::Init && broken.is_none()) {
+        let fact = Fact::ProgramMachine { machine: machine.into() };
+        found.push(evidence(origin, fact, &format!("{path} is a program for {machine}"), None));
+    }
+    found
+}
+
+/// The machine that a program is made for (`e_machine`), in the words that Debian's names of libraries have.
+fn elf_machine(bytes: &[u8]) -> Option<&'static str> {
+    let little = elf(bytes) && bytes.get(5) == Some(&1);
+    match u16::from_le_bytes([*bytes.get(18)?, *bytes.get(19)?]) {
+        _ if !little => None,
+        3 => Some("i386"),
+        40 => Some("arm"),
+        62 => Some("x86_64"),
+        183 => Some("aarch64"),
+        _ => None,
+    }
 }
 
 fn elf(bytes: &[u8]) -> bool {
