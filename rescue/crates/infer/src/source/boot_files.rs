@@ -145,7 +145,8 @@ pub(crate) fn is_part(e: &Evidence, wanted: BootPart) -> bool {
 }
 
 /// Which versioned part a path is, and of which kernel version: `/boot/vmlinuz-V`, `/boot/initrd.img-V` (Debian),
-/// `/boot/initramfs-V.img` (Fedora, Arch), `/boot/initrd-V` (SUSE), `/lib/modules/V[/...]`.
+/// `/boot/initramfs-V.img` (Fedora, Arch), `/boot/initramfs-V` (Alpine), `/boot/initrd-V` (SUSE), `/lib/modules/V[/...]`. Of Arch and Alpine V is no
+/// version, but a name (`linux`, `lts`).
 pub(crate) fn versioned(path: &[u8]) -> Option<(BootPart, String)> {
     let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned()).filter(|v| !v.is_empty());
     for modules in [&b"/usr/lib/modules/"[..], b"/lib/modules/"] {
@@ -163,7 +164,7 @@ pub(crate) fn versioned(path: &[u8]) -> Option<(BootPart, String)> {
     }
     let version = name
         .strip_prefix(b"initrd.img-")
-        .or_else(|| name.strip_prefix(b"initramfs-").and_then(|n| n.strip_suffix(b".img")))
+        .or_else(|| name.strip_prefix(b"initramfs-").map(|n| n.strip_suffix(b".img").unwrap_or(n)))
         .or_else(|| name.strip_prefix(b"initrd-"))?;
     Some((BootPart::Initramfs, text(version)?))
 }
