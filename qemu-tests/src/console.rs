@@ -3,8 +3,10 @@
 use crate::Result;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +14,15 @@ use std::time::{Duration, Instant};
 /// Rows and columns of the terminal that the line is taken to end in.
 pub const SCREEN: (NonZeroU16, NonZeroU16) = (NonZeroU16::new(25).unwrap(), NonZeroU16::new(80).unwrap());
 
+/// How long it may take until QEMU listens for whoever is at the other end of a line.
+const CONNECT: Duration = Duration::from_secs(20);
+
 /// The console of a running machine.
 pub struct Console {
     seen: Arc<Seen>,
     keys: Box<dyn Write + Send>,
+    /// The socket that it comes over, where it does.
+    socket: Option<UnixStream>,
     log: PathBuf,
     /// How far [`Console::expect`] has consumed what came.
     read_to: usize,
@@ -65,7 +72,33 @@ impl Console {
                 shared.changed.notify_all();
             }
         });
-        Ok(Self { seen, keys: Box::new(keys), log, read_to: 0 })
+        Ok(Self { seen, keys: Box::new(keys), socket: None, log, read_to: 0 })
+    }
+
+    /// The same of a line that ends in a socket, once that is there.
+    pub(crate) fn at(socket: &Path, log: PathBuf) -> Result<Self> {
+        let until = Instant::now() + CONNECT;
+        let stream = loop {
+            match UnixStream::connect(socket) {
+                Ok(stream) => break stream,
+                Err(e) if Instant::now() >= until => return Err(format!("{}: {e}", socket.display()).into()),
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        let mut console = Self::new(stream.try_clone()?, stream.try_clone()?, log)?;
+        console.socket = Some(stream);
+        Ok(console)
+    }
+
+    /// Lets go of this end of the line.
+    pub(crate) fn hang_up(&mut self) -> Result<()> {
+        let socket = self.socket.as_ref().ok_or("this serial line ends in no socket")?;
+        Ok(socket.shutdown(Shutdown::Both)?)
+    }
+
+    /// Where all that came is kept.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Types bytes.

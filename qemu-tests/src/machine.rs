@@ -67,6 +67,8 @@ pub struct Parts {
     pub screen: bool,
     /// True where QEMU takes commands: [`Machine::control`]. A screen brings that along.
     pub control: bool,
+    /// True where its first serial line ends in a socket, whose other end may go away: [`Machine::hang_up`].
+    pub line: bool,
     /// Further arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -84,6 +86,7 @@ impl Parts {
             disks_boot_after: 0,
             screen: false,
             control: false,
+            line: false,
             more: Vec::new(),
         }
     }
@@ -137,6 +140,13 @@ impl Parts {
     #[must_use]
     pub fn screen(mut self) -> Self {
         self.screen = true;
+        self
+    }
+
+    /// With a serial line whose other end may go away and come back.
+    #[must_use]
+    pub fn line(mut self) -> Self {
+        self.line = true;
         self
     }
 
@@ -216,7 +226,17 @@ impl Parts {
     /// Where QEMU does not start.
     pub fn start(&self) -> Result<Machine> {
         let mut q = self.command()?;
-        q.args(["-display", "none", "-serial", "stdio"]);
+        q.args(["-display", "none"]);
+        let line = Qmp::socket(&format!("{}-line", self.name));
+        match self.line {
+            // It waits for the other end once, so that nothing of the start is missed.
+            true => {
+                let _ = fs::remove_file(&line);
+                let place = format!("socket,id=line,path={},server=on,wait=on", line.display());
+                q.args(["-chardev", &place, "-serial", "chardev:line"]);
+            }
+            false => drop(q.args(["-serial", "stdio"])),
+        }
         let socket = Qmp::socket(&self.name);
         let controlled = self.screen || self.control;
         if controlled {
@@ -231,8 +251,12 @@ impl Parts {
             return Err("QEMU was started without pipes".into());
         };
         let log = self.folder.join(format!("{}-console.txt", self.name));
-        let console = Console::new(output, keys, log)?;
-        let mut machine = Machine { name: self.name.clone(), child, console, qmp: None, began: Instant::now() };
+        let console = match self.line {
+            true => Console::at(&line, log)?,
+            false => Console::new(output, keys, log)?,
+        };
+        let line = self.line.then_some(line);
+        let mut machine = Machine { name: self.name.clone(), child, console, line, qmp: None, began: Instant::now() };
         if controlled {
             machine.qmp = Some(Qmp::connect(socket, &self.folder)?);
         }
@@ -246,6 +270,8 @@ pub struct Machine {
     child: Child,
     /// Its first serial line.
     pub console: Console,
+    /// The socket that line ends in, where it does.
+    line: Option<PathBuf>,
     qmp: Option<Qmp>,
     began: Instant,
 }
@@ -265,6 +291,25 @@ impl Machine {
     /// Where the machine was made without such a line.
     pub fn control(&mut self) -> Result<&mut Qmp> {
         self.qmp.as_mut().ok_or_else(|| "this machine was made without a line to QEMU".into())
+    }
+
+    /// The other end of the serial line goes away: whatever comes over it now is lost. [`Machine::call`] comes back.
+    ///
+    /// # Errors
+    /// Where the line ends in no socket.
+    pub fn hang_up(&mut self) -> Result<()> {
+        self.console.hang_up()
+    }
+
+    /// Somebody else is at the other end of the serial line, with an empty screen.
+    ///
+    /// # Errors
+    /// Where the line ends in no socket, or nobody answers there.
+    pub fn call(&mut self) -> Result<()> {
+        let line = self.line.as_ref().ok_or("this machine's serial line ends in no socket")?;
+        let log = self.console.log().with_extension("again.txt");
+        self.console = Console::at(line, log)?;
+        Ok(())
     }
 
     /// Cuts the power, now. What the guest had not written out is lost; what it had written to its disk stays, since the

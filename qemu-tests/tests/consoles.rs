@@ -1,7 +1,8 @@
 //! The screen and the serial line at once: one state, one decision. A snapshot is asked for on the keyboard and shown on
 //! the serial line; a plan is asked for on the serial line, stands on both, and is declined on the keyboard; another is
 //! asked for and approved on the keyboard. A front end that is killed comes back. Noise on the serial line does nothing. What the
-//! rescue would do by itself, because it was started so, a key on either stops on both.
+//! rescue would do by itself, because it was started so, a key on either stops on both. Whoever is at the serial line goes away in the middle
+//! of a snapshot and of a rollback: the work goes on, and whoever comes back sees all of it by one key.
 
 use qemu_tests::machine::{Bus, Parts, content_hash};
 use qemu_tests::qmp::Qmp;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 /// How long one console may take to show what was done on the other.
 const SOON: Duration = Duration::from_secs(20);
+/// For so long nobody is at the serial line: longer than the rescue takes for somebody who reads.
+const AWAY: Duration = Duration::from_secs(25);
 /// How long small work may take.
 const WORK: Duration = Duration::from_secs(120);
 /// What stands on a screen that asks for a decision.
@@ -23,7 +26,7 @@ fn main() -> Result<()> {
     let stick = rescue::stick(&image, &folder.join("stick.qcow2"))?;
     let disk = small::system(&folder, "disk")?;
     let before = content_hash(&disk)?;
-    let parts = Parts::new("consoles", &folder).memory(rescue::MEMORY).screen();
+    let parts = Parts::new("consoles", &folder).memory(rescue::MEMORY).screen().line();
     let parts = parts.disk(&stick, Bus::Usb, "STICK").disk(&disk, Bus::Virtio, "TARGET");
     println!("started to do something by itself, it says what, and a key on the keyboard stops it");
     let mut session = Session::start_unattended(&parts)?;
@@ -99,6 +102,8 @@ fn main() -> Result<()> {
         return Err(format!("what was said of the first plan still stands:\n{serial}").into());
     }
 
+    lost_line(&mut session)?;
+
     println!("the program on the screen is killed (secure attention key), and comes back");
     let screen = session.machine.screen()?;
     screen.press(&["alt", "sysrq", "k"])?;
@@ -123,6 +128,46 @@ fn main() -> Result<()> {
     }
     println!("done");
     Ok(())
+}
+
+/// The other end of the serial line goes away while something is done, and comes back with another, empty screen: any key shows all of it
+/// where it was away for long, and Ctrl-L does at once.
+fn lost_line(session: &mut Session) -> Result<()> {
+    println!(
+        "whoever is at the serial line goes away in the middle of a snapshot; it is finished, and any key shows all of it"
+    );
+    escape(session, "HOLDFAST  what happened")?;
+    session.machine.console.send("s")?;
+    session.machine.console.expect_screen("the work", SOON, |s| s.contains("Saving the present state"))?;
+    session.machine.hang_up()?;
+    session.machine.screen()?.expect_text("the end of the snapshot", WORK, |s| {
+        s.contains("DONE. The present state is saved.") && s.contains("What to do next")
+    })?;
+    sleep(AWAY);
+    session.machine.call()?;
+    let empty = session.screen();
+    if !empty.trim().is_empty() {
+        return Err(format!("something came over the line without a key:\n{empty}").into());
+    }
+    // It is no key of this screen.
+    let serial = session.press("z", &["DONE. The present state is saved.", "What to do next", "? help"])?;
+    println!("{serial}");
+
+    println!("the same in a rollback, with Ctrl-L right after");
+    session.press("r", &["saved states"])?;
+    session.press("\r", &[ASKS, "To go back, type ROLLBACK"])?;
+    session.press("rollback", &["now press Enter"])?;
+    session.machine.console.send("\r")?;
+    session.machine.console.expect_screen("the work", SOON, |s| !s.contains(ASKS))?;
+    session.machine.hang_up()?;
+    session.machine.screen()?.expect_text("the end of the rollback", WORK, |s| {
+        s.contains("DONE. The machine is back at the saved state.") && s.contains("What to do next")
+    })?;
+    session.machine.call()?;
+    let serial =
+        session.press("\u{c}", &["DONE. The machine is back at the saved state.", "What to do next", "? help"])?;
+    println!("{serial}");
+    escape(session, "HOLDFAST  ").map(drop)
 }
 
 /// The screen is cleared, drawn again, and answers keys.

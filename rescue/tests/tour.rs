@@ -38,13 +38,13 @@ const TOUR: &[(&str, &str, &str)] = &[
     ),
     ("real-plan-losses", "What would be lost (Tab)", "Packages, configuration line by line, and files by directory."),
     (
-        "progress-writing",
+        "real-progress-writing",
         "At work",
         "While disks are written: how far it is, and that being cut off here does no harm.",
     ),
     ("real-rolled-back", "How it ended", "What was done, and that it can be undone."),
     (
-        "home-unfinished",
+        "real-home-unfinished",
         "After a power cut in the middle",
         "A rollback that was cut off is recognised at the next start. Until it is finished or undone, nothing starts half a system.",
     ),
@@ -65,18 +65,18 @@ const TOUR: &[(&str, &str, &str)] = &[
         "What would go and why the rest stays, before anything does; the whole word does it. x among the saved states asks for one alone.",
     ),
     (
-        "disks-volume",
+        "real-disks-volume",
         "The disks (d)",
         "Every disk, what lies on it, and what layers make of that: what it is, how much of it is in use, and what a save takes of it. Below the \
          list more about the row that is chosen, with Enter all of it; / finds.",
     ),
     (
-        "target",
+        "real-target",
         "Onto another disk (n among the saved states)",
         "Where no disk alone is empty it is asked which one is meant. It is named by what is typed; then the plan is shown.",
     ),
     ("real-home-after", "When nothing is wrong", "Then that is said, and nothing more is made of it."),
-    ("power", "The way out (p)", "Staying is chosen first."),
+    ("real-power", "The way out (p)", "Staying is chosen first."),
 ];
 
 fn root() -> PathBuf {

@@ -237,6 +237,9 @@ pub(super) fn saved(id: SnapshotId, c: &Cost, volumes: &[VolumeRead]) -> String 
     for v in volumes {
         paragraph(&mut out, &format!("  {:<8} ", v.path.to_string()), &v.compared.sentence(v.read));
     }
+    for lost in words::unread(volumes) {
+        paragraph(&mut out, "warning: ", &lost);
+    }
     out
 }
 

@@ -417,10 +417,11 @@ pub(super) fn estimate(e: &SnapshotEstimate) -> Value {
 }
 
 fn volume_read(v: &VolumeRead) -> serde_json::Map<String, Value> {
-    let VolumeRead { path, read, compared } = v;
+    let VolumeRead { path, read, unreadable, compared } = v;
     let fields = [
         ("volume", json!(path)),
         ("read", json!(read)),
+        ("unreadable", json!(unreadable)),
         ("by", json!(compared.by)),
         ("why", json!(compared.why)),
         ("with", json!(compared.with)),

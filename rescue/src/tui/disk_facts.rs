@@ -320,8 +320,11 @@ fn array(uuid: &str, inspection: &Inspection, out: &mut Vec<Toned>) {
     let members: Vec<_> = all.filter(|(_, m)| m.array_uuid == uuid).collect();
     let newest = members.iter().map(|(_, m)| m.events).max().unwrap_or_default();
     if let Some((_, m)) = members.first() {
-        let here = super::text::count(members.len(), "member");
-        say(out, format!("md array {}, {}: {here} of it are known here.", m.array, m.level));
+        let here = match members.len() {
+            1 => "1 member of it is".to_owned(),
+            n => format!("{n} members of it are"),
+        };
+        say(out, format!("md array {}, {}: {here} known here.", m.array, m.level));
     }
     for (v, m) in members {
         match newest - m.events {

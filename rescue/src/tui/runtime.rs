@@ -28,6 +28,8 @@ const USUAL_SIZE: (u16, u16) = (80, 24);
 const ANSWER: Duration = Duration::from_millis(1000);
 /// After this long without another byte, an Esc was the Esc key. A sequence of six bytes takes 6 ms at 9600 baud.
 const SEQUENCE: Duration = Duration::from_millis(80);
+/// After this long without a key, another terminal may stand at the end of the line: the next key draws everything anew.
+const AWAY: Duration = Duration::from_secs(20);
 /// How often the size is looked at.
 const SIZE: Duration = Duration::from_millis(400);
 /// Frames that only show progress come no faster than this: a serial line has better things to carry.
@@ -271,6 +273,7 @@ impl Session<'_> {
     fn go_on(&mut self) -> io::Result<Ended> {
         let mut drawn = Instant::now();
         let mut looked = Instant::now();
+        let mut heard = Instant::now();
         // What was changed since the last frame: nothing, progress, or something a person did.
         let (mut changed, mut urgent) = (true, true);
         loop {
@@ -289,6 +292,10 @@ impl Session<'_> {
             match self.next(patience) {
                 Ok(Came::Bytes(bytes)) => {
                     (changed, urgent) = (true, true);
+                    if std::mem::replace(&mut heard, Instant::now()).elapsed() >= AWAY {
+                        self.measure(true)?;
+                        self.anew()?;
+                    }
                     for decoded in self.decoder.push(&bytes) {
                         if let Some(ended) = self.decoded(decoded)? {
                             return Ok(ended);

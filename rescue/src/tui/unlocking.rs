@@ -4,7 +4,7 @@ use super::state::{Action, Key, Reopening, Screen, Ui};
 use super::steps;
 use super::update::{is_busy, is_restore, submit};
 use model::command::{Command, Passphrase, VolumeKey};
-use model::event::{JobKind, Outcome, Question};
+use model::event::{JobKind, Question};
 use model::id::{SnapRef, VolumePath};
 use model::run_state::RunState;
 
@@ -75,7 +75,7 @@ pub(super) fn key(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
 
 /// What was asked for before a volume of a snapshot had to be unlocked is asked for again.
 pub(super) fn ended(ui: &mut Ui, run: &RunState, ended: JobKind) -> Vec<Action> {
-    let open = matches!(&run.last, Some((JobKind::Open, Outcome::Looked))) && ended == JobKind::Open;
+    let open = ended == JobKind::Open && !matches!(&run.last, Some((JobKind::Open, _)));
     // What another console unlocks while somebody types here is another matter.
     if !open || ui.is_open(Screen::Unlock) {
         return Vec::new();

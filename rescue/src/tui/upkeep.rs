@@ -160,7 +160,8 @@ pub fn told(kept: &Kept) -> (String, Vec<String>) {
         }
         Kept::ForgetPlanned(view) => (format!("{} may be forgotten. None was.", states(view)), Vec::new()),
         Kept::Forgotten(view) => {
-            let more = "Their room is not free yet: freeing it takes two runs, of which the second frees what the first marked.";
+            let more =
+                "The room is not free yet: freeing it takes two runs, of which the second frees what the first marked.";
             (format!("DONE. {} forgotten.", gone(view)), vec![more.into()])
         }
         Kept::Keys { keys, .. } => (format!("{} opens the store.", count(keys.len(), "key")), Vec::new()),

@@ -11,7 +11,7 @@ use model::id::SnapshotId;
 use model::inspection::{Content, FileKind, Inspection, Volume};
 use model::plan::{ComposedPath, Composition, RollbackPlan, SnapshotEstimate};
 use model::restore::Growth;
-use model::snapshot::{Machine, Purpose, SnapshotSummary};
+use model::snapshot::{Machine, Purpose, SnapshotSummary, VolumeRead};
 use model::text::{DisplayText, RawName};
 use model::units::ByteLen;
 
@@ -441,6 +441,15 @@ pub fn sentence(text: &str) -> String {
         out.push('.');
     }
     out
+}
+
+/// What of the volumes that were saved could not be read, a sentence each.
+pub fn unread(volumes: &[VolumeRead]) -> Vec<String> {
+    let lost = volumes.iter().filter(|v| v.unreadable.0 > 0);
+    let says = |v: &VolumeRead| {
+        format!("{} of {} could not be read, and are not part of it. The disk may be dying.", v.unreadable, v.path)
+    };
+    lost.map(says).collect()
 }
 
 /// How much room a snapshot may need, and how much there is: both named for what they are.

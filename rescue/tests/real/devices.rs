@@ -1,9 +1,7 @@
 //! Disks that work until a test says otherwise.
 
 use model::id::DiskNo;
-use model::ports::{
-    Devices, DiskSource, LeaseError, LeaseRequest, ReadAt, ReadError, WriteError, WriteLease,
-};
+use model::ports::{Devices, DiskSource, LeaseError, LeaseRequest, ReadAt, ReadError, WriteError, WriteLease};
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent};
 use std::io;

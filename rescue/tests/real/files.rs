@@ -2,8 +2,8 @@
 
 use crate::desk::{Desk, Setup, typed};
 use crate::images::{file_system, gpt};
-use holdfast::tui::state::{Key, Screen};
 use Key::{Char, Down, End, Enter, Esc, Up};
+use holdfast::tui::state::{Key, Screen};
 
 /// Somebody at the root of the saved system.
 fn at_root() -> Desk {
@@ -32,7 +32,7 @@ fn names_that_are_no_good_names() {
     go(&mut desk, "home");
     go(&mut desk, "ann");
     desk.shows("files-names");
-    desk.press(&[Down, Down, Down]);
+    desk.press(&[Down, Down]);
     desk.shows("files-long-name");
     desk.press(&[Char('/')]);
     desk.press(&typed("ev"));

@@ -2,16 +2,17 @@
 
 use crate::desk::{ROOM, Setup, machine, place, store};
 use crate::images::{file_system, gpt, on_lvm, without};
+use Key::{Char, Down, Enter, Esc};
 use engine::Access;
 use holdfast::tui::state::{Key, Screen};
 use model::command::Command;
 use model::policy::Manner;
-use Key::{Char, Down, Enter, Esc};
 
 /// What starts the machine is broken: that is told, and put right, or gone back behind.
 #[test]
 fn a_machine_that_does_not_start() {
-    let broken = without(&machine("then"), &["/EFI/BOOT/BOOTX64.EFI", "/EFI/debian/shimx64.efi", "/EFI/debian/grub.cfg"]);
+    let broken =
+        without(&machine("then"), &["/EFI/BOOT/BOOTX64.EFI", "/EFI/debian/shimx64.efi", "/EFI/debian/grub.cfg"]);
     let mut desk = Setup::of("web1.img", broken.clone()).desk();
     desk.press(&[Char('i')]);
     desk.save();
@@ -44,12 +45,12 @@ fn a_machine_that_does_not_start() {
 #[test]
 fn little_is_there() {
     let mut desk = Setup { store: None, ..Setup::of("web1.img", machine("now")) }.desk();
-    desk.touch(&[Char('i')]);
-    desk.until(|run| run.job.is_some());
-    desk.shows("home-looking");
     desk.press(&[Char('d')]);
     desk.shows("disks-none");
     desk.press(&[Esc]);
+    desk.touch(&[Char('i')]);
+    desk.until(|run| run.job.is_some());
+    desk.shows("home-looking");
     desk.settle();
     desk.shows("home-no-store");
 
@@ -78,7 +79,8 @@ fn little_is_there() {
 #[test]
 fn several_systems() {
     let other = gpt(7, &[("8e00", on_lvm()), ("8300", file_system("boot"))]);
-    let mut desk = Setup::of("web1.img", machine("now")).and("db7.img", other).and("spare.img", vec![0; 32 << 20]).desk();
+    let mut desk =
+        Setup::of("web1.img", machine("now")).and("db7.img", other).and("spare.img", vec![0; 32 << 20]).desk();
     desk.press(&[Char('i')]);
     desk.shows("home-several");
     desk.press(&[Key::Tab]);
@@ -107,7 +109,8 @@ fn a_locked_store() {
     let key = engine::Unlock::Passphrase(engine::Secret::new(b"correct horse".to_vec()));
     let options = store::InitOptions { key: Some((key, "first".to_owned())), ..store::InitOptions::default() };
     store::Store::init_with(objects, options).unwrap();
-    let place = engine::StorePlace::Dir { path: dir.path().to_owned(), create: false, access: Box::<Access>::default() };
+    let place =
+        engine::StorePlace::Dir { path: dir.path().to_owned(), create: false, access: Box::<Access>::default() };
     let mut desk = Setup { store: Some(place), ..Setup::of("web1.img", machine("now")) }.desk();
     desk.press(&[Char('i')]);
     desk.shows("home-locked");

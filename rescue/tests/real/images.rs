@@ -30,6 +30,7 @@ fn tool(name: &str, package: &str, args: &[&str], says: &str) {
     let child = Command::new(name)
         .args(args)
         .env("MTOOLS_SKIP_CHECK", "1")
+        .env("E2FSPROGS_FAKE_TIME", "1795412415")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -103,7 +104,8 @@ pub(crate) fn container(plain: &[u8], uuid: &str) -> Vec<u8> {
     changed_by(&bytes, |file| {
         let args = ["-q", "reencrypt", "--encrypt", "--type", "luks2", "--reduce-device-size", "2M", "--key-file", "-"];
         let small = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k", "--sector-size", "512"];
-        let quick = ["--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1"];
+        let quick =
+            ["--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1"];
         let args: Vec<&str> = args.into_iter().chain(small).chain(quick).chain([file]).collect();
         tool("cryptsetup", "cryptsetup-bin", &args, PASSPHRASE);
         tool("cryptsetup", "cryptsetup-bin", &["-q", "luksUUID", "--uuid", uuid, file], "");
@@ -152,13 +154,13 @@ pub(crate) fn without(disk: &[u8], files: &[&str]) -> Vec<u8> {
     })
 }
 
-/// Deletes the files of a folder of the file system on the first partition.
+/// Deletes some files of the file system on the first partition that have names which are no good names, and puts another there.
 pub(crate) fn emptied(disk: &[u8], folder: &str) -> Vec<u8> {
     changed_by(disk, |image| {
         let place = format!("{image}?offset={MIB}");
-        let names = ["evil*", "program", ".bash_history", "a*"].map(|name| format!("kill_file {folder}/{name}"));
-        let _ = names;
-        let request = format!("rm {folder}/program\nrm {folder}/pipe\nrm {folder}/.bash_history\n");
+        let evil = format!("{folder}/evil\u{1b}[2Jevil");
+        let request =
+            format!("rm {folder}/program\nrm {folder}/.bash_history\nmkdir {evil}\nsymlink {evil}/\u{1b}]0;new /etc\n");
         tool("debugfs", "e2fsprogs", &["-w", "-f", "-", &place], &request);
     })
 }

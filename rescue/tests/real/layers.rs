@@ -3,8 +3,8 @@
 use crate::common::keyboard::typed;
 use crate::desk::Setup;
 use crate::images::{MIB, PASSPHRASE, container, file_system, gpt, member, on_lvm, on_two};
-use holdfast::tui::state::{Key, Screen};
 use Key::{Char, Down, End, Enter, Esc, Tab};
+use holdfast::tui::state::{Key, Screen};
 
 const LOCKED: &str = "9d2c0c5e-1111-4222-8333-444455556666";
 
@@ -26,7 +26,8 @@ fn an_array_lvm_and_an_encrypted_volume() {
         ],
     );
     let second = gpt(2, &[("8300", vec![0; MIB]), ("fd00", member(&boot, 1, 97)), ("8e00", on_two(1))]);
-    let mut desk = Setup::of("first.img", first).and("second.img", second).and("archive.img", file_system("home")).desk();
+    let mut desk =
+        Setup::of("first.img", first).and("second.img", second).and("archive.img", file_system("home")).desk();
     desk.press(&[Char('i')]);
     desk.shows("home-layers");
     desk.press(&[Char('d')]);
@@ -51,7 +52,8 @@ fn an_array_lvm_and_an_encrypted_volume() {
 /// The root itself is encrypted: unlocked with a passphrase that was mistyped first.
 #[test]
 fn an_encrypted_root() {
-    let disk = gpt(3, &[("ef00", vec![0; 2 * MIB]), ("8300", file_system("boot")), ("8309", container(&on_lvm(), LOCKED))]);
+    let disk =
+        gpt(3, &[("ef00", vec![0; 2 * MIB]), ("8300", file_system("boot")), ("8309", container(&on_lvm(), LOCKED))]);
     let mut desk = Setup::of("db7.img", disk).desk();
     desk.press(&[Char('i')]);
     desk.shows("home-encrypted");
@@ -67,6 +69,7 @@ fn an_encrypted_root() {
     desk.press(&typed(PASSPHRASE));
     desk.press(&[Enter]);
     desk.is_on(Screen::Home, &["db7"]);
+    assert_eq!(desk.front.ui.note, None, "what was said of the wrong one no longer stands there");
     desk.shows("home-unlocked");
     desk.press(&[Char('d'), Down, Down, Down, Down]);
     desk.shows("disks-unlocked");

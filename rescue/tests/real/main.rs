@@ -78,7 +78,8 @@ fn a_machine_is_saved_broken_and_taken_back() {
     desk.press(&[Enter]);
     desk.is_on(Screen::Outcome, &["DONE. The machine is back at the saved state."]);
     desk.shows("rolled-back");
-    desk.press(&[Esc]);
+    desk.press(&[Esc, Esc]);
+    desk.is_on(Screen::Home, &["What to do next"]);
     desk.shows_in_colours("home-after");
     desk.press(&[Char('u')]);
     desk.is_on(Screen::Confirm, &["To undo, type UNDO"]);

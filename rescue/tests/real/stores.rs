@@ -1,6 +1,7 @@
 //! Looking after the store: a second one, damage, what is forgotten, and what is taken out as an image.
 
 use crate::desk::{Desk, ROOM, Setup, bytes, machine, place, store};
+use Key::{Char, Enter};
 use holdfast::tui::state::{Key, Screen};
 use model::command::{Command, ImageFormat};
 use model::id::SnapRef;
@@ -10,7 +11,6 @@ use model::units::ByteLen;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use store::backend::Memory;
-use Key::{Char, Enter};
 
 /// A store with two states of the machine in it, and a second one beside it.
 fn two() -> (Desk, Arc<Memory>) {

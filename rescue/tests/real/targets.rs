@@ -2,8 +2,8 @@
 
 use crate::desk::{ROOM, Setup, machine, store};
 use crate::images::{MIB, file_system, gpt};
-use holdfast::tui::state::{Key, Screen};
 use Key::{Char, Down, End, Enter, Esc, Up};
+use holdfast::tui::state::{Key, Screen};
 
 const EMPTY: usize = 96 * MIB;
 

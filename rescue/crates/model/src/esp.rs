@@ -95,6 +95,9 @@ pub struct SharedEsp {
     pub stays: Vec<EspPart>,
     /// Why that cannot be kept as it is now: then all of the partition goes back.
     pub cannot: Option<DisplayText>,
+    /// It is left as it is, for somebody wanted that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 impl SharedEsp {

@@ -36,7 +36,7 @@ pub struct RunState {
     pub browsed: Option<Browsed>,
     /// What waits for a decision.
     pub question: Option<Question>,
-    /// The last job that ended, and how. Inspections and listings that went well do not count.
+    /// The last job that ended, and how. Inspections and listings that went well do not count; they end what failed before.
     pub last: Option<(JobKind, Outcome)>,
     /// The log, oldest first.
     pub log: VecDeque<DisplayText>,
@@ -74,8 +74,12 @@ impl RunState {
                 self.job = None;
                 self.waiting = None;
                 self.question = None;
+                let is_same = |before: &(JobKind, Outcome)| before.0 == *job;
+                let cut_short = |o: &Outcome| matches!(o, Outcome::Failed(_) | Outcome::Cancelled(_));
                 if *outcome != Outcome::Looked {
                     self.last = Some((*job, outcome.clone()));
+                } else if self.last.as_ref().is_some_and(|last| is_same(last) && cut_short(&last.1)) {
+                    self.last = None;
                 }
             }
             Happening::Estimate(e) => self.estimate = Some((**e).clone()),

@@ -196,6 +196,9 @@ pub struct VolumeRead {
     pub path: VolumePath,
     /// Bytes read of it, those that could not be read among them.
     pub read: ByteLen,
+    /// Bytes that could not be read, and are not saved.
+    #[serde(default)]
+    pub unreadable: ByteLen,
     /// What was not read, and why so.
     pub compared: Compared,
 }
@@ -265,7 +268,7 @@ impl<M> Manifest<M> {
             let compared = v.compared.clone()?;
             let not_read = compared.taken_over.0.saturating_add(compared.resumed.0);
             let read = ByteLen(v.captured.0.saturating_add(v.unreadable.total().0).saturating_sub(not_read));
-            Some(VolumeRead { path: v.path.clone(), read, compared })
+            Some(VolumeRead { path: v.path.clone(), read, unreadable: v.unreadable.total(), compared })
         };
         self.volumes.iter().filter_map(told).collect()
     }

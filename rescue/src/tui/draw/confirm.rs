@@ -107,6 +107,13 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     for said in words::shared(plan) {
         out.extend(paragraph(&said, plain, 2, columns));
     }
+    for esp in plan.esps.iter().filter(|esp| esp.cannot.is_some()) {
+        let says = match esp.left {
+            false => format!("Key e: leave {} as it is, and take the rest back.", esp.volume),
+            true => format!("Key e: take {} back too, with all that is on it.", esp.volume),
+        };
+        out.extend(paragraph(&says, plain, 2, columns));
+    }
     for growth in plan.disks.iter().filter_map(|d| d.growth.as_ref()) {
         let says = match growth.wanted {
             true => format!("Key g: leave {} as large as it was, {}.", growth.volume, growth.from),
@@ -167,6 +174,7 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
 
 fn written(ui: &Ui, plan: &RollbackPlan, columns: usize) -> Vec<Line<'static>> {
     let heading = match plan.disks.is_empty() {
+        _ if plan.at_most().0 == 0 => "What is written: nothing".to_owned(),
         true => format!("What is written: only what differs, at most {}", plan.at_most()),
         false => format!("What is written: at most {}", plan.at_most()),
     };

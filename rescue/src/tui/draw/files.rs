@@ -184,7 +184,9 @@ fn detail(entry: &Named, columns: usize) -> Vec<Line<'static>> {
         None => "What is kept of it is damaged.".to_owned(),
         Some(a) => {
             let kind = match a.kind {
-                FileKind::File => format!("file, {} bytes", a.size.0),
+                FileKind::File => {
+                    format!("file, {}", if a.size.0 == 1 { "1 byte".to_owned() } else { format!("{} bytes", a.size.0) })
+                }
                 FileKind::Directory => "folder".to_owned(),
                 FileKind::Symlink => "link".to_owned(),
                 FileKind::Special => "device, pipe or socket".to_owned(),

@@ -105,8 +105,12 @@ fn no_system(ui: &Ui, run: &RunState, columns: usize) -> Section {
         return Section { lines: Vec::new(), short: None, weight: 0 };
     }
     let mut lines = paragraph("No installed system was found on these disks.", ui.look.strong(), 0, columns);
-    let advice = "Either the disk with the system is not here, or it is empty, or it is damaged. What was found stands below; press d or e for more.";
-    lines.extend(paragraph(advice, Style::new(), 0, columns.min(READABLE)));
+    let locked = run.report.as_ref().and_then(|r| r.inspection.locked().next());
+    let advice = match locked {
+        Some(volume) => format!("It may lie in {}, which is encrypted: unlock that first. What was found stands below; press d or e for more.", volume.path),
+        None => "Either the disk with the system is not here, or it is empty, or it is damaged. What was found stands below; press d or e for more.".to_owned(),
+    };
+    lines.extend(paragraph(&advice, Style::new(), 0, columns.min(READABLE)));
     Section { lines, short: None, weight: 8 }
 }
 

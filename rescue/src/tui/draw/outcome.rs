@@ -66,8 +66,17 @@ fn said(ui: &Ui, run: &RunState, job: JobKind, outcome: &Outcome, columns: usize
     let mut out = Vec::new();
     match outcome {
         Outcome::Saved { id, cost, volumes } => {
-            out.extend(paragraph("DONE. The present state is saved.", look.good(), 0, columns));
+            let lost = words::unread(volumes);
+            match lost.is_empty() {
+                true => out.extend(paragraph("DONE. The present state is saved.", look.good(), 0, columns)),
+                false => {
+                    out.extend(paragraph("DONE, but not all of it could be read.", look.unsure(), 0, columns));
+                }
+            }
             out.push(Line::default());
+            for lost in lost {
+                out.extend(hanging("[!!] ", &lost, look.bad(), columns));
+            }
             out.extend(saved(*id, cost, volumes, columns));
         }
         Outcome::Estimated(e) => {

@@ -50,8 +50,12 @@ pub(super) fn draw(ui: &Ui, run: &RunState, frame: &mut Frame<'_>, area: Rect) {
 }
 
 fn far(ui: &Ui, p: &Progress, columns: usize) -> Vec<Line<'static>> {
-    let step = if p.step.1 > 1 { format!("Step {} of {}: ", p.step.0, p.step.1) } else { String::new() };
-    let mut lines = vec![Line::raw(cut(&format!("{step}{}", p.phase), columns))];
+    let step = match p.step.1 > 1 {
+        true => format!("Step {} of {}: {}", p.step.0, p.step.1, p.phase),
+        // Where it begins the line, it begins as one.
+        false => words::sentence(p.phase.as_str()).trim_end_matches('.').to_owned(),
+    };
+    let mut lines = vec![Line::raw(cut(&step, columns))];
     let percent = words::percent(p.done, p.total);
     if let Some(percent) = percent {
         let room = columns.saturating_sub(8).min(92);

@@ -117,10 +117,11 @@ fn line(s: &SnapshotSummary) -> String {
 pub(super) fn asking(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     let columns = ui.body_width();
     let rule = Line::raw("─".repeat(columns));
-    if upkeep::planned(run).is_none_or(|view| view.forget.is_empty()) {
+    let going = upkeep::planned(run).map_or(0, |view| view.forget.len());
+    if going == 0 {
         return vec![rule, Line::raw("Enter or Esc: back.")];
     }
-    let says = format!("To forget them, type {}", upkeep::WORD);
+    let says = format!("To forget {}, type {}", if going == 1 { "it" } else { "them" }, upkeep::WORD);
     let next: &[&str] = match ui.typed == upkeep::WORD {
         true => &["; now press Enter."],
         false => &["; Esc leaves everything as it is.", "; Esc leaves all as it is."],

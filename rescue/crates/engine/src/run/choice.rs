@@ -83,7 +83,12 @@ pub(super) fn estimated(cx: &Context<'_>, plan: &SnapshotPlan, chosen: &[Chosen<
         method: c.coverage.method,
         method_why: c.coverage.why.clone(),
         used: c.coverage.used.total(),
-        read: VolumeRead { path: c.volume.path.clone(), read: c.kept.read(), compared: c.kept.compared.clone() },
+        read: VolumeRead {
+            path: c.volume.path.clone(),
+            read: c.kept.read(),
+            unreadable: ByteLen::ZERO,
+            compared: c.kept.compared.clone(),
+        },
     };
     SnapshotEstimate {
         volumes: chosen.iter().map(volume).collect(),

@@ -209,6 +209,8 @@ impl Scene {
             features: vec!["crc".into()],
             needs_recovery,
             log_head,
+            log_tail: None,
+            opened: None,
             not_read: None,
         });
         self.rebuild();

@@ -146,9 +146,11 @@ pub(crate) fn is_part(e: &Evidence, wanted: BootPart) -> bool {
 
 /// Which versioned part a path is, and of which kernel version: `/boot/vmlinuz-V`, `/boot/initrd.img-V` (Debian),
 /// `/boot/initramfs-V.img` (Fedora, Arch), `/boot/initramfs-V` (Alpine), `/boot/initrd-V` (SUSE), `/lib/modules/V[/...]`. Of Arch and Alpine V is no
-/// version, but a name (`linux`, `lts`).
+/// version, but a name (`linux`, `lts`). What no kernel can be called is neither (`__NEW_UTS_LEN`: 64 bytes).
 pub(crate) fn versioned(path: &[u8]) -> Option<(BootPart, String)> {
-    let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned()).filter(|v| !v.is_empty());
+    const LONGEST: usize = 64;
+    let is_version = |v: &str| (1..=LONGEST).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic());
+    let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned()).filter(|v| is_version(v));
     for modules in [&b"/usr/lib/modules/"[..], b"/lib/modules/"] {
         if let Some(rest) = path.strip_prefix(modules) {
             return Some((BootPart::Modules, text(rest.split(|b| *b == b'/').next()?)?));
@@ -228,5 +230,7 @@ mod tests {
         assert_eq!(version("/boot/initrd.img-6.1.new"), None);
         assert_eq!(version("/boot/vmlinuz"), None);
         assert_eq!(version("/boot/vmlinuz-"), None);
+        assert_eq!(version("/boot/vmlinuz-6.1\u{16}"), None);
+        assert_eq!(version(&format!("/boot/vmlinuz-6.{}", "1".repeat(63))), None);
     }
 }
