@@ -332,7 +332,8 @@ impl<'a> Case<'a> {
         let slack = ANOTHER_SESSION + if self.clock_is_local() { ZONE } else { 0 };
         let end = boot.last.max(boot.first).0.saturating_add(slack);
         let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > end;
-        self.mounted_by_itself() && root.mounts.is_some_and(after) && !(self.mounted_by_hand(end) && !root.open)
+        let by_system = root.open || !self.mounted_by_hand(end);
+        by_system && self.mounted_by_itself() && root.mounts.is_some_and(after)
     }
 
     /// The seed that systemd saves in each start is of the session that ended then: who mounted the root later repaired it from another
