@@ -73,6 +73,8 @@ pub enum Source {
     GrubEnvironment,
     /// A kernel's last words, as they were kept for the next start.
     Pstore,
+    /// A file that is a swap area (its first page).
+    SwapFile,
     /// A directory of boot loaders on the ESP (listing).
     EspLoaders,
     /// A directory of boot entries, whose names may count their starts (listing).
@@ -153,6 +155,9 @@ pub(crate) const WTMP_TAIL: u64 = 4 << 20;
 
 /// Bytes of the small files that tell when a system was alive.
 pub(crate) const LIFE_SIGN: u64 = 512;
+
+/// Bytes of a swap file that are read: its first page.
+pub(crate) const SWAP_PAGE: u64 = 4096;
 
 /// Bytes of a kernel's last words that are looked through: it keeps some tens of KiB.
 pub(crate) const LAST_WORDS: u64 = 64 << 10;
@@ -248,6 +253,9 @@ static WANTS: &[Want] = &[
     read(Source::GrubConfig, "/boot/grub2/grub.cfg", 1 << 20),
     read(Source::GrubEnvironment, "/boot/grub/grubenv", HEAD),
     read(Source::GrubEnvironment, "/boot/grub2/grubenv", HEAD),
+    read(Source::SwapFile, "/swapfile", SWAP_PAGE),
+    read(Source::SwapFile, "/swap.img", SWAP_PAGE),
+    read(Source::SwapFile, "/swap/swapfile", SWAP_PAGE),
     list(Source::EspLoaders, "/boot/efi/EFI", 64),
     several(list(Source::EspLoaders, "/boot/efi/EFI/*", 64), 16),
     list(Source::BootEntries, "/boot/loader/entries", 256),

@@ -78,7 +78,9 @@ fn per_kernel(parts: Vec<Evidence>, modules_looked_for: bool) -> Vec<Evidence> {
                 told(&at(format!("/boot/initrd.img-{version}")), BootPart::Initramfs, Some(&says)),
             ));
         }
-        if !has(BootPart::Modules) && modules_looked_for {
+        // Modules are always named by the version.
+        let is_version = version.starts_with(|c: char| c.is_ascii_digit());
+        if !has(BootPart::Modules) && modules_looked_for && is_version {
             let says = format!("kernel {version} has no modules");
             lacking.push((
                 BootPart::Modules,
@@ -197,6 +199,18 @@ mod tests {
             told_broken(all),
             ["kernel 6.1.0-18-amd64 has no initial RAM file system in /boot", "kernel 6.1.0-18-amd64 has no modules"]
         );
+    }
+
+    #[test]
+    fn a_kernel_that_is_named_has_its_modules_by_version() {
+        let all = vec![
+            part("/boot/vmlinuz-lts", BootPart::Kernel, None),
+            part("/boot/initramfs-lts", BootPart::Initramfs, None),
+            part("/boot/vmlinuz-linux", BootPart::Kernel, None),
+            part("/boot/initramfs-linux.img", BootPart::Initramfs, None),
+            part("/usr/lib/modules/6.12.8-0-lts", BootPart::Modules, None),
+        ];
+        assert!(told_broken(all).is_empty());
     }
 
     #[test]

@@ -332,31 +332,43 @@ impl<'a> Case<'a> {
         let slack = ANOTHER_SESSION + if self.clock_is_local() { ZONE } else { 0 };
         let end = boot.last.max(boot.first).0.saturating_add(slack);
         let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > end;
-        self.mounted_by_itself() && root.mounts.is_some_and(after) && !self.mounted_by_hand()
+        let by_system = root.open || !self.mounted_by_hand(end);
+        by_system && self.mounted_by_itself() && root.mounts.is_some_and(after)
     }
 
-    /// The root was mounted and closed, and the seed that systemd saves in each start is older: somebody repaired it from another
+    /// The seed that systemd saves in each start is of the session that ended then: who mounted the root later repaired it from another
     /// system. What is first opened by a program that has its root there makes `s_last_mounted` say `/`.
-    fn mounted_by_hand(&self) -> bool {
-        let Some((_, mounted)) = self.root().filter(|r| !r.open).and_then(|r| r.mounts) else { return false };
+    fn mounted_by_hand(&self, end: i64) -> bool {
         let seed = |e: &&Evidence| {
             e.fact == Fact::SignOfLife { sign: LifeSign::SeedSaved } && Self::path(e) == SYSTEMD_STATE.as_bytes()
         };
         let seeds = self.evidence.iter().filter(seed).filter_map(|e| e.time);
-        seeds.max_by_key(|t| t.at).is_some_and(|t| t.at.0 < UnixMicros::from_seconds(mounted).0)
+        seeds.max_by_key(|t| t.at).is_some_and(|t| t.at.0 <= end)
     }
 
-    /// systemd is installed, and the seed that it saves in each start is not there: it never started.
+    /// systemd is installed, and the seed that it saves in each start is not there, nor another init's: it never started. What was mounted
+    /// more often was started by something that saves none.
     pub(crate) fn no_seed(&self) -> Option<&'a EvidenceId> {
+        const FEW: u16 = 5;
+        let of_systemd = |e: &Evidence| {
+            matches!(e.fact, Fact::ProgramMachine { .. }) && Self::path(e).ends_with(b"/systemd/systemd")
+        };
+        let saved = self.evidence.iter().any(|e| matches!(e.fact, Fact::SignOfLife { .. }));
+        let often = self.root().and_then(|r| r.mounts).is_some_and(|(count, _)| count > FEW);
+        if saved || often || !self.evidence.iter().any(of_systemd) {
+            return None;
+        }
         let none = |e: &&Evidence| e.fact == Fact::NotThere && Self::path(e) == SYSTEMD_STATE.as_bytes();
         self.evidence.iter().find(none).map(|e| &e.id)
     }
 
-    /// The root was made after everything that its files tell of starts: they were copied into it, from a backup or another machine.
-    /// The evidence of that.
+    /// The root was made after everything that its files tell of starts, by more than local time may be off: they were copied into it,
+    /// from a backup or another machine. A clock that was ahead when it was made is seen by a mount that was earlier. The evidence of that.
     pub(crate) fn copied_in(&self) -> Option<Vec<EvidenceId>> {
         let root = self.root()?;
-        let made = UnixMicros::from_seconds(root.info?.made_at).0;
+        let made_at = root.info?.made_at;
+        let made = UnixMicros::from_seconds(made_at).0;
+        root.mounts.filter(|(_, mounted)| *mounted >= made_at)?;
         let boot = self.newest_boot();
         let login = self.wtmp().and_then(|w| Some((w.id, w.at?.at)));
         let told = boot.map(|b| (b.id, b.last.max(b.first))).into_iter().chain(login);

@@ -150,7 +150,7 @@ pub(super) fn closed_alone(case: &Case<'_>) -> Said {
     (itself && no_start(case)).then(|| Vote::new(Clean, confidence, vec![root.id.clone()]))
 }
 
-/// Hibernation leaves the root open too; into a swap file, its image is not seen. So only a journal that breaks off while
+/// Hibernation leaves the root open too; into a swap file that lies elsewhere than is usual, its image is not seen. So only a journal that breaks off while
 /// awake, with no image in sight, makes it certain.
 pub(super) fn cut_off(case: &Case<'_>) -> Said {
     let root = case.root()?;
@@ -282,6 +282,10 @@ mod tests {
         s.no_journal();
         assert_eq!(ended(&mut s), (Clean, Likely, "closed-alone".into()));
         s.fact(super::super::SYSTEMD_STATE, Fact::NotThere);
+        assert_eq!(ended(&mut s).0, Clean, "Debian keeps files there for other init programs, too");
+        s.fact("/usr/lib/systemd/systemd", Fact::ProgramMachine { machine: "x86_64".into() });
+        assert_eq!(ended(&mut s).0, Clean, "it was mounted often");
+        s.ext(|e| e.mount_count = 2);
         assert_eq!(ended(&mut s), (Never, Likely, "no-seed-saved".into()));
         assert_eq!(s.assess().start.value, model::assessment::Start::Never);
         s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
@@ -296,6 +300,9 @@ mod tests {
         s.ext(|e| e.last_mounted = "/mnt".into());
         assert_eq!(ended(&mut s), (Never, Likely, "copied-in".into()));
         assert_eq!(s.assess().start.value, model::assessment::Start::Never);
+        let mut ahead = s.clone();
+        ahead.ext(|e| e.mounted_at -= 200_000);
+        assert_eq!(ended(&mut ahead).0, Clean, "its clock was ahead when it was made");
         // Started since, without a journal.
         s.ext(|e| e.last_mounted = "/".into());
         let seed = Fact::SignOfLife { sign: model::evidence::LifeSign::SeedSaved };

@@ -145,8 +145,8 @@ pub(crate) fn is_part(e: &Evidence, wanted: BootPart) -> bool {
 }
 
 /// Which versioned part a path is, and of which kernel version: `/boot/vmlinuz-V`, `/boot/initrd.img-V` (Debian),
-/// `/boot/initramfs-V.img` (Fedora, Arch), `/boot/initrd-V` (SUSE), `/lib/modules/V[/...]`. What no kernel can be called is no version
-/// (`__NEW_UTS_LEN`: 64 bytes).
+/// `/boot/initramfs-V.img` (Fedora, Arch), `/boot/initramfs-V` (Alpine), `/boot/initrd-V` (SUSE), `/lib/modules/V[/...]`. Of Arch and Alpine V is no
+/// version, but a name (`linux`, `lts`). What no kernel can be called is neither (`__NEW_UTS_LEN`: 64 bytes).
 pub(crate) fn versioned(path: &[u8]) -> Option<(BootPart, String)> {
     const LONGEST: usize = 64;
     let is_version = |v: &str| (1..=LONGEST).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic());
@@ -166,7 +166,7 @@ pub(crate) fn versioned(path: &[u8]) -> Option<(BootPart, String)> {
     }
     let version = name
         .strip_prefix(b"initrd.img-")
-        .or_else(|| name.strip_prefix(b"initramfs-").and_then(|n| n.strip_suffix(b".img")))
+        .or_else(|| name.strip_prefix(b"initramfs-").map(|n| n.strip_suffix(b".img").unwrap_or(n)))
         .or_else(|| name.strip_prefix(b"initrd-"))?;
     Some((BootPart::Initramfs, text(version)?))
 }

@@ -23,6 +23,7 @@ mod pstore;
 mod recognised;
 mod rpm_database;
 mod sqlite;
+mod swap_file;
 mod transaction;
 mod unattended_upgrades;
 mod volume;
@@ -63,6 +64,7 @@ pub fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<Evidence
         Source::PacmanLock => pacman::parse_lock(origin),
         Source::WindowsPending => windows_pending::parse(origin),
         Source::Pstore => pstore::parse(origin, file),
+        Source::SwapFile => swap_file::parse(origin, file),
         Source::GrubEnvironment => grub_environment::parse(origin, file),
         Source::ApkInstalled => apk::parse(origin, file),
         Source::ApkLog => apk::parse_log(origin, file),
