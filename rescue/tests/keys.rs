@@ -10,6 +10,7 @@ use holdfast::tui::look::Look;
 use holdfast::tui::state::{Action, Input, Key, Screen, Ui};
 use holdfast::tui::update::update;
 use model::command::{Command, ExitCode, Failure, Passphrase, PowerAction, VolumeKey};
+use model::esp::SharedEsp;
 use model::event::{JobKind, Outcome};
 use model::id::{IntentId, SnapRef, VolumePath};
 use model::inspection::{Content, LuksInfo};
@@ -451,6 +452,28 @@ fn another_machines_state_has_a_word_of_its_own() {
     keys.push(Key::Enter);
     let approve = Action::Submit(Command::Answer { plan: id, approve: true });
     assert_eq!(press(&mut ui, &run, &keys), [approve]);
+}
+
+/// Where what others have on an EFI system partition cannot be kept, a key leaves that as it is, and takes it back after all.
+#[test]
+fn a_partition_that_others_start_from_is_left_by_a_key() {
+    let mut run = asking_run(plan::Action::Rollback, true);
+    let id = run.question.as_ref().unwrap().id;
+    let mut ui = open(&run);
+    assert_eq!(press(&mut ui, &run, &[Key::Char('e')]), [], "there is none");
+    assert_eq!(ui.typed, "E");
+    for left in [false, true] {
+        run.question.as_mut().unwrap().plan.esps = vec![SharedEsp {
+            volume: "d0/p1".parse().unwrap(),
+            saved_as: "d0/p1".parse().unwrap(),
+            stays: Vec::new(),
+            cannot: Some("it cannot be read".into()),
+            left,
+        }];
+        let mut ui = open(&run);
+        let asked = Action::Submit(Command::LeaveEsps { plan: id, leave: !left });
+        assert_eq!(press(&mut ui, &run, &[Key::Char('e')]), [asked]);
+    }
 }
 
 /// A key asks for the plan that keeps people's data on the root file system, and again for the one that does not.

@@ -440,6 +440,15 @@ fn confirm(ui: &mut Ui, run: &RunState, k: Key) -> Vec<Action> {
                 return vec![Action::Submit(Command::Keep { plan: question.id, paths })];
             }
         }
+        // Nor with an E.
+        Key::Char('e' | 'E')
+            if ui.typed.is_empty()
+                && question.plan.action == plan::Action::Rollback
+                && question.plan.esps.iter().any(|esp| esp.cannot.is_some()) =>
+        {
+            let leave = !question.plan.esps.iter().any(|esp| esp.left);
+            return vec![Action::Submit(Command::LeaveEsps { plan: question.id, leave })];
+        }
         // Nor does one that approves a restore begin with a G.
         Key::Char('g' | 'G')
             if ui.typed.is_empty()

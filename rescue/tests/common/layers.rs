@@ -17,6 +17,7 @@ fn md(role: u32, events: u64) -> Content {
 
 fn lvm(uuid: &str) -> Content {
     Content::Lvm(LvmInfo {
+        unread: Vec::new(),
         uuid: uuid.into(),
         group: "vg0".into(),
         group_uuid: "hGzVnR-0000-0000-0000-0000-0000-aBcDeF".into(),

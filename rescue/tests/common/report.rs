@@ -167,6 +167,9 @@ pub(crate) fn lived() -> Vec<Evidence> {
             panicked: false,
             order: None,
             moments,
+            kernel: None,
+            handed_back: false,
+            asked: None,
         };
         let id = format!("boot:{}", age + 1);
         Evidence {

@@ -319,9 +319,17 @@ fn what_was_taken_away_and_what_took_a_place() {
             file("EFI/GRUB/grubx64.efi", body(5000, state)),
             file("EFI/BOOT/BOOTX64.EFI", body(5000, 10 + state)),
             file("EFI/Dell/log.txt", body(9, state)),
+            file("kernel8.img", body(4000, 20 + state)),
         ]
     };
     assert_eq!(staying(&files(0), &files(1), &alone), pairs(&[("EFI/Dell", nobody)]));
+    // Beside a Windows what stands at the root is its kernels where it has the partition mounted there.
+    let at_root = |boot: bool| {
+        let going = vec![Tenant { boot, ..tenant("Arch", "arch", OTHER) }];
+        let stays = staying(&files(0), &files(1), &Tenancy { going, ..beside_windows() });
+        stays.iter().any(|(path, _)| path == "kernel8.img")
+    };
+    assert!(at_root(false) && !at_root(true));
 }
 
 /// Both states, small, for what is done to their bytes.

@@ -93,7 +93,7 @@ pub(crate) fn keep(
             Reply::Approved => return carry_out(jobs, cx, planned, &composing).map(Some),
             Reply::Declined => return Ok(None),
             // All that is in use is read anyway.
-            Reply::Reread(_) | Reply::Grow(_) => {}
+            Reply::Reread(_) | Reply::LeaveEsps(_) | Reply::Grow(_) => {}
             Reply::Keep(others) => paths = possible(cx, planned, &others),
         }
     }

@@ -20,6 +20,7 @@ use crate::worker::{Desk, Reply};
 use crate::{comparison, composing, restoring, saved_files, saving, shared_esp, unlocking, upkeep};
 use model::assessment::Report;
 use model::command::{Command, ExitCode, Passphrase};
+use model::esp::SharedEsp;
 use model::event::{Happening, Outcome, Progress, StoreView};
 use model::id::{Digest, IntentId, SnapRef, SnapshotId, VolumePath};
 use model::inspection::Severity;
@@ -93,6 +94,7 @@ impl Jobs {
             | Command::Answer { .. }
             | Command::Reread { .. }
             | Command::Keep { .. }
+            | Command::LeaveEsps { .. }
             | Command::Grow { .. }
             | Command::Cancel
             | Command::Power(_) => self.inspect(desk),
@@ -374,9 +376,23 @@ impl Jobs {
                 Reply::Keep(paths) if plan.action == Action::Rollback => {
                     return composing::keep_some(self, cx, planned, &paths, desk);
                 }
-                Reply::Keep(_) | Reply::Grow(_) => {}
+                Reply::LeaveEsps(leave) if plan.action == Action::Rollback => {
+                    plan = if leave { self.leaving(cx, planned)? } else { planned.plan.clone() };
+                }
+                Reply::Keep(_) | Reply::LeaveEsps(_) | Reply::Grow(_) => {}
             }
         }
+    }
+
+    /// The plan that leaves the EFI system partitions as they are on which what others have cannot be kept.
+    fn leaving(&self, cx: &Context<'_>, Planned { plan, manifest, report }: Planned<'_>) -> Done<RollbackPlan> {
+        let left: Vec<SharedEsp> = plan.esps.iter().filter(|esp| esp.cannot.is_some()).cloned().collect();
+        let paths: Vec<VolumePath> = left.iter().map(|esp| esp.volume.clone()).collect();
+        let set = Set::BootBut(&paths);
+        let making = Making { action: Action::Rollback, to: plan.to, manifest, set, of: None, pending: &[] };
+        let mut plan = self.make(cx, report, &making)?;
+        plan.esps.extend(left.into_iter().map(|esp| SharedEsp { left: true, ..esp }));
+        Ok(plan)
     }
 
     /// Asks about a plan before which nothing is saved, and runs what was approved.
@@ -392,7 +408,7 @@ impl Jobs {
                 Reply::Approved => return run(planned.plan).map(Some),
                 Reply::Declined => return Ok(None),
                 // It compares every byte with the disk anyway, and keeps what it keeps.
-                Reply::Reread(_) | Reply::Keep(_) | Reply::Grow(_) => {}
+                Reply::Reread(_) | Reply::Keep(_) | Reply::LeaveEsps(_) | Reply::Grow(_) => {}
             }
         }
     }

@@ -86,7 +86,7 @@ fn decided(jobs: &Jobs, cx: &Context<'_>, asked: &Asked<'_>, order: &Order<'_>, 
             Reply::Grow(true) => grow = growths(&plan).map(|g| g.volume.clone()).collect(),
             Reply::Grow(false) => grow.clear(),
             // Nothing is there that could be read first, or kept.
-            Reply::Reread(_) | Reply::Keep(_) => {}
+            Reply::Reread(_) | Reply::Keep(_) | Reply::LeaveEsps(_) => {}
         }
     }
 }

@@ -37,7 +37,13 @@ pub(crate) fn look(cx: &Context<'_>, report: &Report, manifest: &Manifest, plan:
         let partly = (!saved.unreadable.is_empty()).then(|| "parts of it could not be read when it was saved".into());
         let cannot = cannot.or(partly.filter(|_| stays.iter().any(|part| part.differs)));
         if !stays.is_empty() || cannot.is_some() {
-            out.push(SharedEsp { volume: volume.path.clone(), saved_as: saved.path.clone(), stays, cannot });
+            out.push(SharedEsp {
+                volume: volume.path.clone(),
+                saved_as: saved.path.clone(),
+                stays,
+                cannot,
+                left: false,
+            });
         }
     }
     out

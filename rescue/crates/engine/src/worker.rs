@@ -30,6 +30,8 @@ pub(crate) enum Reply {
     Reread(bool),
     /// Ask again, with what is kept as it is.
     Keep(Vec<RawName>),
+    /// Ask again, with EFI system partitions left as they are on which what others have cannot be kept, or with all of them.
+    LeaveEsps(bool),
     /// Ask again, with volumes that are made larger where they can be, or as they are.
     Grow(bool),
 }
@@ -67,6 +69,7 @@ fn attend(commands: &Receiver<Command>, desk: &Arc<Desk>, jobs: &Arc<Jobs>) {
             }
             Command::Reread { plan, full } => desk.answer(plan, Reply::Reread(full)),
             Command::Keep { plan, paths } => desk.answer(plan, Reply::Keep(paths)),
+            Command::LeaveEsps { plan, leave } => desk.answer(plan, Reply::LeaveEsps(leave)),
             Command::Grow { plan, grow } => desk.answer(plan, Reply::Grow(grow)),
             Command::Cancel => desk.cancel(),
             Command::Power(action) => desk.leave(action),
@@ -118,6 +121,7 @@ fn kind(command: &Command) -> JobKind {
         | Command::Answer { .. }
         | Command::Reread { .. }
         | Command::Keep { .. }
+        | Command::LeaveEsps { .. }
         | Command::Grow { .. }
         | Command::Cancel
         | Command::Power(_) => JobKind::Inspect,

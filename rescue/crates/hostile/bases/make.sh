@@ -68,6 +68,39 @@ fat fat12 2M -F 12 -s 1
 fat fat16 9M -F 16 -s 1
 fat fat32 34M -F 32 -s 1
 
+# An EFI system partition that a Debian, another one and a Windows start from, in two states, one behind the other: what is not the first
+# Debian's was written anew between, is longer, gone or new.
+shared() {
+    name=$1; size=$2; shift 2
+    for state in then now; do
+        image=$name-$state.img
+        truncate -s "$size" "$image"
+        mkfs.vfat -i 12ab34cd -n FUZZ "$@" "$image" > out
+        mmd -i "$image" ::/EFI ::/EFI/BOOT ::/EFI/debian ::/EFI/Microsoft ::/EFI/Microsoft/Boot ::/EFI/Linux ::/EFI/tools ::/loader ::/loader/entries
+        printf "search.fs_uuid aaaaaaaa-0000-4000-8000-00000000000a root\n# %s\n" $state > grub.cfg
+        mcopy -i "$image" grub.cfg ::/EFI/debian/grub.cfg
+        mcopy -i "$image" tree/large ::/EFI/debian/grubx64.efi
+        mcopy -i "$image" tree/large ::/EFI/BOOT/BOOTX64.EFI
+        for entry in a b; do
+            printf "title %s\nlinux /kernel-%s\noptions root=UUID=%s%s\n" $state $entry $entry$entry$entry$entry$entry$entry$entry$entry \
+                -0000-4000-8000-00000000000$entry > entry
+            mcopy -i "$image" entry "::/loader/entries/entry of $entry.conf"
+        done
+    done
+    head -c 9000 tree/large > program
+    mcopy -i "$name-then.img" program ::/EFI/Microsoft/Boot/BCD
+    mcopy -i "$name-then.img" program ::/kernel-a
+    mcopy -i "$name-then.img" program "::/EFI/tools/a tool with a long name.efi"
+    mcopy -i "$name-now.img" tree/large ::/EFI/Microsoft/Boot/BCD
+    for i in 1 2 3 4 5 6 7 8 9; do mcopy -i "$name-now.img" program "::/EFI/Microsoft/Boot/bootmgfw number $i.efi"; done
+    mcopy -i "$name-now.img" program ::/kernel-b
+    mcopy -i "$name-now.img" program ::/EFI/Linux/other-1.efi
+    cat "$name-then.img" "$name-now.img" > "$name.img"
+    keep "$name.img" "$name"
+}
+shared esp12 2M -F 12 -s 1
+shared esp32 34M -F 32 -s 1
+
 truncate -s 16M gpt.img
 sgdisk -g -U 22222222-0000-4000-8000-000000000001 -n 1:2048:+2M -t 1:ef00 -n 2:8192:+3M -n 3:16384:+1M -t 3:ef02 -n 7:20480:+1M \
     -c 1:esp -c 2:root gpt.img > out

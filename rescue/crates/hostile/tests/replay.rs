@@ -48,7 +48,7 @@ macro_rules! replayed {
 }
 
 replayed!(
-    answers, boot, btrfs, content, database, evidence, exfat, ext4, fat, firmware, journal, listing, luks, lvm,
+    answers, boot, btrfs, content, database, esp, evidence, exfat, ext4, fat, firmware, journal, listing, luks, lvm,
     machine, md, ntfs, objects, plans, policy, store, table, talk, xfs,
 );
 

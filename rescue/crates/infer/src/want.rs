@@ -3,7 +3,7 @@
 //! Reading a file or listing a directory follows symbolic links inside the target. What a plain path does not lead to is told
 //! by [`crate::absent`], with the pattern as the path of its origin.
 
-use crate::rules::PENDING;
+use crate::rules::{PENDING, SYSTEMD_STATE};
 use model::inspection::System;
 use serde::{Deserialize, Serialize};
 
@@ -260,6 +260,7 @@ static WANTS: &[Want] = &[
     read(Source::SavedTime, "/etc/fake-hwclock.data", LIFE_SIGN),
     list(Source::Seeds, "/var/lib/urandom", 64),
     list(Source::Seeds, "/var/lib/seedrng", 64),
+    list(Source::Seeds, SYSTEMD_STATE, 64),
     tail(Source::InitLog, "/var/log/rc.log", LOG_TAIL),
     tail(Source::UnattendedUpgrades, "/var/log/unattended-upgrades/unattended-upgrades.log", LOG_TAIL),
     list(Source::Recognised, "/var/lib/snapd/snaps", 2_000),

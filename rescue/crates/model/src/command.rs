@@ -130,6 +130,14 @@ pub enum Command {
         /// Paths as the system has them.
         paths: Vec<RawName>,
     },
+    /// Ask a [`crate::event::Question`] about a rollback again with a plan that leaves the EFI system partitions as they are on which what
+    /// others have cannot be kept ([`crate::esp::SharedEsp::cannot`]), or one that takes them back with all that is on them.
+    LeaveEsps {
+        /// The plan as it was asked.
+        plan: PlanId,
+        /// To leave them.
+        leave: bool,
+    },
     /// Ask a [`crate::event::Question`] about a restore again with a plan in which every volume that can be is made larger
     /// ([`crate::restore::Growth`]), or none.
     Grow {

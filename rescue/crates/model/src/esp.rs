@@ -17,7 +17,7 @@ pub struct Tenant {
     pub machine_id: Option<String>,
     /// The UUIDs of its volumes but this one, which its boot loader and its kernels' command lines name.
     pub uuids: Vec<String>,
-    /// It has the partition at `/boot`: what lies there by itself is its kernels and their like.
+    /// It has the partition mounted where its kernels are (`/boot`, `/boot/firmware`): what lies at the root of it is its own.
     pub boot: bool,
 }
 
@@ -95,6 +95,9 @@ pub struct SharedEsp {
     pub stays: Vec<EspPart>,
     /// Why that cannot be kept as it is now: then all of the partition goes back.
     pub cannot: Option<DisplayText>,
+    /// It is left as it is, for somebody wanted that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 impl SharedEsp {

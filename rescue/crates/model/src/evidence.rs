@@ -119,6 +119,17 @@ pub struct JournalOrder {
     pub last: u64,
 }
 
+/// The kernel of a start, as it tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedKernel {
+    /// Its release, such as `6.1.0-49-amd64`.
+    pub release: DisplayText,
+    /// It was given an initial RAM file system.
+    pub initramfs: bool,
+    /// Its command line asked for emergency or rescue mode.
+    pub rescue_asked: bool,
+}
+
 /// What happened within a session, at a moment that its journal tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
@@ -262,6 +273,16 @@ pub enum Fact {
         /// What happened in it, as far as its entries were read; the newest 16.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         moments: Vec<Moment>,
+        /// Its kernel, where the kernel's first words are on record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kernel: Option<StartedKernel>,
+        /// Going down, it let go of the file system that the journal lies on: where that is another one than the root, nothing
+        /// after this is in the journal.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        handed_back: bool,
+        /// It was asked to go down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<EndKind>,
     },
     /// The newest boot in the login record (wtmp, or wtmpdb) and whether a shutdown follows it.
     WtmpLastBoot {
@@ -369,6 +390,11 @@ pub enum Fact {
         part: BootPart,
         /// What is wrong, or `None` where it is in order.
         broken: Option<DisplayText>,
+    },
+    /// The machine that the init program is made for.
+    ProgramMachine {
+        /// As the names of libraries have it: `x86_64`, `i386`, `aarch64`.
+        machine: DisplayText,
     },
     /// A link of the boot chain that a start needs does not hold.
     ChainBroken {

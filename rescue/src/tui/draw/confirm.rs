@@ -107,6 +107,13 @@ pub(super) fn lines(ui: &Ui, run: &RunState) -> Vec<Line<'static>> {
     for said in words::shared(plan) {
         out.extend(paragraph(&said, plain, 2, columns));
     }
+    for esp in plan.esps.iter().filter(|esp| esp.cannot.is_some()) {
+        let says = match esp.left {
+            false => format!("Key e: leave {} as it is, and take the rest back.", esp.volume),
+            true => format!("Key e: take {} back too, with all that is on it.", esp.volume),
+        };
+        out.extend(paragraph(&says, plain, 2, columns));
+    }
     for growth in plan.disks.iter().filter_map(|d| d.growth.as_ref()) {
         let says = match growth.wanted {
             true => format!("Key g: leave {} as large as it was, {}.", growth.volume, growth.from),

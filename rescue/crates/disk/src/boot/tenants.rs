@@ -349,7 +349,7 @@ impl<'a> State<'a> {
             // The menu of loader entries is of those who have entries in it.
             _ if is_entry(key) || key == SYSTEMD_BOOT || key.starts_with("/loader/") => !linux_stays,
             _ if key.starts_with("/efi/") => !anchored && self.starts_something(key),
-            _ => going.iter().any(|t| t.boot),
+            _ => staying.is_empty() || going.iter().any(|t| t.boot),
         }
     }
 

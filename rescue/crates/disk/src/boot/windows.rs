@@ -4,7 +4,7 @@ use super::{Checker, Told};
 use crate::system::windows::{ESP, LOADER};
 use model::boot::{LinkPart, Way};
 
-const ADVICE: &str = "a rollback to a snapshot of the EFI system partition writes it again; so does `bcdboot`, from Windows' own rescue system";
+const ADVICE: &str = "a rollback of the EFI system partition alone (`--only`) writes it again as it was saved; so does `bcdboot`, from Windows' own rescue system";
 
 impl Checker<'_> {
     /// Judges the boot manager. What it goes on to (its configuration is a registry, its loader lies on the root) is not looked into.

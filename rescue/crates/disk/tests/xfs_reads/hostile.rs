@@ -196,3 +196,34 @@ fn a_log_that_lies_costs_an_answer_and_nothing_else() {
         assert!(doubts > 0, "{name}: {doubts} of 60 noticed");
     }
 }
+
+/// Two states of one file system, one of which lies: what they have in common is an answer within the volume, soon.
+#[test]
+fn states_that_lie_are_compared_in_bounds() {
+    let mut seeded = Seeded(1_201);
+    let base = |name| Arc::new(crate::tools::unpacked(&format!("{name}.img.zst")));
+    let [then, now] = ["one-then", "one-now"].map(base);
+    let mut told = 0;
+    for round in 0..40 {
+        let lies = if round % 2 == 0 { &now } else { &then };
+        // Nodes of maps and of trees of inodes, and inodes.
+        let marks: [&[u8]; 3] = [b"IN", b"BMA3", b"IAB3"];
+        let is_one = |at: &usize| marks.iter().any(|mark| lies[*at..].starts_with(mark));
+        let places: Vec<usize> = (0..lies.len()).step_by(512).filter(is_one).collect();
+        let mut changes = Vec::new();
+        for _ in 0..=round % 4 {
+            let block = places[usize::try_from(seeded.below(places.len() as u64)).unwrap()];
+            changes.push((block + usize::try_from(seeded.below(300)).unwrap(), seeded.byte()));
+            sealed(lies, block, &mut changes);
+        }
+        let lies = Arc::new(Changed::new(lies, changes));
+        let [before, after]: [Arc<dyn ReadAt>; 2] =
+            if round % 2 == 0 { [then.clone(), lies.clone()] } else { [lies.clone(), now.clone()] };
+        let Ok(fs) = Xfs::load(after.clone()) else { continue };
+        let same = fs.changes(before).same;
+        told += u32::from(!same.is_empty());
+        assert!(same.iter().all(|e| Extent::whole(after.size()).contains(e)), "round {round}");
+        assert!(lies.read() < 256 << 20, "round {round}: {} bytes were read", lies.read());
+    }
+    assert!(told > 20, "{told} of 40");
+}

@@ -36,7 +36,7 @@ pub(crate) fn look_for(scene: &Scene, want: &Want, open: Open<'_>) -> Vec<Eviden
         Err(e) => return vec![unreadable(origin(None), &e.to_string())],
     };
     let candidates = match candidates(&*fs, &inside) {
-        Ok(candidates) => candidates,
+        Ok(candidates) => own_first(scene.system.machine_id.as_deref(), candidates),
         Err(e) => return vec![unreadable(origin(Some(want.pattern.as_bytes().to_vec())), &e.to_string())],
     };
     let mut evidence = Vec::new();
@@ -188,6 +188,15 @@ fn candidates(fs: &dyn FileSystem, pattern: &str) -> Result<Candidates, disk::fs
     Ok(found)
 }
 
+/// Files in a folder that is named by the machine come first: journals of its containers, and of the machine that a disk was copied
+/// from, take no place of its own.
+fn own_first(machine_id: Option<&str>, mut candidates: Candidates) -> Candidates {
+    let own = |path: &[u8]| machine_id.is_some_and(|id| path.split(|b| *b == b'/').any(|part| part == id.as_bytes()));
+    // Keeps the order within both.
+    candidates.sort_by_key(|(path, _)| !own(path));
+    candidates
+}
+
 fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
     [path, b"/", name].concat()
 }
@@ -240,6 +249,17 @@ mod tests {
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), is, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn the_machines_own_come_first() {
+        let file = |path: &str| {
+            let name = RawName::from("system.journal");
+            (path.as_bytes().to_vec(), ListedFile { name, kind: FileKind::File, size: ByteLen(1), modified: None })
+        };
+        let all = ["/journal/aa/system.journal", "/journal/bb/system.journal", "/journal/cc/system.journal"].map(file);
+        let order = |id| own_first(id, all.to_vec()).iter().map(|(path, _)| path[9]).collect::<Vec<u8>>();
+        assert_eq!((order(Some("bb")), order(None)), (b"bac".to_vec(), b"abc".to_vec()));
     }
 
     #[test]

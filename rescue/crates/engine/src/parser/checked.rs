@@ -37,6 +37,8 @@ const MOST_MADE_LEN: usize = 1 << 20;
 /// Most volumes that layers make, and most pieces of a volume beneath them that are saved apart.
 const MOST_LAYERED: usize = 4096;
 const MOST_APART: usize = 1 << 16;
+/// Most volumes of a group that are named as not read.
+const MOST_UNREAD: usize = 256;
 /// Most findings of one answer.
 const MOST_FINDINGS: usize = 1024;
 /// Most systems.
@@ -114,6 +116,8 @@ fn sound(content: &Content, path: &VolumePath) -> Result<(), ParserError> {
                 && l.group_uuid.len() <= 38
                 && l.group.as_str().len() <= 256
                 && l.apart.ranges() <= MOST_APART
+                && l.unread.len() <= MOST_UNREAD
+                && l.unread.iter().all(|name| name.as_str().len() <= 256)
         }
         Content::Md(m) => {
             let texts = m.uuid.len() + m.array_uuid.len() + m.array.as_str().len() + m.level.len();

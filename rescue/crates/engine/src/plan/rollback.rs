@@ -28,6 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Set<'a> {
     /// Root and what it boots from; everything where the snapshot knows no system.
     Boot,
+    /// The same without these, by their path now.
+    BootBut(&'a [VolumePath]),
     /// These, by their path now.
     Only(&'a [VolumePath]),
     /// All that the snapshot holds: an undo snapshot holds what was written over and nothing else.
@@ -219,7 +221,10 @@ impl<'a> Planner<'a> {
                 let named = list.contains(now.map_or(&saved.path, |v| &v.path));
                 if named { Ok(()) } else { Err("it was not named") }
             }
-            Set::Boot => match (mount, &saved.content) {
+            Set::BootBut(list) if list.contains(now.map_or(&saved.path, |v| &v.path)) => {
+                Err("it is left as it is, as was asked for")
+            }
+            Set::Boot | Set::BootBut(_) => match (mount, &saved.content) {
                 _ if self.woken(saved, now) => Ok(()),
                 _ if self.is_of_windows_beside(saved) => {
                     Err("it is Windows', beside another system; name it to take it back too")
@@ -245,7 +250,7 @@ impl<'a> Planner<'a> {
         let now = place.as_ref().ok().map(|(_, v)| *v);
         let laid_out = saved.content.apart().is_some() && !matches!(self.q.set, Set::Only(_));
         let chosen = match laid_out {
-            true => Err("what LVM, md and LUKS keep themselves is left as it is"),
+            true => Err(self.kept_beneath(saved)),
             false => self.chosen(saved, now),
         };
         if let Err(why) = chosen {

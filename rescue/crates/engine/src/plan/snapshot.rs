@@ -181,13 +181,11 @@ fn with_table(inspection: &Inspection, disks: BTreeSet<DiskNo>) -> Vec<DiskNo> {
 /// What a volume may be compared with by its file system's records, or why with nothing: what a session that was cut off wrote may
 /// be in files whose inodes do not tell.
 fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, &'static str> {
-    let (needs_recovery, untold) = match &volume.content {
-        Content::Ext(now) => (now.needs_recovery, None),
-        Content::Xfs(now) if now.not_read.is_none() => {
-            (now.needs_recovery, Some("XFS does not tell one session from several"))
-        }
+    let needs_recovery = match &volume.content {
+        Content::Ext(now) => now.needs_recovery,
+        Content::Xfs(now) if now.not_read.is_none() => now.needs_recovery,
         // What it tells is true also of sessions that were cut off: what has checksums is never written in place.
-        Content::Btrfs(now) if now.not_read.is_none() => (false, None),
+        Content::Btrfs(now) if now.not_read.is_none() => false,
         _ => return Err("its kind keeps no record of what changed"),
     };
     let (_, manifest) = base.ok_or("no snapshot of this machine is there yet")?;
@@ -205,9 +203,10 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
         return Ok(Against { doubt: None });
     }
     let users: Vec<&SystemReport> = report.systems.iter().filter(|s| s.system.uses(&volume.path)).collect();
-    let once = |s: &&SystemReport| s.system.root == volume.path || ran_once(&s.system, &report.inspection, manifest);
+    let counts = matches!(volume.content, Content::Ext(_));
+    let once =
+        |s: &&SystemReport| counts && s.system.root == volume.path || ran_once(&s.system, &report.inspection, manifest);
     let doubt = match users.as_slice() {
-        _ if untold.is_some() => untold,
         [] => Some("it belongs to no system that would tell how it was used"),
         all if !all.iter().all(in_order) => Some("it is not certain that the system was shut down in order"),
         all if !all.iter().all(once) => Some("its system did not run just once since"),
@@ -220,11 +219,43 @@ fn against(volume: &Volume, report: &Report, base: Base<'_>) -> Result<Against, 
 /// volume of it may have been cut off in the first session, and repaired in the second by a check, or by being mounted to be
 /// read: its own mount count tells of one session then, and the system of one that ended in order. Where it did not run, what it
 /// tells is of an earlier session.
+///
+/// The log of an XFS tells only of sessions that logged something. Where it is the root, what lies below `/var` has to tell the same: early in
+/// each start something is written there and synced (`systemd-random-seed`, `journald`), before anything runs that writes in place. No
+/// other volume of the system may tell of more.
 fn ran_once(system: &System, inspection: &Inspection, manifest: &Manifest) -> bool {
-    let Some(root) = inspection.volume(&system.root) else { return false };
-    match (&root.content, same(root, manifest).map(|v| &v.content)) {
-        (Content::Ext(now), Some(Content::Ext(was))) => was.mount_count.checked_add(1) == Some(now.mount_count),
-        _ => false,
+    let told = |path: &VolumePath| {
+        let volume = inspection.volume(path)?;
+        sessions(&same(volume, manifest)?.content, &volume.content)
+    };
+    if told(&system.root) != Some(1) {
+        return false;
+    }
+    let content = |path: &VolumePath| inspection.volume(path).map(|v| &v.content);
+    let keeps_no_count = matches!(content(&system.root), Some(Content::Xfs(_)));
+    let mut others = system.boot.iter().chain(&system.other);
+    !keeps_no_count
+        || others.all(|(at, path)| match (content(path), told(path)) {
+            (_, Some(sessions)) => sessions <= 1,
+            (Some(Content::Ext(_) | Content::Xfs(_) | Content::Btrfs(_)), None) => {
+                at != "/var" && !at.starts_with("/var/")
+            }
+            _ => true,
+        })
+}
+
+/// How often a file system was mounted between two states, as far as it tells: an ext by its count, an XFS by its log, of which two stand
+/// for more.
+fn sessions(was: &Content, now: &Content) -> Option<u32> {
+    match (was, now) {
+        (Content::Ext(was), Content::Ext(now)) => u32::from(now.mount_count).checked_sub(was.mount_count.into()),
+        (Content::Xfs(was), Content::Xfs(now)) if was.needs_recovery || now.needs_recovery => None,
+        (Content::Xfs(was), Content::Xfs(now)) => match (was.log_tail?, now.opened) {
+            _ if was.log_head == now.log_head => Some(0),
+            (left, Some(found)) => Some(if found == left { 1 } else { 2 }),
+            (_, None) => None,
+        },
+        _ => None,
     }
 }
 

@@ -36,6 +36,7 @@ mod second_stick;
 mod sessions;
 mod sim;
 mod socket;
+mod thin;
 mod unattended;
 mod windows;
 mod xfs;

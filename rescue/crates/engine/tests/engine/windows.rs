@@ -319,12 +319,33 @@ fn a_damaged_one_goes_back_as_one_and_says_so() {
     let looped = u16::try_from(cluster).unwrap();
     let new = if cluster % 2 == 1 { both & 0x000f | looped << 4 } else { both & 0xf000 | looped };
     damaged[entry..entry + 2].copy_from_slice(&new.to_le_bytes());
-    let sim = Sim::new(damaged);
+    let sim = Sim::new(damaged.clone());
     let plan = rolled_back(&sim, &objects, id, &[]);
     let said = plan.warnings.iter().find(|w| w.as_str().contains("cannot be kept on d0/p1")).unwrap();
     assert!(said.as_str().contains("`--only d0/p2`") && said.as_str().contains("belongs to"), "{said}");
     assert!(loader(&sim.bytes()) == loader(then) && grub(&sim.bytes()) == grub(then));
     fsck(&sim.bytes());
+
+    // Or it stays, where somebody wants that: asked again, and back again.
+    let sim = Sim::new(damaged.clone());
+    let handle = engine(&sim, &objects);
+    let (asking, mut asked) = (handle.clone(), Vec::new());
+    let to = SnapRef::Prefix(id.to_string());
+    let command = Command::PlanRollback { to, only: Vec::new(), full: true };
+    let outcome = handle.run(command, &mut |_| {}, &mut |plan_id, plan| {
+        asked.push((plan_id, plan.volumes.len(), plan.esps[0].left));
+        match asked.len() {
+            n if n < 4 => {
+                asking.submit(Command::LeaveEsps { plan: plan_id, leave: n != 2 });
+                None
+            }
+            _ => Some(true),
+        }
+    });
+    assert!(matches!(outcome, Outcome::WroteBack(_)), "{outcome:?}");
+    assert_eq!(asked.iter().map(|a| (a.1, a.2)).collect::<Vec<_>>(), [(2, false), (1, true), (2, false), (1, true)]);
+    assert_eq!((asked[0].0, asked[1].0), (asked[2].0, asked[3].0), "the same plans");
+    assert!(sim.bytes()[range(1)] == damaged[range(1)] && sim.bytes()[range(2)] != damaged[range(2)]);
 }
 
 /// Cut while it goes to what was composed: it is finished to that, or undone to what was.

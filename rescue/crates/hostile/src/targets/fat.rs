@@ -18,11 +18,15 @@ static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| {
         include_bytes!("../../bases/fat16.zst"),
         include_bytes!("../../bases/fat32.zst"),
     ];
+    let base = |image: Image| {
+        let places = places(&image);
+        Base::new(image, places, Vec::new())
+    };
     kept.into_iter().map(|kept| base(Image::unpack(kept))).collect()
 });
 
 /// The boot sector, the beginnings of both tables, and what looks like a directory (Microsoft's FAT specification, 1.03).
-fn base(image: Image) -> Base {
+pub(super) fn places(image: &Image) -> Vec<(u64, u64)> {
     let (sector, reserved, tables) = (image.le(11, 2), image.le(14, 2), image.le(16, 1));
     let fat = match image.le(22, 2) {
         0 => image.le(36, 4),
@@ -35,7 +39,7 @@ fn base(image: Image) -> Base {
     let in_use = |at: &u64| image.get(*at, 512).iter().any(|b| *b != 0 && *b != b'x');
     let directories: Vec<u64> = (data..image.len()).step_by(512).filter(in_use).take(64).collect();
     places.extend(directories.into_iter().flat_map(|at| [(at, 512), (at, 96)]));
-    Base::new(image, places, Vec::new())
+    places
 }
 
 fn run(input: &[u8]) {

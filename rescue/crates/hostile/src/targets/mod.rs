@@ -5,6 +5,7 @@ mod boot;
 mod btrfs;
 mod content;
 mod database;
+mod esp;
 mod evidence;
 mod exfat;
 mod ext4;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     content::TARGET,
     ext4::TARGET,
     fat::TARGET,
+    esp::TARGET,
     exfat::TARGET,
     ntfs::TARGET,
     xfs::TARGET,

@@ -21,17 +21,19 @@ pub(super) fn merge(all: Vec<Evidence>) -> Vec<Evidence> {
     }
     let mut merged: Vec<Evidence> = by_id.into_values().filter_map(one).collect();
     // Numbers of one counter order for certain; between counters only the clock is left.
-    let mut newest = BTreeMap::<String, i64>::new();
-    for e in &merged {
-        let at = newest.entry(counter(&e.fact)).or_insert(i64::MIN);
-        *at = (*at).max(times(&e.fact).1.0);
-    }
+    let newest = newest(&merged);
     merged.sort_by_cached_key(|e| {
         let counter = counter(&e.fact);
-        let group = newest.get(&counter).copied().unwrap_or(i64::MIN);
+        let group = newest.get(&counter).copied();
         std::cmp::Reverse((group, counter, numbers(&e.fact).1, times(&e.fact).1.0))
     });
-    merged.truncate(MOST_BOOTS);
+    // Those of other machines, in folders of their own, take no place of these.
+    let mut kept = BTreeMap::<Vec<u8>, usize>::new();
+    merged.retain(|e| {
+        let count = kept.entry(folder(e).to_vec()).or_default();
+        *count += 1;
+        *count <= MOST_BOOTS
+    });
     for (i, e) in (0u32..).zip(&mut merged) {
         if let Fact::Boot { age, .. } = &mut e.fact {
             *age = i;
@@ -40,6 +42,24 @@ pub(super) fn merge(all: Vec<Evidence>) -> Vec<Evidence> {
     }
     rest.append(&mut merged);
     rest
+}
+
+/// How new the newest entry of each counter is: that of the file that journald goes on writing, `system.journal`, is newer than all
+/// others, whatever the clock said; then by the clock.
+fn newest(boots: &[Evidence]) -> BTreeMap<String, (bool, i64)> {
+    let mut newest = BTreeMap::<String, (bool, i64)>::new();
+    for e in boots {
+        let current = e.origin.path.as_ref().is_some_and(|p| p.0.ends_with(b"/system.journal"));
+        let (is_current, at) = newest.entry(counter(&e.fact)).or_insert((false, i64::MIN));
+        (*is_current, *at) = (*is_current || current, (*at).max(times(&e.fact).1.0));
+    }
+    newest
+}
+
+/// The folder of the journal file, which is named by its machine.
+fn folder(e: &Evidence) -> &[u8] {
+    let path = e.origin.path.as_ref().map_or(&[][..], |p| &p.0);
+    path.rsplitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
 }
 
 fn counter(fact: &Fact) -> String {
@@ -65,7 +85,12 @@ fn times(fact: &Fact) -> (UnixMicros, UnixMicros) {
 
 /// One boot of its pieces. What its end says (stopped, asleep, ended) is the last piece's to say.
 fn one(mut pieces: Vec<Evidence>) -> Option<Evidence> {
-    pieces.sort_by_key(|e| (counter(&e.fact), numbers(&e.fact), times(&e.fact)));
+    // As below: numbers order the pieces of one counter, and of two (a journal of its own that a unit keeps) the clock does.
+    let newest = newest(&pieces);
+    pieces.sort_by_cached_key(|e| {
+        let counter = counter(&e.fact);
+        (newest.get(&counter).copied(), counter, numbers(&e.fact), times(&e.fact))
+    });
     let mut pieces = pieces.into_iter();
     let mut whole = pieces.next()?;
     for piece in pieces {
@@ -81,6 +106,9 @@ fn one(mut pieces: Vec<Evidence>) -> Option<Evidence> {
                 panicked,
                 order,
                 moments,
+                kernel,
+                handed_back,
+                asked,
                 ..
             },
             Fact::Boot {
@@ -94,6 +122,9 @@ fn one(mut pieces: Vec<Evidence>) -> Option<Evidence> {
                 panicked: panicked_2,
                 order: order_2,
                 moments: moments_2,
+                kernel: kernel_2,
+                handed_back: handed_back_2,
+                asked: asked_2,
                 ..
             },
         ) = (&mut whole.fact, piece.fact)
@@ -101,7 +132,11 @@ fn one(mut pieces: Vec<Evidence>) -> Option<Evidence> {
             *last = last_2;
             *journal_stopped = stopped_2;
             *startup_finished |= finished_2;
-            *emergency = emergency_2 || (*emergency && target_2.is_none());
+            // Who goes there by hand once it is up has started.
+            *emergency = (emergency_2 && reached_target.is_none()) || (*emergency && target_2.is_none());
+            *kernel = kernel.take().or(kernel_2);
+            *handed_back = handed_back_2;
+            *asked = asked_2.or(*asked);
             *reached_target = target_2.or(reached_target.take());
             *ended = ended_2;
             *asleep = asleep_2;
@@ -209,6 +244,21 @@ mod tests {
             piece("c", "new", (51, 60), 2000, |_| {}),
         ];
         assert_eq!(ages(all), [("c".into(), 0), ("b".into(), 1), ("a".into(), 2)]);
+        // The pieces of one start, too: the name of a counter is chance.
+        let own = piece("a", "1", (1, 9), 2000, |f| {
+            if let Fact::Boot { journal_stopped, .. } = f {
+                *journal_stopped = true;
+            }
+        });
+        let merged = merge(vec![own, piece("a", "9", (1, 9), 1000, |_| {})]);
+        assert!(matches!(merged[..], [Evidence { fact: Fact::Boot { journal_stopped: true, .. }, .. }]), "{merged:?}");
+    }
+
+    #[test]
+    fn the_file_that_is_written_is_newest_whatever_the_clock_says() {
+        let mut old = piece("a", "old", (1, 50), 9000, |_| {});
+        old.origin = at("/var/log/journal/m/system@1.journal~");
+        assert_eq!(ages(vec![old, piece("b", "new", (1, 50), 100, |_| {})]), [("b".into(), 0), ("a".into(), 1)]);
     }
 
     #[test]

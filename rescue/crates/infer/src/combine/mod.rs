@@ -69,6 +69,7 @@ fn kind(fact: &Fact) -> (u8, &'static str) {
         Fact::DpkgLogTail { .. } => (14, "log"),
         Fact::NulRun { .. } => (15, "nul"),
         Fact::BootPart { .. } => (16, "part"),
+        Fact::ProgramMachine { .. } => (16, "machine"),
         Fact::ChainBroken { .. } => (16, "chain"),
         Fact::KernelDied { .. } | Fact::CrashKept { .. } => (5, "died"),
         Fact::StartNotConfirmed | Fact::StartConfirmed | Fact::NextEntry { .. } => (16, "mark"),

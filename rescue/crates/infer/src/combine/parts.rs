@@ -17,7 +17,12 @@ pub(super) fn pair(all: Vec<Evidence>) -> Vec<Evidence> {
     if versions.iter().any(|e| is_part(e, BootPart::Modules)) {
         rest.retain(|e| !(e.fact == Fact::NotThere && path(e).ends_with(b"lib/modules")));
     }
-    let machine = versions.iter().find_map(machine_of_kernel);
+    // A kernel for 64 bits may start a userland for 32.
+    let of_init = rest.iter().find_map(|e| match &e.fact {
+        Fact::ProgramMachine { machine } => Some(machine.as_str().to_owned()),
+        _ => None,
+    });
+    let machine = of_init.or_else(|| versions.iter().find_map(machine_of_kernel).map(str::to_owned));
     let mut groups = BTreeMap::<u8, Vec<Evidence>>::new();
     for e in singles {
         let group = match &e.fact {
@@ -29,7 +34,7 @@ pub(super) fn pair(all: Vec<Evidence>) -> Vec<Evidence> {
     }
     rest.extend(versions);
     rest.extend(init(groups.remove(&0).unwrap_or_default()));
-    rest.extend(libc(groups.remove(&1).unwrap_or_default(), machine));
+    rest.extend(libc(groups.remove(&1).unwrap_or_default(), machine.as_deref()));
     rest.extend(groups.remove(&2).unwrap_or_default());
     rest
 }
@@ -231,6 +236,21 @@ mod tests {
             told_broken(all),
             ["the C library (libc.so.6) is missing", "the dynamic loader (ld-linux-x86-64.so.2) is missing"]
         );
+    }
+
+    #[test]
+    fn the_init_program_tells_which_library_it_needs() {
+        let machine = Fact::ProgramMachine { machine: "i386".into() };
+        let all = vec![
+            part("/boot/vmlinuz-6.1-amd64", BootPart::Kernel, None),
+            part("/boot/initrd.img-6.1-amd64", BootPart::Initramfs, None),
+            part("/usr/lib/i386-linux-gnu/libc.so.6", BootPart::Libc, None),
+            missing("/usr/lib64/libc.so.6", BootPart::Libc),
+            missing("/lib64/ld-linux-x86-64.so.2", BootPart::Libc),
+            part("/sbin/init", BootPart::Init, None),
+            crate::source::evidence(&at("/sbin/init"), machine, "", None),
+        ];
+        assert!(told_broken(all).is_empty(), "a userland for 32 bits, started by a kernel for 64");
     }
 
     #[test]

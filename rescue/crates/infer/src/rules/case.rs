@@ -3,7 +3,9 @@
 use super::Baseline;
 use crate::source::boot_files::versioned;
 use model::boot::Way;
-use model::evidence::{BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, Moment, Stamp};
+use model::evidence::{
+    BootPart, ClockTrust, EndKind, Evidence, EvidenceId, Fact, JournalOrder, LifeSign, Moment, Stamp, StartedKernel,
+};
 use model::inspection::{Content, ExtInfo, Inspection, NtfsLog, System};
 use model::ports::UnixMicros;
 use std::cmp::Ordering;
@@ -14,6 +16,9 @@ const ANOTHER_SESSION: i64 = 60_000_000;
 
 /// How far a local time may be from UTC (in microseconds).
 pub(super) const ZONE: i64 = 14 * 3600 * 1_000_000;
+
+/// Where systemd keeps the seed of random numbers.
+pub(crate) const SYSTEMD_STATE: &str = "/var/lib/systemd";
 
 /// Everything a rule may look at.
 pub(crate) struct Case<'a> {
@@ -58,8 +63,11 @@ pub(crate) struct Boot<'a> {
     pub(crate) asleep: bool,
     pub(crate) panicked: bool,
     pub(crate) moments: &'a [Moment],
-    /// Number of its first entry, where known.
-    pub(crate) first_number: Option<u64>,
+    pub(crate) kernel: Option<&'a StartedKernel>,
+    pub(crate) handed_back: bool,
+    pub(crate) asked: Option<EndKind>,
+    /// Where its entries stand among all of them, where known.
+    pub(crate) order: Option<&'a JournalOrder>,
 }
 
 /// The newest start in the login record.
@@ -164,6 +172,18 @@ impl<'a> Case<'a> {
         .next()
     }
 
+    /// The file system that the journal of a start lies on, where that is another one than the root, and was never closed.
+    pub(crate) fn open_journal(&self, boot: &Boot<'_>) -> Option<&'a EvidenceId> {
+        let volume = self.evidence.iter().find(|e| e.id == *boot.id).map(|e| &e.origin.volume)?;
+        let beside = self.evidence.iter().filter(|e| e.origin.volume == *volume && *volume != self.system.root);
+        let open = |e: &&Evidence| match e.fact {
+            Fact::ExtState { needs_recovery, has_journal, valid, .. } => needs_recovery || (!has_journal && !valid),
+            Fact::XfsState { needs_recovery, .. } => needs_recovery,
+            _ => false,
+        };
+        beside.filter(open).map(|e| &e.id).next()
+    }
+
     /// The root is a btrfs that does not tell how it was left.
     pub(crate) fn untold_root(&self) -> Option<&'a EvidenceId> {
         let own = self.evidence.iter().filter(|e| e.origin.volume == self.system.root);
@@ -194,6 +214,9 @@ impl<'a> Case<'a> {
                     panicked,
                     order,
                     moments,
+                    kernel,
+                    handed_back,
+                    asked,
                     ..
                 } => Some(Boot {
                     id: &e.id,
@@ -208,7 +231,10 @@ impl<'a> Case<'a> {
                     asleep: *asleep,
                     panicked: *panicked,
                     moments,
-                    first_number: order.as_ref().map(|o| o.first),
+                    kernel: kernel.as_ref(),
+                    handed_back: *handed_back,
+                    asked: *asked,
+                    order: order.as_ref(),
                 }),
                 _ => None,
             })
@@ -301,10 +327,45 @@ impl<'a> Case<'a> {
     /// newest start's journal ended.
     pub(crate) fn started_after_journal(&self) -> bool {
         let (Some(root), Some(boot)) = (self.root(), self.newest_boot()) else { return false };
-        // The root is mounted before the system corrects a clock that keeps local time.
+        // The root is mounted before the system corrects a clock that keeps local time, or is wrong: then its first entry is newer than
+        // its last.
         let slack = ANOTHER_SESSION + if self.clock_is_local() { ZONE } else { 0 };
-        let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > boot.last.0.saturating_add(slack);
-        self.mounted_by_itself() && root.mounts.is_some_and(after)
+        let end = boot.last.max(boot.first).0.saturating_add(slack);
+        let after = |(_, at): (u16, i64)| UnixMicros::from_seconds(at).0 > end;
+        self.mounted_by_itself() && root.mounts.is_some_and(after) && !self.mounted_by_hand()
+    }
+
+    /// The root was mounted and closed, and the seed that systemd saves in each start is older: somebody repaired it from another
+    /// system. What is first opened by a program that has its root there makes `s_last_mounted` say `/`.
+    fn mounted_by_hand(&self) -> bool {
+        let Some((_, mounted)) = self.root().filter(|r| !r.open).and_then(|r| r.mounts) else { return false };
+        let seed = |e: &&Evidence| {
+            e.fact == Fact::SignOfLife { sign: LifeSign::SeedSaved } && Self::path(e) == SYSTEMD_STATE.as_bytes()
+        };
+        let seeds = self.evidence.iter().filter(seed).filter_map(|e| e.time);
+        seeds.max_by_key(|t| t.at).is_some_and(|t| t.at.0 < UnixMicros::from_seconds(mounted).0)
+    }
+
+    /// systemd is installed, and the seed that it saves in each start is not there: it never started.
+    pub(crate) fn no_seed(&self) -> Option<&'a EvidenceId> {
+        let none = |e: &&Evidence| e.fact == Fact::NotThere && Self::path(e) == SYSTEMD_STATE.as_bytes();
+        self.evidence.iter().find(none).map(|e| &e.id)
+    }
+
+    /// The root was made after everything that its files tell of starts: they were copied into it, from a backup or another machine.
+    /// The evidence of that.
+    pub(crate) fn copied_in(&self) -> Option<Vec<EvidenceId>> {
+        let root = self.root()?;
+        let made = UnixMicros::from_seconds(root.info?.made_at).0;
+        let boot = self.newest_boot();
+        let login = self.wtmp().and_then(|w| Some((w.id, w.at?.at)));
+        let told = boot.map(|b| (b.id, b.last.max(b.first))).into_iter().chain(login);
+        let told: Vec<(&EvidenceId, UnixMicros)> = told.collect();
+        let alive = self.evidence.iter().filter(|e| matches!(e.fact, Fact::SignOfLife { .. })).filter_map(|e| e.time);
+        let since =
+            alive.map(|t| t.at).chain(told.iter().map(|(_, at)| *at)).any(|at| at.0.saturating_add(ZONE) > made);
+        (!told.is_empty() && !since && !root.open)
+            .then(|| std::iter::once(root.id).chain(told.iter().map(|(id, _)| *id)).cloned().collect())
     }
 
     /// The last mount of the root was a start's: `/` (no initramfs), `/root` (initramfs-tools), `/sysroot` (dracut, systemd).

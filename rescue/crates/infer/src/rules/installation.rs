@@ -39,7 +39,7 @@ pub(super) fn half_installed(case: &Case<'_>) -> Said {
     }
     let mut evidence = vec![dpkg.id.clone()];
     let files = case.half_replaced(false);
-    let unended = case.apt().filter(|a| !a.ended);
+    let unended = case.apt().filter(|a| !a.ended && !case.worked_since(a));
     let cut = !files.is_empty() || unended.is_some();
     evidence.extend(files);
     evidence.extend(unended.map(|a| a.id.clone()));
@@ -57,6 +57,10 @@ pub(super) fn not_in_order(case: &Case<'_>) -> Said {
     evidence.push(apt.id.clone());
     if dpkg.broken.iter().any(is_half_installed) && !apt.failed {
         return Some(Vote::new(Broken, Weak, evidence));
+    }
+    // Somebody called dpkg since: what apt noted is of what went before.
+    if case.worked_since(&apt) {
+        return Some(Vote::new(Broken, Likely, evidence));
     }
     Some(match (apt.failed, apt.ended) {
         (true, _) => Vote::new(Broken, Certain, evidence),
@@ -135,6 +139,20 @@ mod tests {
         let mut s = Scene::new();
         s.dpkg(&[], 3);
         assert_eq!(said(&s), (Interrupted, Likely, "dpkg-cut-off".into()));
+    }
+
+    #[test]
+    fn what_apt_noted_is_not_of_what_dpkg_did_long_after() {
+        let mut s = Scene::new();
+        s.dpkg(&[("x", "half-configured")], 0);
+        s.apt(false, false, 10);
+        assert_eq!(said(&s), (Interrupted, Likely, "not-in-order".into()));
+        s.fact("/var/log/dpkg.log", Fact::DpkgLogTail { line: "status half-configured x:all 1".into() });
+        let tail = s.facts.len() - 1;
+        s.facts[tail].time = s.facts[1]
+            .time
+            .map(|t| model::evidence::Stamp { at: model::ports::UnixMicros(t.at.0 + 13 * 3600 * 1_000_000), ..t });
+        assert_eq!(said(&s), (Broken, Likely, "not-in-order".into()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod termination;
 mod windows;
 
 use crate::headline;
-pub(crate) use case::{Boot, Case};
+pub(crate) use case::{Boot, Case, SYSTEMD_STATE};
 pub(crate) use start::obstacle;
 pub(crate) use windows::PENDING;
 
@@ -110,6 +110,17 @@ static RULES: &[Rule] = &[
         judge: Judge::Termination(termination::only_installed),
     },
     Rule {
+        name: "no-seed-saved",
+        doc: "There is no trace of a start, and systemd is installed and saved no seed of random numbers, as each of its starts does.",
+        judge: Judge::Termination(termination::no_seed_saved),
+    },
+    Rule {
+        name: "copied-in",
+        doc: "The root file system was made after everything that its files tell of starts: they came from a backup or another machine, \
+              and it was not started since.",
+        judge: Judge::Termination(termination::copied_in),
+    },
+    Rule {
         name: "stopped-and-closed",
         doc: "The newest start's journal was stopped and nothing follows, and the root was closed: shut down in order.",
         judge: Judge::Termination(termination::stopped_and_closed),
@@ -119,6 +130,17 @@ static RULES: &[Rule] = &[
         doc: "A shutdown is on record after the newest start (login record, the log of init, or the journal reached the final \
               target), and the root was closed.",
         judge: Judge::Termination(termination::on_record_and_closed),
+    },
+    Rule {
+        name: "handed-back-and-closed",
+        doc: "The newest start let go of the file system that its journal lies on, as it does going down where that is not the root, and \
+              the root was closed: the end of the shutdown is not on record.",
+        judge: Judge::Termination(termination::handed_back_and_closed),
+    },
+    Rule {
+        name: "closed-since",
+        doc: "The newest start's journal breaks off, and the system itself mounted its root after that, and closed it.",
+        judge: Judge::Termination(termination::closed_since),
     },
     Rule {
         name: "closed-alone",
@@ -136,6 +158,12 @@ static RULES: &[Rule] = &[
         doc: "The journal was stopped, and yet the root was never closed: cut off late in the shutdown, or in a later start \
               that left nothing in the journal.",
         judge: Judge::Termination(termination::stopped_and_open),
+    },
+    Rule {
+        name: "journal-cut-off",
+        doc: "The newest start's journal breaks off, and the file system that it lies on was never closed, though the root was: one that \
+              is mounted to be read only always is.",
+        judge: Judge::Termination(termination::journal_cut_off),
     },
     Rule {
         name: "breaks-off-closed",
@@ -189,6 +217,11 @@ static RULES: &[Rule] = &[
         judge: Judge::Start(start::emergency_mode),
     },
     Rule {
+        name: "rescue-asked",
+        doc: "The newest start's kernel was told to go into emergency or rescue mode: how far it would have come is not known.",
+        judge: Judge::Start(start::rescue_asked),
+    },
+    Rule {
         name: "start-loop",
         doc: "Three starts or more in a row were short, reached nothing and were never stopped.",
         judge: Judge::Start(start::start_loop),
@@ -220,6 +253,12 @@ static RULES: &[Rule] = &[
         name: "start-confirmed",
         doc: "GRUB's `boot_success` is set, which it takes away at each start and a user's session of two minutes gives back.",
         judge: Judge::Start(start::confirmed),
+    },
+    Rule {
+        name: "ran-long",
+        doc: "The beginning of the newest start was thrown away to make room in the journal, and it ran for an hour or more. Weak: it may \
+              have complained all that time.",
+        judge: Judge::Start(start::ran_long),
     },
     Rule {
         name: "reached-nothing",
@@ -383,7 +422,8 @@ fn how(case: &Case<'_>, termination: Termination) -> Option<EndKind> {
         return None;
     }
     let wtmp = || case.wtmp().filter(|w| w.shutdown_follows && case.wtmp_is_current()).and_then(|w| w.how);
-    case.newest_boot().and_then(|b| b.ended).or_else(wtmp)
+    let asked = |b: Boot<'_>| b.ended.or(b.asked.filter(|_| b.handed_back));
+    case.newest_boot().filter(|_| !case.started_after_journal()).and_then(asked).or_else(wtmp)
 }
 
 fn packages(case: &Case<'_>) -> Vec<PackageState> {

@@ -9,7 +9,7 @@ use model::assessment::Assessment;
 use model::coverage::CaptureMethod;
 use model::evidence::{
     BootPart, ClockTrust, EndKind, Evidence, Fact, JournalOrder, Moment, MomentKind, PackageManager, PackageState,
-    Stamp,
+    Stamp, StartedKernel,
 };
 use model::id::{Digest, DiskNo, NodeId, SnapshotId, VolumePath};
 use model::inspection::{
@@ -67,6 +67,9 @@ pub(crate) fn boot(id: &str, first: i64, last: i64) -> Fact {
         panicked: false,
         order: None,
         moments: Vec::new(),
+        kernel: None,
+        handed_back: false,
+        asked: None,
     }
 }
 
@@ -95,6 +98,24 @@ impl BootEdit<'_> {
     pub(crate) fn fall(&mut self) {
         if let Fact::Boot { emergency, startup_finished, .. } = self.0 {
             (*emergency, *startup_finished) = (true, true);
+        }
+    }
+
+    pub(crate) fn hand_back(&mut self, kind: EndKind) {
+        if let Fact::Boot { handed_back, asked, .. } = self.0 {
+            (*handed_back, *asked) = (true, Some(kind));
+        }
+    }
+
+    pub(crate) fn kernel(&mut self, release: &str, rescue_asked: bool) {
+        if let Fact::Boot { kernel, .. } = self.0 {
+            *kernel = Some(StartedKernel { release: release.into(), initramfs: false, rescue_asked });
+        }
+    }
+
+    pub(crate) fn first_number(&mut self, number: u64) {
+        if let Fact::Boot { order: Some(order), .. } = self.0 {
+            (order.first, order.last) = (number, number + 50);
         }
     }
 
@@ -188,6 +209,8 @@ impl Scene {
             features: vec!["crc".into()],
             needs_recovery,
             log_head,
+            log_tail: None,
+            opened: None,
             not_read: None,
         });
         self.rebuild();

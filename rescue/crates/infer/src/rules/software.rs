@@ -3,6 +3,9 @@
 use super::case::Case;
 use model::evidence::{ClockTrust, Evidence, EvidenceId, Fact, PackageManager, PackageState, Stamp};
 
+/// How long a transaction of apt takes at most (in microseconds).
+const LONGEST: i64 = 12 * 3600 * 1_000_000;
+
 /// dpkg's database.
 pub(crate) struct Dpkg<'a> {
     pub(crate) id: &'a EvidenceId,
@@ -45,6 +48,12 @@ impl<'a> Case<'a> {
 
     pub(crate) fn apt(&self) -> Option<Transaction<'a>> {
         self.newest_of(|m| m == PackageManager::Apt).map(|(_, t)| t)
+    }
+
+    /// dpkg worked long after a transaction of apt began: not for that one. Both logs keep the same local time.
+    pub(crate) fn worked_since(&self, apt: &Transaction<'_>) -> bool {
+        let tail = self.evidence.iter().find(|e| matches!(e.fact, Fact::DpkgLogTail { .. })).and_then(|e| e.time);
+        tail.zip(apt.time).is_some_and(|(tail, began)| tail.at.0.saturating_sub(began.at.0) > LONGEST)
     }
 
     /// The newest run of unattended-upgrades.

@@ -11,6 +11,8 @@ type Said = Option<Vote<Start>>;
 
 /// A start that is not done after this long (in microseconds) does not get there.
 const LONG_ENOUGH: i64 = 5 * 60 * 1_000_000;
+/// Who runs for this long (in microseconds), and writes so much that its beginning is thrown away, has come up.
+const LONG: i64 = 3600 * 1_000_000;
 
 /// Something without which it cannot start: how sure, what is wrong with it, and the evidence.
 pub(crate) fn obstacle<'a>(case: &Case<'a>) -> Option<(Confidence, &'a str, EvidenceId)> {
@@ -39,9 +41,16 @@ fn kernel_obstacle<'a>(
 ) -> Option<(Confidence, &'a str, EvidenceId)> {
     let kernels = case.parts(BootPart::Kernel);
     let needs = [BootPart::Kernel, BootPart::Initramfs, BootPart::Modules].map(|p| case.parts(p));
+    // The last start tells what that kernel does without.
+    let started = case.newest_boot().filter(|b| b.target.is_some() || b.startup_finished).and_then(|b| b.kernel);
+    let spared = |version: &str, id: &EvidenceId| {
+        let initramfs = needs[1].iter().any(|p| p.0 == id);
+        initramfs && started.is_some_and(|k| k.release.as_str() == version && !k.initramfs)
+    };
     let wrong = |version: &str| {
-        let of =
-            |p: &&(&'a EvidenceId, Option<String>, Option<&'a str>)| p.1.as_deref() == Some(version) && p.2.is_some();
+        let of = |p: &&(&'a EvidenceId, Option<String>, Option<&'a str>)| {
+            p.1.as_deref() == Some(version) && p.2.is_some() && !spared(version, p.0)
+        };
         needs.iter().flatten().find(of).and_then(|(id, _, why)| Some(((*why)?, (*id).clone())))
     };
     let mut versions: Vec<&str> = kernels.iter().filter_map(|k| k.1.as_deref()).collect();
@@ -60,8 +69,16 @@ pub(super) fn cannot_start(case: &Case<'_>) -> Said {
 }
 
 pub(super) fn never_started(case: &Case<'_>) -> Said {
-    let never = [termination::never_mounted, termination::first_start_pending, termination::only_installed];
-    let vote = never.iter().find_map(|rule| rule(case)).filter(|v| v.value == Termination::Never)?;
+    let never = [
+        termination::never_mounted,
+        termination::first_start_pending,
+        termination::only_installed,
+        termination::no_seed_saved,
+        termination::copied_in,
+    ];
+    let votes = never.iter().filter_map(|rule| rule(case)).filter(|v| v.value == Termination::Never);
+    // The surest, and of those the first.
+    let vote = votes.reduce(|best, vote| if vote.confidence > best.confidence { vote } else { best })?;
     Some(Vote {
         value: Start::Never,
         confidence: vote.confidence,
@@ -80,7 +97,14 @@ pub(super) fn not_on_record(case: &Case<'_>) -> Said {
 pub(super) fn emergency_mode(case: &Case<'_>) -> Said {
     let boot = case.newest_boot()?;
     let sure = if case.started_after_journal() { Weak } else { Likely };
-    boot.emergency.then(|| Vote::new(Start::Failed, sure, vec![boot.id.clone()]))
+    let asked = boot.kernel.is_some_and(|k| k.rescue_asked);
+    (boot.emergency && !asked).then(|| Vote::new(Start::Failed, sure, vec![boot.id.clone()]))
+}
+
+pub(super) fn rescue_asked(case: &Case<'_>) -> Said {
+    let boot = case.newest_boot().filter(|b| b.kernel.is_some_and(|k| k.rescue_asked))?;
+    (boot.target.is_none() && !case.started_after_journal())
+        .then(|| Vote::new(Start::Unknown, Likely, vec![boot.id.clone()]))
 }
 
 pub(super) fn start_loop(case: &Case<'_>) -> Said {
@@ -105,7 +129,9 @@ pub(super) fn not_confirmed(case: &Case<'_>) -> Said {
 pub(super) fn reached_target(case: &Case<'_>) -> Said {
     let boot = case.newest_boot()?;
     let reached = !boot.emergency && (boot.target.is_some() || boot.startup_finished);
-    let past = case.started_after_journal() || obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
+    let past = case.started_after_journal()
+        || case.copied_in().is_some()
+        || obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
     let confidence = if past {
         Weak
     } else if boot.target.is_some() && case.start_not_confirmed().is_none() {
@@ -120,7 +146,7 @@ pub(super) fn reached_run_level(case: &Case<'_>) -> Said {
     let wtmp = case.wtmp().filter(|w| case.wtmp_is_current() && matches!(w.run_level, Some('2'..='5')));
     let log = case.init_log().filter(|l| l.reached && case.newest_boot().is_none());
     let evidence: Vec<EvidenceId> = wtmp.map(|w| w.id.clone()).into_iter().chain(log.map(|l| l.id.clone())).collect();
-    let past = obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
+    let past = case.copied_in().is_some() || obstacle(case).is_some_and(|(sure, ..)| sure > Weak);
     let confidence = if past { Weak } else { Likely };
     (!evidence.is_empty()).then(|| Vote::new(Start::Reached, confidence, evidence))
 }
@@ -140,12 +166,29 @@ pub(super) fn tries_used_up(case: &Case<'_>) -> Said {
     (!used_up.is_empty()).then(|| Vote::new(Start::Failed, if alone { Likely } else { Weak }, used_up))
 }
 
+/// True where the newest start is on record from its beginning. What lies between it and the one before may have been thrown away to make
+/// room, or lie in more files than are read.
+fn begins(boots: &[Boot<'_>]) -> bool {
+    let Some(newest) = boots.first() else { return false };
+    let joined = |b: &Boot<'_>| match (b.order, newest.order) {
+        (Some(before), Some(order)) => before.counter != order.counter || before.last.saturating_add(1) >= order.first,
+        _ => true,
+    };
+    newest.kernel.is_some() || newest.order.is_some_and(|o| o.first == 1) || boots.get(1).is_some_and(joined)
+}
+
+pub(super) fn ran_long(case: &Case<'_>) -> Said {
+    let boots = case.boots();
+    let boot = boots.first().filter(|b| b.order.is_some() && !b.emergency && !begins(&boots))?;
+    let long = boot.last.0 - boot.first.0 >= LONG && boot.target.is_none() && !boot.startup_finished;
+    (long && !case.started_after_journal()).then(|| Vote::new(Start::Reached, Weak, vec![boot.id.clone()]))
+}
+
 pub(super) fn reached_nothing(case: &Case<'_>) -> Said {
     let boots = case.boots();
     let boot = boots.first()?;
     let nothing = boot.target.is_none() && !boot.startup_finished && !boot.emergency && boot.ended.is_none();
-    // The beginning of the oldest start in a journal may have been thrown away to make room.
-    let whole = boots.len() > 1 || boot.first_number == Some(1);
+    let whole = begins(&boots);
     let long = boot.last.0 - boot.first.0 >= LONG_ENOUGH;
     (nothing && whole && long).then(|| Vote::new(Start::Failed, Weak, vec![boot.id.clone()]))
 }
@@ -213,6 +256,45 @@ mod tests {
         assert_eq!(start(&s).0, Start::Reached);
         s.part("/boot/vmlinuz-6.1.0-20-amd64", BootPart::Kernel, None);
         assert_eq!(start(&s), (Start::Failed, Likely, "cannot-start".into()));
+    }
+
+    #[test]
+    fn a_kernel_that_started_without_an_initial_ram_file_system_needs_none() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| {
+            b.reach("graphical.target");
+            b.kernel("6.9.0-own", false);
+            b.stop(EndKind::Poweroff);
+        });
+        s.part("/boot/vmlinuz-6.9.0-own", BootPart::Kernel, None);
+        assert_eq!(start(&s), (Start::Reached, Certain, "reached-target".into()));
+        s.part("/boot/vmlinuz-6.10.0-own", BootPart::Kernel, None);
+        assert_eq!(start(&s), (Start::Failed, Likely, "cannot-start".into()), "another kernel was not tried");
+    }
+
+    #[test]
+    fn who_was_told_to_go_to_rescue_mode_did_not_fail() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| {
+            b.fall();
+            b.kernel("6.1.0", true);
+        });
+        assert_eq!(start(&s), (Start::Unknown, Likely, "rescue-asked".into()));
+    }
+
+    #[test]
+    fn a_start_whose_beginning_was_thrown_away() {
+        let long = |gap: u64| {
+            let mut s = Scene::new();
+            s.boot(1, 0, |b| b.first_number(100));
+            s.boot(0, 1000, |b| {
+                b.last(1_795_010_000);
+                b.first_number(151 + gap);
+            });
+            start(&s)
+        };
+        assert_eq!(long(900), (Start::Reached, Weak, "ran-long".into()));
+        assert_eq!(long(0), (Start::Failed, Weak, "reached-nothing".into()));
     }
 
     #[test]
@@ -328,7 +410,10 @@ mod tests {
         s.boot(0, 9000, |_| {});
         // Alone, and not from entry 1: its beginning may have been thrown away.
         assert_eq!(start(&s).0, Start::Unknown);
-        s.boot(1, 1000, |b| b.reach("graphical.target"));
+        s.boot(1, 1000, |b| {
+            b.reach("graphical.target");
+            b.first_number(949);
+        });
         assert_eq!(start(&s), (Start::Failed, Weak, "reached-nothing".into()));
     }
 

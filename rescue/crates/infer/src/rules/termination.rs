@@ -56,9 +56,21 @@ pub(super) fn never_mounted(case: &Case<'_>) -> Said {
 }
 
 pub(super) fn first_start_pending(case: &Case<'_>) -> Said {
-    let (pending, root) = (case.first_boot_pending()?, case.root()?);
+    let pending = case.first_boot_pending()?;
+    let root = case.root().filter(|r| !r.open).map(|r| r.id).or(case.untold_root())?;
     let confidence = if case.looked_for_starts() { Likely } else { Weak };
-    (!root.open && no_start(case)).then(|| Vote::new(Never, confidence, vec![pending.clone(), root.id.clone()]))
+    no_start(case).then(|| Vote::new(Never, confidence, vec![pending.clone(), root.clone()]))
+}
+
+/// Its seed would be there however the start ended, and whatever became of logs.
+pub(super) fn no_seed_saved(case: &Case<'_>) -> Said {
+    let seed = case.no_seed()?;
+    let root = case.root().filter(|r| !r.open).map(|r| r.id).or(case.untold_root())?;
+    (no_start(case) && case.looked_for_starts()).then(|| Vote::new(Never, Likely, vec![seed.clone(), root.clone()]))
+}
+
+pub(super) fn copied_in(case: &Case<'_>) -> Said {
+    case.copied_in().map(|evidence| Vote::new(Never, Likely, evidence))
 }
 
 pub(super) fn only_installed(case: &Case<'_>) -> Said {
@@ -83,7 +95,11 @@ pub(super) fn stopped_and_closed(case: &Case<'_>) -> Said {
     }
     // Where nothing tells of a mount, a later session that was cut off before it logged anything is not seen.
     let told = root.mounts.is_some() && !case.started_after_journal();
-    let confidence = if root.has_journal && told { Certain } else { Likely };
+    let confidence = match case.copied_in() {
+        Some(_) => Weak,
+        None if root.has_journal && told => Certain,
+        None => Likely,
+    };
     (!root.open).then(|| Vote::new(Clean, confidence, vec![boot.id.clone(), root.id.clone()]))
 }
 
@@ -101,11 +117,34 @@ pub(super) fn on_record_and_closed(case: &Case<'_>) -> Said {
         return None;
     }
     evidence.push(root.id.clone());
-    Some(Vote::new(Clean, Likely, evidence))
+    Some(Vote::new(Clean, if case.copied_in().is_some() { Weak } else { Likely }, evidence))
+}
+
+/// Where `/var` is a file system of its own, journald lets go of it before it is unmounted, and the end of the shutdown is nowhere.
+pub(super) fn handed_back_and_closed(case: &Case<'_>) -> Said {
+    let boot = case.newest_boot().filter(|b| b.handed_back && !b.stopped)?;
+    let root = case.root();
+    let closed = match &root {
+        Some(root) => (!root.open && !never_written(root) && !case.started_after_journal()).then_some(root.id),
+        None => case.untold_root(),
+    }?;
+    let confidence = if case.copied_in().is_some() || case.open_journal(&boot).is_some() { Weak } else { Likely };
+    Some(Vote::new(Clean, confidence, vec![boot.id.clone(), closed.clone()]))
+}
+
+/// A start that kept its journal in memory, or had no place for it: nobody else mounts a root as its own.
+pub(super) fn closed_since(case: &Case<'_>) -> Said {
+    let (root, boot) = (case.root()?, case.newest_boot()?);
+    let closed = case.started_after_journal() && !root.open && !boot.stopped;
+    closed.then(|| Vote::new(Clean, Likely, vec![root.id.clone()]).against(vec![boot.id.clone()]))
 }
 
 pub(super) fn closed_alone(case: &Case<'_>) -> Said {
     let root = case.root()?;
+    // Who had his root there may have been somebody that put it together from another system.
+    if case.no_seed().is_some() {
+        return None;
+    }
     let itself = !root.open && root.mounts.is_some_and(|(count, _)| count > 0) && case.mounted_by_itself();
     let confidence = if case.looked_for_starts() { Likely } else { Weak };
     (itself && no_start(case)).then(|| Vote::new(Clean, confidence, vec![root.id.clone()]))
@@ -155,7 +194,16 @@ pub(super) fn breaks_off_closed(case: &Case<'_>) -> Said {
     let (root, boot) = (case.root()?, case.newest_boot()?);
     let on_record = case.wtmp().is_some_and(|w| w.shutdown_follows && case.wtmp_is_current());
     let breaks_off = !boot.stopped && boot.ended.is_none() && !on_record && !root.open && !never_written(&root);
+    let breaks_off = breaks_off && !boot.handed_back && !case.started_after_journal();
     breaks_off.then(|| Vote::new(Abrupt, Weak, vec![boot.id.clone()]).against(vec![root.id.clone()]))
+}
+
+/// A root that is mounted to be read only is closed however it ends: the file system that the journal lies on tells.
+pub(super) fn journal_cut_off(case: &Case<'_>) -> Said {
+    let boot = case.newest_boot().filter(|b| !b.stopped && !b.asleep)?;
+    let root = case.root().filter(|r| !r.open)?;
+    let open = case.open_journal(&boot)?;
+    Some(Vote::new(Abrupt, Likely, vec![open.clone(), boot.id.clone()]).against(vec![root.id.clone()]))
 }
 
 /// The firmware keeps the last words only until a start has come far enough to collect them. A kernel may have died of a mishap that it
@@ -172,7 +220,7 @@ pub(super) fn crash_kept(case: &Case<'_>) -> Said {
 pub(super) fn breaks_off_untold(case: &Case<'_>) -> Said {
     let (root, boot) = (case.untold_root()?, case.newest_boot()?);
     let on_record = case.wtmp().is_some_and(|w| w.shutdown_follows && case.wtmp_is_current());
-    let breaks_off = !boot.stopped && boot.ended.is_none() && !on_record && !boot.asleep;
+    let breaks_off = !boot.stopped && boot.ended.is_none() && !on_record && !boot.asleep && !boot.handed_back;
     let confidence = if case.resume_image().is_some() { Weak } else { Likely };
     breaks_off.then(|| Vote::new(Abrupt, confidence, vec![boot.id.clone(), root.clone()]))
 }
@@ -195,6 +243,92 @@ mod tests {
         s.boot(0, 1000, |b| b.stop(EndKind::Reboot));
         assert_eq!(ended(&mut s), (Clean, Certain, "stopped-and-closed".into()));
         assert_eq!(s.assess().how, Some(EndKind::Reboot));
+    }
+
+    #[test]
+    fn a_journal_on_another_file_system_is_let_go_of_before_the_end() {
+        let handed_back = |b: &mut super::super::scene::BootEdit<'_>| b.hand_back(EndKind::Poweroff);
+        let mut s = Scene::new();
+        s.boot(0, 1000, handed_back);
+        assert_eq!(ended(&mut s), (Clean, Likely, "handed-back-and-closed".into()));
+        assert_eq!(s.assess().how, Some(EndKind::Poweroff));
+        s.ext(|e| e.needs_recovery = true);
+        assert_eq!(ended(&mut s), (Abrupt, Certain, "cut-off".into()));
+        let mut s = Scene::new();
+        s.btrfs(false);
+        s.boot(0, 1000, handed_back);
+        assert_eq!(ended(&mut s), (Clean, Likely, "handed-back-and-closed".into()));
+    }
+
+    /// The journal lies on a file system of its own, the root is mounted to be read only.
+    #[test]
+    fn a_root_that_is_always_closed_tells_nothing() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |_| {});
+        assert_eq!(ended(&mut s), (Abrupt, Weak, "breaks-off-closed".into()));
+        let var = model::id::VolumePath::partition(model::id::DiskNo(0), 5);
+        let (mut journal, mut state) = (s.facts[0].clone(), s.facts[0].clone());
+        (journal.origin.volume, state.origin.volume) = (var.clone(), var);
+        let (needs_recovery, has_journal, valid, errors) = (true, true, true, false);
+        state.fact =
+            Fact::ExtState { needs_recovery, has_journal, valid, errors, mount_count: 1, mounted_at: 1_795_000_990 };
+        s.facts = vec![journal, state];
+        assert_eq!(ended(&mut s), (Abrupt, Likely, "journal-cut-off".into()));
+    }
+
+    #[test]
+    fn systemd_that_never_saved_a_seed_never_started() {
+        let mut s = Scene::new();
+        s.no_journal();
+        assert_eq!(ended(&mut s), (Clean, Likely, "closed-alone".into()));
+        s.fact(super::super::SYSTEMD_STATE, Fact::NotThere);
+        assert_eq!(ended(&mut s), (Never, Likely, "no-seed-saved".into()));
+        assert_eq!(s.assess().start.value, model::assessment::Start::Never);
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        assert_eq!(ended(&mut s).0, Clean);
+    }
+
+    #[test]
+    fn files_older_than_their_file_system_were_copied_in() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |b| b.stop(EndKind::Poweroff));
+        s.ext(|e| (e.made_at, e.mounted_at) = (e.mounted_at + 200_000, e.mounted_at + 200_001));
+        s.ext(|e| e.last_mounted = "/mnt".into());
+        assert_eq!(ended(&mut s), (Never, Likely, "copied-in".into()));
+        assert_eq!(s.assess().start.value, model::assessment::Start::Never);
+        // Started since, without a journal.
+        s.ext(|e| e.last_mounted = "/".into());
+        let seed = Fact::SignOfLife { sign: model::evidence::LifeSign::SeedSaved };
+        s.fact(super::super::SYSTEMD_STATE, seed);
+        s.facts[1].time = Some(crate::source::stamp(model::ports::UnixMicros::from_seconds(1_795_300_000)));
+        assert_eq!(ended(&mut s), (Clean, Likely, "stopped-and-closed".into()));
+    }
+
+    #[test]
+    fn a_later_session_without_a_journal_is_seen_by_the_root() {
+        let mut s = Scene::new();
+        s.boot(0, 1000, |_| {});
+        s.ext(|e| e.mounted_at += 5000);
+        assert_eq!(ended(&mut s), (Clean, Likely, "closed-since".into()));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_until_it_was_corrected_makes_no_other_session() {
+        let mut s = Scene::new();
+        s.boot(0, 30_000, |b| {
+            b.last(1_795_002_000);
+            b.stop(EndKind::Poweroff);
+        });
+        assert_eq!(ended(&mut s), (Clean, Certain, "stopped-and-closed".into()));
+    }
+
+    #[test]
+    fn a_btrfs_without_a_machine_id_was_never_started() {
+        let mut s = Scene::new();
+        s.btrfs(false);
+        s.no_journal();
+        s.fact("/etc/machine-id", Fact::FirstBootPending);
+        assert_eq!(ended(&mut s), (Never, Likely, "first-start-pending".into()));
     }
 
     #[test]

@@ -67,7 +67,25 @@ pub(super) fn parse(source: Source, origin: &Origin, file: &dyn ReadAt) -> Vec<E
             _ => None,
         }
     };
-    vec![told(origin, part, broken.as_deref())]
+    let mut found = vec![told(origin, part, broken.as_deref())];
+    if let Some(machine) = elf_machine(&bytes).filter(|_| source == Source::Init && broken.is_none()) {
+        let fact = Fact::ProgramMachine { machine: machine.into() };
+        found.push(evidence(origin, fact, &format!("{path} is a program for {machine}"), None));
+    }
+    found
+}
+
+/// The machine that a program is made for (`e_machine`), in the words that Debian's names of libraries have.
+fn elf_machine(bytes: &[u8]) -> Option<&'static str> {
+    let little = elf(bytes) && bytes.get(5) == Some(&1);
+    match u16::from_le_bytes([*bytes.get(18)?, *bytes.get(19)?]) {
+        _ if !little => None,
+        3 => Some("i386"),
+        40 => Some("arm"),
+        62 => Some("x86_64"),
+        183 => Some("aarch64"),
+        _ => None,
+    }
 }
 
 fn elf(bytes: &[u8]) -> bool {
@@ -127,9 +145,12 @@ pub(crate) fn is_part(e: &Evidence, wanted: BootPart) -> bool {
 }
 
 /// Which versioned part a path is, and of which kernel version: `/boot/vmlinuz-V`, `/boot/initrd.img-V` (Debian),
-/// `/boot/initramfs-V.img` (Fedora, Arch), `/boot/initrd-V` (SUSE), `/lib/modules/V[/...]`.
+/// `/boot/initramfs-V.img` (Fedora, Arch), `/boot/initrd-V` (SUSE), `/lib/modules/V[/...]`. What no kernel can be called is no version
+/// (`__NEW_UTS_LEN`: 64 bytes).
 pub(crate) fn versioned(path: &[u8]) -> Option<(BootPart, String)> {
-    let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned()).filter(|v| !v.is_empty());
+    const LONGEST: usize = 64;
+    let is_version = |v: &str| (1..=LONGEST).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic());
+    let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned()).filter(|v| is_version(v));
     for modules in [&b"/usr/lib/modules/"[..], b"/lib/modules/"] {
         if let Some(rest) = path.strip_prefix(modules) {
             return Some((BootPart::Modules, text(rest.split(|b| *b == b'/').next()?)?));
@@ -209,5 +230,7 @@ mod tests {
         assert_eq!(version("/boot/initrd.img-6.1.new"), None);
         assert_eq!(version("/boot/vmlinuz"), None);
         assert_eq!(version("/boot/vmlinuz-"), None);
+        assert_eq!(version("/boot/vmlinuz-6.1\u{16}"), None);
+        assert_eq!(version(&format!("/boot/vmlinuz-6.{}", "1".repeat(63))), None);
     }
 }

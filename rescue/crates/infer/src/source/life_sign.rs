@@ -5,10 +5,11 @@
 //! when it was last set; `UTC` or `LOCAL`. Where sysvinit or OpenRC is init, it is set from the system's clock at each shutdown.
 //! `/etc/fake-hwclock.data` is one line in UTC, written each hour and at shutdown (Debian's fake-hwclock). A seed of random numbers is
 //! written at each start and at each shutdown: by Debian's initscripts below `/var/lib/urandom`, by OpenRC below `/var/lib/seedrng`
-//! (`src/seedrng/seedrng.c`). Of those the time of the file counts.
+//! (`src/seedrng/seedrng.c`), by systemd in `/var/lib/systemd` (`systemd-random-seed.service`). Of those the time of the file counts.
 
 use super::bytes::head;
 use super::{civil_time, evidence, stamp, trusted, unreadable};
+use crate::rules::SYSTEMD_STATE;
 use crate::want::LIFE_SIGN;
 use model::evidence::{ClockTrust, Evidence, Fact, LifeSign, Origin};
 use model::inspection::ListedFile;
@@ -68,11 +69,26 @@ pub(super) fn parse_seeds(origin: &Origin, entries: &[ListedFile]) -> Vec<Eviden
     // Times of files are in nanoseconds.
     let time = |at: i64| stamp(UnixMicros(at / 1000));
     let told = |at| evidence(origin, Fact::SignOfLife { sign: LifeSign::SeedSaved }, says, Some(time(at)));
-    newest.map(told).into_iter().collect()
+    let systemd = origin.path.as_ref().is_some_and(|p| p.0 == SYSTEMD_STATE.as_bytes());
+    match newest {
+        Some(at) => vec![told(at)],
+        None if systemd => {
+            let says = "systemd saved no seed of random numbers here, as each start of it does";
+            vec![evidence(origin, Fact::NotThere, says, None)]
+        }
+        None => Vec::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn systemd_without_a_seed_never_started() {
+        let told = |path: &str| parse_seeds(&at(path), &[]).into_iter().map(|e| e.fact).collect::<Vec<_>>();
+        assert_eq!(told("/var/lib/systemd"), [Fact::NotThere]);
+        assert_eq!(told("/var/lib/urandom"), []);
+    }
+
     use super::super::test::at;
     use super::*;
     use model::inspection::FileKind;

@@ -68,7 +68,13 @@ impl Export {
     }
 
     pub(crate) fn kernel(&mut self, line: &str) -> &mut Self {
-        self.entry(&[("MESSAGE", line), ("_TRANSPORT", "kernel"), ("SYSLOG_IDENTIFIER", "kernel"), ("PRIORITY", "6")])
+        self.entry(&[
+            ("MESSAGE", line),
+            ("_TRANSPORT", "kernel"),
+            ("SYSLOG_IDENTIFIER", "kernel"),
+            ("SYSLOG_FACILITY", "0"),
+            ("PRIORITY", "6"),
+        ])
     }
 
     fn init(&mut self, line: &str, more: &[(&str, &str)]) -> &mut Self {

@@ -82,7 +82,7 @@ impl Lived {
             mount_count: u16::try_from(self.number("mounts")).unwrap(),
             mounted_at: self.number("mounted"),
             written_at: self.number("written"),
-            made_at: 1,
+            made_at: self.values("made").first().map_or(1, |made| made.parse().unwrap()),
             checked_at: 1,
             last_mounted: self.value("on").into(),
             kbytes_written: 1234,

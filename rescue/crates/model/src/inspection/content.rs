@@ -328,6 +328,13 @@ pub struct XfsInfo {
     /// The sequence number of the last record in its log (cycle in the upper half, block in the lower), where that can be told. It
     /// only grows, with every session that wrote.
     pub log_head: Option<u64>,
+    /// Where the record of the unmount at its end says that the log begins (`h_tail_lsn`): another place for every unmount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_tail: Option<u64>,
+    /// The same of the log as it was when it was last mounted, as far as what that mount wrote behind its end is still there. Where it
+    /// is the [`log_tail`](Self::log_tail) of an earlier state, nobody who logged anything mounted it in between but once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<u64>,
     /// Why this version does not read it: captured raw.
     pub not_read: Option<DisplayText>,
 }
@@ -358,6 +365,9 @@ pub struct LvmInfo {
     pub seqno: u64,
     /// Bytes of it that are saved as volumes of their own, or that no volume has: all else is LVM's own, or of volumes that are not read.
     pub apart: ExtentSet,
+    /// Volumes of the group that are not read, by their names: what lies here of them is saved byte for byte, with what is LVM's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<DisplayText>,
 }
 
 /// A member of an md array (kernel `include/uapi/linux/raid/md_p.h`).

@@ -5,6 +5,7 @@ use super::superblock::Superblock;
 use crate::fs::FsError;
 use crate::numbers::{be16, be32, be64, byte};
 use model::inspection::FileKind;
+use std::ops::Range;
 
 /// `XFS_DINODE_MAGIC`.
 pub(super) const MAGIC: u16 = 0x494e;
@@ -22,10 +23,27 @@ mod flag2 {
 
 /// `XFS_DIFLAG_REALTIME` of `di_flags`.
 const REALTIME: u16 = 0x1;
+/// `XFS_DIFLAG_IMMUTABLE` of `di_flags`.
+const IMMUTABLE: u16 = 0x8;
+/// `di_atime`: when it was last read.
+const READ_AT: Range<usize> = 32..40;
+/// What differs besides where that is written: `di_changecount`, `di_lsn`; and `di_crc`, which follows from the rest.
+const WRITTEN: Range<usize> = 104..120;
+const CHECKSUM: Range<usize> = 100..104;
 /// Bits of `di_flags` beside those `FS_IOC_GETFLAGS` gives for them: unchangeable, append only, synchronous, no access times, not
 /// dumped, project inherited (`xfs_diflags_to_iflags` and `fs/ioctl.c`).
 const FLAGS: [(u16, u32); 6] =
     [(0x8, 0x10), (0x10, 0x20), (0x20, 0x8), (0x40, 0x80), (0x80, 0x40), (0x200, 0x2000_0000)];
+
+/// True where two inodes, as they lie on the volume, differ in nothing but that they were read, and in the `ignored` bytes. The kernel
+/// counts the first change of an inode after it was read from the disk, be it of that time alone (`inode_maybe_inc_iversion`).
+pub(super) fn same_but_access(a: &[u8], b: &[u8], ignored: &[Range<usize>]) -> bool {
+    let read = a.get(READ_AT) != b.get(READ_AT);
+    let written = [WRITTEN, READ_AT].into_iter().filter(|_| read).chain([CHECKSUM]);
+    let skipped: Vec<Range<usize>> = written.chain(ignored.iter().cloned()).collect();
+    let skipped = |at: usize| skipped.iter().any(|s| s.contains(&at));
+    a.len() == b.len() && a.iter().zip(b).enumerate().all(|(at, (a, b))| a == b || skipped(at))
+}
 
 /// Where a fork of an inode has its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +200,17 @@ impl Inode {
     /// The same of when it was last read.
     pub(super) fn accessed(&self) -> Option<i64> {
         self.time(32)
+    }
+
+    /// The same of the last change of anything: nobody sets it to what they like.
+    pub(super) fn changed(&self) -> Option<i64> {
+        self.time(48)
+    }
+
+    /// Its data may be written without a trace in it: somebody made it unchangeable for all but those who write below the file
+    /// system (`ldlinux.sys` is such a file).
+    pub(super) fn is_peculiar(&self) -> bool {
+        be16(&self.bytes, 90) & IMMUTABLE != 0
     }
 
     /// `xfs_inode_from_disk_ts`: nanoseconds since the earliest time 32 bits can tell, or seconds and nanoseconds.

@@ -305,11 +305,73 @@ impl Log {
     /// behind the end is then the header of an empty record with the beginning of the log as the unmount left it
     /// (`xlog_clear_stale_blocks`). What an earlier mount left there has an earlier one.
     pub(super) fn is_mounted_since(&self, unmount: u64) -> Result<bool, FsError> {
+        let (last, head) = self.unmounted(unmount)?;
+        let behind = self.read(head, 1)?;
+        Ok(be32(&behind, 0) == MAGIC && be64(&behind, 24) >= last.tail)
+    }
+
+    /// Where the record of an unmount, by its sequence number, says that the log begins. A session that logs anything says something
+    /// later in all it writes.
+    pub(super) fn tail_of(&self, unmount: u64) -> Result<u64, FsError> {
+        Ok(self.unmounted(unmount)?.0.tail)
+    }
+
+    /// Where the log began when it was last mounted before the unmount with that sequence number; `None` where that cannot be told. A mount
+    /// writes it into the blocks behind the end that it finds ([`is_mounted_since`](Self::is_mounted_since)), as far as `SCAN` of them:
+    /// while less was logged since, the block behind the present end is one of these.
+    pub(super) fn opened(&self, unmount: u64) -> Result<Option<u64>, FsError> {
+        // In a shorter one the next mount may find less room than that to write over.
+        if self.len < 2 * SCAN {
+            return Ok(None);
+        }
+        let (_, head) = self.unmounted(unmount)?;
+        let behind = self.read(head, 1)?;
+        // The rest of it was written in the cycle before.
+        let cycle = (unmount >> 32).saturating_sub(u64::from(head != 0));
+        let mut mark = [0; BASIC];
+        mark[..4].copy_from_slice(&MAGIC.to_be_bytes());
+        mark[4..8].copy_from_slice(&u32::try_from(cycle).unwrap_or(0).to_be_bytes());
+        mark[8..12].copy_from_slice(behind.get(8..12).unwrap_or(&[0; 4]));
+        mark[16..24].copy_from_slice(&(cycle << 32 | head).to_be_bytes());
+        mark[24..32].copy_from_slice(&be64(&behind, 24).to_be_bytes());
+        mark[300..304].copy_from_slice(&1u32.to_be_bytes());
+        if let Some(uuid) = mark.get_mut(304..320).filter(|to| to.len() == self.uuid.len()) {
+            uuid.copy_from_slice(&self.uuid);
+        }
+        Ok((behind == mark).then(|| be64(&behind, 24)))
+    }
+
+    /// The record of the unmount with that sequence number, as it lies there: with a number drawn by lot, so that two with the same
+    /// sequence number, of two states that were made of one, are two.
+    ///
+    /// # Errors
+    /// [`FsError`] where there is no such record.
+    pub(super) fn record_of(&self, unmount: u64) -> Result<Vec<u8>, FsError> {
+        let (last, _) = self.unmounted(unmount)?;
+        self.read(last.at, last.total())
+    }
+
+    /// The bytes of the volume that hold what one mount since the unmount with that sequence number leaves as it is, where less was logged since
+    /// than [`opened`](Self::opened) needs: all of the log but what that mount wrote over behind the end.
+    ///
+    /// # Errors
+    /// [`FsError`] where there is no such record.
+    pub(super) fn left_alone(&self, unmount: u64) -> Result<Vec<Extent>, FsError> {
+        let (last, head) = self.unmounted(unmount)?;
+        let len = self.len.saturating_sub(SCAN + last.total());
+        let from = (head + SCAN) % self.len;
+        let first = len.min(self.len - from);
+        let byte = |block: u64| self.start + block * BASIC as u64;
+        let parts = [(from, from + first), (0, len - first)];
+        Ok(parts.into_iter().filter_map(|(start, end)| Extent::between(byte(start), byte(end))).collect())
+    }
+
+    /// The header of the record of an unmount, and the block behind it.
+    fn unmounted(&self, unmount: u64) -> Result<(Header, u64), FsError> {
         let at = unmount & 0xffff_ffff;
         let last = self.header_of(at, &self.read(at, 1)?)?;
         let head = (at + last.total()) % self.len;
-        let behind = self.read(head, 1)?;
-        Ok(be32(&behind, 0) == MAGIC && be64(&behind, 24) >= last.tail)
+        Ok((last, head))
     }
 
     /// True where a record is the last one and says that the file system was unmounted (`xlog_check_unmount_rec`).

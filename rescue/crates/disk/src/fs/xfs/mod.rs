@@ -20,9 +20,11 @@ mod map;
 mod raw;
 mod reader;
 mod replay;
+mod rules;
 mod superblock;
 mod transaction;
 mod tree;
+mod unchanged;
 mod used;
 mod xattr;
 
@@ -31,6 +33,8 @@ use self::file::File;
 use self::inode::Inode;
 use self::log::{End, Log};
 use self::reader::Reader;
+pub use self::rules::Rule;
+use self::rules::Rules;
 use self::superblock::Superblock;
 use super::listing::damaged;
 use super::{FileSystem, FsError, way};
@@ -55,9 +59,13 @@ pub fn identify(bytes: &Arc<dyn ReadAt>) -> Result<Option<XfsInfo>, FsError> {
     if sb.not_read.is_none() {
         let reader = Reader::new(bytes.clone(), sb, ExtentSet::new());
         // What is wrong with a log is said by `Xfs::doubt`; here it is only not known.
-        match Log::open(&reader).and_then(|log| log.end()) {
-            Ok(End::Unmounted(lsn)) => (info.needs_recovery, info.log_head) = (false, Some(lsn)),
-            Ok(End::Open { last, .. }) => info.log_head = Some(last),
+        match Log::open(&reader).and_then(|log| log.end().map(|end| (log, end))) {
+            Ok((_, End::Open { last, .. })) => info.log_head = Some(last),
+            Ok((log, End::Unmounted(lsn))) => {
+                (info.needs_recovery, info.log_head) = (false, Some(lsn));
+                info.log_tail = log.tail_of(lsn).ok();
+                info.opened = log.opened(lsn).ok().flatten();
+            }
             Err(_) => {}
         }
     }
@@ -115,6 +123,12 @@ impl Xfs {
     /// Transactions of the log that were carried out in memory.
     pub fn replayed(&self) -> u32 {
         self.transactions
+    }
+
+    /// What [`FileSystem::changes`] would say if it did not keep one of the rules: to show that it is needed.
+    #[doc(hidden)]
+    pub fn changes_without(&self, before: Arc<dyn ReadAt>, rule: Rule) -> Changes {
+        changes::changes(self, before, Rules::without(rule))
     }
 
     /// True where it was not unmounted, or that cannot be told.
@@ -193,7 +207,7 @@ impl FileSystem for Xfs {
     }
 
     fn changes(&self, before: Arc<dyn ReadAt>) -> Changes {
-        changes::changes(self, before)
+        changes::changes(self, before, Rules::ALL)
     }
 
     fn coverage(&self) -> Coverage {

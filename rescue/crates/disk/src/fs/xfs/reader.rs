@@ -144,7 +144,19 @@ impl Reader {
         })?;
         let len = usize::try_from(self.sb.inode_size).expect("at most a block");
         let bytes = bytes.get(within..within + len).unwrap_or_default();
-        let at = ByteOffset(at.0 + within as u64);
+        self.inode_at(number, ByteOffset(at.0 + within as u64), bytes)
+    }
+
+    /// The same of the bytes of an inode that were read already.
+    ///
+    /// # Errors
+    /// As [`Reader::inode`].
+    pub(super) fn inode_in(&self, number: u64, bytes: &[u8]) -> Result<Inode, FsError> {
+        let (block, within) = self.inode_place(number);
+        self.inode_at(number, ByteOffset(self.place(block, 1)?.0 + within as u64), bytes)
+    }
+
+    fn inode_at(&self, number: u64, at: ByteOffset, bytes: &[u8]) -> Result<Inode, FsError> {
         if self.sb.v5 {
             let mark = Mark { what: "inode", checksum: 100, uuid: 160, sector: None };
             self.verify(at, bytes, mark)

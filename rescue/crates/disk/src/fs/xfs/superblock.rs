@@ -8,6 +8,7 @@ use model::inspection::XfsInfo;
 use model::ports::ReadAt;
 use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset};
+use std::ops::Range;
 
 /// `XFS_SB_MAGIC`.
 const MAGIC: &[u8] = b"XFSB";
@@ -199,6 +200,21 @@ impl Superblock {
         self.bytes.get(32..48).unwrap_or_default()
     }
 
+    /// True where `other` lays the volume out in the same way, and is of the same file system.
+    pub(super) fn is_laid_out_as(&self, other: &Self) -> bool {
+        // Up to the label: sizes, places, id and version; logarithms of sizes; what of the log; the features of version 5 but those of the log,
+        // which come and go.
+        const SAME: [Range<usize>; 4] = [4..108, 120..126, 192..200, 208..220];
+        let of = |sb: &Self, range: Range<usize>| sb.bytes.get(range).map(<[u8]>::to_vec);
+        SAME.into_iter().all(|range| of(self, range.clone()) == of(other, range)) && self.meta_uuid == other.meta_uuid
+    }
+
+    /// Inodes of its own, whose data is written in ways of its own: of a realtime device, of quotas (`sb_rbmino`, `sb_rsumino`,
+    /// `sb_uquotino`, `sb_gquotino`, `sb_pquotino`).
+    pub(super) fn hidden_inodes(&self) -> [u64; 5] {
+        [64, 72, 160, 168, 232].map(|at| be64(&self.bytes, at))
+    }
+
     /// Blocks of a group; none of one that there is not.
     pub(super) fn group_len(&self, group: u32) -> u32 {
         let left = self.blocks.saturating_sub(u64::from(group) * u64::from(self.ag_blocks));
@@ -238,6 +254,8 @@ impl Superblock {
             features,
             needs_recovery: true,
             log_head: None,
+            log_tail: None,
+            opened: None,
             not_read: self.not_read.as_deref().map(DisplayText::new),
         }
     }

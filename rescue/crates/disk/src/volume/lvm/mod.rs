@@ -18,6 +18,8 @@ use model::text::DisplayText;
 use model::units::{ByteLen, ByteOffset, Extent, ExtentSet};
 use std::collections::BTreeMap;
 
+/// Most volumes that are told as not read, by name.
+const MOST_UNREAD: usize = 64;
 const AS_IS: &str = "every byte of it is saved where it is saved";
 
 /// A physical volume that is here.
@@ -168,11 +170,14 @@ impl<'a> Making<'a, '_> {
     fn make(&mut self) {
         let group = self.group;
         let mut read: Vec<(&Logical, Mapping)> = Vec::new();
-        let mut unread: Vec<String> = Vec::new();
+        let (mut unread, mut names): (Vec<String>, Vec<DisplayText>) = (Vec::new(), Vec::new());
         for logical in group.logical.iter().filter(|l| l.visible) {
             match self.mapping(logical) {
                 Ok(mapping) => read.push((logical, mapping)),
-                Err(why) => unread.push(format!("{} ({why})", logical.name)),
+                Err(why) => {
+                    names.push(DisplayText::new(&logical.name));
+                    unread.push(format!("{} ({why})", logical.name));
+                }
             }
         }
         let whole = (0..group.physical.len()).filter_map(|on| self.place(on)).map(Carrier::first).min();
@@ -191,12 +196,12 @@ impl<'a> Making<'a, '_> {
         }
         if !unread.is_empty() {
             let says = format!("of LVM group {} these volumes are not read: {}", group.name, unread.join(", "));
-            self.layers.findings.push(finding(
-                Severity::Note,
-                first,
-                says,
-                "they are saved byte for byte, with the group",
-            ));
+            let advice = match read.is_empty() {
+                false => "they are saved byte for byte, with the group, and come back with a whole disk (`restore`)",
+                // Nothing of the group is known then: it is one thing.
+                true => "`--full` saves them byte for byte, with the group",
+            };
+            self.layers.findings.push(finding(Severity::Note, first, says, advice));
         }
         let mut volumes = Vec::new();
         for (logical, mapping) in read {
@@ -213,14 +218,14 @@ impl<'a> Making<'a, '_> {
         }
         if !volumes.is_empty() {
             for on in 0..group.physical.len() {
-                self.physical(on, &volumes);
+                self.physical(on, &volumes, &names);
             }
         }
         self.layers.volumes.extend(volumes);
     }
 
     /// Says of a physical volume what of it is saved apart.
-    fn physical(&mut self, on: usize, volumes: &[(VolumePath, Mapping)]) {
+    fn physical(&mut self, on: usize, volumes: &[(VolumePath, Mapping)], unread: &[DisplayText]) {
         let group = self.group;
         let (Some(volume), Some(physical)) = (self.place(on), group.physical.get(on)) else { return };
         let extent = |from: u64, count: u64| {
@@ -248,6 +253,7 @@ impl<'a> Making<'a, '_> {
                 group_uuid: group.uuid.clone(),
                 seqno: group.seqno,
                 apart: mapped.union(&free),
+                unread: unread.iter().take(MOST_UNREAD).cloned().collect(),
             };
             self.layers.physical.push((volume.path.clone(), Content::Lvm(info)));
             return;

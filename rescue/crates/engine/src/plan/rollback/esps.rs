@@ -9,6 +9,9 @@ use model::inspection::{Content, GPT_ESP, Inspection, System};
 use model::plan::{RollbackPlan, VolumeRollback};
 use model::snapshot::{Manifest, SavedVolume};
 
+/// Where a system has the partition mounted for boot loaders alone.
+const ONLY_LOADERS: [&str; 2] = ["/boot/efi", "/efi"];
+
 /// The EFI system partitions among the volumes that a plan writes, as they were saved.
 pub(crate) fn written<'a>(
     manifest: &'a Manifest,
@@ -42,7 +45,10 @@ pub(crate) fn tenancy(
         os: system.os.0.clone(),
         machine_id: system.machine_id.clone(),
         uuids,
-        boot: system.boot.iter().any(|(at, path)| at == "/boot" && path == esp),
+        boot: system
+            .boot
+            .iter()
+            .any(|(at, path)| path == esp && at.starts_with('/') && !ONLY_LOADERS.contains(&at.as_str())),
     };
     let volumes = |system: &System, esp: &VolumePath| -> Vec<VolumePath> {
         let all = std::iter::once(&system.root).chain(system.boot.iter().map(|(_, path)| path));

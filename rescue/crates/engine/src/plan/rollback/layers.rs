@@ -1,10 +1,13 @@
 //! Volumes that lie on others: found again, and refused where they do not lie as they did.
 
 use super::{Planner, plain};
-use model::inspection::{Content, Disk, Volume};
+use model::inspection::{Content, Disk, LvmInfo, Volume};
 use model::mapping::{Beneath, Mapping};
-use model::plan::{Through, VolumeRollback};
+use model::plan::{Action, Through, VolumeRollback};
 use model::snapshot::SavedVolume;
+use model::text::DisplayText;
+
+const KEPT: &str = "what LVM, md and LUKS keep themselves is left as it is";
 
 impl<'a> Planner<'a> {
     /// Where a saved volume that lay on others lies now: the same volume by its identifier, on the same bytes of the same partitions.
@@ -44,6 +47,26 @@ impl<'a> Planner<'a> {
         }
         let disk = q.inspection.disk(volume.path.disk()).ok_or_else(|| format!("{} is gone", volume.path.disk()))?;
         Ok((disk, volume))
+    }
+
+    /// Why what carries other volumes is left as it is. Volumes of LVM that are not read lie there too, and are told.
+    pub(super) fn kept_beneath(&mut self, saved: &SavedVolume) -> &'static str {
+        let Content::Lvm(LvmInfo { group, unread, .. }) = &saved.content else { return KEPT };
+        if unread.is_empty() {
+            return KEPT;
+        }
+        if self.q.action == Action::Rollback {
+            let names: Vec<&str> = unread.iter().map(DisplayText::as_str).collect();
+            self.warn(format!(
+                "{} of LVM group {group} on {} {} not read here, and {} as now: what was saved of that comes back with the whole disk \
+                 alone (`restore`)",
+                names.join(", "),
+                saved.path,
+                if names.len() == 1 { "is" } else { "are" },
+                if names.len() == 1 { "stays" } else { "stay" },
+            ));
+        }
+        "volumes of LVM on it are not read here: they come back with the whole disk alone (`restore`)"
     }
 
     /// What stands against writing a volume because of what lies on it or beneath it.

@@ -12,6 +12,7 @@ mod id {
     pub(super) const SLEEP_START: &str = "6bbd95ee977941e497c48be27c254128";
     pub(super) const SLEEP_STOP: &str = "8811e6df2a8e40f58a94cea26f8ebf14";
     pub(super) const UNIT_STARTED: &str = "39f53479d3a045ac8e11786248231fbf";
+    pub(super) const UNIT_STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
 }
 
 /// What an entry says.
@@ -28,7 +29,23 @@ pub(super) enum Event {
     SleepStart,
     SleepStop,
     Panic,
+    /// The kernel of that release began.
+    Kernel(String),
+    /// The kernel was given an initial RAM file system.
+    Initramfs,
+    /// The kernel's command line asks for emergency or rescue mode.
+    RescueAsked,
+    /// All but the kernel starts anew (systemd 254 and later): what was reached before does not count.
+    SoftReboot,
+    /// `systemd-journal-flush.service` is being stopped: where `/var` is a file system of its own, journald lets go of it now, and
+    /// nothing after this is on it (`journalctl --smart-relinquish-var`).
+    HandedBack,
+    /// `systemd-journal-flush.service` was started: the journal is on `/var`.
+    TakenUp,
 }
+
+/// The service that moves the journal to `/var`, and away from it.
+const FLUSH: &str = "systemd-journal-flush.service";
 
 /// One field, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +56,20 @@ enum Field {
     JobFailed,
     /// `_TRANSPORT=kernel`.
     Kernel,
-    /// Written by journald itself, or by a process of root: nobody else's word counts.
-    Trusted,
+    /// `SYSLOG_FACILITY=0`. What a process writes to `/dev/kmsg` comes from there too, but never has the kernel's facility (kernel
+    /// `kernel/printk/printk.c`, `devkmsg_write`).
+    KernelsOwn,
+    /// `_TRANSPORT=driver`: written by journald itself.
+    Journald,
+    /// Written by a process of root: nobody else's word counts.
+    Root,
     /// `_PID=1`.
     Init,
+    /// `_COMM=systemd-logind`.
+    Logind,
+    /// `SYSLOG_IDENTIFIER=systemd`, and `SYSLOG_PID=1`: what the writer says of himself.
+    CallsItselfSystemd,
+    CallsItselfFirst,
     Other,
 }
 
@@ -57,9 +84,13 @@ impl Field {
             b"UNIT" => Self::Unit(text()),
             b"JOB_RESULT" if value != b"done" => Self::JobFailed,
             b"_TRANSPORT" if value == b"kernel" => Self::Kernel,
-            b"_TRANSPORT" if value == b"driver" => Self::Trusted,
-            b"_UID" if value == b"0" => Self::Trusted,
+            b"_TRANSPORT" if value == b"driver" => Self::Journald,
+            b"SYSLOG_FACILITY" if value == b"0" => Self::KernelsOwn,
+            b"SYSLOG_IDENTIFIER" if value == b"systemd" => Self::CallsItselfSystemd,
+            b"SYSLOG_PID" if value == b"1" => Self::CallsItselfFirst,
+            b"_UID" if value == b"0" => Self::Root,
             b"_PID" if value == b"1" => Self::Init,
+            b"_COMM" if value == b"systemd-logind" => Self::Logind,
             _ => Self::Other,
         }
     }
@@ -113,8 +144,13 @@ impl Fields {
                 Field::Unit(text) => seen.unit = Some(text),
                 Field::JobFailed => seen.failed = true,
                 Field::Kernel => seen.kernel = true,
-                Field::Trusted => seen.trusted = true,
+                Field::KernelsOwn => seen.kernels_own = true,
+                Field::Journald => seen.journald = true,
+                Field::Root => seen.root = true,
                 Field::Init => seen.init = true,
+                Field::Logind => seen.logind = true,
+                Field::CallsItselfSystemd => seen.says_systemd = true,
+                Field::CallsItselfFirst => seen.says_first = true,
                 Field::Other => {}
             }
         }
@@ -130,32 +166,56 @@ struct Seen {
     unit: Option<String>,
     failed: bool,
     kernel: bool,
-    trusted: bool,
+    kernels_own: bool,
+    journald: bool,
+    root: bool,
     init: bool,
+    logind: bool,
+    says_systemd: bool,
+    says_first: bool,
 }
 
 impl Seen {
     fn event(&self) -> Option<Event> {
         // Anyone may write a message into the journal; the fields that begin with `_` are journald's own.
-        if !(self.kernel || self.trusted || self.init) {
+        if self.kernel {
+            return if self.kernels_own { kernel_event(&self.message) } else { self.by_way_of_the_kernel() };
+        }
+        if self.journald {
+            return (self.id == id::JOURNAL_STOP).then_some(Event::JournalStopped);
+        }
+        if self.init {
+            match self.id.as_str() {
+                id::STARTUP_FINISHED => return Some(Event::StartupFinished),
+                id::UNIT_STARTED if self.failed => return None,
+                id::UNIT_STARTED if self.unit.as_deref() == Some(FLUSH) => return Some(Event::TakenUp),
+                id::UNIT_STOPPING if self.unit.as_deref() == Some(FLUSH) => return Some(Event::HandedBack),
+                _ => return self.unit_event(),
+            }
+        }
+        if !self.root {
             return None;
         }
         match self.id.as_str() {
-            id::JOURNAL_STOP => return Some(Event::JournalStopped),
-            id::STARTUP_FINISHED if self.init => return Some(Event::StartupFinished),
-            id::SHUTDOWN => return asked(&self.message).map(Event::Requested),
-            id::SLEEP_START => return Some(Event::SleepStart),
-            id::SLEEP_STOP => return Some(Event::SleepStop),
-            id::UNIT_STARTED if self.failed => return None,
-            _ => {}
+            id::SHUTDOWN => asked(&self.message).map(Event::Requested),
+            id::SLEEP_START => Some(Event::SleepStart),
+            id::SLEEP_STOP => Some(Event::SleepStop),
+            _ if self.logind => logind_event(&self.message),
+            _ => None,
         }
-        // Before journald is up, init writes to the kernel's log, without fields of its own.
-        if (self.init || self.kernel)
-            && let Some(event) = self.unit_event()
-        {
-            return Some(event);
+    }
+
+    /// Before journald is up (in emergency mode that is late), or where it is told to, systemd writes to the kernel's log. So does every
+    /// process of root that wants to, and says of itself there what it likes: that a target was reached is believed to a degree, that it fell
+    /// into emergency mode as long as nothing was, that it begins anew, and nothing else.
+    fn by_way_of_the_kernel(&self) -> Option<Event> {
+        match self.unit_event().filter(|_| self.says_systemd && self.says_first)? {
+            Event::Reached(_) => Some(Event::StartupFinished),
+            Event::Emergency => Some(Event::Emergency),
+            // journald is stopped by then.
+            Event::SoftReboot => Some(Event::SoftReboot),
+            _ => None,
         }
-        if self.kernel { kernel_event(&self.message) } else { logind_event(&self.message) }
     }
 
     fn unit_event(&self) -> Option<Event> {
@@ -163,13 +223,12 @@ impl Seen {
             return Some(Event::Emergency);
         }
         // "Reached target multi-user.target - Multi-User System." since systemd 251, "Reached target Multi-User System." before.
-        let said = self.message.strip_prefix("systemd[1]: ").unwrap_or(&self.message);
-        let target = match said.strip_prefix("Reached target ") {
+        let target = match self.message.strip_prefix("Reached target ") {
             Some(rest) => self.unit.as_deref().unwrap_or_else(|| rest.split([' ', '.']).next().unwrap_or(rest)),
             None if self.id == id::UNIT_STARTED => self.unit.as_deref()?,
             None => return None,
         };
-        let rest = said.strip_prefix("Reached target ").unwrap_or_default();
+        let rest = self.message.strip_prefix("Reached target ").unwrap_or_default();
         let is = |name: &str, words: &str| {
             target.strip_suffix(".target") == Some(name)
                 || (self.unit.is_none() && (rest.starts_with(&format!("{name}.target")) || rest.starts_with(words)))
@@ -188,6 +247,8 @@ impl Seen {
             Some(Event::Ended(EndKind::Halt))
         } else if is("kexec", "Reboot via kexec") {
             Some(Event::Ended(EndKind::Kexec))
+        } else if is("soft-reboot", "Reboot System Userspace") {
+            Some(Event::SoftReboot)
         } else {
             None
         }
@@ -211,10 +272,17 @@ fn asked(message: &str) -> Option<EndKind> {
     }
 }
 
-/// Lines of `kernel/power/{suspend,hibernate}.c`, `kernel/panic.c` and the architectures' oops handlers.
+/// Lines of `init/{version,main,initramfs}.c`, `kernel/power/{suspend,hibernate}.c`, `kernel/panic.c` and the architectures' oops handlers.
 fn kernel_event(message: &str) -> Option<Event> {
     let starts = |words: &[&str]| words.iter().any(|w| message.starts_with(w));
-    if starts(&["PM: suspend entry", "PM: hibernation: hibernation entry", "PM: hibernation entry"]) {
+    if let Some(rest) = message.strip_prefix("Linux version ") {
+        rest.split(' ').next().filter(|release| !release.is_empty()).map(|release| Event::Kernel(release.to_owned()))
+    } else if let Some(line) = message.strip_prefix("Kernel command line: ").or(message.strip_prefix("Command line: "))
+    {
+        line.split_ascii_whitespace().any(asks_for_rescue).then_some(Event::RescueAsked)
+    } else if starts(&["Trying to unpack rootfs image as initramfs", "Unpacking initramfs"]) {
+        Some(Event::Initramfs)
+    } else if starts(&["PM: suspend entry", "PM: hibernation: hibernation entry", "PM: hibernation entry"]) {
         Some(Event::SleepStart)
     } else if starts(&["PM: suspend exit", "PM: hibernation: hibernation exit", "PM: hibernation exit"]) {
         Some(Event::SleepStop)
@@ -229,6 +297,13 @@ fn kernel_event(message: &str) -> Option<Event> {
     } else {
         None
     }
+}
+
+/// systemd(1), "Kernel Command Line".
+fn asks_for_rescue(word: &str) -> bool {
+    let unit = word.strip_prefix("systemd.unit=").map(|unit| unit.strip_suffix(".target").unwrap_or(unit));
+    matches!(word, "emergency" | "-b" | "rescue" | "single" | "s" | "S" | "1")
+        || matches!(unit, Some("rescue" | "emergency"))
 }
 
 /// logind's last words before a sleep (`manager_message_...`).
@@ -247,7 +322,7 @@ mod tests {
 
     fn init(message: &str, unit: Option<&str>, id: &str) -> Option<Event> {
         let (message, id, unit) = (message.into(), id.into(), unit.map(str::to_owned));
-        Seen { message, id, unit, trusted: true, init: true, ..Seen::default() }.event()
+        Seen { message, id, unit, root: true, init: true, ..Seen::default() }.event()
     }
 
     #[test]
@@ -276,8 +351,25 @@ mod tests {
             Seen { message: "Reached target multi-user.target".into(), id: id::JOURNAL_STOP.into(), ..Seen::default() };
         assert_eq!(lie.event(), None);
         // A process of root that is not init cannot reach a target either.
-        let lie = Seen { message: "Reached target multi-user.target".into(), trusted: true, ..Seen::default() };
+        let lie = Seen { message: "Reached target multi-user.target".into(), root: true, ..Seen::default() };
         assert_eq!(lie.event(), None);
+        // Nor stop the journal, which journald alone does.
+        let lie = Seen { id: id::JOURNAL_STOP.into(), root: true, ..Seen::default() };
+        assert_eq!(lie.event(), None);
+        let stop = Seen { id: id::JOURNAL_STOP.into(), root: true, journald: true, ..Seen::default() };
+        assert_eq!(stop.event(), Some(Event::JournalStopped));
+        // Nor speak for the kernel by way of its log.
+        let lie = |message: &str| Seen { message: message.into(), kernel: true, ..Seen::default() };
+        for message in ["Kernel panic - not syncing: so", "PM: suspend entry (deep)", "Reached target graphical.target"]
+        {
+            assert_eq!(lie(message).event(), None, "{message}");
+        }
+        let as_systemd = |message| Seen { says_systemd: true, says_first: true, ..lie(message) }.event();
+        assert_eq!(as_systemd("Reached target poweroff.target - System Power Off."), None);
+        assert_eq!(as_systemd("Reached target emergency.target"), Some(Event::Emergency), "until one is reached");
+        let anew = "Reached target soft-reboot.target - Reboot System Userspace.";
+        assert_eq!((lie(anew).event(), as_systemd(anew)), (None, Some(Event::SoftReboot)));
+        assert_eq!(as_systemd("Reached target graphical.target"), Some(Event::StartupFinished), "likely at most");
     }
 
     #[test]
@@ -295,7 +387,13 @@ mod tests {
 
     #[test]
     fn kernel_lines() {
-        let kernel = |message: &str| Seen { message: message.into(), kernel: true, ..Seen::default() }.event();
+        let kernel = |message: &str| {
+            Seen { message: message.into(), kernel: true, kernels_own: true, ..Seen::default() }.event()
+        };
+        assert_eq!(kernel("Linux version 6.1.0-49-amd64 (x@y)"), Some(Event::Kernel("6.1.0-49-amd64".into())));
+        assert_eq!(kernel("Kernel command line: root=/dev/sda1 ro single"), Some(Event::RescueAsked));
+        assert_eq!(kernel("Command line: root=/dev/sda1 systemd.unit=rescue.target"), Some(Event::RescueAsked));
+        assert_eq!(kernel("Command line: root=/dev/sda1 ro quiet"), None);
         assert_eq!(kernel("Kernel panic - not syncing: sysrq triggered crash"), Some(Event::Panic));
         assert_eq!(kernel("PM: suspend entry (deep)"), Some(Event::SleepStart));
         assert_eq!(kernel("PM: suspend exit"), Some(Event::SleepStop));

@@ -12,7 +12,7 @@ use super::{evidence, stamp, unreadable};
 use crate::want::JOURNAL_READS;
 use event::{Event, Fields};
 use file::{Entry, Journal};
-use model::evidence::{EndKind, Evidence, Fact, JournalOrder, Moment, MomentKind, Origin};
+use model::evidence::{EndKind, Evidence, Fact, JournalOrder, Moment, MomentKind, Origin, StartedKernel};
 use model::ports::{ReadAt, UnixMicros};
 use model::text::DisplayText;
 use std::ops::Range;
@@ -139,6 +139,13 @@ fn boot(
         panicked: tale.panicked,
         order: Some(JournalOrder { counter: hex(&journal.header.seqnum_id), first: first.seqnum, last: last.seqnum }),
         moments: tale.moments,
+        kernel: tale.kernel.map(|release| StartedKernel {
+            release: DisplayText::new(&release),
+            initramfs: tale.initramfs,
+            rescue_asked: tale.rescue_asked,
+        }),
+        handed_back: tale.handed_back,
+        asked: tale.requested,
     }
 }
 
@@ -155,6 +162,10 @@ struct Tale {
     panicked: bool,
     /// Oldest first.
     moments: Vec<Moment>,
+    kernel: Option<String>,
+    initramfs: bool,
+    rescue_asked: bool,
+    handed_back: bool,
 }
 
 impl Tale {
@@ -174,7 +185,8 @@ impl Tale {
                     self.target = Some(target);
                 }
             }
-            Some(Event::Emergency) => self.emergency = true,
+            // Who goes there by hand once it is up has started.
+            Some(Event::Emergency) => self.emergency |= self.target.is_none(),
             Some(Event::Requested(kind)) => self.requested = Some(kind),
             Some(Event::Ended(kind)) => self.ended = Some(kind),
             Some(Event::SleepStart) => {
@@ -189,6 +201,17 @@ impl Tale {
                 self.panicked = true;
                 self.moment(realtime, MomentKind::Fault);
             }
+            Some(Event::Kernel(release)) => {
+                (self.kernel, self.initramfs, self.rescue_asked) = (Some(release), false, false);
+            }
+            Some(Event::Initramfs) => self.initramfs = true,
+            Some(Event::RescueAsked) => self.rescue_asked = true,
+            Some(Event::SoftReboot) => {
+                (self.target, self.startup_finished, self.emergency) = (None, false, false);
+                (self.requested, self.ended) = (None, None);
+            }
+            Some(Event::HandedBack) => self.handed_back = true,
+            Some(Event::TakenUp) => self.handed_back = false,
         }
     }
 
@@ -276,5 +299,23 @@ mod tests {
             tale(&[(1, Some(Event::Emergency)), (2, reached("graphical.target")), (3, reached("multi-user.target"))]);
         assert!(!t.emergency);
         assert_eq!(t.target.as_deref(), Some("graphical.target"));
+        let by_hand = tale(&[(1, reached("multi-user.target")), (9, Some(Event::Emergency))]);
+        assert!(!by_hand.emergency && by_hand.target.is_some());
+    }
+
+    #[test]
+    fn what_was_reached_before_a_soft_reboot_does_not_count() {
+        let reached = Some(Event::Reached("multi-user.target".into()));
+        let up = [(1, reached.clone()), (2, Some(Event::StartupFinished)), (3, Some(Event::SoftReboot))];
+        let t = tale(&up);
+        assert_eq!((t.target, t.startup_finished), (None, false));
+        assert!(tale(&[&up[..], &[(4, reached)]].concat()).target.is_some());
+    }
+
+    #[test]
+    fn a_journal_that_was_handed_back_may_be_taken_up() {
+        let back = (1, Some(Event::HandedBack));
+        assert!(tale(&[back.clone(), (2, None)]).handed_back);
+        assert!(!tale(&[back, (2, Some(Event::TakenUp))]).handed_back);
     }
 }

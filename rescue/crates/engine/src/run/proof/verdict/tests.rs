@@ -34,6 +34,9 @@ fn boot(id: &str, age: u32, target: Option<&str>, emergency: bool) -> Evidence {
         panicked: false,
         order: None,
         moments: Vec::new(),
+        kernel: None,
+        handed_back: false,
+        asked: None,
     };
     fact(boot, NOW)
 }
