@@ -281,6 +281,28 @@ fn when_the_terminal_goes_the_engine_ends_its_work_and_goes() {
     assert_eq!(m.bytes(), before);
 }
 
+/// The same in the middle of a save: what was begun is finished, whoever is there to see it.
+#[test]
+fn when_the_terminal_goes_a_save_is_finished() {
+    let m = Machine::new();
+    assert_eq!(run(&["store", "init", &m.arg("store")]).0, 0);
+    {
+        let t = Terminal::open(&args(&m), Some((80, 25)));
+        t.expect(&["What to do next", "saved states"]);
+        t.calm();
+        t.press("s");
+        // At work, or done already.
+        t.expect(&["resent state", "Esc back"]);
+    }
+    let until = Instant::now() + PATIENCE;
+    while !processes(&m).is_empty() {
+        assert!(Instant::now() < until, "the engine is still there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (code, listed) = ask(&["snapshots", "--store", &m.arg("store")]);
+    assert_eq!((code, listed["snapshots"].as_array().map(Vec::len)), (0, Some(1)));
+}
+
 #[test]
 fn an_engine_that_cannot_start_says_why() {
     let mut t = Terminal::open(&["/nonexistent.img".into()], Some((80, 25)));
