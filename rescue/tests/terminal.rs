@@ -288,7 +288,7 @@ fn when_the_terminal_goes_a_save_is_finished() {
     assert_eq!(run(&["store", "init", &m.arg("store")]).0, 0);
     {
         let t = Terminal::open(&args(&m), Some((80, 25)));
-        t.expect(&["What to do next", "saved states"]);
+        t.expect(&["What to do next", "Save the present state"]);
         t.calm();
         t.press("s");
         // At work, or done already.
