@@ -219,6 +219,8 @@ fn staying(then: &Files, now: &Files, tenancy: &Tenancy) -> Vec<(String, String)
     let reading = read(&then, &now, tenancy);
     let is = grafted(&then, &now, reading.graft.as_ref().unwrap());
     on(&is, dir.path(), "fsck.vfat", &["-n"]);
+    let again = read(&is, &now, tenancy).stays;
+    assert!(again.iter().all(|p| !p.differs), "{again:?}");
     let told = |p: &EspPart| {
         let how = if p.returns {
             " comes back"
@@ -330,6 +332,17 @@ fn what_was_taken_away_and_what_took_a_place() {
         stays.iter().any(|(path, _)| path == "kernel8.img")
     };
     assert!(at_root(false) && !at_root(true));
+}
+
+/// What stays may have an alias that something in the saved state has too: it gets another one, and is the same all the same.
+#[test]
+fn an_alias_that_is_taken_is_none_of_what_is_compared() {
+    let then = vec![file("EFI/debian/grub.cfg", stub(ROOT)), file("EFI/Microsoft/Boot/bootmgfw.efi", body(5000, 2))];
+    let now = vec![file("EFI/debian/grub.cfg", stub(OTHER)), file("EFI/Microsoft tools/a tool.efi", body(3000, 3))];
+    assert_eq!(
+        staying(&then, &now, &beside_windows()),
+        pairs(&[("EFI/Microsoft", "Windows comes back"), ("EFI/Microsoft tools", "of no system that was found")])
+    );
 }
 
 /// Both states, small, for what is done to their bytes.

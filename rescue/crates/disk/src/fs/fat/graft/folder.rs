@@ -31,7 +31,8 @@ impl Set {
         self.raw.last()?.first_chunk().copied()
     }
 
-    fn is_long(&self) -> bool {
+    /// True where it has a long name; its short one is an alias then.
+    pub(super) fn is_long(&self) -> bool {
         self.raw.len() > 1
     }
 

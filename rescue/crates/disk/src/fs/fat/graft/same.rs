@@ -122,10 +122,12 @@ impl Pair<'_> {
     }
 }
 
-/// What an entry keeps of a file but its clusters and the day it was last read on.
+/// What an entry keeps of a file but its clusters and the day it was last read on; and but the short name of one that has a long one, which
+/// is another where that was taken.
 fn record(set: &Set) -> Option<Vec<u8>> {
     let raw = set.raw.last()?;
-    Some([&raw[..18], &raw[22..26], &raw[28..]].concat())
+    let name = if set.is_long() { 11 } else { 0 };
+    Some([&raw[name..18], &raw[22..26], &raw[28..]].concat())
 }
 
 fn count(fat: &Fat, entry: &Entry, out: &mut Compared, depth: usize) -> Result<(), FsError> {
