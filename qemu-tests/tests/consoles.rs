@@ -136,6 +136,8 @@ fn lost_line(session: &mut Session) -> Result<()> {
     println!(
         "whoever is at the serial line goes away in the middle of a snapshot; it is finished, and any key shows all of it"
     );
+    // From how it ended to where it was asked for, and from there to the overview.
+    escape(session, "HOLDFAST  saved states")?;
     escape(session, "HOLDFAST  what happened")?;
     session.machine.console.send("s")?;
     session.machine.console.expect_screen("the work", SOON, |s| s.contains("Saving the present state"))?;
