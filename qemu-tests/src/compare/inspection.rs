@@ -225,7 +225,7 @@ pub(super) fn section(record: &Record<Looked>) -> String {
     );
     for (who, what) in [(OURS, "starts"), (JOURNALCTL, "starts"), (DISSECT, "records"), (DISSECT_ALL, "records")] {
         let figure = |figure: fn(&Cost) -> f64| median(record, who, figure).unwrap_or_default();
-        let found = record.rows.iter().find(|r| r.who == who).map_or(0, |r| r.found);
+        let Some(found) = record.rows.iter().find(|r| r.who == who).map(|r| r.found) else { continue };
         let _ = writeln!(
             out,
             "| {who} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} | {found} {what} |",
