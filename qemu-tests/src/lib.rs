@@ -5,6 +5,7 @@
 //! keyboard. The scenarios in `tests/` and the demo are built of these.
 
 pub mod breakage;
+pub mod computer;
 pub mod console;
 pub mod dissect;
 pub mod guest;

@@ -3,10 +3,11 @@
 //!
 //! The Windows is a stand-in: an NTFS with its directories that ntfs-3g filled, a boot manager and a store of boot entries that are none.
 
+use qemu_tests::computer::Computer;
 use qemu_tests::guest::Guest;
-use qemu_tests::machine::{Bus, Firmware, Parts, run};
+use qemu_tests::machine::run;
 use qemu_tests::partitions::{Partition, Partitions};
-use qemu_tests::rescue::{Session, must};
+use qemu_tests::rescue::must;
 use qemu_tests::{Result, history, rescue, target, workspace};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -30,29 +31,29 @@ fn main() -> Result<()> {
     let mut say = |text: &str| println!("[{:>4} s] {text}", began.elapsed().as_secs());
     let folder = workspace::scratch("dual")?;
     let image = rescue::image()?;
-    let computer = Computer::make(&target::debian(&mut say)?, &image, &folder)?;
+    let dual = Dual::make(&target::debian(&mut say)?, &image, &folder)?;
 
     say("the target starts, and both are saved");
-    history::first_start(&computer.target("first"))?;
-    let mut session = computer.rescued("save")?;
+    history::first_start(&dual.computer.target("first"))?;
+    let mut session = dual.computer.rescued("save")?;
     must(&session.screen(), &["Debian GNU/Linux"])?;
     session.snapshot()?;
     session.poweroff()?;
-    let (debian_then, fallback_then) = (computer.hashes("::/EFI/debian")?, computer.hashes("::/EFI/BOOT")?);
+    let (debian_then, fallback_then) = (dual.hashes("::/EFI/debian")?, dual.hashes("::/EFI/BOOT")?);
 
     say("the Debian loses its kernel and its boot loader; the Windows goes on, and to sleep");
-    let mut guest = Guest::login(computer.target("break").start()?)?;
+    let mut guest = Guest::login(dual.computer.target("break").start()?)?;
     for broken in ["/boot/efi/EFI/debian/grubx64.efi", "/boot/efi/EFI/BOOT/BOOTX64.EFI"] {
         guest.run(&format!("echo ruined >{broken}"), COMMAND)?;
     }
     guest.run("rm -f /boot/vmlinuz-* /boot/initrd.img-* && touch /boot/efi/EFI/debian/stray && sync", COMMAND)?;
     guest.poweroff()?;
-    computer.windows_lives_on()?;
+    dual.windows_lives_on()?;
     let (windows, microsoft, tool) =
-        (computer.windows_hash()?, computer.hashes("::/EFI/Microsoft")?, computer.hashes("::/EFI/HP")?);
+        (dual.windows_hash()?, dual.hashes("::/EFI/Microsoft")?, dual.hashes("::/EFI/HP")?);
 
     say("the rescue takes the Debian back");
-    let mut session = computer.rescued("back")?;
+    let mut session = dual.computer.rescued("back")?;
     println!("{}", session.screen());
     println!("{}", session.plan_rollback()?);
     // It may begin behind the end of the screen.
@@ -64,19 +65,19 @@ fn main() -> Result<()> {
     session.poweroff()?;
 
     say("the Windows is where it was, and so is what it starts by; the Debian's loader is as it was saved");
-    same("the partition of the Windows", &computer.windows_hash()?, &windows)?;
-    same("EFI/Microsoft", &computer.hashes("::/EFI/Microsoft")?, &microsoft)?;
-    same("EFI/HP", &computer.hashes("::/EFI/HP")?, &tool)?;
-    same("EFI/debian", &computer.hashes("::/EFI/debian")?, &debian_then)?;
-    same("EFI/BOOT", &computer.hashes("::/EFI/BOOT")?, &fallback_then)?;
-    run(Command::new("fsck.vfat").arg("-n").arg(computer.esp_alone()?).stdout(Stdio::null()))?;
+    same("the partition of the Windows", &dual.windows_hash()?, &windows)?;
+    same("EFI/Microsoft", &dual.hashes("::/EFI/Microsoft")?, &microsoft)?;
+    same("EFI/HP", &dual.hashes("::/EFI/HP")?, &tool)?;
+    same("EFI/debian", &dual.hashes("::/EFI/debian")?, &debian_then)?;
+    same("EFI/BOOT", &dual.hashes("::/EFI/BOOT")?, &fallback_then)?;
+    run(Command::new("fsck.vfat").arg("-n").arg(dual.esp_alone()?).stdout(Stdio::null()))?;
 
     say("the Debian starts");
-    let mut guest = Guest::login(computer.target("again").start()?)?;
+    let mut guest = Guest::login(dual.computer.target("again").start()?)?;
     guest.run("test -e /vmlinuz && ! test -e /boot/efi/EFI/debian/stray && test -z \"$(dpkg --audit)\"", COMMAND)?;
     guest.run("test -e /boot/efi/EFI/Microsoft/Boot/bootmgfw.efi", COMMAND)?;
     guest.poweroff()?;
-    same("the partition of the Windows", &computer.windows_hash()?, &windows)?;
+    same("the partition of the Windows", &dual.windows_hash()?, &windows)?;
     say("done");
     Ok(())
 }
@@ -88,17 +89,15 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: &T, was: &T) -> Result<(
 /// Path and SHA-256 of each file.
 type Hashes = BTreeMap<PathBuf, String>;
 
-/// What is one computer: its disk, its firmware's memory, and the stick that is put into it.
-struct Computer {
-    disk: PathBuf,
-    stick: PathBuf,
-    variables: PathBuf,
+/// The computer that both start on, and what they start from.
+struct Dual {
+    computer: Computer,
     folder: PathBuf,
     esp: Partition,
     windows: Partition,
 }
 
-impl Computer {
+impl Dual {
     /// The target's disk, with room for the Windows behind it.
     fn make(base: &Path, image: &Path, folder: &Path) -> Result<Self> {
         let disk = folder.join("disk.img");
@@ -113,11 +112,10 @@ impl Computer {
         }
         let partitions = Partitions::of(&disk)?;
         let windows = partitions.all.iter().find(|p| p.kind == DATA).ok_or("the new partition is not there")?.clone();
-        let (esp, stick) = (partitions.esp()?.clone(), rescue::stick(image, &folder.join("stick.qcow2"))?);
-        let (variables, folder) = (folder.join("variables.fd"), folder.to_path_buf());
-        let computer = Self { disk, stick, variables, folder, esp, windows };
-        computer.fill()?;
-        Ok(computer)
+        let (esp, computer) = (partitions.esp()?.clone(), Computer::new(disk, image, folder)?);
+        let dual = Self { computer, folder: folder.to_path_buf(), esp, windows };
+        dual.fill()?;
+        Ok(dual)
     }
 
     /// What the two systems have where both start from, and the Windows itself.
@@ -170,7 +168,11 @@ impl Computer {
     /// A tool of mtools, on the EFI system partition.
     fn on_esp(&self, tool: &str) -> Command {
         let mut command = Command::new(tool);
-        command.env("MTOOLS_SKIP_CHECK", "1").arg("-i").arg(format!("{}@@{}", self.disk.display(), self.esp.start));
+        command.env("MTOOLS_SKIP_CHECK", "1").arg("-i").arg(format!(
+            "{}@@{}",
+            self.computer.disk.display(),
+            self.esp.start
+        ));
         command
     }
 
@@ -205,29 +207,16 @@ impl Computer {
 
     fn read(&self, at: u64, len: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(len)?];
-        let mut disk = File::open(&self.disk)?;
+        let mut disk = File::open(&self.computer.disk)?;
         disk.seek(SeekFrom::Start(at))?;
         disk.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        let mut disk = File::options().write(true).open(&self.disk)?;
+        let mut disk = File::options().write(true).open(&self.computer.disk)?;
         disk.seek(SeekFrom::Start(at))?;
         Ok(disk.write_all(bytes)?)
-    }
-
-    fn firmware(&self, name: &str) -> Parts {
-        Parts::new(name, &self.folder).firmware(Firmware::Uefi).variables(&self.variables)
-    }
-
-    fn target(&self, name: &str) -> Parts {
-        self.firmware(name).disk(&self.disk, Bus::Virtio, "TARGET")
-    }
-
-    fn rescued(&self, name: &str) -> Result<Session> {
-        let parts = self.firmware(name).memory(rescue::MEMORY).disk(&self.stick, Bus::Usb, "STICK");
-        Session::start(&parts.disk(&self.disk, Bus::Virtio, "TARGET"))
     }
 }
 

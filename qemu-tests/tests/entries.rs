@@ -3,9 +3,10 @@
 //!
 //! The entry is made and read by efibootmgr of the host, which is carried into the target with the libraries it needs.
 
+use qemu_tests::computer::Computer;
 use qemu_tests::guest::Guest;
-use qemu_tests::machine::{Bus, Firmware, Machine, Parts, overlay, run};
-use qemu_tests::rescue::{Session, must};
+use qemu_tests::machine::{Bus, Machine, overlay, run};
+use qemu_tests::rescue::must;
 use qemu_tests::{Result, breakage, rescue, target, workspace};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,20 +26,16 @@ fn main() -> Result<()> {
     let folder = workspace::scratch("entries")?;
     let image = rescue::image()?;
     let tools = efibootmgr(&folder)?;
-    let computer = Computer {
-        disk: overlay(&target::debian(&mut say)?, &folder.join("disk.qcow2"))?,
-        stick: rescue::stick(&image, &folder.join("stick.qcow2"))?,
-        variables: folder.join("variables.fd"),
-        folder,
-    };
+    let disk = overlay(&target::debian(&mut say)?, &folder.join("disk.qcow2"))?;
+    let computer = Computer::new(disk, &image, &folder)?;
 
     say("the target gives itself an entry, and its loader another place");
-    let mut guest = computer.starts("first", &tools)?;
+    let mut guest = starts(&computer, "first", &tools)?;
     guest
         .run("mkdir -p /boot/efi/EFI/debian && cd /boot/efi/EFI && mv BOOT/BOOTX64.EFI debian/grubx64.efi", COMMAND)?;
     guest.run(&format!("{EFIBOOTMGR} -q -c -d /dev/vda -p 2 -L '{LABEL}' -l '{LOADER}'"), COMMAND)?;
     guest.poweroff()?;
-    let mut guest = computer.starts("second", &tools)?;
+    let mut guest = starts(&computer, "second", &tools)?;
     let made = entry(&mut guest)?;
     guest.poweroff()?;
     say(&format!("by that alone it starts: {made}"));
@@ -70,7 +67,7 @@ fn main() -> Result<()> {
     must(&done, &["DONE."])?;
     session.poweroff()?;
 
-    let mut guest = computer.starts("again", &tools)?;
+    let mut guest = starts(&computer, "again", &tools)?;
     let now = entry(&mut guest)?;
     if now != made {
         return Err(format!("the entry was {made}, is {now}").into());
@@ -80,36 +77,13 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What is one computer: its disk, its firmware's memory, and the stick that is put into it.
-struct Computer {
-    disk: PathBuf,
-    stick: PathBuf,
-    variables: PathBuf,
-    folder: PathBuf,
-}
-
-impl Computer {
-    fn firmware(&self, name: &str) -> Parts {
-        Parts::new(name, &self.folder).firmware(Firmware::Uefi).variables(&self.variables)
-    }
-
-    fn target(&self, name: &str) -> Parts {
-        self.firmware(name).disk(&self.disk, Bus::Virtio, "TARGET")
-    }
-
-    fn rescued(&self, name: &str) -> Result<Session> {
-        let parts = self.firmware(name).memory(rescue::MEMORY).disk(&self.stick, Bus::Usb, "STICK");
-        Session::start(&parts.disk(&self.disk, Bus::Virtio, "TARGET"))
-    }
-
-    /// Starts the target, with efibootmgr at hand.
-    fn starts(&self, name: &str, tools: &Path) -> Result<Guest> {
-        let machine: Machine = self.target(name).disk(tools, Bus::Virtio, "TOOLS").start()?;
-        let mut guest = Guest::login(machine)?;
-        guest.run("mkdir /tmp/tools && tar -xf /dev/vdb -C /tmp/tools", COMMAND)?;
-        guest.run("mountpoint -q /sys/firmware/efi/efivars", COMMAND)?;
-        Ok(guest)
-    }
+/// Starts the target, with efibootmgr at hand.
+fn starts(computer: &Computer, name: &str, tools: &Path) -> Result<Guest> {
+    let machine: Machine = computer.target(name).disk(tools, Bus::Virtio, "TOOLS").start()?;
+    let mut guest = Guest::login(machine)?;
+    guest.run("mkdir /tmp/tools && tar -xf /dev/vdb -C /tmp/tools", COMMAND)?;
+    guest.run("mountpoint -q /sys/firmware/efi/efivars", COMMAND)?;
+    Ok(guest)
 }
 
 /// By its own loader and libraries: those of the target may be older than the host's.

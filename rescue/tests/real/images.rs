@@ -112,38 +112,6 @@ pub(crate) fn container(plain: &[u8], uuid: &str) -> Vec<u8> {
     })
 }
 
-/// A member of a mirror of two, in format 1.0: what it holds, and md's record behind that. `events` counts the changes of the array that it
-/// has seen.
-pub(crate) fn member(content: &[u8], role: u16, events: u64) -> Vec<u8> {
-    let mut out = content.to_vec();
-    out.resize(content.len() + MIB, 0);
-    let at = (out.len() / 512 - 16) / 8 * 8 * 512;
-    let mut record = vec![0u8; 512];
-    let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
-    let sectors = (content.len() as u64 / 512).to_le_bytes();
-    put(0, &[0xfc, 0x4e, 0x2b, 0xa9, 1]);
-    put(16, &[0xaa; 16]);
-    put(32, b"db7:boot");
-    put(72, &1u32.to_le_bytes());
-    put(80, &sectors);
-    put(92, &2u32.to_le_bytes());
-    put(136, &sectors);
-    put(144, &(at as u64 / 512).to_le_bytes());
-    put(160, &u32::from(role).to_le_bytes());
-    put(168, &[u8::try_from(role).unwrap() + 1; 16]);
-    put(200, &events.to_le_bytes());
-    put(208, &u64::MAX.to_le_bytes());
-    put(220, &128u32.to_le_bytes());
-    for n in 0..128u16 {
-        put(256 + 2 * usize::from(n), &(if n < 2 { n } else { 0xffff }).to_le_bytes());
-    }
-    let all: u64 = record.chunks(4).map(|w| u64::from(u32::from_le_bytes(w.try_into().unwrap()))).sum();
-    let sum = u32::try_from(((all & 0xffff_ffff) + (all >> 32)) & 0xffff_ffff).unwrap();
-    record[216..220].copy_from_slice(&sum.to_le_bytes());
-    out[at..at + 512].copy_from_slice(&record);
-    out
-}
-
 /// Deletes files of the EFI partition of the machine of `fixtures/machine`.
 pub(crate) fn without(disk: &[u8], files: &[&str]) -> Vec<u8> {
     changed_by(disk, |image| {

@@ -2,7 +2,8 @@
 
 use crate::common::keyboard::typed;
 use crate::desk::Setup;
-use crate::images::{MIB, PASSPHRASE, container, file_system, gpt, member, on_lvm, on_two};
+use crate::images::{MIB, PASSPHRASE, container, file_system, gpt, on_lvm, on_two};
+use crate::mirror::member;
 use Key::{Char, Down, End, Enter, Esc, Tab};
 use holdfast::tui::state::{Key, Screen};
 
@@ -19,13 +20,13 @@ fn an_array_lvm_and_an_encrypted_volume() {
         1,
         &[
             ("ef00", vec![0; 2 * MIB]),
-            ("fd00", member(&boot, 0, 118)),
+            ("fd00", member("db7:boot", &boot, 0, 118)),
             ("8e00", on_lvm()),
             ("8e00", on_two(0)),
             ("8309", container(&file_system("home"), LOCKED)),
         ],
     );
-    let second = gpt(2, &[("8300", vec![0; MIB]), ("fd00", member(&boot, 1, 97)), ("8e00", on_two(1))]);
+    let second = gpt(2, &[("8300", vec![0; MIB]), ("fd00", member("db7:boot", &boot, 1, 97)), ("8e00", on_two(1))]);
     let mut desk =
         Setup::of("first.img", first).and("second.img", second).and("archive.img", file_system("home")).desk();
     desk.press(&[Char('i')]);

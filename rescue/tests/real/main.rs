@@ -11,6 +11,8 @@ mod files;
 mod homes;
 mod images;
 mod layers;
+#[path = "../../crates/disk/tests/mirror/mod.rs"]
+mod mirror;
 mod stores;
 mod targets;
 

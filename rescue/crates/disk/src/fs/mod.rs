@@ -11,6 +11,7 @@ mod losses;
 mod names;
 pub mod ntfs;
 mod pieces;
+mod rules;
 mod way;
 pub mod xfs;
 

@@ -3,6 +3,7 @@
 
 use crate::crash::look;
 use crate::image::{MIB, ext, noise, run as host, tool, write};
+use crate::mirror::member;
 use crate::on_lvm::{HOME, OnLvm, ROOT, SWAP, methods, physical};
 use crate::restore::{new_disk, onto_d0};
 use crate::sim::{Fault, Loss, Op, Sim, after_cut, engine, must, reset, run, store};
@@ -22,6 +23,9 @@ use std::sync::{Arc, OnceLock};
 use store::backend::Memory;
 
 const PHYSICAL: usize = 5;
+/// An array, and how often it changed.
+const ARRAY: &str = "granite:0";
+const EVENTS: u64 = 5;
 const DISK: OnLvm = OnLvm {
     size: 23,
     partition: PHYSICAL..PHYSICAL + 16,
@@ -243,37 +247,6 @@ fn an_empty_disk_and_an_image_hold_all_of_it() {
     assert_eq!(sim.disks().len(), 1);
 }
 
-/// A member of a mirror of two, in format 1.0: the mirror's bytes come first, the superblock last. `disk/tests/md.rs` has mdadm judge such.
-fn member(content: &[u8], role: u16) -> Vec<u8> {
-    let mut out = content.to_vec();
-    out.resize(content.len() + MIB, 0);
-    let at = (out.len() / 512 - 16) / 8 * 8 * 512;
-    let mut sb = vec![0u8; 512];
-    let mut put = |at: usize, bytes: &[u8]| sb[at..at + bytes.len()].copy_from_slice(bytes);
-    let sectors = (content.len() as u64 / 512).to_le_bytes();
-    put(0, &[0xfc, 0x4e, 0x2b, 0xa9, 1]);
-    put(16, &[0xaa; 16]);
-    put(32, b"granite:0");
-    put(72, &1u32.to_le_bytes());
-    put(80, &sectors);
-    put(92, &2u32.to_le_bytes());
-    put(136, &sectors);
-    put(144, &(at as u64 / 512).to_le_bytes());
-    put(160, &u32::from(role).to_le_bytes());
-    put(168, &[u8::try_from(role).unwrap(); 16]);
-    put(200, &5u64.to_le_bytes());
-    put(208, &u64::MAX.to_le_bytes());
-    put(220, &128u32.to_le_bytes());
-    for n in 0..128u16 {
-        put(256 + 2 * usize::from(n), &(if n < 2 { n } else { 0xffff }).to_le_bytes());
-    }
-    let all: u64 = sb.chunks(4).map(|w| u64::from(u32::from_le_bytes(w.try_into().unwrap()))).sum();
-    let sum = u32::try_from(((all & 0xffff_ffff) + (all >> 32)) & 0xffff_ffff).unwrap();
-    sb[216..220].copy_from_slice(&sum.to_le_bytes());
-    out[at..at + 512].copy_from_slice(&sb);
-    out
-}
-
 /// A root on a mirror whose two members are partitions of one disk: read once, put back twice.
 #[test]
 fn a_mirror_is_saved_once_and_put_back_whole() {
@@ -294,7 +267,7 @@ fn a_mirror_is_saved_once_and_put_back_whole() {
     let mut bytes = std::fs::read(whole).unwrap();
     let at = |role: usize| (1 + 5 * role) * MIB..(6 + 5 * role) * MIB;
     for role in 0..2u16 {
-        bytes[at(role.into())].copy_from_slice(&member(&content, role));
+        bytes[at(role.into())].copy_from_slice(&member(ARRAY, &content, role, EVENTS));
     }
     let objects = Arc::new(Memory::new());
     let sim = Sim::failing(bytes.clone(), Fault::Lease);
@@ -324,7 +297,7 @@ fn a_mirror_is_saved_once_and_put_back_whole() {
     let changed = ext(dir.path(), "r", &root, &DISK.uuid(1, 1), 4 * MIB, true);
     let mut now = bytes.clone();
     for role in 0..2u16 {
-        now[at(role.into())].copy_from_slice(&member(&changed, role));
+        now[at(role.into())].copy_from_slice(&member(ARRAY, &changed, role, EVENTS));
     }
     both_are_written(&objects, &bytes, &now, [at(0), at(1)]);
     // One of them is away.

@@ -27,6 +27,8 @@ mod locked;
 mod looking;
 mod losses;
 mod luks_on_lvm;
+#[path = "../../../disk/tests/mirror/mod.rs"]
+mod mirror;
 mod on_lvm;
 mod quick;
 mod restore;

@@ -107,25 +107,14 @@ impl Rule {
     ];
 }
 
-/// The rules that are kept: all, or in a test all but one.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rules(Option<Rule>);
+/// Those that are kept.
+pub(super) type Rules = crate::fs::rules::Rules<Rule>;
 
 impl Rules {
-    pub(super) const ALL: Self = Self(None);
-
-    pub(super) fn without(rule: Rule) -> Self {
-        Self(Some(rule))
-    }
-
-    pub(super) fn keep(self, rule: Rule) -> bool {
-        self.0 != Some(rule)
-    }
-
     /// The fields of an inode that do not count, as they lie in it (kernel `fs/ext4/ext4.h`, `struct ext4_inode`).
     pub(super) fn ignored_fields(self) -> &'static [Range<usize>] {
         // Seconds, then nanoseconds; the lower and the upper half of `i_version`.
-        match self.0 {
+        match self.left_out() {
             Some(Rule::Ctime) => &[0xc..0x10, 0x84..0x88],
             Some(Rule::Mtime) => &[0x10..0x14, 0x88..0x8c],
             Some(Rule::Times) => &[0xc..0x14, 0x84..0x8c, 0x24..0x28, 0x98..0x9c],

@@ -68,24 +68,13 @@ impl Rule {
     ];
 }
 
-/// The rules that are kept: all, or in a test all but one.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rules(Option<Rule>);
+/// Those that are kept.
+pub(super) type Rules = crate::fs::rules::Rules<Rule>;
 
 impl Rules {
-    pub(super) const ALL: Self = Self(None);
-
-    pub(super) fn without(rule: Rule) -> Self {
-        Self(Some(rule))
-    }
-
-    pub(super) fn keep(self, rule: Rule) -> bool {
-        self.0 != Some(rule)
-    }
-
     /// The fields of an inode that do not count, as they lie in it (kernel `fs/xfs/libxfs/xfs_format.h`, `struct xfs_dinode`).
     pub(super) fn ignored_fields(self) -> &'static [Range<usize>] {
-        match self.0 {
+        match self.left_out() {
             Some(Rule::Mtime) => std::slice::from_ref(&(40..48)),
             Some(Rule::Ctime) => std::slice::from_ref(&(48..56)),
             Some(Rule::Size) => std::slice::from_ref(&(56..64)),
