@@ -345,6 +345,17 @@ fn an_alias_that_is_taken_is_none_of_what_is_compared() {
     );
 }
 
+/// An entry says that its file is longer than the partition: what is told of it is no more than it can have.
+#[test]
+fn what_is_told_of_a_file_is_no_more_than_its_clusters_hold() {
+    let (then, mut now) = small().clone();
+    let entry = now.windows(11).position(|w| w == b"BCD        ").unwrap();
+    now[entry + 28..entry + 32].copy_from_slice(&0x9000_0000u32.to_le_bytes());
+    let reading = read(&then, &now, &beside_windows());
+    assert!(reading.graft.is_err(), "its clusters end before");
+    assert!(reading.stays.iter().all(|p| p.bytes.0 <= now.len() as u64), "{:?}", reading.stays);
+}
+
 /// Both states, small, for what is done to their bytes.
 fn small() -> &'static (Vec<u8>, Vec<u8>) {
     static SMALL: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();

@@ -29,6 +29,13 @@ pub struct Compared {
     pub bytes: ByteLen,
 }
 
+impl Compared {
+    /// Its bytes are no more than its clusters hold: an entry may say that its file is longer.
+    fn hold(&mut self, fat: &Fat, clusters: u64) {
+        self.bytes = self.bytes.min(ByteLen(clusters.saturating_mul(u64::from(fat.boot.geometry.cluster_size))));
+    }
+}
+
 /// What one path has in common with the others that are compared: clusters that were met.
 pub(super) struct Met {
     then: Bits,
@@ -50,19 +57,23 @@ impl Pair<'_> {
         let now = find(self.now, names).map_err(|e| wrong("as it is now", e))?;
         let mut out = Compared::default();
         if let Some(entry) = now.as_ref().and_then(|set| set.entry.as_ref()) {
-            clusters(self.now, entry, (&mut met.now, 0), &mut |_| {}).map_err(|e| wrong("as it is now", e))?;
+            let mut taken = 0;
+            clusters(self.now, entry, (&mut met.now, 0), &mut |_| taken += 1).map_err(|e| wrong("as it is now", e))?;
             out.now = true;
             count(self.now, entry, &mut out, 0)?;
+            out.hold(self.now, taken);
         }
         // What cannot be read of the earlier state is not the same.
         let Ok(then) = find(self.then, names) else { return Ok(Compared { then: true, differs: true, ..out }) };
         if let Some(entry) = then.as_ref().and_then(|set| set.entry.as_ref()) {
             out.then = true;
-            if clusters(self.then, entry, (&mut met.then, 0), &mut |_| {}).is_err() {
+            let mut taken = 0;
+            if clusters(self.then, entry, (&mut met.then, 0), &mut |_| taken += 1).is_err() {
                 return Ok(Compared { differs: true, ..out });
             }
             if !out.now {
                 count(self.then, entry, &mut out, 0)?;
+                out.hold(self.then, taken);
             }
         }
         out.differs = match (then, now) {
